@@ -1,0 +1,58 @@
+// What a network computes, free of any runtime's types: the graph reader fills it, the kernels run it.
+//
+// A network takes a (batch, steps, features) window. Layers run in order; a sequence stays a sequence until LastStep or Flatten.
+#pragma once
+
+#include <cstddef>
+#include <variant>
+#include <vector>
+
+namespace linkcast {
+
+enum class Activation { none, relu, relu6, tanh, sigmoid };
+
+/// A plain LSTM (Keras' defaults): sigmoid gates, tanh candidate and output, no peephole, projection or clipping. Returns every step.
+///   i, f, o = sigmoid(W x + R h + b),  g = tanh(W x + R h + b),  c = f * c + i * g,  h = o * tanh(c); state starts from zero.
+struct LstmSpec {
+  std::size_t inputs = 0;
+  std::size_t units = 0;
+  std::vector<float> input_weights;      // (4, units, inputs), gates in the order i, f, c, o
+  std::vector<float> recurrent_weights;  // (4, units, units)
+  std::vector<float> bias;               // (4, units)
+};
+
+/// y = activation(W x + b), at each step when the input is a sequence.
+struct DenseSpec {
+  std::size_t inputs = 0;
+  std::size_t units = 0;
+  std::vector<float> weights;  // (units, inputs)
+  std::vector<float> bias;     // (units)
+  Activation activation = Activation::none;
+};
+
+/// y = x * scale + offset, per feature: batch normalisation at inference. Folded into the next linear layer in float64.
+struct AffineSpec {
+  std::vector<float> scale;   // (features)
+  std::vector<float> offset;  // (features)
+};
+
+struct ActivationSpec {
+  Activation activation = Activation::none;
+};
+
+/// (batch, steps, features) -> (batch, features) of the last step.
+struct LastStepSpec {};
+
+/// (batch, steps, features) -> (batch, steps * features).
+struct FlattenSpec {};
+
+using LayerSpec = std::variant<LstmSpec, DenseSpec, AffineSpec, ActivationSpec, LastStepSpec, FlattenSpec>;
+
+struct NetworkSpec {
+  std::size_t steps = 1;     // 1 and !sequence_input: the input is (batch, features)
+  std::size_t features = 0;
+  bool sequence_input = false;
+  std::vector<LayerSpec> layers;
+};
+
+}  // namespace linkcast

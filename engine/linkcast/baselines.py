@@ -1,0 +1,114 @@
+"""Naive one-step forecasts: what a model has to beat before it earns its place.
+
+Every baseline reads the bandwidth column of windows (n, T, F), oldest first, and answers (n,) in that column's unit.
+It sees the window only, as the model does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+Baseline = Callable[[npt.ArrayLike, int], FloatArray]
+
+EWMA_ALPHA = 0.3
+"""Weight of the newest sample; TCP's smoothed RTT uses 1/8 (RFC 6298), rate estimators for video usually 0.2 to 0.4."""
+
+HARMONIC_SAMPLES = 5
+"""Samples in the harmonic mean, as in FESTIVE (Jiang et al., CoNEXT 2012), which takes the last few throughputs of a stream."""
+
+HARMONIC_FLOOR = 1e-3
+"""A sample below this share of the window's mean counts as this share: one idle sample must not force a forecast of zero."""
+
+__all__ = ["BASELINES", "Baseline", "ewma", "harmonic_mean", "hour_of_week", "moving_average", "persistence"]
+
+
+def _column(windows: npt.ArrayLike, bandwidth: int) -> FloatArray:
+    """(n, T) float64: the bandwidth column."""
+    array = np.asarray(windows, dtype=np.float64)
+    if array.ndim != 3:
+        raise ValueError(f"windows must be (n, T, F), got shape {array.shape}")
+    if not 0 <= bandwidth < array.shape[2] or array.shape[1] == 0:
+        raise ValueError(f"no bandwidth column {bandwidth} in windows of shape {array.shape}")
+    column: FloatArray = array[:, :, bandwidth]
+    return column
+
+
+def persistence(windows: npt.ArrayLike, bandwidth: int = 1) -> FloatArray:
+    """The last value again: (n, T, F) -> (n,).
+
+    Raises:
+        ValueError: the windows are not (n, T, F) or have no such column.
+    """
+    return _column(windows, bandwidth)[:, -1].copy()
+
+
+def moving_average(windows: npt.ArrayLike, bandwidth: int = 1) -> FloatArray:
+    """Mean of the window: (n, T, F) -> (n,).
+
+    Raises:
+        ValueError: the windows are not (n, T, F) or have no such column.
+    """
+    mean: FloatArray = _column(windows, bandwidth).mean(axis=1)
+    return mean
+
+
+def ewma(windows: npt.ArrayLike, bandwidth: int = 1, alpha: float = EWMA_ALPHA) -> FloatArray:
+    """Exponentially weighted mean, started at the window's first value: (n, T, F) -> (n,).
+
+    Raises:
+        ValueError: the windows are not (n, T, F) or have no such column, or alpha is not in (0, 1].
+    """
+    if not 0.0 < alpha <= 1.0:
+        raise ValueError(f"alpha must be in (0, 1], got {alpha}")
+    column = _column(windows, bandwidth)
+    level = column[:, 0].copy()
+    for step in range(1, column.shape[1]):
+        level += alpha * (column[:, step] - level)
+    return level
+
+
+def harmonic_mean(windows: npt.ArrayLike, bandwidth: int = 1, samples: int = HARMONIC_SAMPLES) -> FloatArray:
+    """Harmonic mean of the last `samples` values: (n, T, F) -> (n,). It discounts short peaks; see HARMONIC_FLOOR for idle samples.
+
+    Raises:
+        ValueError: the windows are not (n, T, F) or have no such column, or samples is not positive.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be positive, got {samples}")
+    column = _column(windows, bandwidth)[:, -samples:]
+    mean = column.mean(axis=1)
+    floored = np.maximum(column, np.maximum(HARMONIC_FLOOR * mean, np.finfo(np.float64).tiny)[:, None])
+    harmonic: FloatArray = 1.0 / np.mean(1.0 / floored, axis=1)
+    return np.where(mean > 0.0, harmonic, 0.0)
+
+
+def hour_of_week(profile: npt.ArrayLike, index: npt.ArrayLike) -> FloatArray:
+    """The profile's value at each target's hour of the week.
+
+    Args:
+        profile: (168,), index = weekday * 24 + hour, Monday 0.
+        index: (n,) integers, 0..167.
+    Raises:
+        ValueError: the profile is not (168,), or an index is out of range.
+    """
+    values = np.asarray(profile, dtype=np.float64)
+    hours = np.asarray(index, dtype=np.int64)
+    if values.shape != (168,):
+        raise ValueError(f"an hour-of-week profile must be (168,), got {values.shape}")
+    if hours.size and (hours.min() < 0 or hours.max() > 167):
+        raise ValueError(f"an hour of the week must be in 0..167, got {int(hours.min())}..{int(hours.max())}")
+    chosen: FloatArray = values[hours]
+    return chosen
+
+
+BASELINES: dict[str, Baseline] = {
+    "persistence": persistence,
+    "moving_average": moving_average,
+    "ewma": ewma,
+    "harmonic_mean": harmonic_mean,
+}
+"""The window baselines by the name under which the manifest and the reports list them."""
