@@ -25,13 +25,13 @@ inline constexpr Status kOk = 0;
 inline constexpr Status kError = 1;
 const char* status_name(Status status) noexcept;
 
-using TensorType = int;
-inline constexpr TensorType kFloat32 = 1;
-inline constexpr TensorType kInt32 = 2;
-inline constexpr TensorType kInt64 = 4;
-inline constexpr TensorType kBool = 6;
-inline constexpr TensorType kInt8 = 9;
-inline constexpr TensorType kFloat16 = 10;
+using DataType = int;
+inline constexpr DataType kFloat32 = 1;
+inline constexpr DataType kInt32 = 2;
+inline constexpr DataType kInt64 = 4;
+inline constexpr DataType kBool = 6;
+inline constexpr DataType kInt8 = 9;
+inline constexpr DataType kFloat16 = 10;
 
 inline constexpr int kBuiltinDelegate = 51;  // the builtin code of a node that a delegate has replaced
 
@@ -106,8 +106,8 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(const Tensor*, InterpreterGetOutputTensor, (const InterpreterHandle*, std::int32_t))                   \
   X(const int*, InterpreterInputTensorIndices, (const InterpreterHandle*))                                 \
   X(const int*, InterpreterOutputTensorIndices, (const InterpreterHandle*))                                \
-  X(TensorType, TensorType, (const Tensor*))                                                               \
-  X(const char*, TypeGetName, (TensorType))                                                                \
+  X(DataType, TensorType, (const Tensor*))                                                               \
+  X(const char*, TypeGetName, (DataType))                                                                \
   X(std::int32_t, TensorNumDims, (const Tensor*))                                                          \
   X(std::int32_t, TensorDim, (const Tensor*, std::int32_t))                                                \
   X(std::size_t, TensorByteSize, (const Tensor*))                                                          \
@@ -144,7 +144,7 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(OpaqueTensor*, OpaqueNodeGetOutput, (OpaqueContext*, const OpaqueNode*, int))                          \
   X(void*, OpaqueNodeGetBuiltinData, (const OpaqueNode*))                                                  \
   X(void*, OpaqueNodeGetUserData, (const OpaqueNode*))                                                     \
-  X(TensorType, OpaqueTensorType, (const OpaqueTensor*))                                                   \
+  X(DataType, OpaqueTensorType, (const OpaqueTensor*))                                                   \
   X(std::int32_t, OpaqueTensorNumDims, (const OpaqueTensor*))                                              \
   X(std::int32_t, OpaqueTensorDim, (const OpaqueTensor*, std::int32_t))                                    \
   X(int, OpaqueTensorIsVariable, (const OpaqueTensor*))                                                    \

@@ -1,0 +1,154 @@
+#include "tflite/interpreter.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <new>
+
+#include "engine/error.h"
+
+namespace linkcast::tflite {
+namespace {
+
+constexpr std::size_t kAlignment = 64;  // what the runtime asks of custom allocations, and a cache line
+
+std::vector<std::byte> read_file(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary | std::ios::ate);
+  if (!stream) throw LoadError(path + ": can't be opened: " + std::strerror(errno));
+  const auto size = stream.tellg();
+  if (size <= 0) throw LoadError(path + ": expected a .tflite model, got an empty file");
+  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
+  stream.seekg(0);
+  if (!stream.read(reinterpret_cast<char*>(bytes.data()), size)) throw LoadError(path + ": can't be read whole");
+  return bytes;
+}
+
+std::vector<int> shape_of(const Api& api, const Tensor* tensor) {
+  std::vector<int> shape(static_cast<std::size_t>(api.TensorNumDims(tensor)));
+  for (std::size_t d = 0; d < shape.size(); ++d) shape[d] = api.TensorDim(tensor, static_cast<std::int32_t>(d));
+  return shape;
+}
+
+}  // namespace
+
+ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path)
+    : runtime_(std::move(runtime)), path_(path), bytes_(read_file(path)) {
+  model_ = runtime_->api().ModelCreateWithErrorReporter(bytes_.data(), bytes_.size(), &ErrorText::report, &errors_);
+  if (!model_) throw LoadError(path + ": not a valid .tflite model (truncated or damaged?)" + errors_.take());
+}
+
+ModelFile::~ModelFile() { runtime_->api().ModelDelete(model_); }
+
+std::shared_ptr<float[]> aligned_floats(std::size_t count) {
+  const std::size_t bytes = (count * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment + kAlignment;
+  auto* memory = static_cast<float*>(std::aligned_alloc(kAlignment, bytes));
+  if (!memory) throw std::bad_alloc();
+  std::memset(memory, 0, bytes);
+  return {memory, [](float* p) { std::free(p); }};
+}
+
+Interpreter::Interpreter(std::shared_ptr<const ModelFile> file, const Options& options)
+    : file_(std::move(file)), api_(file_->runtime().api()) {
+  try {
+    create(options);
+    if (options.batch > 0) resize_batch(options.batch);
+    if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
+    place_tensors();
+  } catch (...) {
+    if (interpreter_) api_.InterpreterDelete(interpreter_);
+    if (xnnpack_) api_.XNNPackDelegateDelete(xnnpack_);
+    throw;
+  }
+}
+
+Interpreter::~Interpreter() {
+  api_.InterpreterDelete(interpreter_);
+  if (xnnpack_) api_.XNNPackDelegateDelete(xnnpack_);
+}
+
+void Interpreter::refuse(const std::string& what) { throw LoadError(file_->path() + ": " + what + errors_.take()); }
+
+void Interpreter::create(const Options& options) {
+  const std::unique_ptr<InterpreterOptions, void (*)(InterpreterOptions*)> handle(api_.InterpreterOptionsCreate(),
+                                                                                 api_.InterpreterOptionsDelete);
+  api_.InterpreterOptionsSetErrorReporter(handle.get(), &ErrorText::report, &errors_);
+  api_.InterpreterOptionsSetNumThreads(handle.get(), options.threads);
+  for (auto* delegate : options.delegates) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
+  if (options.xnnpack) {
+    auto xnnpack = api_.XNNPackDelegateOptionsDefault();
+    xnnpack.num_threads = options.threads;
+    xnnpack_ = api_.XNNPackDelegateCreate(&xnnpack);
+    if (!xnnpack_) refuse("the XNNPACK delegate can't be created");
+    api_.InterpreterOptionsAddDelegate(handle.get(), xnnpack_);
+  }
+  for (auto* delegate : options.after) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
+  interpreter_ = api_.InterpreterCreate(file_->handle(), handle.get());
+  if (!interpreter_) refuse("TensorFlow Lite can't run this model");
+  check_tensors();
+}
+
+void Interpreter::check_tensors() {
+  const int inputs = api_.InterpreterGetInputTensorCount(interpreter_);
+  const int outputs = api_.InterpreterGetOutputTensorCount(interpreter_);
+  if (inputs != 1 || outputs != 1)
+    refuse("expected a model with 1 input and 1 output, got " + std::to_string(inputs) + " and " +
+           std::to_string(outputs));
+  const auto* input = api_.InterpreterGetInputTensor(interpreter_, 0);
+  const auto* output = api_.InterpreterGetOutputTensor(interpreter_, 0);
+  if (api_.TensorType(input) != kFloat32 || api_.TensorType(output) != kFloat32)
+    refuse(std::string("expected a float32 input and output, got ") + api_.TypeGetName(api_.TensorType(input)) +
+           " and " + api_.TypeGetName(api_.TensorType(output)));
+  if (api_.TensorNumDims(input) < 1) refuse("expected an input of (batch, ...), got a scalar");
+}
+
+void Interpreter::resize_batch(std::size_t batch) {
+  auto shape = shape_of(api_, api_.InterpreterGetInputTensor(interpreter_, 0));
+  if (shape[0] == static_cast<int>(batch)) return;
+  shape[0] = static_cast<int>(batch);
+  if (api_.InterpreterResizeInputTensor(interpreter_, 0, shape.data(), static_cast<std::int32_t>(shape.size())) != kOk)
+    refuse("the input can't be resized to a batch of " + std::to_string(batch));
+}
+
+void Interpreter::place_tensors() {
+  const auto place = [this](int index, std::size_t floats, std::shared_ptr<float[]>& memory) {
+    memory = aligned_floats(floats);
+    const CustomAllocation allocation{memory.get(), (floats * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment};
+    return api_.InterpreterSetCustomAllocationForTensor(interpreter_, index, &allocation, 0) == kOk;
+  };
+  const auto* input = api_.InterpreterGetInputTensor(interpreter_, 0);
+  const auto* output = api_.InterpreterGetOutputTensor(interpreter_, 0);
+  input_size_ = api_.TensorByteSize(input) / sizeof(float);
+  output_size_ = api_.TensorByteSize(output) / sizeof(float);
+  if (input_size_ == 0) refuse("expected an input with a known shape, got one without elements");
+  if (!place(*api_.InterpreterInputTensorIndices(interpreter_), input_size_, input_))
+    refuse("the input can't be placed");
+  // A dynamic output (a WHILE loop's) has no size before the first invoke and stays in the runtime's memory.
+  const bool placed = output_size_ > 0 && *api_.InterpreterOutputTensorIndices(interpreter_) !=
+                                              *api_.InterpreterInputTensorIndices(interpreter_) &&
+                      place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_, output_);
+  errors_.take();  // a refused output is no failure
+  if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
+
+  input_shape_ = shape_of(api_, api_.InterpreterGetInputTensor(interpreter_, 0));
+  if (!placed) {
+    if (api_.InterpreterResetVariableTensors(interpreter_) != kOk || api_.InterpreterInvoke(interpreter_) != kOk)
+      refuse("the first invoke failed");
+    copied_output_ = api_.InterpreterGetOutputTensor(interpreter_, 0);
+    output_size_ = api_.TensorByteSize(copied_output_) / sizeof(float);
+    output_ = aligned_floats(output_size_);
+  }
+  output_shape_ = shape_of(api_, api_.InterpreterGetOutputTensor(interpreter_, 0));
+}
+
+void Interpreter::invoke() {
+  Status status = api_.InterpreterResetVariableTensors(interpreter_);
+  if (status == kOk) status = api_.InterpreterInvoke(interpreter_);
+  if (status != kOk)
+    throw InvokeError(file_->path() + ": invoke failed (" + status_name(status) + ")" + errors_.take());
+  if (!copied_output_) return;
+  if (api_.TensorByteSize(copied_output_) != output_size_ * sizeof(float))
+    throw InvokeError(file_->path() + ": the output's size changed between invokes");
+  std::memcpy(output_.get(), api_.TensorData(copied_output_), output_size_ * sizeof(float));
+}
+
+}  // namespace linkcast::tflite

@@ -1,0 +1,91 @@
+// One TensorFlow Lite interpreter over one model's bytes, its tensors allocated once in memory of ours.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tflite/c_api.h"
+#include "tflite/runtime.h"
+
+namespace linkcast::tflite {
+
+/// The bytes of a .tflite file, checked by the runtime's verifier. Shared by the interpreters that run it.
+class ModelFile {
+ public:
+  /// @throws LoadError  naming the file: missing, empty, or not a model
+  ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path);
+  ModelFile(const ModelFile&) = delete;
+  ModelFile& operator=(const ModelFile&) = delete;
+  ~ModelFile();
+
+  const Runtime& runtime() const noexcept { return *runtime_; }
+  const Model* handle() const noexcept { return model_; }
+  const std::string& path() const noexcept { return path_; }
+  const std::vector<std::byte>& bytes() const noexcept { return bytes_; }
+
+ private:
+  std::shared_ptr<const Runtime> runtime_;
+  std::string path_;
+  std::vector<std::byte> bytes_;  // the runtime reads weights from here
+  ErrorText errors_;
+  Model* model_ = nullptr;
+};
+
+/// Zeroed float memory, 64-byte aligned, padded to whole cache lines. Shared with the NumPy views over it.
+std::shared_ptr<float[]> aligned_floats(std::size_t count);
+
+/// One float32 input, one float32 output. Not thread-safe: one thread at a time.
+class Interpreter {
+ public:
+  struct Options {
+    int threads = 1;
+    bool xnnpack = true;                            ///< adds the XNNPACK delegate, after `delegates`
+    std::vector<OpaqueDelegate*> delegates;         ///< not owned; must outlive the interpreter
+    std::size_t batch = 0;                          ///< leading dimension of the input; 0 keeps the model's own
+    std::vector<OpaqueDelegate*> after;             ///< delegates applied after XNNPACK (inspection)
+  };
+
+  /// @throws LoadError  naming the file: unsupported operators, not one float32 input and output, or a batch the graph
+  ///                    can't take; the runtime's own words stand behind it
+  Interpreter(std::shared_ptr<const ModelFile> file, const Options& options);
+  Interpreter(const Interpreter&) = delete;
+  Interpreter& operator=(const Interpreter&) = delete;
+  ~Interpreter();
+
+  /// Runs the graph from zero LSTM state: TFLite keeps variable tensors between invokes, so they are reset first.
+  /// @throws InvokeError
+  void invoke();
+
+  const std::vector<int>& input_shape() const noexcept { return input_shape_; }
+  const std::vector<int>& output_shape() const noexcept { return output_shape_; }
+  std::size_t input_size() const noexcept { return input_size_; }    ///< in floats
+  std::size_t output_size() const noexcept { return output_size_; }  ///< in floats
+  float* input() const noexcept { return input_.get(); }
+  const float* output() const noexcept { return output_.get(); }
+  const std::shared_ptr<float[]>& input_memory() const noexcept { return input_; }
+  const std::shared_ptr<float[]>& output_memory() const noexcept { return output_; }
+
+ private:
+  void create(const Options& options);
+  void resize_batch(std::size_t batch);
+  void check_tensors();
+  void place_tensors();
+  [[noreturn]] void refuse(const std::string& what);
+
+  std::shared_ptr<const ModelFile> file_;
+  const Api& api_;
+  ErrorText errors_;
+  OpaqueDelegate* xnnpack_ = nullptr;  // lives as long as the interpreter that it was applied to
+  InterpreterHandle* interpreter_ = nullptr;
+  std::vector<int> input_shape_;
+  std::vector<int> output_shape_;
+  std::size_t input_size_ = 0;
+  std::size_t output_size_ = 0;
+  std::shared_ptr<float[]> input_;   // input_shape_
+  std::shared_ptr<float[]> output_;  // output_shape_
+  const Tensor* copied_output_ = nullptr;  // set when the output can't live in our memory (a dynamic tensor)
+};
+
+}  // namespace linkcast::tflite

@@ -1,0 +1,43 @@
+// The TensorFlow Lite runtime: a shared library, opened once, its functions checked to be there.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "tflite/c_api.h"
+
+namespace linkcast::tflite {
+
+class Runtime {
+ public:
+  /// Opens `library`, or when it is empty: what LINKCAST_TFLITE_LIBRARY names, or else libtensorflowlite_c.so beside the
+  /// file that holds this code, or else wherever the loader finds it. The library stays open for the life of the process:
+  /// its threads and static objects do not survive a dlclose.
+  /// @throws LoadError  the file can't be opened, lacks a function, or is not TensorFlow Lite 2.17 or a later 2.x
+  static std::shared_ptr<const Runtime> open(const std::string& library = "");
+
+  const Api& api() const noexcept { return api_; }
+  const std::string& path() const noexcept { return path_; }
+  const std::string& version() const noexcept { return version_; }
+
+ private:
+  Runtime() = default;
+
+  Api api_;
+  std::string path_;
+  std::string version_;
+};
+
+/// Collects what the runtime reports while an object of ours is at work, so that it can stand in the exception.
+class ErrorText {
+ public:
+  static void report(void* self, const char* format, std::va_list args) noexcept;
+
+  /// ": <text>" of what was reported since the last call, or "".
+  std::string take();
+
+ private:
+  std::string text_;
+};
+
+}  // namespace linkcast::tflite
