@@ -19,6 +19,7 @@ struct LstmSpec {
   std::vector<float> input_weights;      // (4, units, inputs), gates in the order i, f, c, o
   std::vector<float> recurrent_weights;  // (4, units, units)
   std::vector<float> bias;               // (4, units)
+  float cell_clip = 0.0F;  // limits c to [-cell_clip, cell_clip] after each step; 0: no limit (TFLite's fused operator has 10)
 };
 
 /// y = activation(W x + b), at each step when the input is a sequence.

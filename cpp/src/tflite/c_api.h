@@ -53,6 +53,25 @@ struct QuantizationParams {
   std::int32_t zero_point;
 };
 
+/// An array of `size` floats behind its size.
+struct FloatArray {
+  int size;
+  float data[1];
+};
+
+/// One scale for the whole tensor, or one per slice along `quantized_dimension`; behind Quantization when its type is 1.
+struct AffineQuantization {
+  const FloatArray* scale;
+  const IntArray* zero_point;
+  std::int32_t quantized_dimension;
+};
+
+struct Quantization {
+  int type;  // 0: none, 1: affine
+  const void* params;
+};
+inline constexpr int kAffineQuantization = 1;
+
 /// What TfLiteOpaqueDelegateCreate takes; copied by the runtime.
 struct OpaqueDelegateBuilder {
   void* data;
@@ -133,6 +152,7 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(OpaqueTensor*, OpaqueContextGetOpaqueTensor, (const OpaqueContext*, int))                              \
   X(Status, OpaqueContextGetInputs, (const OpaqueContext*, const int**, int*))                             \
   X(Status, OpaqueContextGetOutputs, (const OpaqueContext*, const int**, int*))                            \
+  X(std::size_t, OpaqueContextGetNumNodes, (const OpaqueContext*))                                         \
   X(std::size_t, OpaqueContextGetNumTensors, (const OpaqueContext*))                                       \
   X(Status, OpaqueContextResizeTensor, (OpaqueContext*, OpaqueTensor*, IntArray*))                         \
   X(Status, OpaqueContextAcquireSubgraphContext, (OpaqueContext*, int, OpaqueContext**))                   \
@@ -153,6 +173,7 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(int, OpaqueTensorGetAllocationType, (const OpaqueTensor*))                                             \
   X(const char*, OpaqueTensorName, (const OpaqueTensor*))                                                  \
   X(QuantizationParams, OpaqueTensorGetQuantizationParams, (const OpaqueTensor*))                          \
+  X(Quantization, OpaqueTensorGetQuantization, (const OpaqueTensor*))                                      \
   X(IntArray*, IntArrayCreate, (int))                                                                      \
   X(void, IntArrayFree, (IntArray*))
 
