@@ -5,7 +5,8 @@
 #include <fstream>
 #include <new>
 
-#include "engine/error.h"
+#include "base/error.h"
+#include "base/sha256.h"
 
 namespace linkcast::tflite {
 namespace {
@@ -31,8 +32,12 @@ std::vector<int> shape_of(const Api& api, const Tensor* tensor) {
 
 }  // namespace
 
-ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path)
+ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256)
     : runtime_(std::move(runtime)), path_(path), bytes_(read_file(path)) {
+  if (!sha256.empty()) {
+    const std::string hash = linkcast::sha256(bytes_.data(), bytes_.size());
+    if (hash != sha256) throw LoadError(path + ": expected the SHA-256 " + sha256 + " of its manifest, got " + hash);
+  }
   model_ = runtime_->api().ModelCreateWithErrorReporter(bytes_.data(), bytes_.size(), &ErrorText::report, &errors_);
   if (!model_) throw LoadError(path + ": not a valid .tflite model (truncated or damaged?)" + errors_.take());
 }
@@ -109,23 +114,42 @@ void Interpreter::resize_batch(std::size_t batch) {
     refuse("the input can't be resized to a batch of " + std::to_string(batch));
 }
 
-void Interpreter::place_tensors() {
-  const auto place = [this](int index, std::size_t floats, std::shared_ptr<float[]>& memory) {
+void Interpreter::resize(std::size_t batch) {
+  const auto before = static_cast<std::size_t>(input_shape_[0]);
+  if (before == batch) return;
+  resize_batch(batch);
+  // Memory of ours has to be large enough before the runtime lays the tensors out, so both grow with the batch first.
+  const bool placed =
+      place(*api_.InterpreterInputTensorIndices(interpreter_), input_size_ / before * batch, input_, input_capacity_) &&
+      (copied_output_ || place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_ / before * batch, output_,
+                               output_capacity_));
+  if (!placed || api_.InterpreterAllocateTensors(interpreter_) != kOk)
+    refuse("the tensors can't be allocated for a batch of " + std::to_string(batch));
+  place_tensors();
+}
+
+bool Interpreter::place(int index, std::size_t floats, std::shared_ptr<float[]>& memory, std::size_t& capacity) {
+  if (floats > capacity) {
     memory = aligned_floats(floats);
-    const CustomAllocation allocation{memory.get(), (floats * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment};
-    return api_.InterpreterSetCustomAllocationForTensor(interpreter_, index, &allocation, 0) == kOk;
-  };
+    capacity = floats;
+  }
+  const std::size_t bytes = (floats * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
+  const CustomAllocation allocation{memory.get(), bytes};
+  return api_.InterpreterSetCustomAllocationForTensor(interpreter_, index, &allocation, 0) == kOk;
+}
+
+void Interpreter::place_tensors() {
   const auto* input = api_.InterpreterGetInputTensor(interpreter_, 0);
   const auto* output = api_.InterpreterGetOutputTensor(interpreter_, 0);
   input_size_ = api_.TensorByteSize(input) / sizeof(float);
   output_size_ = api_.TensorByteSize(output) / sizeof(float);
   if (input_size_ == 0) refuse("expected an input with a known shape, got one without elements");
-  if (!place(*api_.InterpreterInputTensorIndices(interpreter_), input_size_, input_))
+  if (!place(*api_.InterpreterInputTensorIndices(interpreter_), input_size_, input_, input_capacity_))
     refuse("the input can't be placed");
   // A dynamic output (a WHILE loop's) has no size before the first invoke and stays in the runtime's memory.
   const bool placed = output_size_ > 0 && *api_.InterpreterOutputTensorIndices(interpreter_) !=
                                               *api_.InterpreterInputTensorIndices(interpreter_) &&
-                      place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_, output_);
+                      place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_, output_, output_capacity_);
   errors_.take();  // a refused output is no failure
   if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
 
@@ -136,6 +160,7 @@ void Interpreter::place_tensors() {
     copied_output_ = api_.InterpreterGetOutputTensor(interpreter_, 0);
     output_size_ = api_.TensorByteSize(copied_output_) / sizeof(float);
     output_ = aligned_floats(output_size_);
+    output_capacity_ = output_size_;
   }
   output_shape_ = shape_of(api_, api_.InterpreterGetOutputTensor(interpreter_, 0));
 }

@@ -14,8 +14,9 @@ namespace linkcast::tflite {
 /// The bytes of a .tflite file, checked by the runtime's verifier. Shared by the interpreters that run it.
 class ModelFile {
  public:
-  /// @throws LoadError  naming the file: missing, empty, or not a model
-  ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path);
+  /// @param sha256  what the file has to hash to, or "": the runtime's verifier knows a damaged table, not a damaged weight
+  /// @throws LoadError  naming the file: missing, empty, another hash, or not a model
+  ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256 = "");
   ModelFile(const ModelFile&) = delete;
   ModelFile& operator=(const ModelFile&) = delete;
   ~ModelFile();
@@ -58,6 +59,10 @@ class Interpreter {
   /// @throws InvokeError
   void invoke();
 
+  /// Another leading dimension of the input. Memory grows where it has to; what was handed out before lives on.
+  /// @throws LoadError  the graph can't take it
+  void resize(std::size_t batch);
+
   const std::vector<int>& input_shape() const noexcept { return input_shape_; }
   const std::vector<int>& output_shape() const noexcept { return output_shape_; }
   std::size_t input_size() const noexcept { return input_size_; }    ///< in floats
@@ -72,6 +77,7 @@ class Interpreter {
   void resize_batch(std::size_t batch);
   void check_tensors();
   void place_tensors();
+  bool place(int index, std::size_t floats, std::shared_ptr<float[]>& memory, std::size_t& capacity);
   [[noreturn]] void refuse(const std::string& what);
 
   std::shared_ptr<const ModelFile> file_;
@@ -85,6 +91,8 @@ class Interpreter {
   std::size_t output_size_ = 0;
   std::shared_ptr<float[]> input_;   // input_shape_
   std::shared_ptr<float[]> output_;  // output_shape_
+  std::size_t input_capacity_ = 0;   // floats that the memory holds
+  std::size_t output_capacity_ = 0;
   const Tensor* copied_output_ = nullptr;  // set when the output can't live in our memory (a dynamic tensor)
 };
 

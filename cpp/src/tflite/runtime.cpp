@@ -7,7 +7,7 @@
 #include <map>
 #include <mutex>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 namespace linkcast::tflite {
 namespace {

@@ -1,4 +1,4 @@
-#include "engine/json.h"
+#include "base/json.h"
 
 #include <cerrno>
 #include <charconv>
@@ -8,7 +8,7 @@
 #include <set>
 #include <sstream>
 
-#include "engine/error.h"
+#include "base/error.h"
 
 namespace linkcast {
 

@@ -1,0 +1,71 @@
+// What the binding files share: array checks, views on native memory, and the guard of the one-thread contract.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <atomic>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/model.h"
+
+namespace linkcast::bindings {
+
+namespace py = pybind11;
+
+/// A model and the flag that keeps two Python threads from running it at once: invoke releases the GIL.
+struct BoundModel {
+  std::shared_ptr<Model> model;
+  std::atomic<bool> busy{false};
+};
+
+struct BoundEngine {
+  std::shared_ptr<Engine> engine;
+  std::vector<std::shared_ptr<BoundModel>> models;  // as the metadata's models
+};
+
+/// Holds the model for one call. @throws std::runtime_error when another thread is using it
+class Lease {
+ public:
+  explicit Lease(BoundModel& bound) : bound_(bound) {
+    if (bound_.busy.exchange(true, std::memory_order_acquire))
+      throw std::runtime_error("this model is in use by another thread; give each thread a Model or Engine of its own");
+  }
+  ~Lease() { bound_.busy.store(false, std::memory_order_release); }
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+
+ private:
+  BoundModel& bound_;
+};
+
+std::string shape_text(const std::vector<py::ssize_t>& shape);
+
+/// Rows of numbers: float32 and float64 are taken as they are, anything else that NumPy can turn into float64 is turned.
+struct Rows {
+  py::array array;    // C-contiguous, float32 or float64
+  std::size_t count;  // rows; 1 when a single one came
+  bool single;        // came without the batch dimension
+  bool is_float32;
+};
+
+/// @param row   the shape of one row
+/// @param what  "window", "state": how an error calls it
+/// @throws std::invalid_argument  "window: expected (10, 4) or (batch, 10, 4) finite floats, got (9, 4)"
+Rows as_rows(const py::object& values, const std::vector<py::ssize_t>& row, const std::string& what);
+
+/// A writable NumPy view that keeps the memory alive.
+py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::ssize_t> shape);
+
+/// `shape` with another leading dimension.
+std::vector<py::ssize_t> with_batch(const std::vector<int>& shape, std::size_t batch);
+
+void bind_scaler(py::module_& module);
+void bind_model(py::module_& module);
+void bind_engine(py::module_& module);
+
+}  // namespace linkcast::bindings

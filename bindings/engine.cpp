@@ -1,0 +1,175 @@
+#include "engine/engine.h"
+
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <filesystem>
+
+#include "bindings.h"
+
+namespace linkcast::bindings {
+namespace {
+
+std::unique_ptr<BoundEngine> open_engine(const std::filesystem::path& folder, const std::string& backend, int threads) {
+  Model::Options options;
+  options.backend = backend_from_name(backend);
+  options.threads = threads;
+  auto bound = std::make_unique<BoundEngine>();
+  const py::gil_scoped_release release;
+  bound->engine = std::make_shared<Engine>(folder.string(), options);
+  for (std::size_t k = 0; k < bound->engine->metadata().models.size(); ++k) {
+    bound->models.push_back(std::make_shared<BoundModel>());
+    bound->models.back()->model = {bound->engine, &bound->engine->model(k)};  // keeps the whole engine alive
+  }
+  return bound;
+}
+
+std::vector<std::string> names(const BoundEngine& bound) {
+  std::vector<std::string> names;
+  for (const ModelSpec& spec : bound.engine->metadata().models) names.push_back(spec.name);
+  return names;
+}
+
+Role role_from_name(const std::string& name) {
+  for (const Role role : {Role::forecaster, Role::allocator, Role::fallback})
+    if (name == role_name(role)) return role;
+  throw std::invalid_argument("role: expected forecaster, allocator or fallback, got \"" + name + "\"");
+}
+
+py::dict spec_dict(const BoundEngine& bound, const std::string& name) {
+  const ModelSpec& spec = bound.engine->spec(bound.engine->find(name));
+  std::vector<std::string> features;
+  std::vector<std::string> units;
+  for (const Feature& feature : spec.features) {
+    features.push_back(feature.name);
+    units.push_back(feature.unit);
+  }
+  py::dict dict;
+  dict["name"] = spec.name;
+  dict["role"] = role_name(spec.role);
+  dict["serves"] = spec.serves;
+  dict["window"] = spec.window ? py::object(py::int_(spec.window)) : py::none();
+  dict["step_s"] = spec.step_s;
+  dict["features"] = features;
+  dict["units"] = units;
+  dict["target"] = spec.target ? py::object(py::str(spec.target->name)) : py::none();
+  dict["actions"] = spec.actions ? py::object(py::int_(spec.actions)) : py::none();
+  dict["input_shape"] = spec.input_shape;
+  dict["output_shape"] = spec.output_shape;
+  dict["sha256"] = spec.sha256;
+  dict["file"] = spec.file;
+  return dict;
+}
+
+Rows checked_rows(const ModelSpec& spec, const py::object& values) {
+  const auto shape = with_batch(spec.input_shape, 1);
+  return as_rows(values, {shape.begin() + 1, shape.end()}, spec.window ? "window" : "state");
+}
+
+/// Runs `call(rows)` for float32 or float64 rows without the GIL.
+template <class Call>
+void run(BoundEngine& bound, std::size_t index, const Rows& rows, Call call) {
+  if (rows.count == 0) return;
+  const Lease lease(*bound.models[index]);
+  const void* data = rows.array.data();
+  const py::gil_scoped_release release;
+  if (rows.is_float32)
+    call(static_cast<const float*>(data));
+  else
+    call(static_cast<const double*>(data));
+}
+
+std::size_t find_with_target(const BoundEngine& bound, const std::string& name) {
+  // A fallback can be asked for a forecast by its own name; a profile or group means its forecaster.
+  for (std::size_t k = 0; k < bound.engine->metadata().models.size(); ++k)
+    if (bound.engine->spec(k).name == name && bound.engine->spec(k).target) return k;
+  return bound.engine->find(name, Role::forecaster);
+}
+
+py::array_t<float> forecast(BoundEngine& bound, const std::string& name, const py::object& windows) {
+  const std::size_t index = find_with_target(bound, name);
+  const Rows rows = checked_rows(bound.engine->spec(index), windows);
+  py::array_t<float> target(static_cast<py::ssize_t>(rows.count));
+  float* out = target.mutable_data();
+  run(bound, index, rows, [&](const auto* data) { bound.engine->forecast(index, data, rows.count, out); });
+  return target;
+}
+
+py::array_t<float> forecast_batch(BoundEngine& bound, const std::string& name, py::ssize_t batch) {
+  const std::size_t index = find_with_target(bound, name);
+  if (batch < 1) throw std::invalid_argument("batch: expected at least 1, got " + std::to_string(batch));
+  py::array_t<float> target(batch);
+  float* out = target.mutable_data();
+  const Lease lease(*bound.models[index]);
+  const py::gil_scoped_release release;
+  bound.engine->forecast_scaled(index, static_cast<std::size_t>(batch), out);
+  return target;
+}
+
+py::array_t<std::int32_t> decide(BoundEngine& bound, const std::string& name, const py::object& states) {
+  const std::size_t index = bound.engine->find(name, Role::allocator);
+  const Rows rows = checked_rows(bound.engine->spec(index), states);
+  py::array_t<std::int32_t> actions(static_cast<py::ssize_t>(rows.count));
+  auto* out = actions.mutable_data();
+  run(bound, index, rows, [&](const auto* data) { bound.engine->decide(index, data, rows.count, out); });
+  return actions;
+}
+
+py::array_t<float> q_values(BoundEngine& bound, const std::string& name, const py::object& states) {
+  const std::size_t index = bound.engine->find(name, Role::allocator);
+  const ModelSpec& spec = bound.engine->spec(index);
+  const Rows rows = checked_rows(spec, states);
+  py::array_t<float> values({static_cast<py::ssize_t>(rows.count), static_cast<py::ssize_t>(spec.actions)});
+  float* out = values.mutable_data();
+  run(bound, index, rows, [&](const auto* data) { bound.engine->q_values(index, data, rows.count, out); });
+  return values;
+}
+
+}  // namespace
+
+void bind_engine(py::module_& module) {
+  py::class_<BoundEngine>(module, "Engine", "The models of one bundle folder with their scalers.")
+      .def(py::init(&open_engine), py::arg("folder"), py::arg("backend") = "auto", py::arg("threads") = 1,
+           R"(Reads metadata/ and models/ of a folder, and checks each file.
+
+Raises:
+    LoadError: a file is missing, damaged or wrong; names it, and the key in a metadata file.)")
+      .def_property_readonly("names", &names, "Every model's name, in the manifest's order.")
+      .def_property_readonly("folder", [](const BoundEngine& b) { return b.engine->folder(); })
+      .def("model",
+           [](const BoundEngine& b, const std::string& name) { return b.models[b.engine->find(name)]; },
+           py::arg("name"), "The model with this name; ValueError naming the known ones.")
+      .def("resolve",
+           [](const BoundEngine& b, const std::string& name, const std::string& role) {
+             return b.engine->spec(b.engine->find(name, role_from_name(role))).name;
+           },
+           py::arg("name"), py::arg("role"), "The name of the model that serves a profile or group in a role.")
+      .def("spec", &spec_dict, py::arg("name"), "What the metadata says of a model.")
+      .def("scaler", [](const BoundEngine& b, const std::string& name) { return b.engine->spec(b.engine->find(name)).scaler; },
+           py::arg("name"))
+      .def("target_scaler",
+           [](const BoundEngine& b, const std::string& name) {
+             return b.engine->spec(b.engine->find(name)).target_scaler;
+           },
+           py::arg("name"), "None for an allocator.")
+      .def("forecast", &forecast, py::arg("name"), py::arg("windows"),
+           R"(The next value of each window.
+
+Args:
+    name: a profile, a service group, or a forecaster's or fallback's own name.
+    windows: (batch, time steps, features) or one window, physical units, oldest step first.
+Returns:
+    (batch,) float32, in the target's unit (Mbit/s).
+Raises:
+    ValueError: an unknown name, another shape, or a value that is not finite.)")
+      .def("forecast_batch", &forecast_batch, py::arg("name"), py::arg("batch"),
+           "The same for scaled windows that stand in model(name).batch_input(batch).")
+      .def("decide", &decide, py::arg("name"), py::arg("states"),
+           R"((batch, features) or one state, physical units -> (batch,) int32 actions; action a allocates (a + 1) * 10 %.
+
+Raises:
+    ValueError: an unknown name, another shape, or a value that is not finite.)")
+      .def("q_values", &q_values, py::arg("name"), py::arg("states"), "(batch, features) -> (batch, actions) float32.");
+}
+
+}  // namespace linkcast::bindings

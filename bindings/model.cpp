@@ -1,0 +1,140 @@
+#include "engine/model.h"
+
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "bindings.h"
+
+namespace linkcast::bindings {
+namespace {
+
+std::shared_ptr<BoundModel> open_model(const std::filesystem::path& path, const std::string& backend, int threads) {
+  Model::Options options;
+  options.backend = backend_from_name(backend);
+  options.threads = threads;
+  auto bound = std::make_shared<BoundModel>();
+  const py::gil_scoped_release release;
+  bound->model = std::make_shared<Model>(path.string(), options);
+  return bound;
+}
+
+py::tuple shape_tuple(const std::vector<int>& shape) { return py::tuple(py::cast(shape)); }
+
+py::array_t<float> input(const BoundModel& bound) {
+  const auto& shape = bound.model->input_shape();
+  return view(bound.model->input(), with_batch(shape, static_cast<std::size_t>(shape[0])));
+}
+
+py::array_t<float> output(const BoundModel& bound) {
+  const auto& shape = bound.model->output_shape();
+  return view(bound.model->output(), std::vector<py::ssize_t>(shape.begin(), shape.end()));
+}
+
+void invoke(BoundModel& bound) {
+  const Lease lease(bound);
+  const py::gil_scoped_release release;
+  bound.model->invoke();
+}
+
+std::size_t checked_batch(py::ssize_t batch) {
+  if (batch < 1) throw std::invalid_argument("batch: expected at least 1, got " + std::to_string(batch));
+  return static_cast<std::size_t>(batch);
+}
+
+py::array_t<float> batch_input(BoundModel& bound, py::ssize_t batch) {
+  const Lease lease(bound);
+  const auto rows = checked_batch(batch);
+  return view(bound.model->batch_input(rows), with_batch(bound.model->input_shape(), rows));
+}
+
+py::array_t<float> invoke_batch(BoundModel& bound, py::ssize_t batch) {
+  const Lease lease(bound);
+  const auto rows = checked_batch(batch);
+  const std::shared_ptr<float[]>* memory = nullptr;
+  {
+    const py::gil_scoped_release release;
+    memory = &bound.model->invoke_batch(rows);
+  }
+  return view(*memory, with_batch(bound.model->output_shape(), rows));
+}
+
+py::array_t<float> predict(BoundModel& bound, const py::object& x) {
+  const Lease lease(bound);
+  Model& model = *bound.model;
+  const auto shape = with_batch(model.input_shape(), 1);
+  const Rows rows = as_rows(x, {shape.begin() + 1, shape.end()}, "x");
+  py::array_t<float> answers(with_batch(model.output_shape(), rows.count));
+  if (rows.count == 0) return answers;
+  float* out = answers.mutable_data();
+  const void* in = rows.array.data();
+  {
+    const py::gil_scoped_release release;
+    const std::size_t floats = rows.count * model.row_inputs();
+    float* batch = model.batch_input(rows.count).get();
+    if (rows.is_float32)
+      std::copy_n(static_cast<const float*>(in), floats, batch);
+    else
+      std::transform(static_cast<const double*>(in), static_cast<const double*>(in) + floats, batch,
+                     [](double v) { return static_cast<float>(v); });
+    std::copy_n(model.invoke_batch(rows.count).get(), rows.count * model.row_outputs(), out);
+  }
+  return answers;
+}
+
+py::dict details(const BoundModel& bound) {
+  const Model& model = *bound.model;
+  py::dict details;
+  details["path"] = model.path();
+  details["file_bytes"] = model.file().bytes().size();
+  details["tflite_version"] = model.runtime().version();
+  details["tflite_library"] = model.runtime().path();
+  return details;
+}
+
+}  // namespace
+
+void bind_model(py::module_& module) {
+  py::class_<BoundModel, std::shared_ptr<BoundModel>>(module, "Model",
+                                                      R"(One .tflite model with one float32 input and output.
+
+Every invoke starts from zero LSTM state. One thread at a time: a second one gets a RuntimeError.)")
+      .def(py::init(&open_model), py::arg("path"), py::arg("backend") = "auto", py::arg("threads") = 1,
+           R"(Loads a model and allocates its tensors.
+
+Args:
+    path: a .tflite file that TensorFlow Lite runs.
+    backend: "auto", "native" or "tflite".
+    threads: for TensorFlow Lite's own kernels.
+Raises:
+    LoadError: the file is missing or damaged, or has several inputs or an input that is not float32.
+    ValueError: an unknown backend, or threads < 1.)")
+      .def_property_readonly("path", [](const BoundModel& b) { return b.model->path(); })
+      .def_property_readonly("input", &input, "Writable float32 view on the input tensor, input_shape.")
+      .def_property_readonly("output", &output, "float32 view on the output tensor, output_shape.")
+      .def("invoke", &invoke, "Reads input, writes output, from zero LSTM state. Releases the GIL.")
+      .def("predict", &predict, py::arg("x"),
+           R"((batch, ...) scaled inputs of any batch size, or a single one -> (batch, ...) float32, a new array.
+
+Raises:
+    ValueError: another shape.)")
+      .def("batch_input", &batch_input, py::arg("batch"),
+           R"(Writable float32 view, (batch, ...), on the memory that invoke_batch(batch) reads.
+
+A view for a smaller batch stays valid memory, but is no longer read once a larger one was asked for.)")
+      .def("invoke_batch", &invoke_batch, py::arg("batch"),
+           "Runs what stands in batch_input(batch). Returns a float32 view, (batch, ...), that the next call overwrites.")
+      .def_property_readonly("input_shape", [](const BoundModel& b) { return shape_tuple(b.model->input_shape()); },
+                             "(batch, ...) as the model was converted.")
+      .def_property_readonly("output_shape", [](const BoundModel& b) { return shape_tuple(b.model->output_shape()); })
+      .def_property_readonly("backend", [](const BoundModel& b) { return b.model->backend(); }, R"("native" or "tflite".)")
+      .def_property_readonly("backend_reason", [](const BoundModel& b) { return b.model->backend_reason(); },
+                             "Why this backend runs the model.")
+      .def_property_readonly("isa", [](const BoundModel& b) { return b.model->isa(); },
+                             R"("avx512", "avx2", "neon" or "scalar"; "tflite" when its own kernels run.)")
+      .def("details", &details, "File size, runtime version and library path.");
+}
+
+}  // namespace linkcast::bindings

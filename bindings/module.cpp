@@ -1,0 +1,62 @@
+#include <pybind11/pybind11.h>
+
+#include "base/error.h"
+#include "bindings.h"
+
+namespace linkcast::bindings {
+
+std::string shape_text(const std::vector<py::ssize_t>& shape) {
+  std::string text = "(";
+  for (std::size_t d = 0; d < shape.size(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+Rows as_rows(const py::object& values, const std::vector<py::ssize_t>& row, const std::string& what) {
+  constexpr int kLayout = py::array::c_style | py::array::forcecast;
+  Rows rows;
+  rows.is_float32 = py::isinstance<py::array_t<float>>(values);
+  if (rows.is_float32)
+    rows.array = py::array_t<float, kLayout>(values);
+  else
+    rows.array = py::array_t<double, kLayout>(values);
+
+  const std::vector<py::ssize_t> shape(rows.array.shape(), rows.array.shape() + rows.array.ndim());
+  rows.single = shape == row;
+  const bool batch = shape.size() == row.size() + 1 && std::equal(row.begin(), row.end(), shape.begin() + 1);
+  if (!rows.single && !batch) {
+    std::string batched = shape_text(row);
+    batched = "(batch, " + batched.substr(1);
+    if (row.size() == 1) batched.replace(batched.size() - 2, 2, ")");
+    throw std::invalid_argument(what + ": expected " + shape_text(row) + " or " + batched + " finite floats, got " +
+                                shape_text(shape));
+  }
+  rows.count = rows.single ? 1 : static_cast<std::size_t>(shape[0]);
+  return rows;
+}
+
+py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::ssize_t> shape) {
+  auto* kept = new std::shared_ptr<float[]>(memory);  // owned by the capsule
+  const py::capsule owner(kept, [](void* p) { delete static_cast<std::shared_ptr<float[]>*>(p); });
+  return py::array_t<float>(std::move(shape), memory.get(), owner);
+}
+
+std::vector<py::ssize_t> with_batch(const std::vector<int>& shape, std::size_t batch) {
+  std::vector<py::ssize_t> out(shape.begin(), shape.end());
+  if (out.empty()) out.push_back(1);
+  out[0] = static_cast<py::ssize_t>(batch);
+  return out;
+}
+
+}  // namespace linkcast::bindings
+
+PYBIND11_MODULE(_native, module) {
+  module.doc() = "The compiled part of linkcast: models, scalers, and the engine that holds a bundle of them.";
+  pybind11::register_exception<linkcast::LoadError>(module, "LoadError", PyExc_RuntimeError).doc() =
+      "A model or metadata file is missing, damaged or wrong; the text names the file and, for metadata, the key.";
+  pybind11::register_exception<linkcast::InvokeError>(module, "InvokeError", PyExc_RuntimeError).doc() =
+      "The runtime refused an invoke.";
+  module.attr("__version__") = LINKCAST_VERSION;
+  linkcast::bindings::bind_scaler(module);
+  linkcast::bindings::bind_model(module);
+  linkcast::bindings::bind_engine(module);
+}

@@ -1,0 +1,126 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+
+#include "base/error.h"
+
+namespace linkcast {
+namespace {
+
+std::string shape_text(const std::vector<int>& shape) {
+  std::string text = "(";
+  for (std::size_t d = 0; d < shape.size(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
+  return text + ")";
+}
+
+template <class Real>
+void check_finite(const ModelSpec& spec, const Real* features, std::size_t batch) {
+  const std::size_t row = std::max<std::size_t>(spec.window, 1) * spec.features.size();
+  for (std::size_t k = 0; k < batch * row; ++k) {
+    if (std::isfinite(features[k])) continue;
+    std::ostringstream text;
+    text << (spec.window ? "window" : "state") << ": expected finite values, got " << features[k] << " for "
+         << spec.features[k % spec.features.size()].name;
+    if (spec.window) text << " at time step " << k % row / spec.features.size();
+    if (batch > 1) text << " of row " << k / row;
+    throw std::invalid_argument(text.str());
+  }
+}
+
+}  // namespace
+
+Engine::Engine(const std::string& folder, const Model::Options& options)
+    : folder_(folder), metadata_(Metadata::load(folder)) {
+  for (const ModelSpec& spec : metadata_.models) load(spec, options);
+}
+
+void Engine::load(const ModelSpec& spec, const Model::Options& options) {
+  const std::string path = folder_ + "/" + spec.file;
+  const std::string manifest = folder_ + "/metadata/manifest.json: models." + spec.name;
+  auto model_options = options;
+  model_options.sha256 = spec.sha256;
+  auto model = std::make_unique<Model>(path, model_options);
+  if (model->input_shape() != spec.input_shape)
+    throw LoadError(manifest + ".input_shape: expected the model's " + shape_text(model->input_shape()) + ", got " +
+                    shape_text(spec.input_shape));
+  if (model->output_shape() != spec.output_shape)
+    throw LoadError(manifest + ".output_shape: expected the model's " + shape_text(model->output_shape()) + ", got " +
+                    shape_text(spec.output_shape));
+  if (spec.target && model->row_outputs() != 1)
+    throw LoadError(manifest + ".output_shape: expected one value, got " + shape_text(spec.output_shape));
+  models_.push_back(std::move(model));
+}
+
+std::size_t Engine::find(const std::string& name) const {
+  std::string known;
+  for (std::size_t k = 0; k < metadata_.models.size(); ++k) {
+    if (metadata_.models[k].name == name) return k;
+    known += (k ? ", " : "") + metadata_.models[k].name;
+  }
+  throw std::invalid_argument("model: expected one of " + known + "; got \"" + name + "\"");
+}
+
+std::size_t Engine::find(const std::string& name, Role role) const {
+  std::string known;
+  for (std::size_t k = 0; k < metadata_.models.size(); ++k) {
+    const ModelSpec& spec = metadata_.models[k];
+    if (spec.role != role) continue;
+    if (spec.serves == name || spec.name == name) return k;
+    known += (known.empty() ? "" : ", ") + spec.serves;
+  }
+  throw std::invalid_argument(std::string(role_name(role)) + ": expected one of " + known + "; got \"" + name + "\"");
+}
+
+template <class Real>
+const float* Engine::scale_and_invoke(std::size_t index, const Real* features, std::size_t batch) {
+  const ModelSpec& spec = metadata_.models[index];
+  Model& model = *models_[index];
+  check_finite(spec, features, batch);
+  const std::size_t rows = batch * std::max<std::size_t>(spec.window, 1);
+  if (batch == static_cast<std::size_t>(model.input_shape()[0])) {
+    spec.scaler.transform(features, rows, model.input().get());
+    model.invoke();
+    return model.output().get();
+  }
+  spec.scaler.transform(features, rows, model.batch_input(batch).get());
+  return model.invoke_batch(batch).get();
+}
+
+template <class Real>
+void Engine::forecast(std::size_t index, const Real* windows, std::size_t batch, float* target) {
+  const float* scaled = scale_and_invoke(index, windows, batch);
+  metadata_.models[index].target_scaler->inverse_transform(scaled, batch, target);
+}
+
+void Engine::forecast_scaled(std::size_t index, std::size_t batch, float* target) {
+  const float* scaled = models_[index]->invoke_batch(batch).get();
+  metadata_.models[index].target_scaler->inverse_transform(scaled, batch, target);
+}
+
+template <class Real>
+void Engine::q_values(std::size_t index, const Real* states, std::size_t batch, float* q_values) {
+  const float* outputs = scale_and_invoke(index, states, batch);
+  std::copy_n(outputs, batch * metadata_.models[index].actions, q_values);
+}
+
+template <class Real>
+void Engine::decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions) {
+  const float* outputs = scale_and_invoke(index, states, batch);
+  const std::size_t n = metadata_.models[index].actions;
+  for (std::size_t row = 0; row < batch; ++row) {
+    const float* q = outputs + row * n;
+    actions[row] = static_cast<std::int32_t>(std::max_element(q, q + n) - q);
+  }
+}
+
+template void Engine::forecast(std::size_t, const float*, std::size_t, float*);
+template void Engine::forecast(std::size_t, const double*, std::size_t, float*);
+template void Engine::q_values(std::size_t, const float*, std::size_t, float*);
+template void Engine::q_values(std::size_t, const double*, std::size_t, float*);
+template void Engine::decide(std::size_t, const float*, std::size_t, std::int32_t*);
+template void Engine::decide(std::size_t, const double*, std::size_t, std::int32_t*);
+
+}  // namespace linkcast

@@ -1,0 +1,62 @@
+// All models of a bundle folder behind their names: physical units in, physical units out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/metadata.h"
+#include "engine/model.h"
+
+namespace linkcast {
+
+/// Not thread-safe: one thread at a time per object.
+class Engine {
+ public:
+  /// Reads the metadata, checks every model file against its SHA-256, loads it, and checks its shapes.
+  /// @param folder  holds models/ and metadata/
+  /// @throws LoadError  naming the file, and the key where there is one
+  Engine(const std::string& folder, const Model::Options& options);
+
+  const std::string& folder() const noexcept { return folder_; }
+  const Metadata& metadata() const noexcept { return metadata_; }
+
+  /// The index of the model with this name, or of the one that serves it in this role ("internet" as a forecaster is
+  /// "internet_lstm"). @throws std::invalid_argument naming the known ones
+  std::size_t find(const std::string& name) const;
+  std::size_t find(const std::string& name, Role role) const;
+
+  const ModelSpec& spec(std::size_t index) const noexcept { return metadata_.models[index]; }
+  Model& model(std::size_t index) const noexcept { return *models_[index]; }
+
+  /// The next value of each window.
+  /// @param windows  (batch, row inputs), physical units, finite
+  /// @param target   (batch, row outputs), physical units
+  /// @throws std::invalid_argument  a value is not finite;  InvokeError
+  template <class Real>
+  void forecast(std::size_t index, const Real* windows, std::size_t batch, float* target);
+
+  /// The same for windows that stand scaled in model(index).batch_input(batch).
+  void forecast_scaled(std::size_t index, std::size_t batch, float* target);
+
+  /// Q-values of each state. @param states (batch, features), physical units  @param q_values (batch, actions)
+  template <class Real>
+  void q_values(std::size_t index, const Real* states, std::size_t batch, float* q_values);
+
+  /// The action with the highest Q-value, the first of equals. @param actions (batch)
+  template <class Real>
+  void decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions);
+
+ private:
+  void load(const ModelSpec& spec, const Model::Options& options);
+  template <class Real>
+  const float* scale_and_invoke(std::size_t index, const Real* features, std::size_t batch);
+
+  std::string folder_;
+  Metadata metadata_;
+  std::vector<std::unique_ptr<Model>> models_;  // as metadata_.models
+};
+
+}  // namespace linkcast

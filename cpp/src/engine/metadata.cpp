@@ -1,0 +1,241 @@
+#include "engine/metadata.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace linkcast {
+namespace {
+
+constexpr std::size_t kHoursOfWeek = 168;
+
+Json open_file(const std::string& folder, const char* name) {
+  Json root = Json::parse_file(folder + "/metadata/" + name);
+  const Json& version = root.at("schema_version");
+  if (version.number() != 1) version.refuse("expected 1, got " + version.describe());
+  return root;
+}
+
+Role parse_role(const Json& json) {
+  const std::string& name = json.string();
+  for (const Role role : {Role::forecaster, Role::allocator, Role::fallback})
+    if (name == role_name(role)) return role;
+  json.refuse("expected \"forecaster\", \"allocator\" or \"fallback\", got " + json.describe());
+}
+
+std::vector<int> parse_shape(const Json& json) {
+  std::vector<int> shape;
+  for (const Json& size : json.array()) shape.push_back(static_cast<int>(size.count(1)));
+  if (shape.size() < 2) json.refuse("expected (batch, ...), got " + json.describe());
+  return shape;
+}
+
+std::string parse_hash(const Json& json) {
+  const std::string& hash = json.string();
+  if (hash.size() != 64 || hash.find_first_not_of("0123456789abcdef") != std::string::npos)
+    json.refuse("expected 64 hexadecimal digits, got " + json.describe());
+  return hash;
+}
+
+std::string parse_file_name(const Json& json) {
+  const std::string& file = json.string();
+  if (file.empty() || file.front() == '/' || file.find("..") != std::string::npos)
+    json.refuse("expected a path inside the folder, got " + json.describe());
+  return file;
+}
+
+Feature parse_feature(const Json& json) { return {json.at("name").string(), json.at("unit").string()}; }
+
+std::size_t row_size(const std::vector<int>& shape) {
+  std::size_t size = 1;
+  for (std::size_t d = 1; d < shape.size(); ++d) size *= static_cast<std::size_t>(shape[d]);
+  return size;
+}
+
+void append_flat(const Json& json, const std::vector<int>& shape, std::size_t dimension, std::vector<float>& out) {
+  const auto& items = json.array();
+  if (items.size() != static_cast<std::size_t>(shape[dimension]))
+    json.refuse("expected " + std::to_string(shape[dimension]) + " values, got " + json.describe());
+  for (const Json& item : items) {
+    if (dimension + 1 == shape.size())
+      out.push_back(static_cast<float>(item.number()));
+    else
+      append_flat(item, shape, dimension + 1, out);
+  }
+}
+
+GoldenVectors parse_golden(const Json& json, const ModelSpec& spec) {
+  GoldenVectors golden;
+  const auto& inputs = json.at("inputs").array();
+  const auto& outputs = json.at("outputs").array();
+  if (inputs.empty() || inputs.size() != outputs.size())
+    json.refuse("expected as many outputs as inputs and at least one, got " + std::to_string(outputs.size()) + " and " +
+                std::to_string(inputs.size()));
+  golden.count = inputs.size();
+  for (const Json& input : inputs) append_flat(input, spec.input_shape, 1, golden.inputs);
+  for (const Json& output : outputs) append_flat(output, spec.output_shape, 1, golden.outputs);
+  return golden;
+}
+
+std::vector<ModelSpec> parse_manifest(const Json& root) {
+  std::vector<ModelSpec> models;
+  for (const auto& [name, json] : root.at("models").object()) {
+    ModelSpec spec;
+    spec.name = name;
+    spec.file = parse_file_name(json.at("file"));
+    spec.sha256 = parse_hash(json.at("sha256"));
+    spec.role = parse_role(json.at("role"));
+    spec.serves = json.at("serves").string();
+    spec.input_shape = parse_shape(json.at("input_shape"));
+    spec.output_shape = parse_shape(json.at("output_shape"));
+    spec.golden = parse_golden(json.at("golden"), spec);
+    models.push_back(std::move(spec));
+  }
+  if (models.empty()) root.at("models").refuse("expected at least one model, got none");
+  return models;
+}
+
+void parse_features(const Json& models, ModelSpec& spec) {
+  const Json& json = models.at(spec.name);
+  if (const Json* window = json.find("window")) {
+    spec.window = window->count(1);
+    const Json& step = json.at("step_s");
+    spec.step_s = step.number();
+    if (!(spec.step_s > 0)) step.refuse("expected a number above 0, got " + step.describe());
+  }
+  const Json& features = json.at("features");
+  std::set<std::string> names;
+  for (const Json& feature : features.array()) {
+    spec.features.push_back(parse_feature(feature));
+    if (!names.insert(spec.features.back().name).second)
+      feature.refuse("\"" + spec.features.back().name + "\" stands twice");
+  }
+  if (spec.role == Role::allocator) {
+    spec.actions = json.at("actions").count(1);
+    if (spec.actions != row_size(spec.output_shape))
+      json.at("actions").refuse("expected the model's " + std::to_string(row_size(spec.output_shape)) +
+                                " outputs, got " + json.at("actions").describe());
+  } else {
+    spec.target = parse_feature(json.at("target"));
+  }
+  std::vector<int> expected{spec.input_shape[0]};
+  if (spec.window > 0) expected.push_back(static_cast<int>(spec.window));
+  expected.push_back(static_cast<int>(spec.features.size()));
+  if (expected != spec.input_shape)
+    features.refuse("the window and " + std::to_string(spec.features.size()) +
+                    " features do not make the input shape that manifest.json gives for " + spec.name);
+}
+
+/// {"min": a, "max": b} as an offset and a scale.
+void parse_range(const Json& json, std::vector<double>& offset, std::vector<double>& scale) {
+  const double least = json.at("min").number();
+  const double most = json.at("max").number();
+  if (!(most > least))
+    json.refuse("expected max above min (a zero scale can't be inverted), got min " + json.at("min").describe() +
+                " and max " + json.at("max").describe());
+  offset.push_back(least);
+  scale.push_back(1.0 / (most - least));
+}
+
+Scaler make_scaler(const Json& json, std::vector<double> offset, std::vector<double> scale) {
+  try {
+    return Scaler(std::move(offset), std::move(scale));
+  } catch (const std::invalid_argument& error) {
+    json.refuse(error.what());
+  }
+}
+
+void parse_scalers(const Json& models, ModelSpec& spec) {
+  const Json& json = models.at(spec.name);
+  const Json& features = json.at("features");
+  std::vector<double> offset;
+  std::vector<double> scale;
+  for (const Feature& feature : spec.features) parse_range(features.at(feature.name), offset, scale);
+  if (features.object().size() != spec.features.size())
+    features.refuse("expected the " + std::to_string(spec.features.size()) + " features of feature_list.json, got " +
+                    std::to_string(features.object().size()));
+  spec.scaler = make_scaler(features, std::move(offset), std::move(scale));
+  if (!spec.target) return;
+  std::vector<double> target_offset;
+  std::vector<double> target_scale;
+  parse_range(json.at("target"), target_offset, target_scale);
+  spec.target_scaler = make_scaler(json.at("target"), std::move(target_offset), std::move(target_scale));
+}
+
+std::string parse_model_name(const Json& json, const std::vector<ModelSpec>& models, Role role) {
+  const std::string& name = json.string();
+  for (const ModelSpec& spec : models)
+    if (spec.name == name && spec.role == role) return name;
+  json.refuse("expected a " + std::string(role_name(role)) + " of manifest.json, got " + json.describe());
+}
+
+std::vector<ServiceGroup> parse_mappings(const Json& root, const std::vector<ModelSpec>& models) {
+  std::vector<ServiceGroup> groups;
+  for (const auto& [key, json] : root.at("groups").object()) {
+    ServiceGroup group;
+    group.key = key;
+    group.name = json.at("name").string();
+    group.group_id = json.at("group_id").count();
+    group.default_service_id = json.at("default_service_id").count();
+    for (const auto& [service, id] : json.at("services").object()) group.services[service] = id.count();
+    if (std::none_of(group.services.begin(), group.services.end(),
+                     [&](const auto& service) { return service.second == group.default_service_id; }))
+      json.at("default_service_id").refuse("expected the id of one of the services, got " +
+                                           json.at("default_service_id").describe());
+    group.model = parse_model_name(json.at("model"), models, Role::forecaster);
+    group.fallback = parse_model_name(json.at("fallback"), models, Role::fallback);
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+double parse_positive(const Json& json) {
+  if (!(json.number() > 0)) json.refuse("expected a number above 0, got " + json.describe());
+  return json.number();
+}
+
+void parse_stats(const Json& root, ServiceGroup& group) {
+  const Json& json = root.at("groups").at(group.key);
+  group.max_bandwidth_mbps = parse_positive(json.at("max_bandwidth_mbps"));
+  json.at("mean_bandwidth_mbps").number();
+  json.at("std_bandwidth_mbps").number();
+  parse_positive(json.at("typical_usage_percentage"));
+  for (const auto& [device, factors] : json.at("device_groups").object()) {
+    parse_positive(factors.at("bandwidth_factor"));
+    parse_positive(factors.at("latency_factor"));
+  }
+  if (const Json* profile = json.find("hour_of_week"))
+    for (const char* feature : {"latency_ms", "bandwidth_mbps", "packet_loss", "reliability"})
+      profile->at(feature).numbers(kHoursOfWeek);
+}
+
+}  // namespace
+
+const char* role_name(Role role) noexcept {
+  switch (role) {
+    case Role::forecaster: return "forecaster";
+    case Role::allocator: return "allocator";
+    case Role::fallback: return "fallback";
+  }
+  return "";
+}
+
+Metadata Metadata::load(const std::string& folder) {
+  Metadata metadata;
+  metadata.models = parse_manifest(open_file(folder, "manifest.json"));
+  const Json features = open_file(folder, "feature_list.json");
+  const Json scalers = open_file(folder, "scalers.json");
+  for (ModelSpec& spec : metadata.models) {
+    parse_features(features.at("models"), spec);
+    parse_scalers(scalers.at("models"), spec);
+  }
+  metadata.groups = parse_mappings(open_file(folder, "service_mappings.json"), metadata.models);
+  const Json stats = open_file(folder, "service_group_stats.json");
+  for (ServiceGroup& group : metadata.groups) parse_stats(stats, group);
+  return metadata;
+}
+
+}  // namespace linkcast

@@ -1,0 +1,68 @@
+// The metadata of a bundle folder: which models there are, what they read, how it is scaled, and the service groups.
+//
+// Five files in <folder>/metadata, each described by metadata/schema/<name>.schema.json. A file that breaks its
+// schema is refused here with the file and the key.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/scaler.h"
+
+namespace linkcast {
+
+enum class Role { forecaster, allocator, fallback };
+const char* role_name(Role role) noexcept;
+
+struct Feature {
+  std::string name;
+  std::string unit;
+};
+
+struct GoldenVectors {
+  std::vector<float> inputs;   // (count, row inputs), scaled
+  std::vector<float> outputs;  // (count, row outputs), scaled; from TensorFlow
+  std::size_t count = 0;
+};
+
+struct ModelSpec {
+  std::string name;
+  std::string file;    // relative to the folder
+  std::string sha256;  // 64 hexadecimal digits
+  Role role = Role::forecaster;
+  std::string serves;  // a profile or a service group
+  std::vector<int> input_shape;
+  std::vector<int> output_shape;
+  std::size_t window = 0;  // time steps; 0: the input is (batch, features)
+  double step_s = 0;       // seconds from one time step to the next; 0 without a window
+  std::vector<Feature> features;
+  std::optional<Feature> target;
+  std::size_t actions = 0;  // allocators
+  Scaler scaler;
+  std::optional<Scaler> target_scaler;
+  GoldenVectors golden;
+};
+
+struct ServiceGroup {
+  std::string key;   // "social_media"
+  std::string name;  // "Social Media"
+  std::size_t group_id = 0;
+  std::size_t default_service_id = 0;
+  std::map<std::string, std::size_t> services;  // name -> id
+  std::string model;
+  std::string fallback;
+  double max_bandwidth_mbps = 0;
+};
+
+struct Metadata {
+  std::vector<ModelSpec> models;     // in the manifest's order
+  std::vector<ServiceGroup> groups;  // in the mapping's order
+
+  /// @throws LoadError  naming the file and the key
+  static Metadata load(const std::string& folder);
+};
+
+}  // namespace linkcast

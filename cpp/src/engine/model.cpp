@@ -1,0 +1,136 @@
+#include "engine/model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+
+#include "base/error.h"
+
+namespace linkcast {
+
+Backend backend_from_name(const std::string& name) {
+  if (name == "auto") return Backend::automatic;
+  if (name == "native") return Backend::native;
+  if (name == "tflite") return Backend::tflite;
+  throw std::invalid_argument("backend: expected \"auto\", \"native\" or \"tflite\", got \"" + name + "\"");
+}
+
+/// Batches run on an interpreter of their own where the graph takes any batch; otherwise in chunks of the model's own
+/// batch through the first interpreter, out of staging memory.
+struct Model::Batch {
+  std::unique_ptr<tflite::Interpreter> interpreter;  // nullptr: in chunks
+  std::size_t capacity = 0;                          // rows that the staging memory holds
+  std::shared_ptr<float[]> input;                    // (capacity, row_inputs)
+  std::shared_ptr<float[]> output;                   // (capacity, row_outputs)
+  std::vector<float> kept_input;                     // the first interpreter's tensors, put back after the chunks
+  std::vector<float> kept_output;
+};
+
+Model::Model(const std::string& path, const Options& options) : options_(options) {
+  if (options.threads < 1)
+    throw std::invalid_argument("threads: expected at least 1, got " + std::to_string(options.threads));
+  file_ = std::make_shared<const tflite::ModelFile>(tflite::Runtime::open(options.tflite_library), path, options.sha256);
+  interpreter_ = std::make_unique<tflite::Interpreter>(file_, interpreter_options());
+  own_batch_ = static_cast<std::size_t>(input_shape()[0]);
+  if (own_batch_ > 1 && (output_shape().empty() || output_shape()[0] != input_shape()[0]))
+    throw LoadError(path + ": expected an output of (" + std::to_string(own_batch_) + ", ...) as the input has it");
+  row_inputs_ = interpreter_->input_size() / own_batch_;
+  row_outputs_ = interpreter_->output_size() / own_batch_;
+  interpreter_->invoke();
+  backend_reason_ = options.backend == Backend::tflite ? "asked for" : "no native kernels in this build";
+  if (options.backend == Backend::native) throw LoadError(path + ": backend \"native\": " + backend_reason_);
+}
+
+Model::~Model() = default;
+
+const char* Model::isa() const noexcept { return "tflite"; }
+
+tflite::Interpreter::Options Model::interpreter_options() const {
+  tflite::Interpreter::Options options;
+  options.threads = options_.threads;
+  return options;
+}
+
+const std::shared_ptr<float[]>& Model::batch_input(std::size_t batch) {
+  prepare_batch(batch);
+  return batch_->interpreter ? batch_->interpreter->input_memory() : batch_->input;
+}
+
+const std::shared_ptr<float[]>& Model::invoke_batch(std::size_t batch) {
+  prepare_batch(batch);
+  if (!batch_->interpreter) {
+    invoke_in_chunks(batch);
+    return batch_->output;
+  }
+  batch_->interpreter->invoke();
+  return batch_->interpreter->output_memory();
+}
+
+void Model::prepare_batch(std::size_t batch) {
+  if (batch == 0) throw std::invalid_argument("batch: expected at least 1, got 0");
+  if (!batch_) {
+    batch_ = std::make_unique<Batch>();
+    if (takes_any_batch()) {
+      auto options = interpreter_options();
+      options.batch = batch;
+      batch_->interpreter = std::make_unique<tflite::Interpreter>(file_, options);
+    } else {
+      batch_->kept_input.resize(interpreter_->input_size());
+      batch_->kept_output.resize(interpreter_->output_size());
+    }
+  }
+  if (batch_->interpreter) {
+    batch_->interpreter->resize(batch);
+  } else if (batch > batch_->capacity) {
+    batch_->input = tflite::aligned_floats(batch * row_inputs_);
+    batch_->output = tflite::aligned_floats(batch * row_outputs_);
+    batch_->capacity = batch;
+  }
+}
+
+bool Model::takes_any_batch() const {
+  // A graph can accept another batch and still mean something else by it, so three windows at once have to give what
+  // they give one by one.
+  constexpr std::size_t kRows = 3;
+  if (own_batch_ != 1) return false;
+  try {
+    auto options = interpreter_options();
+    options.batch = kRows;
+    tflite::Interpreter batched(file_, options);
+    if (batched.output_size() != kRows * row_outputs_) return false;
+    tflite::Interpreter single(file_, interpreter_options());
+    std::mt19937 random(1);
+    std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+    std::generate_n(batched.input(), batched.input_size(), [&] { return uniform(random); });
+    batched.invoke();
+    for (std::size_t row = 0; row < kRows; ++row) {
+      std::copy_n(batched.input() + row * row_inputs_, row_inputs_, single.input());
+      single.invoke();
+      for (std::size_t k = 0; k < row_outputs_; ++k) {
+        const float expected = single.output()[k];
+        if (!(std::fabs(batched.output()[row * row_outputs_ + k] - expected) <= 1e-5f * (1 + std::fabs(expected))))
+          return false;
+      }
+    }
+    return true;
+  } catch (const std::runtime_error&) {  // LoadError, InvokeError: the graph does not resize
+    return false;
+  }
+}
+
+void Model::invoke_in_chunks(std::size_t batch) {
+  std::copy_n(interpreter_->input(), batch_->kept_input.size(), batch_->kept_input.begin());
+  std::copy_n(interpreter_->output(), batch_->kept_output.size(), batch_->kept_output.begin());
+  for (std::size_t row = 0; row < batch; row += own_batch_) {
+    const std::size_t rows = std::min(own_batch_, batch - row);  // the rows behind the last ones are not read
+    std::copy_n(batch_->input.get() + row * row_inputs_, rows * row_inputs_, interpreter_->input());
+    interpreter_->invoke();
+    std::copy_n(interpreter_->output(), rows * row_outputs_, batch_->output.get() + row * row_outputs_);
+  }
+  std::copy(batch_->kept_input.begin(), batch_->kept_input.end(), interpreter_->input());
+  std::copy(batch_->kept_output.begin(), batch_->kept_output.end(), interpreter_->output_memory().get());
+}
+
+}  // namespace linkcast

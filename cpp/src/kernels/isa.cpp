@@ -1,0 +1,143 @@
+#include "isa.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+#if defined(LINKCAST_KERNELS_X86)
+#include <cpuid.h>
+#elif defined(LINKCAST_KERNELS_NEON) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+namespace linkcast {
+namespace {
+
+#if defined(LINKCAST_KERNELS_X86)
+
+struct CpuidLeaf {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+CpuidLeaf cpuid(unsigned leaf, unsigned subleaf) {
+  CpuidLeaf out;
+  __get_cpuid_count(leaf, subleaf, &out.eax, &out.ebx, &out.ecx, &out.edx);
+  return out;
+}
+
+// XCR0 says which registers the operating system saves. Written as bytes so that no ISA flag is needed for it.
+unsigned enabled_register_state() {
+  unsigned eax = 0, edx = 0;
+  __asm__ volatile(".byte 0x0f, 0x01, 0xd0" : "=a"(eax), "=d"(edx) : "c"(0));
+  return eax;
+}
+
+bool bit(unsigned value, unsigned index) { return ((value >> index) & 1u) != 0; }
+
+// Bit positions: Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E.
+CpuFeatures detect() {
+  CpuFeatures features;
+  const CpuidLeaf basic = cpuid(1, 0);
+  const bool osxsave = bit(basic.ecx, 27);
+  if (!osxsave) return features;
+  const unsigned state = enabled_register_state();
+  const bool ymm = (state & 0x06u) == 0x06u;
+  const bool zmm = (state & 0xe6u) == 0xe6u;
+  const CpuidLeaf extended = cpuid(7, 0);
+  const CpuidLeaf extended1 = cpuid(7, 1);
+  features.avx2 = ymm && bit(basic.ecx, 28) && bit(basic.ecx, 12) && bit(extended.ebx, 5);
+  features.avx512 = features.avx2 && zmm && bit(extended.ebx, 16) && bit(extended.ebx, 17) && bit(extended.ebx, 30) &&
+                    bit(extended.ebx, 31);
+  features.avx512_bf16 = features.avx512 && bit(extended1.eax, 5);
+  features.avx512_vnni = features.avx512 && bit(extended.ecx, 11);
+  return features;
+}
+
+#elif defined(LINKCAST_KERNELS_NEON)
+
+CpuFeatures detect() {
+  CpuFeatures features;
+#if defined(__linux__)
+  constexpr unsigned long hwcap_asimd = 1ul << 1;  // Linux arch/arm64/include/uapi/asm/hwcap.h
+  features.neon = (getauxval(AT_HWCAP) & hwcap_asimd) != 0;
+#else
+  features.neon = true;  // Advanced SIMD is part of the AArch64 baseline.
+#endif
+  return features;
+}
+
+#else
+
+CpuFeatures detect() { return {}; }
+
+#endif
+
+constexpr Isa all_isas[] = {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512};
+
+bool supported(Isa isa) {
+  const CpuFeatures& features = cpu_features();
+  switch (isa) {
+    case Isa::scalar:
+      return true;
+    case Isa::neon:
+      return features.neon;
+    case Isa::avx2:
+      return features.avx2;
+    case Isa::avx512:
+      return features.avx512;
+  }
+  return false;
+}
+
+std::string supported_names() {
+  std::string names;
+  for (const Isa isa : supported_isas()) names += (names.empty() ? "" : ", ") + std::string(isa_name(isa));
+  return names;
+}
+
+}  // namespace
+
+const CpuFeatures& cpu_features() {
+  static const CpuFeatures features = detect();
+  return features;
+}
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::scalar:
+      return "scalar";
+    case Isa::neon:
+      return "neon";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
+  }
+  return "unknown";
+}
+
+std::vector<Isa> supported_isas() {
+  std::vector<Isa> isas;
+  for (const Isa isa : all_isas) {
+    if (supported(isa)) isas.push_back(isa);
+  }
+  return isas;
+}
+
+Isa isa_from_name(const std::string& name) {
+  for (const Isa isa : all_isas) {
+    if (name != isa_name(isa)) continue;
+    if (!supported(isa)) {
+      throw std::invalid_argument("ISA: '" + name + "' does not run on this machine; supported: " + supported_names());
+    }
+    return isa;
+  }
+  throw std::invalid_argument("ISA: unknown name '" + name + "'; supported: " + supported_names());
+}
+
+Isa default_isa() {
+  const char* name = std::getenv("LINKCAST_ISA");
+  if (name != nullptr && name[0] != '\0') return isa_from_name(name);
+  return supported_isas().back();
+}
+
+}  // namespace linkcast

@@ -1,0 +1,49 @@
+// Eight floats in an AVX register. For translation units compiled with AVX2 and FMA.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace linkcast::kernels {
+namespace {
+
+struct VecAvx2 {
+  using Float = __m256;
+  static constexpr std::size_t lanes = 8;
+  static constexpr int max_rows = 3;  // 3 rows x 4 gates, a weight and the inputs fill the 16 registers
+
+  static Float zero() { return _mm256_setzero_ps(); }
+  static Float set(float x) { return _mm256_set1_ps(x); }
+  static Float load(const float* p) { return _mm256_loadu_ps(p); }
+  static Float load_bf16(const std::uint16_t* p) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  }
+  static Float load_int8(const std::int8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
+  static void store(float* p, Float x) { _mm256_storeu_ps(p, x); }
+  static void store_first(float* p, Float x, std::size_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane), x);
+  }
+
+  static Float add(Float a, Float b) { return _mm256_add_ps(a, b); }
+  static Float sub(Float a, Float b) { return _mm256_sub_ps(a, b); }
+  static Float mul(Float a, Float b) { return _mm256_mul_ps(a, b); }
+  static Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+  static Float fnma(Float a, Float b, Float c) { return _mm256_fnmadd_ps(a, b, c); }
+  /// The limit comes first: the instruction returns its second operand when either is NaN.
+  static Float min(float limit, Float x) { return _mm256_min_ps(_mm256_set1_ps(limit), x); }
+  static Float max(float limit, Float x) { return _mm256_max_ps(_mm256_set1_ps(limit), x); }
+  static Float reciprocal(Float x) { return _mm256_div_ps(_mm256_set1_ps(1.0f), x); }
+  static Float power_of_two(Float shifted) {
+    const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(0x3f800000)));
+  }
+};
+
+}  // namespace
+}  // namespace linkcast::kernels

@@ -1,0 +1,52 @@
+// Sixteen floats in an AVX-512 register. For translation units compiled with AVX-512 F, BW, DQ and VL.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace linkcast::kernels {
+namespace {
+
+struct VecAvx512 {
+  using Float = __m512;
+  static constexpr std::size_t lanes = 16;
+  static constexpr int max_rows = 6;  // 6 rows x 4 gates, four weights and an input take 29 of the 32 registers
+
+  static Float zero() { return _mm512_setzero_ps(); }
+  static Float set(float x) { return _mm512_set1_ps(x); }
+  static Float load(const float* p) { return _mm512_loadu_ps(p); }
+  static Float load_bf16(const std::uint16_t* p) {
+    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+  }
+  static Float load_int8(const std::int8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static void store(float* p, Float x) { _mm512_storeu_ps(p, x); }
+  static void store_first(float* p, Float x, std::size_t n) { _mm512_mask_storeu_ps(p, first(n), x); }
+  /// The mask of the first n lanes, n <= 16.
+  static __mmask16 first(std::size_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+  static Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
+  static Float sub(Float a, Float b) { return _mm512_sub_ps(a, b); }
+  static Float mul(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+  static Float fnma(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a, b, c); }
+  /// The limit comes first: the instruction returns its second operand when either is NaN.
+  static Float min(float limit, Float x) { return _mm512_min_ps(_mm512_set1_ps(limit), x); }
+  static Float max(float limit, Float x) { return _mm512_max_ps(_mm512_set1_ps(limit), x); }
+  /// One Newton step on the 14-bit estimate: within 2 units in the last place, and cheaper than the division.
+  static Float reciprocal(Float x) {
+    const Float estimate = _mm512_rcp14_ps(x);
+    return _mm512_fmadd_ps(estimate, _mm512_fnmadd_ps(x, estimate, _mm512_set1_ps(1.0f)), estimate);
+  }
+  static Float power_of_two(Float shifted) {
+    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3f800000)));
+  }
+};
+
+}  // namespace
+}  // namespace linkcast::kernels

@@ -1,0 +1,50 @@
+// One float as a vector of one lane: the portable specification that every other ISA matches.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace linkcast::kernels {
+namespace {
+
+struct VecScalar {
+  using Float = float;
+  static constexpr std::size_t lanes = 1;
+  static constexpr int max_rows = 3;
+
+  static Float zero() { return 0.0f; }
+  static Float set(float x) { return x; }
+  static Float load(const float* p) { return *p; }
+  static Float load_bf16(const std::uint16_t* p) { return from_bits(static_cast<std::uint32_t>(*p) << 16); }
+  static Float load_int8(const std::int8_t* p) { return static_cast<float>(*p); }
+  static void store(float* p, Float x) { *p = x; }
+  static void store_first(float* p, Float x, std::size_t /*n*/) { *p = x; }
+
+  static Float add(Float a, Float b) { return a + b; }
+  static Float sub(Float a, Float b) { return a - b; }
+  static Float mul(Float a, Float b) { return a * b; }
+  static Float fma(Float a, Float b, Float c) { return a * b + c; }
+  static Float fnma(Float a, Float b, Float c) { return c - a * b; }
+  /// The limit comes first: a NaN in x stays.
+  static Float min(float limit, Float x) { return limit < x ? limit : x; }
+  static Float max(float limit, Float x) { return limit > x ? limit : x; }
+  static Float reciprocal(Float x) { return 1.0f / x; }
+  /// 2^n, where n is an integer in -126..127 and `shifted` is n + 1.5 * 2^23.
+  static Float power_of_two(Float shifted) { return from_bits((bits(shifted) << 23) + 0x3f800000u); }
+
+ private:
+  static std::uint32_t bits(float x) {
+    std::uint32_t u;
+    std::memcpy(&u, &x, sizeof u);
+    return u;
+  }
+  static float from_bits(std::uint32_t u) {
+    float x;
+    std::memcpy(&x, &u, sizeof x);
+    return x;
+  }
+};
+
+}  // namespace
+}  // namespace linkcast::kernels
