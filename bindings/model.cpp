@@ -94,6 +94,23 @@ py::dict details(const BoundModel& bound) {
   return details;
 }
 
+py::list operators(BoundModel& bound) {
+  const Lease lease(bound);
+  py::list list;
+  for (const tflite::OperatorInfo& info : bound.model->operators()) {
+    py::dict dict;
+    dict["index"] = info.index;
+    dict["name"] = info.name;
+    dict["inputs"] = info.input_shapes;
+    dict["outputs"] = info.output_shapes;
+    dict["output_type"] = info.output_type;
+    dict["constant_bytes"] = info.constant_bytes;
+    dict["runs_on"] = info.runs_on;
+    list.append(dict);
+  }
+  return list;
+}
+
 }  // namespace
 
 void bind_model(py::module_& module) {
@@ -134,6 +151,9 @@ A view for a smaller batch stays valid memory, but is no longer read once a larg
                              "Why this backend runs the model.")
       .def_property_readonly("isa", [](const BoundModel& b) { return b.model->isa(); },
                              R"("avx512", "avx2", "neon" or "scalar"; "tflite" when its own kernels run.)")
+      .def("operators", &operators,
+           R"(The graph's operators, in order: a dict each, with index, name, inputs and outputs (shapes), output_type,
+constant_bytes, and runs_on ("native", "xnnpack" or "tflite").)")
       .def("details", &details, "File size, runtime version and library path.");
 }
 

@@ -53,6 +53,14 @@ tflite::Interpreter::Options Model::interpreter_options() const {
   return options;
 }
 
+std::vector<tflite::OperatorInfo> Model::operators() const {
+  tflite::Inspector inspector(file_->runtime());
+  auto options = interpreter_options();
+  options.delegates.insert(options.delegates.begin(), inspector.handle());
+  const tflite::Interpreter inspected(file_, options);
+  return inspector.operators();
+}
+
 const std::shared_ptr<float[]>& Model::batch_input(std::size_t batch) {
   prepare_batch(batch);
   return batch_->interpreter ? batch_->interpreter->input_memory() : batch_->input;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tflite/graph.h"
 #include "tflite/interpreter.h"
 
 namespace linkcast {
@@ -58,6 +59,9 @@ class Model {
   const char* backend() const noexcept { return "tflite"; }
   const std::string& backend_reason() const noexcept { return backend_reason_; }
   const char* isa() const noexcept;
+
+  /// The graph's operators and what runs each; builds an interpreter for it, so not for the hot path.
+  std::vector<tflite::OperatorInfo> operators() const;
 
   /// The runtime's version and the library's path.
   const tflite::Runtime& runtime() const noexcept { return file_->runtime(); }

@@ -4,17 +4,17 @@
 namespace linkcast::kernels {
 
 const Kernels& kernels_f32_avx2() {
-  static const Kernels table = make_kernels<Product<VecAvx2, float>>(Isa::avx2, "f32_avx2");
+  static constexpr Kernels table = make_kernels<Product<VecAvx2, float>>(Isa::avx2, "f32_avx2");
   return table;
 }
 
 const Kernels& kernels_bf16_avx2() {
-  static const Kernels table = make_kernels<Product<VecAvx2, std::uint16_t>>(Isa::avx2, "bf16_avx2");
+  static constexpr Kernels table = make_kernels<Product<VecAvx2, std::uint16_t>>(Isa::avx2, "bf16_avx2");
   return table;
 }
 
 const Kernels& kernels_int8_avx2() {
-  static const Kernels table = make_kernels<Product<VecAvx2, std::int8_t>>(Isa::avx2, "int8_avx2");
+  static constexpr Kernels table = make_kernels<Product<VecAvx2, std::int8_t>>(Isa::avx2, "int8_avx2");
   return table;
 }
 

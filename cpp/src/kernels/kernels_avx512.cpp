@@ -4,17 +4,17 @@
 namespace linkcast::kernels {
 
 const Kernels& kernels_f32_avx512() {
-  static const Kernels table = make_kernels<Product<VecAvx512, float>>(Isa::avx512, "f32_avx512");
+  static constexpr Kernels table = make_kernels<Product<VecAvx512, float>>(Isa::avx512, "f32_avx512");
   return table;
 }
 
 const Kernels& kernels_bf16_avx512() {
-  static const Kernels table = make_kernels<Product<VecAvx512, std::uint16_t>>(Isa::avx512, "bf16_avx512");
+  static constexpr Kernels table = make_kernels<Product<VecAvx512, std::uint16_t>>(Isa::avx512, "bf16_avx512");
   return table;
 }
 
 const Kernels& kernels_int8_avx512() {
-  static const Kernels table = make_kernels<Product<VecAvx512, std::int8_t>>(Isa::avx512, "int8_avx512");
+  static constexpr Kernels table = make_kernels<Product<VecAvx512, std::int8_t>>(Isa::avx512, "int8_avx512");
   return table;
 }
 

@@ -4,17 +4,17 @@
 namespace linkcast::kernels {
 
 const Kernels& kernels_f32_scalar() {
-  static const Kernels table = make_kernels<Product<VecScalar, float>>(Isa::scalar, "f32_scalar");
+  static constexpr Kernels table = make_kernels<Product<VecScalar, float>>(Isa::scalar, "f32_scalar");
   return table;
 }
 
 const Kernels& kernels_bf16_scalar() {
-  static const Kernels table = make_kernels<Product<VecScalar, std::uint16_t>>(Isa::scalar, "bf16_scalar");
+  static constexpr Kernels table = make_kernels<Product<VecScalar, std::uint16_t>>(Isa::scalar, "bf16_scalar");
   return table;
 }
 
 const Kernels& kernels_int8_scalar() {
-  static const Kernels table = make_kernels<Product<VecScalar, std::int8_t>>(Isa::scalar, "int8_scalar");
+  static constexpr Kernels table = make_kernels<Product<VecScalar, std::int8_t>>(Isa::scalar, "int8_scalar");
   return table;
 }
 

@@ -8,7 +8,7 @@ namespace linkcast::kernels {
 namespace {
 
 template <class Product>
-Kernels make_kernels(Isa isa, const char* name) {
+constexpr Kernels make_kernels(Isa isa, const char* name) {
   Kernels table;
   table.isa = isa;
   table.name = name;

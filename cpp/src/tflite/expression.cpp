@@ -8,6 +8,7 @@ namespace linkcast::tflite {
 namespace {
 
 constexpr std::size_t kMostExpressions = 4'000'000;  // a larger graph is refused rather than read for minutes
+constexpr int kDeepestSum = 32;                      // W x + R h + b needs four levels; a hostile graph could nest without end
 
 bool all_equal(const std::vector<float>& values, float wanted) {
   return std::all_of(values.begin(), values.end(), [wanted](float value) { return value == wanted; });
@@ -129,11 +130,12 @@ bool Expressions::is(ExpressionId id, Activation function) const {
   return at(id).kind == Kind::activation && at(id).first == static_cast<std::uint32_t>(function);
 }
 
-bool Expressions::add_terms(ExpressionId id, std::size_t start, std::size_t size, Sum& sum) const {
+bool Expressions::add_terms(ExpressionId id, std::size_t start, std::size_t size, Sum& sum, int depth) const {
+  if (depth > kDeepestSum) return false;
   const auto& e = at(id);
   switch (e.kind) {
     case Kind::gather:
-      return e.pieces.size() == 1 && add_terms(e.pieces[0].source, e.pieces[0].start + start, size, sum);
+      return e.pieces.size() == 1 && add_terms(e.pieces[0].source, e.pieces[0].start + start, size, sum, depth + 1);
     case Kind::linear:
       sum.terms.push_back({{e.first, start}, e.x});
       return true;
@@ -144,10 +146,11 @@ bool Expressions::add_terms(ExpressionId id, std::size_t start, std::size_t size
         if (scale[start + n] != 1.0F) return false;
         sum.offset[n] += offset[start + n];
       }
-      return add_terms(e.x, start, size, sum);
+      return add_terms(e.x, start, size, sum, depth + 1);
     }
     case Kind::add:
-      return sum.terms.size() < 2 && add_terms(e.x, start, size, sum) && add_terms(e.y, start, size, sum);
+      return sum.terms.size() < 2 && add_terms(e.x, start, size, sum, depth + 1) &&
+             add_terms(e.y, start, size, sum, depth + 1);
     default:
       return false;
   }
@@ -156,7 +159,7 @@ bool Expressions::add_terms(ExpressionId id, std::size_t start, std::size_t size
 std::optional<Expressions::Sum> Expressions::sum_of(ExpressionId id) const {
   Sum sum;
   sum.offset.assign(at(id).size, 0.0F);
-  if (!add_terms(id, 0, at(id).size, sum)) return std::nullopt;
+  if (!add_terms(id, 0, at(id).size, sum, 0)) return std::nullopt;
   return sum;
 }
 

@@ -121,7 +121,7 @@ class Expressions {
 
   ExpressionId number(Expression expression);
   bool is(ExpressionId id, Activation function) const;
-  bool add_terms(ExpressionId id, std::size_t start, std::size_t size, Sum& sum) const;
+  bool add_terms(ExpressionId id, std::size_t start, std::size_t size, Sum& sum, int depth) const;
   std::optional<Sum> sum_of(ExpressionId id) const;
   ExpressionId match_lstm_step(ExpressionId output_gate, ExpressionId squashed_cell);
   bool read_gate(ExpressionId activated, ExpressionId previous_cell_state, Gate& gate, ExpressionId& x,

@@ -86,7 +86,6 @@ void Interpreter::create(const Options& options) {
     if (!xnnpack_) refuse("the XNNPACK delegate can't be created");
     api_.InterpreterOptionsAddDelegate(handle.get(), xnnpack_);
   }
-  for (auto* delegate : options.after) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
   interpreter_ = api_.InterpreterCreate(file_->handle(), handle.get());
   if (!interpreter_) refuse("TensorFlow Lite can't run this model");
   check_tensors();

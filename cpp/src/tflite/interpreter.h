@@ -42,10 +42,9 @@ class Interpreter {
  public:
   struct Options {
     int threads = 1;
-    bool xnnpack = true;                            ///< adds the XNNPACK delegate, after `delegates`
-    std::vector<OpaqueDelegate*> delegates;         ///< not owned; must outlive the interpreter
-    std::size_t batch = 0;                          ///< leading dimension of the input; 0 keeps the model's own
-    std::vector<OpaqueDelegate*> after;             ///< delegates applied after XNNPACK (inspection)
+    bool xnnpack = true;                     ///< adds the XNNPACK delegate, after `delegates`
+    std::vector<OpaqueDelegate*> delegates;  ///< not owned; must outlive the interpreter
+    std::size_t batch = 0;                   ///< leading dimension of the input; 0 keeps the model's own
   };
 
   /// @throws LoadError  naming the file: unsupported operators, not one float32 input and output, or a batch the graph

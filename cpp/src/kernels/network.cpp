@@ -1,0 +1,590 @@
+#include "network.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "memory.h"
+#include "pack.h"
+
+namespace linkcast {
+namespace {
+
+using kernels::DenseArgs;
+using kernels::Kernels;
+using kernels::LinearMap;
+using kernels::LstmArgs;
+using kernels::Matrix;
+using kernels::Operand;
+using kernels::Packer;
+
+/// Windows that pass through the network together. Their activations stay in the second-level cache beside the weights.
+constexpr std::size_t largest_part = 48;
+
+constexpr double log2_e = 1.44269504088896340736;
+
+enum class Kind { lstm, dense, affine, last_step, flatten };
+
+/// A layer ready to run. `width`, the outputs, is padded to whole vectors where rows of it stand in the workspace.
+struct Layer {
+  Kind kind = Kind::dense;
+  std::size_t steps = 1;   // of the input
+  std::size_t inputs = 0;
+  std::size_t width = 0;
+  std::size_t padded = 0;
+  Matrix matrix;           // of the input
+  Matrix recurrent;        // lstm
+  const float* bias = nullptr;    // (matrix.vectors * lanes)
+  const float* scale = nullptr;   // affine: (padded)
+  const float* offset = nullptr;  // affine: (padded)
+  Activation activation = Activation::none;
+  std::size_t state = 0;   // lstm: where its h, then its c, stand in a caller's state
+};
+
+/// What a layer's pointers will be once the bytes have stopped moving.
+struct PackedLayer {
+  Layer layer;
+  kernels::PackedMatrix matrix, recurrent;
+  std::size_t bias = 0, scale = 0, offset = 0;
+};
+
+void require(bool condition, std::size_t layer, const char* what) {
+  if (!condition) throw std::invalid_argument("network layer " + std::to_string(layer) + ": " + what);
+}
+
+template <class Out, class In>
+std::vector<Out> convert(const std::vector<In>& values) {
+  return std::vector<Out>(values.begin(), values.end());
+}
+
+/// Turns the spec's layers into ours: affine layers become part of the linear layer behind them where there is one.
+class Builder {
+ public:
+  Builder(const NetworkSpec& spec, const Kernels& kernels)
+      : kernels_(kernels), packer_(kernels), steps_(spec.sequence_input ? spec.steps : 1), width_(spec.features) {
+    if (steps_ == 0 || width_ == 0) throw std::invalid_argument("network: steps and features must be positive");
+    for (const LayerSpec& layer : spec.layers) {
+      std::visit([this](const auto& typed) { add(typed); }, layer);
+      ++index_;
+    }
+    flush(Activation::none);
+  }
+
+  const Packer& packer() const { return packer_; }
+  const std::vector<PackedLayer>& layers() const { return layers_; }
+  std::size_t steps() const { return steps_; }
+  std::size_t width() const { return width_; }
+  std::size_t multiply_adds() const { return multiply_adds_; }
+
+ private:
+  void add(const LstmSpec& spec) {
+    const std::size_t units = spec.units;
+    require(units > 0 && spec.inputs == width_, index_, "an LSTM whose inputs do not match");
+    require(spec.input_weights.size() == 4 * units * width_ && spec.recurrent_weights.size() == 4 * units * units &&
+                spec.bias.size() == 4 * units,
+            index_, "an LSTM whose weights do not match its units");
+    LinearMap input{4 * units, width_, convert<double>(spec.input_weights), convert<double>(spec.bias)};
+    LinearMap recurrent{4 * units, units, convert<double>(spec.recurrent_weights), {}};
+    fold_into(input);
+    // The factors of sigmoid and tanh as powers of two go into the weights (see kernels/activation.h).
+    for (std::size_t n = 0; n < 4 * units; ++n) {
+      const double factor = n / units == 2 ? -2.0 * log2_e : -log2_e;
+      for (std::size_t k = 0; k < width_; ++k) input.weights[n * width_ + k] *= factor;
+      for (std::size_t k = 0; k < units; ++k) recurrent.weights[n * units + k] *= factor;
+      input.bias[n] *= factor;
+    }
+    const std::size_t vectors = 4 * blocks_of(units);
+    PackedLayer packed = make(Kind::lstm, units);
+    packed.matrix = packer_.matrix(input, vectors, kernels::lstm_order, units);
+    packed.bias = packer_.vector(input.bias, vectors, kernels::lstm_order, units);
+    packed.recurrent = packer_.matrix(recurrent, vectors, kernels::lstm_order, units);
+    multiply_adds_ += steps_ * 4 * units * (width_ + units);
+    push(packed, steps_, units);
+  }
+
+  void add(const DenseSpec& spec) {
+    require(spec.units > 0 && spec.inputs == width_, index_, "a dense layer whose inputs do not match");
+    require(spec.weights.size() == spec.units * width_ && spec.bias.size() == spec.units, index_,
+            "a dense layer whose weights do not match its units");
+    LinearMap map{spec.units, width_, convert<double>(spec.weights), convert<double>(spec.bias)};
+    fold_into(map);
+    PackedLayer packed = make(Kind::dense, spec.units);
+    packed.layer.activation = spec.activation;
+    packed.matrix = packer_.matrix(map, blocks_of(spec.units), kernels::dense_order, spec.units);
+    packed.bias = packer_.vector(map.bias, blocks_of(spec.units), kernels::dense_order, spec.units);
+    multiply_adds_ += steps_ * spec.units * width_;
+    push(packed, steps_, spec.units);
+  }
+
+  void add(const AffineSpec& spec) {
+    require(spec.scale.size() == width_ && spec.offset.size() == width_, index_, "an affine layer of another width");
+    if (scale_.empty()) {
+      scale_.assign(width_, 1.0);
+      offset_.assign(width_, 0.0);
+    }
+    for (std::size_t i = 0; i < width_; ++i) {
+      const double scale = static_cast<double>(spec.scale[i]);
+      scale_[i] *= scale;
+      offset_[i] = offset_[i] * scale + static_cast<double>(spec.offset[i]);
+    }
+  }
+
+  void add(const ActivationSpec& spec) {
+    if (spec.activation == Activation::none) return;
+    if (scale_.empty() && !layers_.empty()) {
+      Layer& before = layers_.back().layer;
+      if ((before.kind == Kind::dense || before.kind == Kind::affine) && before.activation == Activation::none) {
+        before.activation = spec.activation;
+        return;
+      }
+    }
+    flush(spec.activation);
+  }
+
+  void add(const LastStepSpec&) {
+    push(make(Kind::last_step, width_), 1, width_);
+  }
+
+  void add(const FlattenSpec&) {
+    const std::size_t steps = steps_;
+    PackedLayer packed = make(Kind::flatten, width_ * steps);
+    push(packed, 1, width_ * steps);
+    for (std::vector<double>* values : {&scale_, &offset_}) {
+      const std::vector<double> once = *values;
+      for (std::size_t t = 1; t < steps; ++t) values->insert(values->end(), once.begin(), once.end());
+    }
+  }
+
+  void fold_into(LinearMap& map) {
+    if (scale_.empty()) return;
+    kernels::fold_input(map, scale_, offset_);
+    scale_.clear();
+    offset_.clear();
+  }
+
+  /// Writes out what no linear layer took.
+  void flush(Activation activation) {
+    if (scale_.empty() && activation == Activation::none) return;
+    if (scale_.empty()) {
+      scale_.assign(width_, 1.0);
+      offset_.assign(width_, 0.0);
+    }
+    PackedLayer packed = make(Kind::affine, width_);
+    packed.layer.activation = activation;
+    packed.scale = packer_.vector(scale_, blocks_of(width_), kernels::dense_order, width_);
+    packed.offset = packer_.vector(offset_, blocks_of(width_), kernels::dense_order, width_);
+    scale_.clear();
+    offset_.clear();
+    push(packed, steps_, width_);
+  }
+
+  std::size_t blocks_of(std::size_t units) const { return (units + kernels_.lanes - 1) / kernels_.lanes; }
+
+  PackedLayer make(Kind kind, std::size_t width) const {
+    PackedLayer packed;
+    packed.layer.kind = kind;
+    packed.layer.steps = steps_;
+    packed.layer.inputs = width_;
+    packed.layer.width = width;
+    packed.layer.padded = blocks_of(width) * kernels_.lanes;
+    return packed;
+  }
+
+  void push(const PackedLayer& packed, std::size_t steps, std::size_t width) {
+    layers_.push_back(packed);
+    steps_ = steps;
+    width_ = width;
+  }
+
+  const Kernels& kernels_;
+  Packer packer_;
+  std::vector<PackedLayer> layers_;
+  std::vector<double> scale_, offset_;  // (width) each, or empty: an affine map that waits for a linear layer
+  std::size_t steps_;
+  std::size_t width_;
+  std::size_t index_ = 0;
+  std::size_t multiply_adds_ = 0;
+};
+
+/// Rows on their way through the layers: time-major, row t * batch + b.
+struct Rows {
+  const float* data = nullptr;
+  std::size_t stride = 0;  // floats
+  std::size_t steps = 1;
+  std::size_t width = 0;
+};
+
+/// A part of the workspace, for one size of batch.
+struct Workspace {
+  AlignedBuffer memory;
+  std::size_t batch = 0;
+  float* rows[2] = {nullptr, nullptr};  // (steps * batch, padded) of the largest layer
+  float* gates = nullptr;               // (steps * batch, blocks, 4, lanes) of the largest LSTM that projects at once
+  float* cell = nullptr;                // (batch, padded) of the largest LSTM
+  std::byte* encoded = nullptr;         // (steps * batch) rows of the longest encoding
+  float* encoded_scale = nullptr;       // (steps * batch)
+  std::byte* hidden[2] = {nullptr, nullptr};  // (batch) encoded rows
+};
+
+}  // namespace
+
+struct Network::Impl {
+  const Kernels* kernels = nullptr;
+  Precision precision = Precision::float32;
+  std::size_t steps = 1;
+  std::size_t features = 0;
+  std::size_t output_steps = 1;
+  std::size_t outputs = 0;
+  std::size_t multiply_adds = 0;
+  std::size_t state_size = 0;
+  bool can_step = false;
+  std::vector<Layer> layers;
+  AlignedBuffer weights;
+  Workspace work;
+
+  void reserve(std::size_t batch);
+  void run_part(const float* input, std::size_t batch, float* output);
+  void step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states, float* output);
+  Rows gather_input(const float* input, std::size_t batch);
+  Operand operand(const Rows& rows, std::size_t count, std::size_t depth);
+  Operand part(const Operand& whole, std::size_t row) const;
+  float* other(const float* data) { return data == work.rows[0] ? work.rows[1] : work.rows[0]; }
+  Rows run_layer(const Layer& layer, const Rows& in, std::size_t batch);
+  Rows run_lstm(const Layer& layer, const Rows& in, std::size_t batch);
+  Rows run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride, std::size_t outputs);
+  Rows run_affine(const Layer& layer, const Rows& in, std::size_t batch);
+  Rows run_flatten(const Layer& layer, const Rows& in, std::size_t batch);
+  Rows step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states);
+  void finish(const Rows& rows, std::size_t first_layer, std::size_t batch, float* output);
+  bool projects_at_once(std::size_t batch) const { return batch < kernels->projection_rows; }
+};
+
+Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) : impl_(std::make_unique<Impl>()) {
+  isa_from_name(isa_name(isa));  // refuses what this machine does not run
+  Impl& impl = *impl_;
+  impl.kernels = &kernels::select_kernels(isa, precision);
+  impl.precision = precision;
+  impl.steps = spec.sequence_input ? spec.steps : 1;
+  impl.features = spec.features;
+
+  const Builder builder(spec, *impl.kernels);
+  const Packer& packer = builder.packer();
+  impl.output_steps = builder.steps();
+  impl.outputs = builder.width();
+  impl.multiply_adds = builder.multiply_adds();
+  impl.weights = AlignedBuffer(packer.bytes().size());
+  std::byte* base = impl.weights.data();
+  if (!packer.bytes().empty()) std::memcpy(base, packer.bytes().data(), packer.bytes().size());
+
+  bool each_step_by_itself = true;
+  for (const PackedLayer& packed : builder.layers()) {
+    Layer layer = packed.layer;
+    const auto floats = [base](std::size_t at) { return reinterpret_cast<const float*>(base + at); };
+    if (layer.kind == Kind::lstm || layer.kind == Kind::dense) {
+      layer.matrix = packer.view(packed.matrix, base);
+      layer.bias = floats(packed.bias);
+    }
+    if (layer.kind == Kind::lstm) {
+      layer.recurrent = packer.view(packed.recurrent, base);
+      layer.state = impl.state_size;
+      impl.state_size += 2 * round_up(layer.padded, alignment / sizeof(float));
+      if (impl.can_step) each_step_by_itself = false;  // an LSTM behind the last step starts anew each time
+    }
+    if (layer.kind == Kind::affine) {
+      layer.scale = floats(packed.scale);
+      layer.offset = floats(packed.offset);
+    }
+    if (layer.kind == Kind::last_step) impl.can_step = true;
+    if (layer.kind == Kind::flatten && !impl.can_step) each_step_by_itself = false;
+    impl.layers.push_back(layer);
+  }
+  impl.can_step = impl.can_step && each_step_by_itself;
+  impl.reserve(1);
+}
+
+Network::~Network() = default;
+Network::Network(Network&&) noexcept = default;
+Network& Network::operator=(Network&&) noexcept = default;
+
+Isa Network::isa() const { return impl_->kernels->isa; }
+Precision Network::precision() const { return impl_->precision; }
+const char* Network::kernels_name() const { return impl_->kernels->name; }
+std::size_t Network::steps() const { return impl_->steps; }
+std::size_t Network::features() const { return impl_->features; }
+std::size_t Network::output_steps() const { return impl_->output_steps; }
+std::size_t Network::outputs() const { return impl_->outputs; }
+std::size_t Network::weight_bytes() const { return impl_->weights.size(); }
+std::size_t Network::multiply_adds() const { return impl_->multiply_adds; }
+bool Network::can_step() const { return impl_->can_step; }
+std::size_t Network::state_size() const { return impl_->state_size; }
+
+void Network::reserve(std::size_t batch) { impl_->reserve(std::clamp<std::size_t>(batch, 1, largest_part)); }
+
+void Network::run(const float* input, std::size_t batch, float* output) noexcept {
+  Impl& impl = *impl_;
+  const std::size_t input_size = impl.steps * impl.features;
+  const std::size_t output_size = impl.output_steps * impl.outputs;
+  while (batch > 0) {
+    // Parts as even as they come: a last part of a few rows would run on kernels that reuse the weights less.
+    const std::size_t parts = (batch + impl.work.batch - 1) / impl.work.batch;
+    const std::size_t rows = (batch + parts - 1) / parts;
+    impl.run_part(input, rows, output);
+    input += rows * input_size;
+    output += rows * output_size;
+    batch -= rows;
+  }
+}
+
+void Network::step(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,
+                   float* output) noexcept {
+  Impl& impl = *impl_;
+  while (batch > 0) {
+    const std::size_t rows = std::min(batch, impl.work.batch);
+    impl.step_part(samples, sample_stride, rows, states, output);
+    samples += rows * sample_stride;
+    states += rows * impl.state_size;
+    if (output != nullptr) output += rows * impl.outputs;
+    batch -= rows;
+  }
+}
+
+void Network::Impl::reserve(std::size_t batch) {
+  if (batch <= work.batch) return;
+  std::size_t widest = steps * round_up(features, kernels->lanes);  // floats of one window's rows
+  std::size_t gates = 0;
+  std::size_t cell = 0;
+  std::size_t encoded = 0;
+  std::size_t hidden = 0;
+  std::size_t most_steps = steps;
+  for (const Layer& layer : layers) {
+    const std::size_t out_steps = layer.kind == Kind::last_step || layer.kind == Kind::flatten ? 1 : layer.steps;
+    widest = std::max({widest, out_steps * layer.padded, layer.steps * round_up(layer.inputs, kernels->lanes)});
+    most_steps = std::max(most_steps, layer.steps);
+    if (layer.kind == Kind::lstm) {
+      gates = std::max(gates, layer.steps * 4 * layer.padded);
+      cell = std::max(cell, layer.padded);
+    }
+    if (!kernels->encoded) continue;
+    if (layer.kind == Kind::lstm || layer.kind == Kind::dense) {
+      encoded = std::max(encoded, layer.steps * round_up(kernels->encoded_bytes(layer.inputs), alignment));
+    }
+    if (layer.kind == Kind::lstm) {
+      hidden = std::max(hidden, round_up(kernels->encoded_bytes(layer.padded), alignment));
+    }
+  }
+  std::size_t size = 0;
+  const auto place = [&size](std::size_t bytes) {
+    const std::size_t at = size;
+    size += round_up(bytes, alignment);
+    return at;
+  };
+  const std::size_t at_once = std::min(batch, kernels->projection_rows);
+  const std::size_t rows0 = place(widest * batch * sizeof(float));
+  const std::size_t rows1 = place(widest * batch * sizeof(float));
+  const std::size_t gates_at = place(gates * at_once * sizeof(float));
+  const std::size_t cell_at = place(cell * batch * sizeof(float));
+  const std::size_t encoded_at = place(encoded * batch);
+  const std::size_t scale_at = place(most_steps * batch * sizeof(float));
+  const std::size_t hidden0 = place(hidden * batch);
+  const std::size_t hidden1 = place(hidden * batch);
+
+  Workspace next;
+  next.memory = AlignedBuffer(size);
+  next.batch = batch;
+  std::byte* base = next.memory.data();
+  const auto floats = [base](std::size_t at) { return reinterpret_cast<float*>(base + at); };
+  next.rows[0] = floats(rows0);
+  next.rows[1] = floats(rows1);
+  next.gates = floats(gates_at);
+  next.cell = floats(cell_at);
+  next.encoded = base + encoded_at;
+  next.encoded_scale = floats(scale_at);
+  next.hidden[0] = base + hidden0;
+  next.hidden[1] = base + hidden1;
+  work = std::move(next);
+}
+
+void Network::Impl::run_part(const float* input, std::size_t batch, float* output) {
+  finish(gather_input(input, batch), 0, batch, output);
+}
+
+/// Runs the layers from `first_layer` on, and writes the result to `output` (batch, steps, width).
+void Network::Impl::finish(const Rows& rows, std::size_t first_layer, std::size_t batch, float* output) {
+  Rows now = rows;
+  for (std::size_t i = first_layer; i < layers.size(); ++i) {
+    const Layer& layer = layers[i];
+    const bool direct = i + 1 == layers.size() && layer.kind == Kind::dense && (now.steps == 1 || batch == 1);
+    if (direct) {
+      run_dense(layer, now, batch, output, layer.width, layer.width);
+      return;
+    }
+    now = run_layer(layer, now, batch);
+  }
+  for (std::size_t t = 0; t < now.steps; ++t) {
+    for (std::size_t b = 0; b < batch; ++b) {
+      std::memcpy(output + (b * now.steps + t) * now.width, now.data + (t * batch + b) * now.stride,
+                  now.width * sizeof(float));
+    }
+  }
+}
+
+Rows Network::Impl::gather_input(const float* input, std::size_t batch) {
+  if (steps == 1 || batch == 1) return {input, features, steps, features};
+  float* rows = work.rows[0];
+  for (std::size_t t = 0; t < steps; ++t) {
+    for (std::size_t b = 0; b < batch; ++b) {
+      const float* from = input + (b * steps + t) * features;
+      float* to = rows + (t * batch + b) * features;
+      for (std::size_t f = 0; f < features; ++f) to[f] = from[f];
+    }
+  }
+  return {rows, features, steps, features};
+}
+
+Operand Network::Impl::operand(const Rows& rows, std::size_t count, std::size_t depth) {
+  if (!kernels->encoded) return {rows.data, rows.stride * sizeof(float), nullptr};
+  const std::size_t bytes = round_up(kernels->encoded_bytes(depth), alignment);
+  kernels->encode(rows.data, rows.stride, count, depth, work.encoded, bytes, work.encoded_scale);
+  return {work.encoded, bytes, work.encoded_scale};
+}
+
+Operand Network::Impl::part(const Operand& whole, std::size_t row) const {
+  return {static_cast<const std::byte*>(whole.data) + row * whole.stride, whole.stride,
+          whole.scale == nullptr ? nullptr : whole.scale + row};
+}
+
+Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t batch) {
+  switch (layer.kind) {
+    case Kind::lstm:
+      return run_lstm(layer, in, batch);
+    case Kind::dense:
+      return run_dense(layer, in, batch, other(in.data), layer.padded, layer.padded);
+    case Kind::affine:
+      return run_affine(layer, in, batch);
+    case Kind::last_step:
+      return {in.data + (in.steps - 1) * batch * in.stride, in.stride, 1, in.width};
+    case Kind::flatten:
+      return run_flatten(layer, in, batch);
+  }
+  return in;
+}
+
+Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t batch) {
+  float* out = other(in.data);
+  const Operand x = operand(in, in.steps * batch, layer.inputs);
+  LstmArgs args;
+  args.rows = batch;
+  args.recurrent = layer.recurrent;
+  args.input = layer.matrix;
+  args.c = work.cell;
+  args.c_stride = layer.padded;
+  args.h_out_stride = layer.padded;
+  const bool at_once = projects_at_once(batch);
+  const std::size_t gates_width = 4 * layer.padded;
+  if (at_once) {
+    DenseArgs projection;
+    projection.rows = in.steps * batch;
+    projection.matrix = layer.matrix;
+    projection.x = x;
+    projection.bias = layer.bias;
+    projection.y = work.gates;
+    projection.y_stride = gates_width;
+    projection.outputs = gates_width;
+    kernels->dense(projection);
+  }
+  const std::size_t hidden_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    if (at_once) {
+      args.gates = work.gates + t * batch * gates_width;
+      args.gates_stride = gates_width;
+    } else {
+      args.gates = layer.bias;
+      args.x = part(x, t * batch);
+    }
+    args.h_out = out + t * batch * layer.padded;
+    args.h_encoded = work.hidden[t % 2];
+    args.h_encoded_stride = hidden_stride;
+    args.reverse = t % 2 == 1;
+    kernels->lstm_step(args);
+    args.h = kernels->encoded ? Operand{args.h_encoded, hidden_stride, nullptr}
+                              : Operand{args.h_out, layer.padded * sizeof(float), nullptr};
+  }
+  return {out, layer.padded, in.steps, layer.width};
+}
+
+Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
+                              std::size_t outputs_written) {
+  DenseArgs args;
+  args.rows = in.steps * batch;
+  args.matrix = layer.matrix;
+  args.x = operand(in, args.rows, layer.inputs);
+  args.bias = layer.bias;
+  args.y = y;
+  args.y_stride = y_stride;
+  args.outputs = outputs_written;
+  args.activation = layer.activation;
+  kernels->dense(args);
+  return {y, y_stride, in.steps, layer.width};
+}
+
+Rows Network::Impl::run_affine(const Layer& layer, const Rows& in, std::size_t batch) {
+  float* out = other(in.data);
+  for (std::size_t row = 0; row < in.steps * batch; ++row) {
+    std::memcpy(out + row * layer.padded, in.data + row * in.stride, layer.width * sizeof(float));
+  }
+  kernels->affine(out, layer.padded, in.steps * batch, layer.padded, layer.scale, layer.offset, layer.activation);
+  return {out, layer.padded, in.steps, layer.width};
+}
+
+Rows Network::Impl::run_flatten(const Layer& layer, const Rows& in, std::size_t batch) {
+  float* out = other(in.data);
+  for (std::size_t b = 0; b < batch; ++b) {
+    for (std::size_t t = 0; t < in.steps; ++t) {
+      std::memcpy(out + b * layer.padded + t * in.width, in.data + (t * batch + b) * in.stride, in.width * sizeof(float));
+    }
+  }
+  return {out, layer.padded, 1, layer.width};
+}
+
+void Network::Impl::step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,
+                              float* output) {
+  Rows now{samples, sample_stride, 1, features};
+  std::size_t i = 0;
+  for (; i < layers.size() && layers[i].kind != Kind::last_step; ++i) {
+    now = layers[i].kind == Kind::lstm ? step_lstm(layers[i], now, batch, states) : run_layer(layers[i], now, batch);
+  }
+  if (output != nullptr) finish(now, i + 1, batch, output);
+}
+
+Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states) {
+  float* h = states + layer.state;
+  const std::size_t half = round_up(layer.padded, alignment / sizeof(float));
+  LstmArgs args;
+  args.rows = batch;
+  args.recurrent = layer.recurrent;
+  args.input = layer.matrix;
+  args.x = operand(in, batch, layer.inputs);
+  args.gates = layer.bias;
+  args.c = h + half;
+  args.c_stride = state_size;
+  args.h_out = other(in.data);
+  args.h_out_stride = layer.padded;
+  args.h_encoded = work.hidden[1];
+  args.h_encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
+  args.h = {h, state_size * sizeof(float), nullptr};
+  if (kernels->encoded) {
+    // The scale of a hidden state is fixed (it lies in -1..1), so the encoder's own is not used.
+    kernels->encode(h, state_size, batch, layer.width, work.hidden[0], args.h_encoded_stride, nullptr);
+    args.h = {work.hidden[0], args.h_encoded_stride, nullptr};
+  }
+  kernels->lstm_step(args);
+  for (std::size_t b = 0; b < batch; ++b) {
+    std::memcpy(h + b * state_size, args.h_out + b * layer.padded, layer.padded * sizeof(float));
+  }
+  return {args.h_out, layer.padded, 1, layer.width};
+}
+
+}  // namespace linkcast
