@@ -18,10 +18,10 @@ EWMA_ALPHA = 0.3
 """Weight of the newest sample; TCP's smoothed RTT uses 1/8 (RFC 6298), rate estimators for video usually 0.2 to 0.4."""
 
 HARMONIC_SAMPLES = 5
-"""Samples in the harmonic mean, as in FESTIVE (Jiang et al., CoNEXT 2012), which takes the last few throughputs of a stream."""
+"""Samples in the harmonic mean; FESTIVE (Jiang et al., CoNEXT 2012) takes it of a stream's last throughputs."""
 
 HARMONIC_FLOOR = 1e-3
-"""A sample below this share of the window's mean counts as this share: one idle sample must not force a forecast of zero."""
+"""A sample below this share of the mean counts as this share: one idle sample must not force a forecast of zero."""
 
 __all__ = ["BASELINES", "Baseline", "ewma", "harmonic_mean", "hour_of_week", "moving_average", "persistence"]
 
@@ -72,7 +72,7 @@ def ewma(windows: npt.ArrayLike, bandwidth: int = 1, alpha: float = EWMA_ALPHA) 
 
 
 def harmonic_mean(windows: npt.ArrayLike, bandwidth: int = 1, samples: int = HARMONIC_SAMPLES) -> FloatArray:
-    """Harmonic mean of the last `samples` values: (n, T, F) -> (n,). It discounts short peaks; see HARMONIC_FLOOR for idle samples.
+    """Harmonic mean of the last `samples` values: (n, T, F) -> (n,). It discounts short peaks; see HARMONIC_FLOOR.
 
     Raises:
         ValueError: the windows are not (n, T, F) or have no such column, or samples is not positive.

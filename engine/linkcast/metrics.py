@@ -24,7 +24,7 @@ def _pair(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[FloatArra
 
 
 def within_fraction(predictions: npt.ArrayLike, targets: npt.ArrayLike, tolerance: float = 0.02) -> float:
-    """Share (0..1) of predictions with |prediction - target| <= tolerance * |target|; a zero target needs an exact zero.
+    """Share (0..1) of predictions with |prediction - target| <= tolerance * |target|.
 
     Raises:
         ValueError: shapes differ or are empty.
@@ -69,7 +69,7 @@ def mape(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> float:
 
 
 def r2(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> float:
-    """Coefficient of determination, 1 - SSE / SST; negative when worse than the mean, NaN when the targets are constant.
+    """Coefficient of determination, 1 - SSE / SST; below 0 when worse than the mean, NaN for constant targets.
 
     Raises:
         ValueError: shapes differ or are empty.
