@@ -34,7 +34,8 @@ LINKCAST_INLINE typename V::Float exp2_clamped(typename V::Float t) {
 }
 
 /// The LSTM cell: c = f * c + i * g, h = o * tanh(c), from pre-activations i, g, f, o that already carry the factors
-/// -log2(e), -2 log2(e), -log2(e), -log2(e). Sigmoids and tanhs share denominators, so there are two reciprocals and not five:
+/// -log2(e), -2 log2(e), -log2(e), -log2(e). Sigmoids and tanhs share denominators, so there are two reciprocals and
+/// not five:
 ///   c = (c (1 + ei)(1 + eg) + (1 - eg)(1 + ef)) / ((1 + ef)(1 + ei)(1 + eg)),  h = (1 - ec) / ((1 + eo)(1 + ec)).
 template <class V>
 LINKCAST_INLINE typename V::Float lstm_cell(const typename V::Float (&gates)[4], typename V::Float& c) {

@@ -31,7 +31,8 @@ LINKCAST_INLINE void dense_block(const DenseArgs& args, std::size_t panel, std::
 
 template <class Product, int P>
 void dense_panel(const DenseArgs& args, std::size_t panel) {
-  for_row_blocks<Product::max_rows>(args.rows, [&]<int R>(std::size_t row) { dense_block<Product, R, P>(args, panel, row); });
+  for_row_blocks<Product::max_rows>(args.rows,
+                                    [&]<int R>(std::size_t row) { dense_block<Product, R, P>(args, panel, row); });
 }
 
 /// Panels are the outer loop: one panel's weights stay in the first-level cache while all rows pass.

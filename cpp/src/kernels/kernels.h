@@ -1,8 +1,9 @@
 // The table of kernels of one ISA and precision. Chosen once, when a network is built; inner loops trust their caller.
 //
 // A linear layer's weights are packed as they are read: panels of up to four vectors of outputs, and in a panel
-// [group of k][vector][lane][k in the group]. An LSTM's panel is one block of units with its four gates i, f, c, o, so that
-// the gates of a unit meet in one lane. Outputs are padded to whole vectors with zero weights; depth is not padded in float32.
+// [group of k][vector][lane][k in the group]. An LSTM's panel is one block of units with its four gates i, f, c, o, so
+// that the gates of a unit meet in one lane. Outputs are padded to whole vectors with zero weights; depth is not padded
+// in float32.
 #pragma once
 
 #include <cstddef>
@@ -46,22 +47,24 @@ struct DenseArgs {
   Activation activation = Activation::none;
 };
 
-/// One time step of an LSTM for `rows` rows. Pre-activations are scaled when packed: i, f, o by -log2(e), c by -2 log2(e).
+/// One time step of an LSTM for `rows` rows. Pre-activations are scaled when packed: i, f, o by -log2(e), c by -2
+/// log2(e).
 struct LstmArgs {
   std::size_t rows = 0;
   Matrix recurrent;
-  Matrix input;                  // its product is added unless x.data is null
-  Operand x;                     // (rows, inputs)
-  const float* gates = nullptr;  // (rows, blocks, 4, lanes) to start from: the projected input, or the bias of every row
+  Matrix input;  // its product is added unless x.data is null
+  Operand x;     // (rows, inputs)
+  const float* gates =
+      nullptr;  // (rows, blocks, 4, lanes) to start from: the projected input, or the bias of every row
   std::size_t gates_stride = 0;  // floats; 0 when every row starts from the same
   Operand h;                     // (rows, units); null data: the state is zero, and c is not read
   float* c = nullptr;            // (rows, c_stride): updated
   std::size_t c_stride = 0;      // floats
   float* h_out = nullptr;        // (rows, h_out_stride), written in whole vectors; must not overlap h
   std::size_t h_out_stride = 0;
-  void* h_encoded = nullptr;     // rows for the next step's h; unless the encoding is float32 itself
+  void* h_encoded = nullptr;         // rows for the next step's h; unless the encoding is float32 itself
   std::size_t h_encoded_stride = 0;  // bytes
-  bool reverse = false;  // walk the weights backwards: what the step before read last is still in L1
+  bool reverse = false;              // walk the weights backwards: what the step before read last is still in L1
 };
 
 enum class WeightFormat { float32, bfloat16, int8 };
@@ -70,21 +73,22 @@ struct Kernels {
   Isa isa = Isa::scalar;
   const char* name = "";
   WeightFormat format = WeightFormat::float32;
-  std::size_t lanes = 1;  // floats in a vector
-  std::size_t group = 1;  // consecutive k that a lane holds together
-  bool encoded = false;   // operands are not plain float32 rows
+  std::size_t lanes = 1;            // floats in a vector
+  std::size_t group = 1;            // consecutive k that a lane holds together
+  bool encoded = false;             // operands are not plain float32 rows
   std::size_t projection_rows = 0;  // below: an LSTM's input is projected for all steps at once, above: step by step
 
   /// Bytes of an encoded row.
   std::size_t (*encoded_bytes)(std::size_t depth) = nullptr;
   /// x (rows, stride floats) -> out (rows, out_stride bytes) and scale (rows). Null when operands are float32.
-  void (*encode)(const float* x, std::size_t stride, std::size_t rows, std::size_t depth, void* out, std::size_t out_stride,
-                 float* scale) = nullptr;
+  void (*encode)(const float* x, std::size_t stride, std::size_t rows, std::size_t depth, void* out,
+                 std::size_t out_stride, float* scale) = nullptr;
   void (*dense)(const DenseArgs& args) = nullptr;
   void (*lstm_step)(const LstmArgs& args) = nullptr;
-  /// y = activation(x * scale + offset) over (rows, stride floats), in place; `width` floats of each row, padded to whole vectors.
-  void (*affine)(float* x, std::size_t stride, std::size_t rows, std::size_t width, const float* scale, const float* offset,
-                 Activation activation) = nullptr;
+  /// y = activation(x * scale + offset) over (rows, stride floats), in place; `width` floats of each row, padded to
+  /// whole vectors.
+  void (*affine)(float* x, std::size_t stride, std::size_t rows, std::size_t width, const float* scale,
+                 const float* offset, Activation activation) = nullptr;
 };
 
 /// The kernels of an ISA that this machine supports.
@@ -98,7 +102,7 @@ const Kernels& kernels_bf16_avx2();
 const Kernels& kernels_int8_avx2();
 const Kernels& kernels_f32_avx512();
 const Kernels& kernels_bf16_avx512();
-const Kernels& kernels_bf16_avx512_dot();   // vdpbf16ps
+const Kernels& kernels_bf16_avx512_dot();  // vdpbf16ps
 const Kernels& kernels_int8_avx512();
 const Kernels& kernels_int8_avx512_vnni();  // vpdpbusd
 const Kernels& kernels_f32_neon();

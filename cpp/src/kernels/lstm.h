@@ -35,8 +35,8 @@ void lstm_blocks(const LstmArgs& args) {
   const std::size_t blocks = args.recurrent.vectors / 4;
   for (std::size_t i = 0; i < blocks; ++i) {
     const std::size_t block = Reverse ? blocks - 1 - i : i;
-    for_row_blocks<Product::max_rows>(args.rows,
-                                      [&]<int R>(std::size_t row) { lstm_block<Product, R, Reverse>(args, block, row); });
+    for_row_blocks<Product::max_rows>(
+        args.rows, [&]<int R>(std::size_t row) { lstm_block<Product, R, Reverse>(args, block, row); });
   }
 }
 

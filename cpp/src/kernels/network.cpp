@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -31,17 +32,17 @@ enum class Kind { lstm, dense, affine, last_step, flatten };
 /// A layer ready to run. `width`, the outputs, is padded to whole vectors where rows of it stand in the workspace.
 struct Layer {
   Kind kind = Kind::dense;
-  std::size_t steps = 1;   // of the input
+  std::size_t steps = 1;  // of the input
   std::size_t inputs = 0;
   std::size_t width = 0;
   std::size_t padded = 0;
-  Matrix matrix;           // of the input
-  Matrix recurrent;        // lstm
+  Matrix matrix;                  // of the input
+  Matrix recurrent;               // lstm
   const float* bias = nullptr;    // (matrix.vectors * lanes)
   const float* scale = nullptr;   // affine: (padded)
   const float* offset = nullptr;  // affine: (padded)
   Activation activation = Activation::none;
-  std::size_t state = 0;   // lstm: where its h, then its c, stand in a caller's state
+  std::size_t state = 0;  // lstm: where its h, then its c, stand in a caller's state
 };
 
 /// What a layer's pointers will be once the bytes have stopped moving.
@@ -144,9 +145,7 @@ class Builder {
     flush(spec.activation);
   }
 
-  void add(const LastStepSpec&) {
-    push(make(Kind::last_step, width_), 1, width_);
-  }
+  void add(const LastStepSpec&) { push(make(Kind::last_step, width_), 1, width_); }
 
   void add(const FlattenSpec&) {
     const std::size_t steps = steps_;
@@ -251,10 +250,16 @@ struct Network::Impl {
   Rows gather_input(const float* input, std::size_t batch);
   Operand operand(const Rows& rows, std::size_t count, std::size_t depth);
   Operand part(const Operand& whole, std::size_t row) const;
-  float* other(const float* data) { return data == work.rows[0] ? work.rows[1] : work.rows[0]; }
+  /// The half of the workspace where `data` does not stand.
+  float* other(const float* data) const {
+    const bool in_first =
+        !std::less<>()(data, work.rows[0]) && std::less<>()(data, static_cast<const float*>(work.rows[1]));
+    return in_first ? work.rows[1] : work.rows[0];
+  }
   Rows run_layer(const Layer& layer, const Rows& in, std::size_t batch);
   Rows run_lstm(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride, std::size_t outputs);
+  Rows run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
+                 std::size_t outputs);
   Rows run_affine(const Layer& layer, const Rows& in, std::size_t batch);
   Rows run_flatten(const Layer& layer, const Rows& in, std::size_t batch);
   Rows step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states);
@@ -543,7 +548,8 @@ Rows Network::Impl::run_flatten(const Layer& layer, const Rows& in, std::size_t 
   float* out = other(in.data);
   for (std::size_t b = 0; b < batch; ++b) {
     for (std::size_t t = 0; t < in.steps; ++t) {
-      std::memcpy(out + b * layer.padded + t * in.width, in.data + (t * batch + b) * in.stride, in.width * sizeof(float));
+      std::memcpy(out + b * layer.padded + t * in.width, in.data + (t * batch + b) * in.stride,
+                  in.width * sizeof(float));
     }
   }
   return {out, layer.padded, 1, layer.width};

@@ -30,7 +30,8 @@ class Network {
   std::size_t output_steps() const;  // 1 unless the output is a sequence
   std::size_t outputs() const;       // of each step
   std::size_t weight_bytes() const;  // packed, with biases
-  std::size_t multiply_adds() const; // of one window, without padding; the first step's zero state is counted as others are
+  std::size_t multiply_adds()
+      const;  // of one window, without padding; the first step's zero state is counted as others are
 
   /// Allocates the workspace for batches of up to `batch` windows; a larger batch then runs in several parts.
   /// @throws std::bad_alloc
@@ -43,7 +44,8 @@ class Network {
 
   // Streaming: the LSTM state is the caller's, and every call moves it by one time step.
 
-  /// Whether step() can be used: the layers before the last step work on each time step by itself, and there is a last step.
+  /// Whether step() can be used: the layers before the last step work on each time step by itself, and there is a last
+  /// step.
   bool can_step() const;
   /// Floats in the state of one window; all zero is the state before the first sample.
   std::size_t state_size() const;

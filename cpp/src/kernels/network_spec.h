@@ -1,6 +1,7 @@
 // What a network computes, free of any runtime's types: the graph reader fills it, the kernels run it.
 //
-// A network takes a (batch, steps, features) window. Layers run in order; a sequence stays a sequence until LastStep or Flatten.
+// A network takes a (batch, steps, features) window. Layers run in order; a sequence stays a sequence until LastStep or
+// Flatten.
 #pragma once
 
 #include <cstddef>
@@ -11,15 +12,18 @@ namespace linkcast {
 
 enum class Activation { none, relu, relu6, tanh, sigmoid };
 
-/// A plain LSTM (Keras' defaults): sigmoid gates, tanh candidate and output, no peephole, projection or clipping. Returns every step.
-///   i, f, o = sigmoid(W x + R h + b),  g = tanh(W x + R h + b),  c = f * c + i * g,  h = o * tanh(c); state starts from zero.
+/// A plain LSTM (Keras' defaults): sigmoid gates, tanh candidate and output, no peephole, projection or clipping.
+/// Returns every step.
+///   i, f, o = sigmoid(W x + R h + b),  g = tanh(W x + R h + b),  c = f * c + i * g,  h = o * tanh(c); state starts
+///   from zero.
 struct LstmSpec {
   std::size_t inputs = 0;
   std::size_t units = 0;
   std::vector<float> input_weights;      // (4, units, inputs), gates in the order i, f, c, o
   std::vector<float> recurrent_weights;  // (4, units, units)
   std::vector<float> bias;               // (4, units)
-  float cell_clip = 0.0F;  // limits c to [-cell_clip, cell_clip] after each step; 0: no limit (TFLite's fused operator has 10)
+  float cell_clip =
+      0.0F;  // limits c to [-cell_clip, cell_clip] after each step; 0: no limit (TFLite's fused operator has 10)
 };
 
 /// y = activation(W x + b), at each step when the input is a sequence.
@@ -50,7 +54,7 @@ struct FlattenSpec {};
 using LayerSpec = std::variant<LstmSpec, DenseSpec, AffineSpec, ActivationSpec, LastStepSpec, FlattenSpec>;
 
 struct NetworkSpec {
-  std::size_t steps = 1;     // 1 and !sequence_input: the input is (batch, features)
+  std::size_t steps = 1;  // 1 and !sequence_input: the input is (batch, features)
   std::size_t features = 0;
   bool sequence_input = false;
   std::vector<LayerSpec> layers;

@@ -42,7 +42,8 @@ std::size_t Packer::append(const std::vector<T>& values) {
   return at;
 }
 
-std::size_t Packer::vector(const std::vector<double>& values, std::size_t vectors, OutputOrder order, std::size_t units) {
+std::size_t Packer::vector(const std::vector<double>& values, std::size_t vectors, OutputOrder order,
+                           std::size_t units) {
   const std::size_t lanes = kernels_.lanes;
   std::vector<float> packed(vectors * lanes, 0.0f);
   for (std::size_t v = 0; v < vectors; ++v) {

@@ -7,19 +7,82 @@
 namespace linkcast::kernels {
 namespace {
 
-/// The FMA has a latency of about four and one or two start each cycle: keep about eight sums in flight, by splitting k.
+/// The FMA has a latency of about four and one or two start each cycle: keep about eight sums in flight, by splitting
+/// k.
 constexpr int split_of(int sums) { return sums >= 8 ? 1 : sums >= 4 ? 2 : sums >= 2 ? 4 : 8; }
 
+/// One group of k: R rows by P vectors of outputs. `w` and `rows` are offset by whole groups.
+template <class Ops, int R, int P>
+LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, const char* const (&rows)[R],
+                                    std::ptrdiff_t row_offset) {
+  typename Ops::Weight weights[P];
+  for (int v = 0; v < P; ++v) weights[v] = Ops::load_weight(w + v * Ops::vector_bytes);
+  for (int r = 0; r < R; ++r) {
+    const typename Ops::Input x = Ops::load_input(rows[r] + row_offset);
+    for (int v = 0; v < P; ++v) Ops::multiply_add(sum[r][v], weights[v], x);
+  }
+}
+
+/// The inner loop of every kernel. `Ops` says how a vector of weights and a row's inputs are read and multiplied.
+/// @param w        the panel's weights, (groups, P, vector)
+/// @param x, row   the first of R rows
+template <class Ops, int R, int P, bool Reverse>
+LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, std::size_t groups, const Operand& x,
+                                std::size_t row) {
+  constexpr int S = split_of(R * P * Ops::sums);
+  constexpr std::ptrdiff_t w_step = (Reverse ? -1 : 1) * P * Ops::vector_bytes;
+  constexpr std::ptrdiff_t x_step = (Reverse ? -1 : 1) * Ops::input_bytes;
+  const std::ptrdiff_t first = Reverse ? static_cast<std::ptrdiff_t>(groups) - 1 : 0;
+  w += first * P * Ops::vector_bytes;
+  const char* rows[R];
+  for (int r = 0; r < R; ++r) {
+    rows[r] =
+        static_cast<const char*>(x.data) + (row + static_cast<std::size_t>(r)) * x.stride + first * Ops::input_bytes;
+  }
+  typename Ops::Sum split[S][R][P];
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < P; ++v) {
+      split[0][r][v] = sum[r][v];
+      for (int s = 1; s < S; ++s) split[s][r][v] = Ops::zero();
+    }
+  }
+  std::size_t g = 0;
+  for (; g + S <= groups; g += S) {
+    for (int s = 0; s < S; ++s) multiply_group<Ops, R, P>(split[s], w + s * w_step, rows, s * x_step);
+    w += S * w_step;
+    for (int r = 0; r < R; ++r) rows[r] += S * x_step;
+  }
+  for (; g < groups; ++g) {
+    multiply_group<Ops, R, P>(split[0], w, rows, 0);
+    w += w_step;
+    for (int r = 0; r < R; ++r) rows[r] += x_step;
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < P; ++v) {
+      for (int s = S / 2; s > 0; s /= 2) {
+        for (int i = 0; i < s; ++i) split[i][r][v] = Ops::add(split[i][r][v], split[i + s][r][v]);
+      }
+      sum[r][v] = split[0][r][v];
+    }
+  }
+}
+
+/// Where a panel of a matrix begins, when all before it are four vectors wide.
+LINKCAST_INLINE const char* panel_weights(const Matrix& matrix, std::size_t panel, std::size_t groups,
+                                          std::size_t vector_bytes) {
+  return static_cast<const char*>(matrix.weights) + panel * 4 * groups * vector_bytes;
+}
+
 template <class V>
-LINKCAST_INLINE typename V::Float load_weight(const float* p) {
+LINKCAST_INLINE typename V::Float load_stored(const float* p) {
   return V::load(p);
 }
 template <class V>
-LINKCAST_INLINE typename V::Float load_weight(const std::uint16_t* p) {
+LINKCAST_INLINE typename V::Float load_stored(const std::uint16_t* p) {
   return V::load_bf16(p);
 }
 template <class V>
-LINKCAST_INLINE typename V::Float load_weight(const std::int8_t* p) {
+LINKCAST_INLINE typename V::Float load_stored(const std::int8_t* p) {
   return V::load_int8(p);
 }
 
@@ -28,88 +91,47 @@ constexpr WeightFormat format_of(std::uint16_t) { return WeightFormat::bfloat16;
 constexpr WeightFormat format_of(std::int8_t) { return WeightFormat::int8; }
 
 /// Weights stored as float, bfloat16 (uint16_t) or int8; rows and arithmetic in float32.
-template <class V, class Weight>
+template <class V, class Stored>
 struct Product {
   using Vec = V;
   using Float = typename V::Float;
   static constexpr int max_rows = V::max_rows;
-  static constexpr WeightFormat format = format_of(Weight{});
+  static constexpr WeightFormat format = format_of(Stored{});
   static constexpr std::size_t group = 1;
   static constexpr bool encoded = false;
 
-  /// @param panel    which panel of the matrix; it is P vectors wide
-  /// @param row      first of R rows of x
+  struct Ops {
+    using Sum = Float;
+    using Weight = Float;
+    using Input = Float;
+    static constexpr int sums = 1;
+    static constexpr std::ptrdiff_t vector_bytes = V::lanes * sizeof(Stored);
+    static constexpr std::ptrdiff_t input_bytes = sizeof(float);
+    static LINKCAST_INLINE Sum zero() { return V::zero(); }
+    static LINKCAST_INLINE Sum add(Sum a, Sum b) { return V::add(a, b); }
+    static LINKCAST_INLINE Weight load_weight(const char* p) {
+      return load_stored<V>(reinterpret_cast<const Stored*>(p));
+    }
+    static LINKCAST_INLINE Input load_input(const char* p) { return V::set(*reinterpret_cast<const float*>(p)); }
+    static LINKCAST_INLINE void multiply_add(Sum& sum, Weight w, Input x) { sum = V::fma(w, x, sum); }
+  };
+
   template <int R, int P, bool Reverse>
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
+    const char* w = panel_weights(matrix, panel, matrix.depth, Ops::vector_bytes);
     if constexpr (format == WeightFormat::int8) {
       Float integers[R][P];
       for (int r = 0; r < R; ++r) {
         for (int v = 0; v < P; ++v) integers[r][v] = V::zero();
       }
-      accumulate<R, P, Reverse>(integers, matrix, panel, x, row);
+      accumulate<Ops, R, P, Reverse>(integers, w, matrix.depth, x, row);
       for (int v = 0; v < P; ++v) {
         const Float scale = V::load(matrix.scale + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
         for (int r = 0; r < R; ++r) sum[r][v] = V::fma(integers[r][v], scale, sum[r][v]);
       }
     } else {
-      accumulate<R, P, Reverse>(sum, matrix, panel, x, row);
-    }
-  }
-
- private:
-  template <int R, int P, bool Reverse>
-  static LINKCAST_INLINE void accumulate(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
-                                         std::size_t row) {
-    constexpr int S = split_of(R * P);
-    constexpr std::ptrdiff_t width = P * static_cast<std::ptrdiff_t>(V::lanes);
-    constexpr std::ptrdiff_t direction = Reverse ? -1 : 1;
-    const std::size_t depth = matrix.depth;
-    const std::size_t first = Reverse ? depth - 1 : 0;
-    const Weight* w = static_cast<const Weight*>(matrix.weights) + panel * 4 * V::lanes * depth + first * width;
-    const float* rows[R];
-    for (int r = 0; r < R; ++r) {
-      const char* data = static_cast<const char*>(x.data) + (row + static_cast<std::size_t>(r)) * x.stride;
-      rows[r] = reinterpret_cast<const float*>(data) + first;
-    }
-    Float split[S][R][P];
-    for (int r = 0; r < R; ++r) {
-      for (int v = 0; v < P; ++v) {
-        split[0][r][v] = sum[r][v];
-        for (int s = 1; s < S; ++s) split[s][r][v] = V::zero();
-      }
-    }
-    std::size_t k = 0;
-    for (; k + S <= depth; k += S) {
-      for (int s = 0; s < S; ++s) {
-        multiply_add<R, P>(split[s], w + s * direction * width, rows, s * direction);
-      }
-      w += S * direction * width;
-      for (int r = 0; r < R; ++r) rows[r] += S * direction;
-    }
-    for (; k < depth; ++k) {
-      multiply_add<R, P>(split[0], w, rows, 0);
-      w += direction * width;
-      for (int r = 0; r < R; ++r) rows[r] += direction;
-    }
-    for (int r = 0; r < R; ++r) {
-      for (int v = 0; v < P; ++v) {
-        for (int s = S / 2; s > 0; s /= 2) {
-          for (int i = 0; i < s; ++i) split[i][r][v] = V::add(split[i][r][v], split[i + s][r][v]);
-        }
-        sum[r][v] = split[0][r][v];
-      }
-    }
-  }
-
-  template <int R, int P>
-  static LINKCAST_INLINE void multiply_add(Float (&sum)[R][P], const Weight* w, const float* const (&rows)[R],
-                                           std::ptrdiff_t k) {
-    Float weights[P];
-    for (int v = 0; v < P; ++v) weights[v] = load_weight<V>(w + v * static_cast<std::ptrdiff_t>(V::lanes));
-    for (int r = 0; r < R; ++r) {
-      const Float x = V::set(rows[r][k]);
-      for (int v = 0; v < P; ++v) sum[r][v] = V::fma(weights[v], x, sum[r][v]);
+      accumulate<Ops, R, P, Reverse>(sum, w, matrix.depth, x, row);
     }
   }
 };

@@ -1,0 +1,177 @@
+// Random networks, and what they give in plain double precision: the definition of each layer written out, nothing
+// shared with the kernels.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "network_spec.h"
+
+namespace reference {
+
+using linkcast::Activation;
+
+inline double activate(double x, Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return x < 0.0 ? 0.0 : x;
+    case Activation::relu6:
+      return x < 0.0 ? 0.0 : (x > 6.0 ? 6.0 : x);
+    case Activation::tanh:
+      return std::tanh(x);
+    case Activation::sigmoid:
+      return 1.0 / (1.0 + std::exp(-x));
+  }
+  return x;
+}
+
+/// (steps, width), row-major.
+struct Sequence {
+  std::size_t steps = 1;
+  std::size_t width = 0;
+  std::vector<double> values;
+};
+
+inline Sequence apply(const linkcast::LstmSpec& lstm, const Sequence& in) {
+  const std::size_t n = lstm.units;
+  Sequence out{in.steps, n, std::vector<double>(in.steps * n)};
+  std::vector<double> h(n, 0.0), c(n, 0.0), z(4 * n);
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    for (std::size_t j = 0; j < 4 * n; ++j) {
+      double sum = static_cast<double>(lstm.bias[j]);
+      for (std::size_t k = 0; k < in.width; ++k) {
+        sum += static_cast<double>(lstm.input_weights[j * in.width + k]) * in.values[t * in.width + k];
+      }
+      for (std::size_t k = 0; k < n; ++k) sum += static_cast<double>(lstm.recurrent_weights[j * n + k]) * h[k];
+      z[j] = sum;
+    }
+    for (std::size_t u = 0; u < n; ++u) {
+      const double i = activate(z[u], Activation::sigmoid);
+      const double f = activate(z[n + u], Activation::sigmoid);
+      const double o = activate(z[3 * n + u], Activation::sigmoid);
+      c[u] = f * c[u] + i * std::tanh(z[2 * n + u]);
+      h[u] = o * std::tanh(c[u]);
+      out.values[t * n + u] = h[u];
+    }
+  }
+  return out;
+}
+
+inline Sequence apply(const linkcast::DenseSpec& dense, const Sequence& in) {
+  Sequence out{in.steps, dense.units, std::vector<double>(in.steps * dense.units)};
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    for (std::size_t j = 0; j < dense.units; ++j) {
+      double sum = static_cast<double>(dense.bias[j]);
+      for (std::size_t k = 0; k < in.width; ++k) {
+        sum += static_cast<double>(dense.weights[j * in.width + k]) * in.values[t * in.width + k];
+      }
+      out.values[t * dense.units + j] = activate(sum, dense.activation);
+    }
+  }
+  return out;
+}
+
+inline Sequence apply(const linkcast::AffineSpec& affine, const Sequence& in) {
+  Sequence out = in;
+  for (std::size_t i = 0; i < out.values.size(); ++i) {
+    const std::size_t f = i % in.width;
+    out.values[i] = out.values[i] * static_cast<double>(affine.scale[f]) + static_cast<double>(affine.offset[f]);
+  }
+  return out;
+}
+
+inline Sequence apply(const linkcast::ActivationSpec& spec, const Sequence& in) {
+  Sequence out = in;
+  for (double& value : out.values) value = activate(value, spec.activation);
+  return out;
+}
+
+inline Sequence apply(const linkcast::LastStepSpec&, const Sequence& in) {
+  return {1, in.width, {in.values.end() - static_cast<std::ptrdiff_t>(in.width), in.values.end()}};
+}
+
+inline Sequence apply(const linkcast::FlattenSpec&, const Sequence& in) { return {1, in.steps * in.width, in.values}; }
+
+/// One window through the network.
+/// @param input  (steps, features)
+inline std::vector<double> run(const linkcast::NetworkSpec& spec, const float* input) {
+  Sequence now{spec.sequence_input ? spec.steps : 1, spec.features, {}};
+  now.values.assign(input, input + now.steps * now.width);
+  for (const auto& layer : spec.layers) now = std::visit([&](const auto& typed) { return apply(typed, now); }, layer);
+  return now.values;
+}
+
+/// Layers with weights as Keras initialises them: Glorot uniform, recurrent weights of the same spread, unit forget
+/// bias.
+class Random {
+ public:
+  explicit Random(unsigned seed) : generator_(seed) {}
+
+  float uniform(float low, float high) { return std::uniform_real_distribution<float>(low, high)(generator_); }
+  std::size_t integer(std::size_t low, std::size_t high) {
+    return std::uniform_int_distribution<std::size_t>(low, high)(generator_);
+  }
+  std::vector<float> floats(std::size_t n, float low, float high) {
+    std::vector<float> values(n);
+    for (float& value : values) value = uniform(low, high);
+    return values;
+  }
+  std::vector<float> glorot(std::size_t outputs, std::size_t inputs) {
+    const float limit = std::sqrt(6.0f / static_cast<float>(outputs + inputs));
+    return floats(outputs * inputs, -limit, limit);
+  }
+
+  linkcast::LstmSpec lstm(std::size_t inputs, std::size_t units) {
+    linkcast::LstmSpec spec{inputs, units, glorot(4 * units, inputs), glorot(4 * units, units),
+                            floats(4 * units, -0.1f, 0.1f)};
+    for (std::size_t u = 0; u < units; ++u) spec.bias[units + u] += 1.0f;
+    return spec;
+  }
+  linkcast::DenseSpec dense(std::size_t inputs, std::size_t units, Activation activation) {
+    return {inputs, units, glorot(units, inputs), floats(units, -0.1f, 0.1f), activation};
+  }
+  /// A batch normalisation: gamma / sqrt(variance) and what is left of the means.
+  linkcast::AffineSpec affine(std::size_t width) { return {floats(width, 0.5f, 2.0f), floats(width, -0.5f, 0.5f)}; }
+
+ private:
+  std::mt19937 generator_;
+};
+
+/// The network forecaster: LSTM 128, 64, 32 with batch normalisation, dense 16, 8, 1.
+inline linkcast::NetworkSpec forecaster(unsigned seed, std::size_t features = 4) {
+  Random random(seed);
+  linkcast::NetworkSpec spec{10, features, true, {}};
+  std::size_t width = features;
+  for (const std::size_t units : {128, 64, 32}) {
+    spec.layers.push_back(random.lstm(width, units));
+    if (units == 32) spec.layers.push_back(linkcast::LastStepSpec{});
+    spec.layers.push_back(random.affine(units));
+    width = units;
+  }
+  for (const std::size_t units : {16, 8, 1}) {
+    spec.layers.push_back(random.dense(width, units, units == 1 ? Activation::none : Activation::relu));
+    width = units;
+  }
+  return spec;
+}
+
+/// The allocator: dense 128, 64, 32 with batch normalisation behind the ReLU, then 10 Q-values.
+inline linkcast::NetworkSpec allocator(unsigned seed) {
+  Random random(seed);
+  linkcast::NetworkSpec spec{1, 4, false, {}};
+  std::size_t width = 4;
+  for (const std::size_t units : {128, 64, 32}) {
+    spec.layers.push_back(random.dense(width, units, Activation::relu));
+    spec.layers.push_back(random.affine(units));
+    width = units;
+  }
+  spec.layers.push_back(random.dense(width, 10, Activation::none));
+  return spec;
+}
+
+}  // namespace reference
