@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <set>
 #include <stdexcept>
 
 #include "base/error.h"
@@ -99,11 +100,16 @@ void Model::prepare_batch(std::size_t batch) {
 }
 
 bool Model::takes_any_batch() const {
-  // A graph can accept another batch and still mean something else by it, so three windows at once have to give what
+  // Operators that treat each row by itself. Others may refuse another batch, or worse, take it and go astray (an LSTM's
+  // state tensors do not resize); and since constants can be shaped for one row, three windows at once have to give what
   // they give one by one.
+  static const std::set<std::string> kRowWise = {"FULLY_CONNECTED", "ADD",  "SUB",      "MUL",     "RELU",
+                                                 "RELU6",           "TANH", "LOGISTIC", "SOFTMAX", "DEQUANTIZE"};
   constexpr std::size_t kRows = 3;
   if (own_batch_ != 1) return false;
   try {
+    for (const tflite::OperatorInfo& info : operators())
+      if (!kRowWise.contains(info.name)) return false;
     auto options = interpreter_options();
     options.batch = kRows;
     tflite::Interpreter batched(file_, options);
