@@ -1,0 +1,142 @@
+"""The features of a model: the calendar of a time step, and windows for a time that has no telemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+Timestamp: TypeAlias = datetime | date | np.datetime64 | str | int | float
+
+TELEMETRY = ("latency_ms", "bandwidth_mbps", "packet_loss", "reliability")
+CALENDAR = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
+FEATURES = TELEMETRY + CALENDAR
+BANDWIDTH = TELEMETRY.index("bandwidth_mbps")
+
+HOUR_S = 3_600
+DAY_S = 86_400
+HOURS_PER_WEEK = 168
+EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
+
+
+def to_datetime64(timestamp: Timestamp) -> np.datetime64:
+    """The wall clock that a timestamp shows, to the microsecond.
+
+    The hour-of-week profiles are in local time, so an aware datetime keeps its own wall clock: nothing is converted.
+
+    Args:
+        timestamp: datetime, date (its midnight), ISO 8601 string, numpy datetime64, or POSIX seconds (read as UTC).
+    Raises:
+        ValueError: the text is no ISO 8601 time, the value is not finite, or the type is another one.
+    """
+    if isinstance(timestamp, str):
+        try:
+            timestamp = datetime.fromisoformat(timestamp.strip().replace("Z", "+00:00"))
+        except ValueError:
+            raise ValueError(
+                f"timestamp: expected an ISO 8601 time such as 2026-03-02T18:00, got {timestamp!r}"
+            ) from None
+    if isinstance(timestamp, datetime):
+        return np.datetime64(timestamp.replace(tzinfo=None), "us")
+    if isinstance(timestamp, date):
+        return np.datetime64(timestamp, "us")
+    if isinstance(timestamp, np.datetime64):
+        if np.isnat(timestamp):
+            raise ValueError("timestamp: expected a time, got NaT")
+        return cast("np.datetime64", timestamp.astype("datetime64[us]"))
+    if isinstance(timestamp, (int, float, np.integer, np.floating)) and not isinstance(timestamp, bool):
+        seconds = float(timestamp)
+        if not np.isfinite(seconds) or abs(seconds) > 1e11:
+            raise ValueError(f"timestamp: expected POSIX seconds, got {timestamp!r}")
+        return np.datetime64(round(seconds * 1e6), "us")
+    raise ValueError(
+        "timestamp: expected a datetime, an ISO 8601 string, a datetime64 or POSIX seconds, "
+        f"got {type(timestamp).__name__}"
+    )
+
+
+def to_seconds(timestamps: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """datetime64 of any unit -> whole seconds of the wall clock since 1970-01-01, same shape."""
+    seconds: npt.NDArray[np.int64] = np.asarray(timestamps).astype("datetime64[s]").astype(np.int64)
+    return seconds
+
+
+def hour_of_week(seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Index into a profile, weekday * 24 + hour with Monday 0; same shape as `seconds`."""
+    return (seconds // HOUR_S + 24 * EPOCH_WEEKDAY) % HOURS_PER_WEEK
+
+
+def calendar_features(seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Hour and weekday as points on a circle, in the order of CALENDAR.
+
+    hour_sin = sin(2 pi h / 24) with h = hour + minute / 60; weekday_sin = sin(2 pi d / 7) with d = 0 on Monday.
+
+    Args:
+        seconds: any shape, as `to_seconds` gives them.
+    Returns:
+        (*seconds.shape, 4) float64, dimensionless.
+    """
+    hour = (seconds % DAY_S) // 60 / 60.0
+    weekday = (seconds // DAY_S + EPOCH_WEEKDAY) % 7
+    hour_angle = 2.0 * np.pi * hour / 24.0
+    weekday_angle = 2.0 * np.pi * weekday / 7.0
+    return np.stack([np.sin(hour_angle), np.cos(hour_angle), np.sin(weekday_angle), np.cos(weekday_angle)], axis=-1)
+
+
+def feature_columns(names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Position of each named feature in FEATURES (telemetry, then calendar), shape (len(names),).
+
+    Raises:
+        ValueError: a feature that neither telemetry nor the calendar gives.
+    """
+    unknown = [name for name in names if name not in FEATURES]
+    if unknown:
+        raise ValueError(f"features: expected names among {', '.join(FEATURES)}, got {', '.join(unknown)}")
+    return np.array([FEATURES.index(name) for name in names], dtype=np.int64)
+
+
+def step_seconds(seconds: npt.NDArray[np.int64], window: int, step_s: int) -> npt.NDArray[np.int64]:
+    """Times of the steps before each time, oldest first: t - window * step .. t - step; (n,) -> (n, window)."""
+    before = np.arange(window, 0, -1, dtype=np.int64) * step_s
+    return seconds[:, None] - before
+
+
+def profile_windows(
+    seconds: npt.NDArray[np.int64],
+    window: int,
+    step_s: int,
+    profile: npt.NDArray[np.float64],
+    columns: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """Windows for times with no telemetry: every step takes the profile's values at its hour of the week.
+
+    Args:
+        seconds: (n,) the times to forecast.
+        window: steps in a window.
+        step_s: seconds between steps.
+        profile: (168, 4) telemetry by hour of the week, usage and device group already applied.
+        columns: (F,) the model's features, from `feature_columns`.
+    Returns:
+        (n, window, F) float64, physical units.
+    """
+    steps = step_seconds(seconds, window, step_s)
+    features = np.concatenate([profile[hour_of_week(steps)], calendar_features(steps)], axis=-1)
+    return np.ascontiguousarray(features[..., columns])
+
+
+def next_calendar(calendar: npt.NDArray[np.float64], step_s: int) -> npt.NDArray[np.float64]:
+    """Calendar features one step after the given ones: the time that a window ending there forecasts.
+
+    Args:
+        calendar: (n, 4) in the order of CALENDAR.
+        step_s: seconds to advance; at most a day.
+    Returns:
+        (n, 4) float64.
+    """
+    minute = np.rint(np.arctan2(calendar[:, 0], calendar[:, 1]) / (2.0 * np.pi) * 1440.0).astype(np.int64) % 1440
+    weekday = np.rint(np.arctan2(calendar[:, 2], calendar[:, 3]) / (2.0 * np.pi) * 7.0).astype(np.int64) % 7
+    monday = -EPOCH_WEEKDAY * DAY_S
+    return calendar_features(monday + weekday * DAY_S + minute * 60 + step_s)

@@ -1,0 +1,107 @@
+"""Service groups: what service_mappings.json and service_group_stats.json say about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from linkcast.features import BANDWIDTH, TELEMETRY
+
+LATENCY = TELEMETRY.index("latency_ms")
+
+
+def group_key(name: str) -> str:
+    """The key of a group in the metadata: "Social Media", "social-media" and "social_media" are one group."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+@dataclass(frozen=True)
+class ServiceGroup:
+    """One service group. Bandwidths in Mbit/s."""
+
+    key: str
+    name: str
+    group_id: int
+    default_service_id: int
+    services: Mapping[str, int]
+    model: str
+    fallback: str
+    max_bandwidth_mbps: float
+    mean_bandwidth_mbps: float
+    std_bandwidth_mbps: float
+    typical_usage_percentage: float
+    device_groups: Mapping[str, Mapping[str, float]]
+    profile: npt.NDArray[np.float64] | None  # (168, 4) telemetry by hour of the week, Monday 0:00 first
+
+    def factors(self, usage_percentage: float | None, device_group: str | None) -> tuple[float, float]:
+        """What bandwidth and latency are multiplied with for a usage and a device group; 1 where one is not given.
+
+        Raises:
+            ValueError: the usage is outside 0..100, or the group does not know the device group.
+        """
+        bandwidth = latency = 1.0
+        if usage_percentage is not None:
+            if not 0.0 <= usage_percentage <= 100.0:
+                raise ValueError(f"usage_percentage: expected a number from 0 to 100, got {usage_percentage!r}")
+            bandwidth *= usage_percentage / self.typical_usage_percentage
+        if device_group is not None:
+            device = self.device_groups.get(group_key(device_group))
+            if device is None:
+                known = ", ".join(self.device_groups) or "none"
+                raise ValueError(f"device_group: expected one of {known} for {self.name}, got {device_group!r}")
+            bandwidth *= device["bandwidth_factor"]
+            latency *= device["latency_factor"]
+        return bandwidth, latency
+
+    def scaled_profile(self, bandwidth_factor: float, latency_factor: float) -> npt.NDArray[np.float64] | None:
+        """(168, 4) the profile with both factors applied, or None when the group has no profile."""
+        if self.profile is None:
+            return None
+        profile = self.profile.copy()
+        profile[:, BANDWIDTH] *= bandwidth_factor
+        profile[:, LATENCY] *= latency_factor
+        return profile
+
+
+def read_groups(mappings: Mapping[str, Any], stats: Mapping[str, Any]) -> dict[str, ServiceGroup]:
+    """Groups by key, in the order of their ids, from the two parsed metadata files (the engine has validated them)."""
+    groups = {}
+    for key, entry in sorted(mappings["groups"].items(), key=lambda item: int(item[1]["group_id"])):
+        values = stats["groups"][key]
+        hours = values.get("hour_of_week")
+        profile = None
+        if hours is not None:
+            profile = np.ascontiguousarray(np.array([hours[name] for name in TELEMETRY], dtype=np.float64).T)
+        groups[key] = ServiceGroup(
+            key=key,
+            name=entry["name"],
+            group_id=entry["group_id"],
+            default_service_id=entry["default_service_id"],
+            services=entry["services"],
+            model=entry["model"],
+            fallback=entry["fallback"],
+            max_bandwidth_mbps=float(values["max_bandwidth_mbps"]),
+            mean_bandwidth_mbps=float(values["mean_bandwidth_mbps"]),
+            std_bandwidth_mbps=float(values["std_bandwidth_mbps"]),
+            typical_usage_percentage=float(values["typical_usage_percentage"]),
+            device_groups=values.get("device_groups", {}),
+            profile=profile,
+        )
+    return groups
+
+
+def find_group(groups: Mapping[str, ServiceGroup], name: str) -> ServiceGroup:
+    """The group of that name.
+
+    Raises:
+        ValueError: no such group; the text names the known ones.
+    """
+    group = groups.get(group_key(name)) if isinstance(name, str) else None
+    if group is None:
+        known = ", ".join(group.name for group in groups.values())
+        raise ValueError(f"service_group: expected one of {known}, got {name!r}")
+    return group

@@ -1,0 +1,315 @@
+"""BandwidthPredictor: what a service group or a link needs next, in one call."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from linkcast.engine import Engine
+from linkcast.features import (
+    BANDWIDTH,
+    Timestamp,
+    calendar_features,
+    feature_columns,
+    profile_windows,
+    to_datetime64,
+    to_seconds,
+)
+
+if TYPE_CHECKING:
+    from linkcast.evaluation import Evaluation
+    from linkcast.groups import ServiceGroup
+
+Prediction: TypeAlias = dict[str, str | int | float]
+TimePredictions: TypeAlias = dict[str, Any]  # {"timestamp": str, "predictions": {group name: Prediction}}
+
+BATCH = 4096  # times scaled and run at a time: bounds the memory of a long range
+HOUR_US = 3_600_000_000
+
+
+class BandwidthPredictor:
+    """Forecasts for service groups by time, and for links by telemetry. Used by one thread at a time.
+
+    A group's window for a time comes from its hour-of-week profile. A group that has none, or whose model gives a value
+    that is not finite, is answered by its fallback model; `as_numbers=True` tells the source.
+
+    Args:
+        folder: a bundle with `models/` and `metadata/`; None is the bundle that ships with linkcast.
+        profile: "internet" or "datacenter": which link `predict_bandwidth` and `decide_allocation` are about.
+        backend: "auto", "native" or "tflite".
+        threads: for TFLite's own kernels.
+    Raises:
+        LoadError: a model or metadata file is missing, damaged or wrong.
+        ValueError: an unknown profile or backend.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        profile: str = "internet",
+        backend: str = "auto",
+        threads: int = 1,
+    ) -> None:
+        self._profile = profile
+        self._backend = backend
+        self._threads = threads
+        self.load(folder)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine behind the predictor."""
+        return self._engine
+
+    def load(self, folder: str | os.PathLike[str] | None = None) -> None:
+        """Takes the models and metadata of another folder; on an error the present ones stay.
+
+        Raises:
+            LoadError: a model or metadata file is missing, damaged or wrong.
+            ValueError: the bundle has no models for the predictor's profile.
+        """
+        engine = Engine(folder, self._backend, self._threads)
+        forecaster = engine.resolve(self._profile, "forecaster")
+        allocator = engine.resolve(self._profile, "allocator")
+        self._engine, self._forecaster, self._allocator = engine, forecaster, allocator
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the models and metadata in use to a folder that `load` takes; files of the same name are replaced."""
+        source, target = Path(self._engine.folder), Path(folder)
+        files = [path.relative_to(source) for path in sorted((source / "metadata").glob("*.json"))]
+        files += [Path(self._engine.spec(name)["file"]) for name in self._engine.names]
+        for file in files:
+            destination = target / file
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            if not (destination.exists() and destination.samefile(source / file)):
+                shutil.copyfile(source / file, destination)
+
+    def predict(
+        self,
+        timestamp: Timestamp,
+        service_group: str,
+        usage_percentage: float | None = None,
+        device_group: str | None = None,
+        *,
+        as_numbers: bool = False,
+    ) -> Prediction:
+        """What a service group needs at a time.
+
+        Args:
+            timestamp: datetime, ISO 8601 string, numpy datetime64, or POSIX seconds (read as UTC). The wall clock that
+                it shows counts: a time zone is not converted.
+            service_group: "Streaming", "Gaming", "Social Media", "Shopping" or "Software"; case, spaces, hyphens and
+                underscores do not matter.
+            usage_percentage: 0..100, how much of its maximum the group uses, instead of its typical usage.
+            device_group: a device group of the service group, such as "mobile"; None is the mix of all.
+            as_numbers: numbers instead of text, and the source of the answer.
+        Returns:
+            {"service_group": "Streaming", "group_id": 1001, "service_id": 102, "bandwidth_allocation": "75.32%",
+            "predicted_bandwidth_mbps": "18.45"}. The forecast is at least 0; the allocation is its share of the group's
+            maximum, at most 100 %. With as_numbers: the same keys with floats, and "source": "model" or "fallback".
+        Raises:
+            ValueError: an unknown group or device group (the text names the known ones), a usage outside 0..100, or no
+                timestamp.
+        """
+        group = self._engine.group(service_group)
+        bandwidth_mbps, source = self._forecast_one(group, to_datetime64(timestamp), usage_percentage, device_group)
+        return _prediction(group, bandwidth_mbps, source, as_numbers)
+
+    def predict_all_groups(
+        self,
+        timestamp: Timestamp,
+        usage_percentage: float | None = None,
+        device_group: str | None = None,
+        *,
+        as_numbers: bool = False,
+    ) -> dict[str, Prediction]:
+        """`predict` for every group: {"Streaming": {...}, "Gaming": {...}, ...}, in the order of their ids."""
+        return {
+            group.name: self.predict(timestamp, group.key, usage_percentage, device_group, as_numbers=as_numbers)
+            for group in self._engine.groups.values()
+        }
+
+    def generate_time_series_predictions(
+        self,
+        start_time: Timestamp,
+        end_time: Timestamp,
+        interval_hours: float = 1,
+        *,
+        usage_percentage: float | None = None,
+        device_group: str | None = None,
+        as_numbers: bool = False,
+    ) -> list[TimePredictions]:
+        """Predictions for every group over a range of times, as batches.
+
+        Args:
+            start_time: the first time, as in `predict`.
+            end_time: the last time, included when a whole number of intervals leads to it.
+            interval_hours: hours between times, above 0; fractions are allowed.
+            usage_percentage, device_group, as_numbers: as in `predict`.
+        Returns:
+            One entry for each time: {"timestamp": "2026-03-02T18:00:00", "predictions": {"Streaming": {...}, ...}},
+            the predictions as `predict_all_groups` gives them.
+        Raises:
+            ValueError: the range ends before it starts, or the interval is not above 0; and as in `predict`.
+        """
+        times = _time_range(to_datetime64(start_time), to_datetime64(end_time), interval_hours)
+        forecasts = [
+            (group, *self._forecast_many(group, times, usage_percentage, device_group))
+            for group in self._engine.groups.values()
+        ]
+        return [
+            {
+                "timestamp": str(time.astype("datetime64[s]")),
+                "predictions": {
+                    group.name: _prediction(
+                        group, float(mbps[index]), "fallback" if rescued[index] else "model", as_numbers
+                    )
+                    for group, mbps, rescued in forecasts
+                },
+            }
+            for index, time in enumerate(times)
+        ]
+
+    @staticmethod
+    def save_predictions_to_json(
+        predictions: Prediction | Mapping[str, Any] | Iterable[Mapping[str, Any]], path: str | os.PathLike[str]
+    ) -> None:
+        """Writes what any of the methods above returned to a JSON file (UTF-8, indented)."""
+        content = predictions if isinstance(predictions, Mapping) else list(predictions)
+        Path(path).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def predict_bandwidth(self, sequence: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Next-step bandwidth of each window of link telemetry.
+
+        Args:
+            sequence: (batch, 10, 4) or (10, 4): latency_ms, bandwidth_mbps, packet_loss, reliability; oldest first.
+        Returns:
+            (batch,) float32, Mbps.
+        Raises:
+            ValueError: wrong shape, or a value is not finite.
+        """
+        return self._engine.forecast(self._forecaster, sequence)
+
+    def decide_allocation(self, state: npt.ArrayLike) -> int:
+        """The action for the present state of a link; action a allocates (a + 1) * 10 % of it.
+
+        Args:
+            state: (4,) latency_ms, bandwidth_mbps, packet_loss, reliability.
+        Returns:
+            0..9.
+        Raises:
+            ValueError: wrong shape, or a value is not finite.
+        """
+        actions = self._engine.decide(self._allocator, state)
+        if len(actions) != 1:
+            raise ValueError(f"state: expected (4,) finite floats, got {np.shape(state)}")
+        return int(actions[0])
+
+    def evaluate(self, windows: npt.ArrayLike, targets: npt.ArrayLike) -> Evaluation:
+        """Scores `predict_bandwidth` beside the naive baselines.
+
+        Args:
+            windows: (n, 10, 4) as in `predict_bandwidth`.
+            targets: (n,) Mbps, what came after each window.
+        Returns:
+            {"samples", "model": scores, "baselines": {name: scores}, "best_baseline", "skill", "verdict"}; scores are
+            within_2_percent, within_10_percent (0..1), mae (Mbps), mse, mape (percent) and r2. The verdict is a
+            sentence that says so when persistence ties or wins.
+        Raises:
+            ValueError: wrong shapes, or a value is not finite.
+        """
+        from linkcast.evaluation import evaluate_forecasts
+
+        return evaluate_forecasts(self.predict_bandwidth(windows), targets, windows, BANDWIDTH)
+
+    def _forecast_one(
+        self, group: ServiceGroup, time: np.datetime64, usage_percentage: float | None, device_group: str | None
+    ) -> tuple[float, str]:
+        """(Mbps, source): the single-window path, NumPy and the engine's own scaling."""
+        bandwidth_factor, latency_factor = group.factors(usage_percentage, device_group)
+        profile = group.scaled_profile(bandwidth_factor, latency_factor)
+        seconds = to_seconds([time])
+        if profile is not None:
+            spec = self._engine.spec(group.model)
+            columns = feature_columns(spec["features"])
+            window = profile_windows(seconds, spec["window"] or 1, int(spec["step_s"]), profile, columns)
+            bandwidth_mbps = float(self._engine.forecast(group.model, window)[0])
+            if np.isfinite(bandwidth_mbps):
+                return bandwidth_mbps, "model"
+        return float(self._fallback(group, seconds)[0]) * bandwidth_factor, "fallback"
+
+    def _forecast_many(
+        self,
+        group: ServiceGroup,
+        times: npt.NDArray[np.datetime64],
+        usage_percentage: float | None,
+        device_group: str | None,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """(n,) Mbps and (n,) which of them the fallback gave: the batch path."""
+        bandwidth_factor, latency_factor = group.factors(usage_percentage, device_group)
+        profile = group.scaled_profile(bandwidth_factor, latency_factor)
+        seconds = to_seconds(times)
+        bandwidth_mbps = np.full(len(seconds), np.nan)
+        if profile is not None:
+            for begin in range(0, len(seconds), BATCH):
+                part = slice(begin, begin + BATCH)
+                bandwidth_mbps[part] = self._forecast_profile(group.model, seconds[part], profile)
+        rescued = ~np.isfinite(bandwidth_mbps)
+        if rescued.any():
+            bandwidth_mbps[rescued] = self._fallback(group, seconds[rescued]) * bandwidth_factor
+        return bandwidth_mbps, rescued
+
+    def _forecast_profile(
+        self, model_name: str, seconds: npt.NDArray[np.int64], profile: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float32]:
+        spec = self._engine.spec(model_name)
+        columns, step_s = feature_columns(spec["features"]), int(spec["step_s"])
+        try:
+            from linkcast import scaling
+        except ImportError:  # armv7 has no numba: the engine scales
+            return self._engine.forecast(
+                model_name, profile_windows(seconds, spec["window"] or 1, step_s, profile, columns)
+            )
+        scaler = self._engine.scaler(model_name)
+        scaled = self._engine.model(model_name).batch_input(len(seconds))
+        scaling.scale_profile_windows(seconds, step_s, profile, columns, scaler.offset, scaler.scale, scaled)
+        return self._engine.forecast_batch(model_name, len(seconds))
+
+    def _fallback(self, group: ServiceGroup, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """(n,) Mbps from the calendar of each time, before usage and device group."""
+        return self._engine.forecast(group.fallback, calendar_features(seconds))
+
+
+def _prediction(group: ServiceGroup, bandwidth_mbps: float, source: str, as_numbers: bool) -> Prediction:
+    mbps = max(bandwidth_mbps, 0.0)
+    share = min(100.0 * mbps / group.max_bandwidth_mbps, 100.0)
+    prediction: Prediction = {
+        "service_group": group.name,
+        "group_id": group.group_id,
+        "service_id": group.default_service_id,
+        "bandwidth_allocation": share if as_numbers else f"{share:.2f}%",
+        "predicted_bandwidth_mbps": mbps if as_numbers else f"{mbps:.2f}",
+    }
+    if as_numbers:
+        prediction["source"] = source
+    return prediction
+
+
+def _time_range(start: np.datetime64, end: np.datetime64, interval_hours: float) -> npt.NDArray[np.datetime64]:
+    """start, start + interval, ... up to and including end; datetime64[us]."""
+    if not (np.isfinite(interval_hours) and interval_hours * HOUR_US >= 1):
+        raise ValueError(f"interval_hours: expected a number above 0, got {interval_hours!r}")
+    if end < start:
+        raise ValueError(f"end_time: expected a time at or after start_time {start}, got {end}")
+    interval_us = interval_hours * HOUR_US
+    count = int((end - start).astype(np.int64) / interval_us + 1e-9) + 1
+    offsets = np.rint(np.arange(count) * interval_us).astype("timedelta64[us]")
+    times: npt.NDArray[np.datetime64] = start + offsets
+    return times

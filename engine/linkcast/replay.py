@@ -1,0 +1,228 @@
+"""Replays a trace tick by tick, as a controller would see it: forecast, decide, next tick."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from linkcast.engine import Engine
+from linkcast.evaluation import Evaluation, evaluate_forecasts, windows_of
+from linkcast.features import BANDWIDTH
+from linkcast.traces import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TICKS_PER_REPORT = 256  # ticks between two calls of the progress callback
+EXCERPT_ROWS = 300  # ticks that the plot shows of the trace
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What happened at each tick. A tick is a row that has a full window behind it and a row after it."""
+
+    trace: Trace
+    profile: str
+    forecaster: str
+    allocator: str
+    window: int
+    backend: dict[str, str]  # by model name: "native (avx512)" or "tflite"
+    starts: npt.NDArray[np.int64]  # (ticks,) first row of each window
+    forecasts: npt.NDArray[np.float32]  # (ticks,) Mbps
+    actions: npt.NDArray[np.int32]  # (ticks,) 0..9
+    forecast_us: npt.NDArray[np.float64]  # (ticks,) time of one forecast
+    decide_us: npt.NDArray[np.float64]  # (ticks,) time of one decision
+    evaluation: Evaluation
+
+    @property
+    def targets(self) -> npt.NDArray[np.float64]:
+        """(ticks,) Mbps, the bandwidth that came after each window."""
+        targets: npt.NDArray[np.float64] = self.trace.features[self.starts + self.window, BANDWIDTH]
+        return targets
+
+    def report(self) -> dict[str, Any]:
+        """The summary as plain numbers, for JSON."""
+        allocations = np.bincount(self.actions, minlength=10)
+        return {
+            "trace": self.trace.name,
+            "rows": len(self.trace),
+            "dropped_rows": self.trace.dropped_rows,
+            "segments": len(self.trace.segment_starts),
+            "step_s": self.trace.step_s,
+            "profile": self.profile,
+            "ticks": len(self.starts),
+            "models": {self.forecaster: self.backend[self.forecaster], self.allocator: self.backend[self.allocator]},
+            "accuracy": dict(self.evaluation),
+            "latency_us": {"forecast": latency(self.forecast_us), "decide": latency(self.decide_us)},
+            "allocation": {
+                "mean_percent": float(np.mean((self.actions + 1) * 10.0)),
+                "ticks_by_percent": {f"{(action + 1) * 10}": int(count) for action, count in enumerate(allocations)},
+            },
+        }
+
+
+def latency(times_us: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Percentiles of call times, in microseconds."""
+    p50, p99 = np.percentile(times_us, [50.0, 99.0])
+    return {"p50": float(p50), "p99": float(p99), "max": float(np.max(times_us))}
+
+
+def replay(engine: Engine, trace: Trace, profile: str = "internet", progress: Progress | None = None) -> Replay:
+    """Walks a trace: at each tick one forecast from the window and one decision from the newest row, each timed.
+
+    Args:
+        engine: the models.
+        trace: link telemetry.
+        profile: "internet" or "datacenter".
+        progress: is called with the number of ticks done since its last call.
+    Raises:
+        ValueError: an unknown profile, or no segment of the trace is longer than a window.
+    """
+    forecaster, allocator = engine.resolve(profile, "forecaster"), engine.resolve(profile, "allocator")
+    spec = engine.spec(forecaster)
+    window = spec["window"]
+    if window is None:
+        raise ValueError(f"{forecaster}: expected a model that reads windows")
+    starts = trace.window_starts(window)
+    if not len(starts):
+        raise ValueError(
+            f"{trace.name}: expected a segment of {window + 1} rows or more, got none in {len(trace)} rows"
+        )
+
+    series, states = trace.select(spec["features"]), trace.select(engine.spec(allocator)["features"])
+    forecasts = np.empty(len(starts), np.float32)
+    actions = np.empty(len(starts), np.int32)
+    times_ns = np.empty((len(starts), 3), np.int64)  # before, between, after
+    engine.forecast(forecaster, series[:window])  # the first call of a process loads code and touches the weights
+    engine.decide(allocator, states[0])
+    for tick, start in enumerate(starts.tolist()):
+        samples, state = series[start : start + window], states[start + window - 1]
+        times_ns[tick, 0] = perf_counter_ns()
+        forecast = engine.forecast(forecaster, samples)
+        times_ns[tick, 1] = perf_counter_ns()
+        action = engine.decide(allocator, state)
+        times_ns[tick, 2] = perf_counter_ns()
+        forecasts[tick], actions[tick] = forecast[0], action[0]
+        if progress is not None and (tick + 1) % TICKS_PER_REPORT == 0:
+            progress(TICKS_PER_REPORT)
+    if progress is not None:
+        progress(len(starts) % TICKS_PER_REPORT)
+
+    targets = trace.features[starts + window, BANDWIDTH]
+    return Replay(
+        trace=trace,
+        profile=profile,
+        forecaster=forecaster,
+        allocator=allocator,
+        window=window,
+        backend={name: _backend(engine, name) for name in (forecaster, allocator)},
+        starts=starts,
+        forecasts=forecasts,
+        actions=actions,
+        forecast_us=(times_ns[:, 1] - times_ns[:, 0]) / 1e3,
+        decide_us=(times_ns[:, 2] - times_ns[:, 1]) / 1e3,
+        evaluation=evaluate_forecasts(forecasts, targets, windows_of(trace.features, starts, window), BANDWIDTH),
+    )
+
+
+def _backend(engine: Engine, name: str) -> str:
+    model = engine.model(name)
+    return f"native ({model.isa})" if model.backend == "native" else model.backend
+
+
+def plot(result: Replay, path: str | os.PathLike[str]) -> None:
+    """Draws a replay to an image file: an excerpt of the trace, the errors, the call times and the allocations.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        OSError, ValueError: the file cannot be written, or matplotlib does not know its type.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'linkcast[plot]'") from error
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, 3, height_ratios=[1.25, 1])
+    figure.suptitle(f"{result.trace.name}, profile {result.profile}: {len(result.starts):,} ticks")
+    _plot_excerpt(figure.add_subplot(grid[0, :]), result)
+    _plot_errors(figure.add_subplot(grid[1, 0]), result)
+    _plot_latency(figure.add_subplot(grid[1, 1]), result)
+    _plot_allocations(figure.add_subplot(grid[1, 2]), result)
+    figure.savefig(path, dpi=120)
+
+
+def _plot_excerpt(axes: Axes, result: Replay) -> None:
+    """The ticks around the middle of the longest segment."""
+    targets = result.targets
+    breaks = np.flatnonzero(np.diff(result.starts) > 1) + 1
+    runs = np.split(np.arange(len(result.starts)), breaks)
+    run = max(runs, key=len)
+    begin = max(0, (len(run) - EXCERPT_ROWS) // 2)
+    ticks = run[begin : begin + EXCERPT_ROWS]
+    step_s = result.trace.step_s
+    x = np.arange(len(ticks)) * (step_s or 1.0)
+    unit = "s" if step_s else "ticks"
+    if x[-1] > 3 * 3600 and step_s:
+        x, unit = x / 3600, "h"
+    axes.plot(x, targets[ticks], color="0.35", linewidth=1.2, label="measured")
+    axes.plot(x, result.forecasts[ticks], color="tab:blue", linewidth=1.2, label="forecast, one step ahead")
+    axes.set(xlabel=f"time [{unit}]", ylabel="bandwidth [Mbit/s]", xlim=(x[0], x[-1]))
+    axes.set_title(f"{len(ticks)} ticks from the middle of the longest segment", fontsize=10)
+    axes.legend(loc="best", frameon=False, ncols=2)
+    axes.grid(alpha=0.25)
+
+
+def _plot_errors(axes: Axes, result: Replay) -> None:
+    """Share of the ticks whose absolute error is below x: the model and the baselines' best."""
+    from linkcast.baselines import BASELINES
+
+    windows = windows_of(result.trace.features, result.starts, result.window)
+    targets = result.targets
+    curves = {"model": np.abs(result.forecasts - targets)}
+    for name in dict.fromkeys(["persistence", result.evaluation["best_baseline"]]):
+        curves[name.replace("_", " ")] = np.abs(BASELINES[name](windows, BANDWIDTH) - targets)
+    share = np.linspace(0.0, 100.0, 501)
+    for (label, errors), colour in zip(curves.items(), ("tab:blue", "0.35", "tab:orange"), strict=False):
+        axes.plot(np.percentile(errors, share), share, color=colour, linewidth=1.4, label=label)
+    limit = max(float(np.percentile(errors, 98.0)) for errors in curves.values())
+    axes.set(xlabel="absolute error [Mbit/s]", ylabel="ticks below [%]", ylim=(0, 100))
+    if limit > 0.0:
+        axes.set_xlim(0, limit)
+    axes.set_title("Error", fontsize=10)
+    axes.legend(loc="lower right", frameon=False)
+    axes.grid(alpha=0.25)
+
+
+def _plot_latency(axes: Axes, result: Replay) -> None:
+    both = np.concatenate([result.forecast_us, result.decide_us])
+    bins = np.geomspace(max(both.min(), 0.05), both.max() * 1.01, 70)
+    for label, times, colour in (
+        ("forecast", result.forecast_us, "tab:blue"),
+        ("decide", result.decide_us, "tab:green"),
+    ):
+        name = f"{label}, p50 {np.median(times):.3g} µs"
+        axes.hist(times, bins=bins.tolist(), color=colour, alpha=0.75, label=name)
+    axes.set(xlabel="time of one call [µs]", ylabel="ticks", xscale="log", yscale="log")
+    axes.set_title("Latency", fontsize=10)
+    axes.set_ylim(top=axes.get_ylim()[1] * 8)  # room for the legend
+    axes.legend(loc="upper right", frameon=False)
+    axes.grid(alpha=0.25)
+
+
+def _plot_allocations(axes: Axes, result: Replay) -> None:
+    percent = np.arange(1, 11) * 10
+    share = 100.0 * np.bincount(result.actions, minlength=10) / len(result.actions)
+    axes.bar(percent, share, width=7.5, color="tab:blue")
+    axes.set(xlabel="allocation [% of the link]", ylabel="ticks [%]", xticks=percent)
+    axes.set_title(f"Allocation, mean {np.mean((result.actions + 1) * 10.0):.1f} %", fontsize=10)
+    axes.grid(alpha=0.25, axis="y")

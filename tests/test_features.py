@@ -1,0 +1,105 @@
+"""Calendar features and windows from an hour-of-week profile."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from linkcast.features import (
+    FEATURES,
+    calendar_features,
+    feature_columns,
+    hour_of_week,
+    next_calendar,
+    profile_windows,
+    to_datetime64,
+    to_seconds,
+)
+
+MONDAY_6PM = np.datetime64("2026-03-02T18:00:00", "us")  # a Monday, by datetime.weekday() == 0
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        datetime(2026, 3, 2, 18),
+        datetime(2026, 3, 2, 18, tzinfo=timezone(timedelta(hours=9))),
+        "2026-03-02T18:00",
+        "2026-03-02 18:00:00",
+        "2026-03-02T18:00:00+01:00",
+        "2026-03-02T18:00:00Z",
+        np.datetime64("2026-03-02T18"),
+        1772474400,
+        1772474400.0,
+    ],
+)
+def test_every_kind_of_timestamp_gives_the_wall_clock_that_it_shows(timestamp):
+    assert to_datetime64(timestamp) == MONDAY_6PM
+
+
+def test_a_date_is_its_midnight():
+    assert to_datetime64(date(2026, 3, 2)) == np.datetime64("2026-03-02T00:00")
+
+
+@pytest.mark.parametrize("timestamp", ["soon", "", np.datetime64("NaT"), float("nan"), True, None, 1e300])
+def test_what_is_no_time_is_refused(timestamp):
+    with pytest.raises(ValueError, match=r"^timestamp: expected"):
+        to_datetime64(timestamp)
+
+
+def test_calendar_equals_the_formula_with_datetimes_hour_and_weekday():
+    generator = np.random.default_rng(7)
+    times = [datetime(2020, 1, 1) + timedelta(minutes=int(m)) for m in generator.integers(0, 4_000_000, 200)]
+    expected = [
+        [
+            math.sin(2 * math.pi * (t.hour + t.minute / 60) / 24),
+            math.cos(2 * math.pi * (t.hour + t.minute / 60) / 24),
+            math.sin(2 * math.pi * t.weekday() / 7),
+            math.cos(2 * math.pi * t.weekday() / 7),
+        ]
+        for t in times
+    ]
+    seconds = to_seconds(np.array(times, dtype="datetime64[us]"))
+    np.testing.assert_allclose(calendar_features(seconds), expected, rtol=0, atol=1e-14)
+    assert hour_of_week(seconds).tolist() == [t.weekday() * 24 + t.hour for t in times]
+
+
+def test_times_before_1970_keep_their_hour_and_weekday():
+    time = datetime(1969, 7, 20, 20, 17)
+    assert hour_of_week(to_seconds(np.array([time], dtype="datetime64[us]"))).tolist() == [time.weekday() * 24 + 20]
+
+
+def test_a_window_takes_the_profile_at_the_ten_steps_before_the_time():
+    profile = np.arange(168 * 4, dtype=np.float64).reshape(168, 4)
+    seconds = to_seconds([np.datetime64("2026-03-02T03:30")])  # Monday 03:30, so the window starts on Sunday
+    window = profile_windows(seconds, 10, 3600, profile, feature_columns(FEATURES))
+    assert window.shape == (1, 10, 8)
+    hours = [6 * 24 + hour for hour in range(17, 24)] + [0, 1, 2]
+    np.testing.assert_array_equal(window[0, :, :4], profile[hours])
+    steps = [datetime(2026, 3, 1, 17, 30) + timedelta(hours=step) for step in range(10)]
+    np.testing.assert_allclose(
+        window[0, :, 4], [math.sin(2 * math.pi * (t.hour + 0.5) / 24) for t in steps], atol=1e-14
+    )
+    np.testing.assert_allclose(window[0, :, 7], [math.cos(2 * math.pi * t.weekday() / 7) for t in steps], atol=1e-14)
+
+
+def test_the_columns_of_a_window_follow_the_feature_list():
+    profile = np.arange(168 * 4, dtype=np.float64).reshape(168, 4)
+    seconds = to_seconds([MONDAY_6PM])
+    full = profile_windows(seconds, 10, 3600, profile, feature_columns(FEATURES))
+    some = profile_windows(seconds, 10, 3600, profile, feature_columns(["hour_cos", "bandwidth_mbps"]))
+    np.testing.assert_array_equal(some, full[..., [5, 1]])
+
+
+def test_an_unknown_feature_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"latency_ms.*weekday_cos, got jitter_ms"):
+        feature_columns(["latency_ms", "jitter_ms"])
+
+
+def test_next_calendar_is_the_calendar_one_step_later():
+    seconds = to_seconds(np.arange("2026-03-01T00:10", "2026-03-15T00:10", np.timedelta64(37, "m"), "datetime64[m]"))
+    advanced = next_calendar(calendar_features(seconds), 3600)
+    np.testing.assert_allclose(advanced, calendar_features(seconds + 3600), rtol=0, atol=1e-12)
