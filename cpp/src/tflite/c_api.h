@@ -158,6 +158,7 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(Status, OpaqueContextAcquireSubgraphContext, (OpaqueContext*, int, OpaqueContext**))                   \
   X(Status, OpaqueContextReleaseSubgraphContext, (OpaqueContext*, int))                                    \
   X(Status, OpaqueContextMarkSubgraphAsDelegationSkippable, (OpaqueContext*, int))                         \
+  X(void, OpaqueContextReportError, (OpaqueContext*, const char*, ...))                                    \
   X(Status, OpaqueNodeInputs, (const OpaqueNode*, const int**, int*))                                      \
   X(Status, OpaqueNodeOutputs, (const OpaqueNode*, const int**, int*))                                     \
   X(const OpaqueTensor*, OpaqueNodeGetInput, (const OpaqueContext*, const OpaqueNode*, int))               \
@@ -177,10 +178,15 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(IntArray*, IntArrayCreate, (int))                                                                      \
   X(void, IntArrayFree, (IntArray*))
 
+// Functions that not every version has; null when absent. Up to 2.17 OperatorCreate ignores its user data, and
+// OperatorCreateWithData keeps it; later versions have the first one alone, and it does.
+#define LINKCAST_TFLITE_OPTIONAL_FUNCTIONS(X) X(Operator*, OperatorCreateWithData, (int, const char*, int, void*))
+
 /// The functions by name: `api.InterpreterInvoke(...)` calls TfLiteInterpreterInvoke.
 struct Api {
 #define LINKCAST_DECLARE(result, name, parameters) result(*name) parameters = nullptr;
   LINKCAST_TFLITE_FUNCTIONS(LINKCAST_DECLARE)
+  LINKCAST_TFLITE_OPTIONAL_FUNCTIONS(LINKCAST_DECLARE)
 #undef LINKCAST_DECLARE
 };
 

@@ -165,7 +165,8 @@ bool read_int8(const GraphTensor& tensor, std::size_t count, std::vector<float>&
         static_cast<std::size_t>(tensor.shape[dimension]) != scales)
       return false;
     inner = 1;
-    for (std::size_t d = dimension + 1; d < tensor.shape.size(); ++d) inner *= static_cast<std::size_t>(tensor.shape[d]);
+    for (std::size_t d = dimension + 1; d < tensor.shape.size(); ++d)
+      inner *= static_cast<std::size_t>(tensor.shape[d]);
   }
   read_as<std::int8_t>(tensor, count, [&](std::int8_t item, std::size_t n) {
     const auto slice = scales > 1 ? n / inner % scales : 0;
@@ -484,8 +485,7 @@ ExpressionId Evaluator::vector_of(const Element* elements, std::size_t count) {
   std::vector<Piece> pieces;
   for (std::size_t n = 0; n < count; ++n) {
     const auto& e = elements[n];
-    if (!pieces.empty() && pieces.back().source == e.expression &&
-        pieces.back().start + pieces.back().size == e.index)
+    if (!pieces.empty() && pieces.back().source == e.expression && pieces.back().start + pieces.back().size == e.index)
       ++pieces.back().size;
     else
       pieces.push_back({e.expression, e.index, 1});
@@ -653,8 +653,9 @@ void Evaluator::elementwise(Call& call) {
         offset.assign(width, 0.0F);
         // A bounded vector times zeros is zero: the forget gate of a first step meets the zero cell state like that.
         const auto& e = expressions_.at(operand);
-        const bool bounded = e.kind == Kind::activation && (e.first == static_cast<std::uint32_t>(Activation::sigmoid) ||
-                                                            e.first == static_cast<std::uint32_t>(Activation::tanh));
+        const bool bounded =
+            e.kind == Kind::activation && (e.first == static_cast<std::uint32_t>(Activation::sigmoid) ||
+                                           e.first == static_cast<std::uint32_t>(Activation::tanh));
         if (bounded && std::all_of(scale.begin(), scale.end(), [](float s) { return s == 0.0F; })) {
           std::fill_n(result, width, Element{});
           for (std::size_t n = 0; n < width; ++n) result[n].constant = apply(fused, 0.0F);
@@ -687,7 +688,8 @@ void Evaluator::activation(Call& call, Activation function) {
 ExpressionId Evaluator::add_bias(const Call& call, const ValuePtr& bias, ExpressionId x) {
   if (!bias) return x;
   const auto size = expressions_.at(x).size;
-  call.require(bias->type == kFloat32 && !bias->symbolic() && bias->floats.size() == size, "needs a constant float bias");
+  call.require(bias->type == kFloat32 && !bias->symbolic() && bias->floats.size() == size,
+               "needs a constant float bias");
   return expressions_.affine(std::vector<float>(size, 1.0F), bias->floats, x);
 }
 
@@ -780,8 +782,8 @@ void Evaluator::dequantize(Call& call) {
 // ---- recurrence ---------------------------------------------------------------------------------------------------
 
 void Evaluator::fused_lstm(Call& call) {
-  // Inputs in the order of the operator: 0 input, 1-4 input weights, 5-8 recurrent weights (i, f, c, o), 9-11 peepholes, 12-15 biases,
-  // 16-17 projection, 18-19 states, 20-23 layer normalisation.
+  // Inputs in the order of the operator: 0 input, 1-4 input weights, 5-8 recurrent weights (i, f, c, o), 9-11
+  // peepholes, 12-15 biases, 16-17 projection, 18-19 states, 20-23 layer normalisation.
   const auto& options = call.options<SequenceLstmOptions>();
   call.require(call.node.inputs.size() >= 20, "has too few inputs");
   for (const std::size_t absent : {9, 10, 11}) call.require(!call.has(absent), "has peepholes");
@@ -809,7 +811,8 @@ void Evaluator::fused_lstm(Call& call) {
                      b.shape == std::vector<int>({units}) && b.type == kFloat32,
                  "has weights of unexpected shapes");
     if (w.type == kInt8 || r.type == kInt8) quantised_weights_ = true;
-    cell.gates[gate] = {{matrix(call.input(1 + gate)), 0}, {matrix(call.input(5 + gate)), 0}, matrix(call.input(12 + gate))};
+    cell.gates[gate] = {
+        {matrix(call.input(1 + gate)), 0}, {matrix(call.input(5 + gate)), 0}, matrix(call.input(12 + gate))};
   }
   // |c| grows by less than 1 a step, so that a limit of at least the number of steps is never met.
   call.require(std::isfinite(options.cell_clip) && options.cell_clip >= 0.0F, "has a cell limit that is not a number");
@@ -990,7 +993,8 @@ void Evaluator::move_operator(Call& call) {
       for (std::size_t d = 0; d < begin.size(); ++d) {
         call.require(stride[d] != 0 && std::abs(stride[d]) <= from.shape[d] + 1, "has a stride that does not fit");
         if (has_bit(options.shrink_axis_mask, d)) {
-          picks[d] = {call.axis(has_bit(options.begin_mask, d) ? 0 : begin[d], static_cast<std::size_t>(from.shape[d]))};
+          picks[d] = {
+              call.axis(has_bit(options.begin_mask, d) ? 0 : begin[d], static_cast<std::size_t>(from.shape[d]))};
           continue;
         }
         picks[d] = strided(begin[d], end[d], stride[d], from.shape[d], has_bit(options.begin_mask, d),

@@ -13,7 +13,8 @@
 
 namespace linkcast::tflite {
 
-/// One element of a symbolic tensor: element `index` of the vector `expression`, or the number `constant` when that is kNone.
+/// One element of a symbolic tensor: element `index` of the vector `expression`, or the number `constant` when that is
+/// kNone.
 struct Element {
   ExpressionId expression = kNone;
   union {
@@ -26,8 +27,8 @@ struct Element {
 struct Value {
   DataType type = 0;
   std::vector<int> shape;
-  std::vector<float> floats;             // of a constant; float16 and int8 constants are held as the floats they stand for
-  std::vector<std::int64_t> integers;    // int32, int64, bool: always known
+  std::vector<float> floats;  // of a constant; float16 and int8 constants are held as the floats they stand for
+  std::vector<std::int64_t> integers;  // int32, int64, bool: always known
   std::vector<Element> elements;
 
   bool symbolic() const noexcept { return !elements.empty(); }
@@ -73,9 +74,9 @@ class Evaluator {
 
   const SubgraphSource& subgraphs_;
   Expressions& expressions_;
-  std::map<std::pair<int, int>, ValuePtr> constants_;     // by subgraph and tensor
-  std::map<ValuePtr, ConstantId> matrices_;               // constants that were numbered before
-  std::map<ValuePtr, ValuePtr> dequantised_;              // so that a loop does it once
+  std::map<std::pair<int, int>, ValuePtr> constants_;  // by subgraph and tensor
+  std::map<ValuePtr, ConstantId> matrices_;            // constants that were numbered before
+  std::map<ValuePtr, ValuePtr> dequantised_;           // so that a loop does it once
   std::size_t elements_written_ = 0;
   std::size_t operators_run_ = 0;
   int depth_ = 0;

@@ -8,7 +8,7 @@ namespace linkcast::tflite {
 namespace {
 
 constexpr std::size_t kMostExpressions = 4'000'000;  // a larger graph is refused rather than read for minutes
-constexpr int kDeepestSum = 32;                      // W x + R h + b needs four levels; a hostile graph could nest without end
+constexpr int kDeepestSum = 32;  // W x + R h + b needs four levels; a hostile graph could nest without end
 
 bool all_equal(const std::vector<float>& values, float wanted) {
   return std::all_of(values.begin(), values.end(), [wanted](float value) { return value == wanted; });
@@ -163,8 +163,8 @@ std::optional<Expressions::Sum> Expressions::sum_of(ExpressionId id) const {
   return sum;
 }
 
-/// Reads gate(W x + R h + b); `previous_cell_state` is kNone at the first step, where R h is absent. Every gate of a step must name the
-/// same x and h: the first one read sets them.
+/// Reads gate(W x + R h + b); `previous_cell_state` is kNone at the first step, where R h is absent. Every gate of a
+/// step must name the same x and h: the first one read sets them.
 bool Expressions::read_gate(ExpressionId activated, ExpressionId previous_cell_state, Gate& gate, ExpressionId& x,
                             ExpressionId& previous) {
   auto sum = sum_of(at(activated).x);
@@ -183,8 +183,9 @@ bool Expressions::read_gate(ExpressionId activated, ExpressionId previous_cell_s
   return true;
 }
 
-/// h = sigmoid(zo) * tanh(c) with c = sigmoid(zf) * c' + sigmoid(zi) * tanh(zg), or c = sigmoid(zi) * tanh(zg) at the first step, where
-/// c' = 0; each z = W x + R h' + b. (Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000, as in Keras.)
+/// h = sigmoid(zo) * tanh(c) with c = sigmoid(zf) * c' + sigmoid(zi) * tanh(zg), or c = sigmoid(zi) * tanh(zg) at the
+/// first step, where c' = 0; each z = W x + R h' + b. (Hochreiter and Schmidhuber 1997 with the forget gate of Gers et
+/// al. 2000, as in Keras.)
 ExpressionId Expressions::match_lstm_step(ExpressionId output_gate, ExpressionId squashed_cell) {
   if (!is(output_gate, Activation::sigmoid) || !is(squashed_cell, Activation::tanh)) return kNone;
   const ExpressionId cell_state = at(squashed_cell).x;

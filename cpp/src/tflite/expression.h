@@ -1,5 +1,5 @@
-// What a graph computes, as expressions over feature vectors. Equal expressions get the same number, so that a graph's structure can be
-// compared by comparing numbers, whatever operators it was written with.
+// What a graph computes, as expressions over feature vectors. Equal expressions get the same number, so that a graph's
+// structure can be compared by comparing numbers, whatever operators it was written with.
 #pragma once
 
 #include <cstddef>
@@ -48,13 +48,13 @@ struct Piece {
 
 struct Expression {
   Kind kind = Kind::input;
-  std::size_t size = 0;           // elements of the vector
-  ExpressionId x = kNone;         // operand; of an lstm_step: its input
-  ExpressionId y = kNone;         // second operand; of an lstm_step: the hidden state before it, kNone at the first
-  std::uint32_t first = kNone;    // input: window; linear: W; affine: scale; lstm_step: cell; activation: Activation
-  std::uint32_t second = kNone;   // input: time step; affine: offset; lstm_step: the expression of its cell state
-  std::vector<Piece> pieces;      // of a gather
-  std::uint32_t origin = 0;       // who wrote it, for messages; not part of its identity
+  std::size_t size = 0;          // elements of the vector
+  ExpressionId x = kNone;        // operand; of an lstm_step: its input
+  ExpressionId y = kNone;        // second operand; of an lstm_step: the hidden state before it, kNone at the first
+  std::uint32_t first = kNone;   // input: window; linear: W; affine: scale; lstm_step: cell; activation: Activation
+  std::uint32_t second = kNone;  // input: time step; affine: offset; lstm_step: the expression of its cell state
+  std::vector<Piece> pieces;     // of a gather
+  std::uint32_t origin = 0;      // who wrote it, for messages; not part of its identity
 };
 
 /// `rows` rows of a matrix from `start` on.
@@ -65,13 +65,14 @@ struct Rows {
 };
 
 struct Gate {
-  Rows input;          // (units, inputs)
-  Rows recurrent;      // (units, units); absent in a first step, whose hidden state is zero
+  Rows input;               // (units, inputs)
+  Rows recurrent;           // (units, units); absent in a first step, whose hidden state is zero
   ConstantId bias = kNone;  // (units)
   auto operator<=>(const Gate&) const = default;
 };
 
-/// The weights of an LSTM; a first step knows neither recurrent weights nor a forget gate, because both meet zeros there.
+/// The weights of an LSTM; a first step knows neither recurrent weights nor a forget gate, because both meet zeros
+/// there.
 struct Cell {
   std::size_t inputs = 0;
   std::size_t units = 0;
@@ -117,7 +118,8 @@ class Expressions {
     std::vector<float> offset;
   };
 
-  using Key = std::tuple<Kind, std::size_t, ExpressionId, ExpressionId, std::uint32_t, std::uint32_t, std::vector<Piece>>;
+  using Key =
+      std::tuple<Kind, std::size_t, ExpressionId, ExpressionId, std::uint32_t, std::uint32_t, std::vector<Piece>>;
 
   ExpressionId number(Expression expression);
   bool is(ExpressionId id, Activation function) const;

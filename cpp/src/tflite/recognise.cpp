@@ -14,7 +14,8 @@ namespace {
 struct Layer {
   enum class Kind { lstm, linear, affine, activation, last_step, flatten };
   Kind kind;
-  std::uint32_t first = kNone;   // lstm: cell of the later steps; linear: weights; affine: scale; activation: the function
+  std::uint32_t first =
+      kNone;  // lstm: cell of the later steps; linear: weights; affine: scale; activation: the function
   std::uint32_t second = kNone;  // affine: offset
   std::size_t inputs = 0;
   bool operator==(const Layer&) const = default;
@@ -54,7 +55,8 @@ class Unwinder {
     }
     bool in_order = rows_.size() == steps_;
     for (std::size_t step = 0; in_order && step < steps_; ++step) in_order = is_step(rows_[step], step);
-    if (!in_order) throw NotNative("the model reads its time steps in another order than oldest first, or not all of them");
+    if (!in_order)
+      throw NotNative("the model reads its time steps in another order than oldest first, or not all of them");
     return true;
   }
 
@@ -140,7 +142,8 @@ class Unwinder {
       const auto& g = a.gates[gate];
       if (g.recurrent.matrix != kNone || g.input != b.gates[gate].input || g.bias != b.gates[gate].bias) return false;
     }
-    return a.gates[1].input.matrix == kNone || (a.gates[1].input == b.gates[1].input && a.gates[1].bias == b.gates[1].bias);
+    return a.gates[1].input.matrix == kNone ||
+           (a.gates[1].input == b.gates[1].input && a.gates[1].bias == b.gates[1].bias);
   }
 
   const Expressions& expressions_;
@@ -268,8 +271,8 @@ Shape shape_of(const GraphTensor& input) {
   if (shape.sequence) shape.steps = static_cast<std::size_t>(input.shape[1]);
   shape.features = static_cast<std::size_t>(input.shape[rank - 1]);
   constexpr std::size_t kMost = std::size_t{1} << 22;
-  if (shape.batch > kMost || shape.steps > kMost || shape.features > kMost ||
-      shape.batch * shape.steps > kMost || shape.batch * shape.steps * shape.features > kMost)
+  if (shape.batch > kMost || shape.steps > kMost || shape.features > kMost || shape.batch * shape.steps > kMost ||
+      shape.batch * shape.steps * shape.features > kMost)
     throw NotNative("the model's input is too large to be read");
   return shape;
 }
@@ -344,7 +347,7 @@ RecognisedNetwork recognise(const SubgraphSource& subgraphs) {
   network.spec.features = shape.features;
   network.spec.sequence_input = shape.sequence;
   network.spec.layers = Writer(expressions).write(layers);
-  network.batch = shape.batch;
+  network.output_shape = output->shape;
   network.quantised_weights = evaluator.quantised_weights();
   return network;
 }

@@ -38,6 +38,10 @@ void load_functions(void* library, const std::string& path, Api& api) {
   if (!api.name) throw LoadError(path + ": no TfLite" #name " in it; TensorFlow Lite 2.17 or a later 2.x is needed");
   LINKCAST_TFLITE_FUNCTIONS(LINKCAST_LOAD)
 #undef LINKCAST_LOAD
+#define LINKCAST_LOAD(result, name, parameters) \
+  api.name = reinterpret_cast<decltype(api.name)>(dlsym(library, "TfLite" #name));
+  LINKCAST_TFLITE_OPTIONAL_FUNCTIONS(LINKCAST_LOAD)
+#undef LINKCAST_LOAD
 }
 
 void check_version(const std::string& path, const std::string& version) {
