@@ -56,13 +56,13 @@ struct Rows {
 /// @param row   the shape of one row
 /// @param what  "window", "state": how an error calls it
 /// @throws std::invalid_argument  "window: expected (10, 4) or (batch, 10, 4) finite floats, got (9, 4)"
-Rows as_rows(const py::object& values, const std::vector<py::ssize_t>& row, const std::string& what);
+Rows as_rows(const py::object& values, const std::vector<int>& row, const std::string& what);
 
 /// A writable NumPy view that keeps the memory alive.
 py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::ssize_t> shape);
 
-/// `shape` with another leading dimension.
-std::vector<py::ssize_t> with_batch(const std::vector<int>& shape, std::size_t batch);
+/// (batch, row...)
+std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& row);
 
 void bind_scaler(py::module_& module);
 void bind_model(py::module_& module);

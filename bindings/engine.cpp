@@ -62,8 +62,7 @@ py::dict spec_dict(const BoundEngine& bound, const std::string& name) {
 }
 
 Rows checked_rows(const ModelSpec& spec, const py::object& values) {
-  const auto shape = with_batch(spec.input_shape, 1);
-  return as_rows(values, {shape.begin() + 1, shape.end()}, spec.window ? "window" : "state");
+  return as_rows(values, {spec.input_shape.begin() + 1, spec.input_shape.end()}, spec.window ? "window" : "state");
 }
 
 /// Runs `call(rows)` for float32 or float64 rows without the GIL.

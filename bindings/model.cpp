@@ -25,12 +25,12 @@ py::tuple shape_tuple(const std::vector<int>& shape) { return py::tuple(py::cast
 
 py::array_t<float> input(const BoundModel& bound) {
   const auto& shape = bound.model->input_shape();
-  return view(bound.model->input(), with_batch(shape, static_cast<std::size_t>(shape[0])));
+  return view(bound.model->input(), {shape.begin(), shape.end()});
 }
 
 py::array_t<float> output(const BoundModel& bound) {
   const auto& shape = bound.model->output_shape();
-  return view(bound.model->output(), std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  return view(bound.model->output(), {shape.begin(), shape.end()});
 }
 
 void invoke(BoundModel& bound) {
@@ -47,7 +47,7 @@ std::size_t checked_batch(py::ssize_t batch) {
 py::array_t<float> batch_input(BoundModel& bound, py::ssize_t batch) {
   const Lease lease(bound);
   const auto rows = checked_batch(batch);
-  return view(bound.model->batch_input(rows), with_batch(bound.model->input_shape(), rows));
+  return view(bound.model->batch_input(rows), with_batch(rows, bound.model->window_shape()));
 }
 
 py::array_t<float> invoke_batch(BoundModel& bound, py::ssize_t batch) {
@@ -58,15 +58,14 @@ py::array_t<float> invoke_batch(BoundModel& bound, py::ssize_t batch) {
     const py::gil_scoped_release release;
     memory = &bound.model->invoke_batch(rows);
   }
-  return view(*memory, with_batch(bound.model->output_shape(), rows));
+  return view(*memory, with_batch(rows, bound.model->answer_shape()));
 }
 
 py::array_t<float> predict(BoundModel& bound, const py::object& x) {
   const Lease lease(bound);
   Model& model = *bound.model;
-  const auto shape = with_batch(model.input_shape(), 1);
-  const Rows rows = as_rows(x, {shape.begin() + 1, shape.end()}, "x");
-  py::array_t<float> answers(with_batch(model.output_shape(), rows.count));
+  const Rows rows = as_rows(x, model.window_shape(), "x");
+  py::array_t<float> answers(with_batch(rows.count, model.answer_shape()));
   if (rows.count == 0) return answers;
   float* out = answers.mutable_data();
   const void* in = rows.array.data();

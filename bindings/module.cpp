@@ -11,7 +11,8 @@ std::string shape_text(const std::vector<py::ssize_t>& shape) {
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
-Rows as_rows(const py::object& values, const std::vector<py::ssize_t>& row, const std::string& what) {
+Rows as_rows(const py::object& values, const std::vector<int>& row_shape, const std::string& what) {
+  const std::vector<py::ssize_t> row(row_shape.begin(), row_shape.end());
   constexpr int kLayout = py::array::c_style | py::array::forcecast;
   Rows rows;
   rows.is_float32 = py::isinstance<py::array_t<float>>(values);
@@ -40,11 +41,10 @@ py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::
   return py::array_t<float>(std::move(shape), memory.get(), owner);
 }
 
-std::vector<py::ssize_t> with_batch(const std::vector<int>& shape, std::size_t batch) {
-  std::vector<py::ssize_t> out(shape.begin(), shape.end());
-  if (out.empty()) out.push_back(1);
-  out[0] = static_cast<py::ssize_t>(batch);
-  return out;
+std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& row) {
+  std::vector<py::ssize_t> shape = {static_cast<py::ssize_t>(batch)};
+  shape.insert(shape.end(), row.begin(), row.end());
+  return shape;
 }
 
 }  // namespace linkcast::bindings

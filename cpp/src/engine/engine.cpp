@@ -80,7 +80,7 @@ const float* Engine::scale_and_invoke(std::size_t index, const Real* features, s
   Model& model = *models_[index];
   check_finite(spec, features, batch);
   const std::size_t rows = batch * std::max<std::size_t>(spec.window, 1);
-  if (batch == static_cast<std::size_t>(model.input_shape()[0])) {
+  if (batch == model.own_batch()) {
     spec.scaler.transform(features, rows, model.input().get());
     model.invoke();
     return model.output().get();

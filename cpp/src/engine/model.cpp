@@ -34,9 +34,13 @@ Model::Model(const std::string& path, const Options& options) : options_(options
     throw std::invalid_argument("threads: expected at least 1, got " + std::to_string(options.threads));
   file_ = std::make_shared<const tflite::ModelFile>(tflite::Runtime::open(options.tflite_library), path, options.sha256);
   interpreter_ = std::make_unique<tflite::Interpreter>(file_, interpreter_options());
-  own_batch_ = static_cast<std::size_t>(input_shape()[0]);
-  if (own_batch_ > 1 && (output_shape().empty() || output_shape()[0] != input_shape()[0]))
-    throw LoadError(path + ": expected an output of (" + std::to_string(own_batch_) + ", ...) as the input has it");
+  window_shape_ = input_shape();
+  answer_shape_ = output_shape();
+  if (!answer_shape_.empty() && answer_shape_[0] == window_shape_[0]) {
+    own_batch_ = static_cast<std::size_t>(window_shape_[0]);
+    window_shape_.erase(window_shape_.begin());
+    answer_shape_.erase(answer_shape_.begin());
+  }
   row_inputs_ = interpreter_->input_size() / own_batch_;
   row_outputs_ = interpreter_->output_size() / own_batch_;
   interpreter_->invoke();
@@ -106,7 +110,7 @@ bool Model::takes_any_batch() const {
   static const std::set<std::string> kRowWise = {"FULLY_CONNECTED", "ADD",  "SUB",      "MUL",     "RELU",
                                                  "RELU6",           "TANH", "LOGISTIC", "SOFTMAX", "DEQUANTIZE"};
   constexpr std::size_t kRows = 3;
-  if (own_batch_ != 1) return false;
+  if (own_batch_ != 1 || window_shape_.size() == input_shape().size()) return false;
   try {
     for (const tflite::OperatorInfo& info : operators())
       if (!kRowWise.contains(info.name)) return false;

@@ -38,8 +38,14 @@ class Model {
   const tflite::ModelFile& file() const noexcept { return *file_; }
   const std::vector<int>& input_shape() const noexcept { return interpreter_->input_shape(); }    ///< (batch, ...)
   const std::vector<int>& output_shape() const noexcept { return interpreter_->output_shape(); }  ///< (batch, ...)
+
+  /// One window and one answer: the shapes without the batch. A model whose output has another leading dimension than
+  /// its input (time-major, say) has no batch dimension: a window is then the whole input.
+  const std::vector<int>& window_shape() const noexcept { return window_shape_; }
+  const std::vector<int>& answer_shape() const noexcept { return answer_shape_; }
   std::size_t row_inputs() const noexcept { return row_inputs_; }    ///< floats of one window
   std::size_t row_outputs() const noexcept { return row_outputs_; }  ///< floats of one answer
+  std::size_t own_batch() const noexcept { return own_batch_; }      ///< windows that input() holds
 
   /// The input tensor's memory, input_shape(), and the output tensor's, output_shape().
   const std::shared_ptr<float[]>& input() const noexcept { return interpreter_->input_memory(); }
@@ -48,11 +54,11 @@ class Model {
   /// Reads input(), writes output(), from zero LSTM state. @throws InvokeError
   void invoke() { interpreter_->invoke(); }
 
-  /// Memory for `batch` scaled windows, (batch, ...), to be written before invoke_batch(batch). It grows when a larger
+  /// Memory for `batch` scaled windows, (batch, window...), to be written before invoke_batch(batch). It grows when a larger
   /// batch comes; memory handed out before lives on for who holds it, but is no longer read.
   const std::shared_ptr<float[]>& batch_input(std::size_t batch);
 
-  /// Answers to the windows in batch_input(batch), (batch, ...). input() and output() keep their content.
+  /// Answers to the windows in batch_input(batch), (batch, answer...). input() and output() keep their content.
   /// @throws InvokeError
   const std::shared_ptr<float[]>& invoke_batch(std::size_t batch);
 
@@ -78,6 +84,8 @@ class Model {
   std::shared_ptr<const tflite::ModelFile> file_;
   std::unique_ptr<tflite::Interpreter> interpreter_;  // at the model's own batch
   std::size_t own_batch_ = 1;
+  std::vector<int> window_shape_;
+  std::vector<int> answer_shape_;
   std::size_t row_inputs_ = 0;
   std::size_t row_outputs_ = 0;
   std::unique_ptr<Batch> batch_;  // made when the first batch comes

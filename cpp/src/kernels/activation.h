@@ -7,6 +7,8 @@
 #include "network_spec.h"
 
 #define LINKCAST_INLINE inline __attribute__((always_inline))
+// Before a loop over registers: it has to be gone before the compiler decides what lives in registers.
+#define LINKCAST_UNROLL _Pragma("GCC unroll 8")
 
 namespace linkcast::kernels {
 namespace {

@@ -10,13 +10,17 @@ template <class Product, int R, int P>
 LINKCAST_INLINE void dense_block(const DenseArgs& args, std::size_t panel, std::size_t row) {
   using V = typename Product::Vec;
   typename V::Float sum[R][P];
+  LINKCAST_UNROLL
   for (int v = 0; v < P; ++v) {
     const auto bias = V::load(args.bias + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
+    LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) sum[r][v] = bias;
   }
   Product::template add<R, P, false>(sum, args.matrix, panel, args.x, row);
+  LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     float* y = args.y + (row + static_cast<std::size_t>(r)) * args.y_stride;
+    LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       const std::size_t first = (panel * 4 + static_cast<std::size_t>(v)) * V::lanes;
       const auto value = activate<V>(sum[r][v], args.activation);

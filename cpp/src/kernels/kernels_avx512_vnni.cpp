@@ -97,14 +97,18 @@ struct ProductInt8Vnni {
                                   std::size_t row) {
     const std::size_t groups = (matrix.depth + 3) / 4;
     typename Ops::Sum integers[R][P];
+    LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) {
+      LINKCAST_UNROLL
       for (int v = 0; v < P; ++v) integers[r][v] = Ops::zero();
     }
     accumulate<Ops, R, P, Reverse>(integers, panel_weights(matrix, panel, groups, Ops::vector_bytes), groups, x, row);
+    LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       const std::size_t first = (panel * 4 + static_cast<std::size_t>(v)) * 16;
       const __m512i offset = _mm512_loadu_si512(matrix.offset + first);
       const __m512 scale = _mm512_loadu_ps(matrix.scale + first);
+      LINKCAST_UNROLL
       for (int r = 0; r < R; ++r) {
         const __m512 high = _mm512_cvtepi32_ps(_mm512_sub_epi32(integers[r][v].high, offset));
         const __m512 total = _mm512_fmadd_ps(high, _mm512_set1_ps(256.0f), _mm512_cvtepi32_ps(integers[r][v].low));

@@ -11,12 +11,15 @@ LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::si
   using V = typename Product::Vec;
   using Float = typename V::Float;
   Float gates[R][4];
+  LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     const float* start = args.gates + (row + static_cast<std::size_t>(r)) * args.gates_stride + block * 4 * V::lanes;
+    LINKCAST_UNROLL
     for (int v = 0; v < 4; ++v) gates[r][v] = V::load(start + static_cast<std::size_t>(v) * V::lanes);
   }
   if (args.x.data != nullptr) Product::template add<R, 4, false>(gates, args.input, block, args.x, row);
   if (args.h.data != nullptr) Product::template add<R, 4, Reverse>(gates, args.recurrent, block, args.h, row);
+  LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     const std::size_t at = row + static_cast<std::size_t>(r);
     float* state = args.c + at * args.c_stride + block * V::lanes;

@@ -16,9 +16,12 @@ template <class Ops, int R, int P>
 LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, const char* const (&rows)[R],
                                     std::ptrdiff_t row_offset) {
   typename Ops::Weight weights[P];
+  LINKCAST_UNROLL
   for (int v = 0; v < P; ++v) weights[v] = Ops::load_weight(w + v * Ops::vector_bytes);
+  LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     const typename Ops::Input x = Ops::load_input(rows[r] + row_offset);
+    LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) Ops::multiply_add(sum[r][v], weights[v], x);
   }
 }
@@ -35,31 +38,42 @@ LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, s
   const std::ptrdiff_t first = Reverse ? static_cast<std::ptrdiff_t>(groups) - 1 : 0;
   w += first * P * Ops::vector_bytes;
   const char* rows[R];
+  LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     rows[r] =
         static_cast<const char*>(x.data) + (row + static_cast<std::size_t>(r)) * x.stride + first * Ops::input_bytes;
   }
   typename Ops::Sum split[S][R][P];
+  LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
+    LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       split[0][r][v] = sum[r][v];
+      LINKCAST_UNROLL
       for (int s = 1; s < S; ++s) split[s][r][v] = Ops::zero();
     }
   }
   std::size_t g = 0;
   for (; g + S <= groups; g += S) {
+    LINKCAST_UNROLL
     for (int s = 0; s < S; ++s) multiply_group<Ops, R, P>(split[s], w + s * w_step, rows, s * x_step);
     w += S * w_step;
+    LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) rows[r] += S * x_step;
   }
   for (; g < groups; ++g) {
     multiply_group<Ops, R, P>(split[0], w, rows, 0);
     w += w_step;
+    LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) rows[r] += x_step;
   }
+  LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
+    LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
+      LINKCAST_UNROLL
       for (int s = S / 2; s > 0; s /= 2) {
+        LINKCAST_UNROLL
         for (int i = 0; i < s; ++i) split[i][r][v] = Ops::add(split[i][r][v], split[i + s][r][v]);
       }
       sum[r][v] = split[0][r][v];
@@ -122,12 +136,16 @@ struct Product {
     const char* w = panel_weights(matrix, panel, matrix.depth, Ops::vector_bytes);
     if constexpr (format == WeightFormat::int8) {
       Float integers[R][P];
+      LINKCAST_UNROLL
       for (int r = 0; r < R; ++r) {
+        LINKCAST_UNROLL
         for (int v = 0; v < P; ++v) integers[r][v] = V::zero();
       }
       accumulate<Ops, R, P, Reverse>(integers, w, matrix.depth, x, row);
+      LINKCAST_UNROLL
       for (int v = 0; v < P; ++v) {
         const Float scale = V::load(matrix.scale + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
+        LINKCAST_UNROLL
         for (int r = 0; r < R; ++r) sum[r][v] = V::fma(integers[r][v], scale, sum[r][v]);
       }
     } else {
