@@ -1,0 +1,39 @@
+"""Every Python block of the README runs, and every `linkcast` command line of it exits with 0."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("linkcast ")
+]
+
+
+def test_the_readme_has_code() -> None:
+    assert BLOCKS and COMMANDS
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_python_block_runs(block: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# Training takes minutes and files of the user's own are not here: both are tested where they belong.
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(("linkcast train", "linkcast evaluate"))])
+def test_command_line_runs(command: str, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", *shlex.split(command)]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
