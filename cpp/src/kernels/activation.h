@@ -9,6 +9,7 @@
 #define LINKCAST_INLINE inline __attribute__((always_inline))
 // Before a loop over registers: it has to be gone before the compiler decides what lives in registers.
 #define LINKCAST_UNROLL _Pragma("GCC unroll 8")
+#define LINKCAST_NO_UNROLL _Pragma("GCC unroll 1")
 
 namespace linkcast::kernels {
 namespace {

@@ -6,6 +6,25 @@
 namespace linkcast::kernels {
 namespace {
 
+// No activation, ReLU and ReLU6 are the same two instructions with other limits.
+constexpr float infinity = __builtin_inff();
+constexpr float lowest_output(Activation activation) {
+  return activation == Activation::relu || activation == Activation::relu6 ? 0.0f : -infinity;
+}
+constexpr float highest_output(Activation activation) { return activation == Activation::relu6 ? 6.0f : infinity; }
+
+/// The activations that limits don't describe, in place.
+template <class V>
+__attribute__((noinline)) void activate_rows(float* y, std::size_t stride, std::size_t rows, std::size_t width,
+                                             Activation activation) {
+  for (std::size_t row = 0; row < rows; ++row, y += stride) {
+    for (std::size_t i = 0; i < width; i += V::lanes) {
+      const std::size_t n = width - i < V::lanes ? width - i : V::lanes;
+      V::store_first(y + i, activate<V>(V::load_first(y + i, n), activation), n);
+    }
+  }
+}
+
 template <class Product, int R, int P>
 LINKCAST_INLINE void dense_block(const DenseArgs& args, std::size_t panel, std::size_t row) {
   using V = typename Product::Vec;
@@ -17,13 +36,15 @@ LINKCAST_INLINE void dense_block(const DenseArgs& args, std::size_t panel, std::
     for (int r = 0; r < R; ++r) sum[r][v] = bias;
   }
   Product::template add<R, P, false>(sum, args.matrix, panel, args.x, row);
+  const float low = lowest_output(args.activation);
+  const float high = highest_output(args.activation);
   LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     float* y = args.y + (row + static_cast<std::size_t>(r)) * args.y_stride;
     LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       const std::size_t first = (panel * 4 + static_cast<std::size_t>(v)) * V::lanes;
-      const auto value = activate<V>(sum[r][v], args.activation);
+      const auto value = V::max(low, V::min(high, sum[r][v]));
       if (first + V::lanes <= args.outputs) {
         V::store(y + first, value);
       } else {
@@ -57,17 +78,21 @@ void dense(const DenseArgs& args) {
     default:
       break;
   }
+  if (args.activation == Activation::tanh || args.activation == Activation::sigmoid) {
+    activate_rows<typename Product::Vec>(args.y, args.y_stride, args.rows, args.outputs, args.activation);
+  }
 }
 
 template <class V>
 void affine(float* x, std::size_t stride, std::size_t rows, std::size_t width, const float* scale, const float* offset,
             Activation activation) {
-  for (std::size_t row = 0; row < rows; ++row, x += stride) {
+  for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t i = 0; i < width; i += V::lanes) {
-      const auto y = V::fma(V::load(x + i), V::load(scale + i), V::load(offset + i));
-      V::store(x + i, activate<V>(y, activation));
+      float* at = x + row * stride + i;
+      V::store(at, V::fma(V::load(at), V::load(scale + i), V::load(offset + i)));
     }
   }
+  if (activation != Activation::none) activate_rows<V>(x, stride, rows, width, activation);
 }
 
 }  // namespace

@@ -17,7 +17,6 @@ struct ProductBf16Dot {
     using Sum = __m512;
     using Weight = __m512bh;
     using Input = __m512bh;
-    static constexpr int sums = 1;
     static constexpr std::ptrdiff_t vector_bytes = 64;
     static constexpr std::ptrdiff_t input_bytes = 4;
     static LINKCAST_INLINE Sum zero() { return _mm512_setzero_ps(); }
@@ -49,7 +48,7 @@ struct ProductBf16Dot {
     }
   }
 
-  static LINKCAST_INLINE void encode_hidden(__m512 h, char* row, std::size_t block) {
+  static LINKCAST_INLINE void encode_hidden(__m512 h, char* row, std::size_t /*stride*/, std::size_t block) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + block * 32), (__m256i)_mm512_cvtneps_pbh(h));
   }
 

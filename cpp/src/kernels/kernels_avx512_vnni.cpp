@@ -18,38 +18,35 @@ struct ProductInt8Vnni {
   static constexpr float largest = 32767.0f;
 
   struct Ops {
-    struct Sum {
-      __m512i high, low;
-    };
+    // The instruction's own type: as __m512i, GCC 12 copies every sum twice in each turn of the loop.
+    typedef int Sum __attribute__((vector_size(64)));
     using Weight = __m512i;
-    struct Input {
-      __m512i high, low;
-    };
-    static constexpr int sums = 2;
+    using Input = __m512i;
     static constexpr std::ptrdiff_t vector_bytes = 64;
-    static constexpr std::ptrdiff_t input_bytes = 8;
-    static LINKCAST_INLINE Sum zero() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
-    static LINKCAST_INLINE Sum add(Sum a, Sum b) {
-      return {_mm512_add_epi32(a.high, b.high), _mm512_add_epi32(a.low, b.low)};
+    static constexpr std::ptrdiff_t input_bytes = 4;
+    static LINKCAST_INLINE Sum zero() { return Sum{}; }
+    static LINKCAST_INLINE Sum add(Sum a, Sum b) { return a + b; }
+    static LINKCAST_INLINE Weight load_weight(const char* p) {
+      __m512i weight = _mm512_loadu_si512(p);
+      __asm__("" : "+v"(weight));  // in a register: else it is read once for the high bytes and again for the low ones
+      return weight;
     }
-    static LINKCAST_INLINE Weight load_weight(const char* p) { return _mm512_loadu_si512(p); }
     static LINKCAST_INLINE Input load_input(const char* p) {
-      const auto* bytes = reinterpret_cast<const std::int32_t*>(p);
-      return {_mm512_set1_epi32(bytes[0]), _mm512_set1_epi32(bytes[1])};
+      return _mm512_set1_epi32(*reinterpret_cast<const std::int32_t*>(p));
     }
     static LINKCAST_INLINE void multiply_add(Sum& sum, Weight w, Input x) {
-      sum.high = _mm512_dpbusd_epi32(sum.high, x.high, w);
-      sum.low = _mm512_dpbusd_epi32(sum.low, x.low, w);
+      sum = (Sum)_mm512_dpbusd_epi32((__m512i)sum, x, w);
     }
   };
 
-  static std::size_t encoded_bytes(std::size_t depth) { return (depth + 3) / 4 * 8; }
+  /// High bytes in the first half of a row's stride, low bytes in the second.
+  static std::size_t encoded_bytes(std::size_t depth) { return 2 * ((depth + 15) / 16 * 16); }
 
-  /// Sixteen integers -32767..32767 as four groups of four high bytes, four low bytes.
-  static LINKCAST_INLINE __m256i split_bytes(__m512i q) {
-    const __m128i high = _mm512_cvtepi32_epi8(_mm512_add_epi32(_mm512_srai_epi32(q, 8), _mm512_set1_epi32(128)));
-    const __m128i low = _mm512_cvtepi32_epi8(q);
-    return _mm256_set_m128i(_mm_unpackhi_epi32(high, low), _mm_unpacklo_epi32(high, low));
+  /// @param q  sixteen integers -32767..32767
+  static LINKCAST_INLINE void store_bytes(__m512i q, char* row, std::size_t stride, std::size_t k) {
+    const __m512i high = _mm512_add_epi32(_mm512_srai_epi32(q, 8), _mm512_set1_epi32(128));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(row + k), _mm512_cvtepi32_epi8(high));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(row + stride / 2 + k), _mm512_cvtepi32_epi8(q));
   }
 
   /// @param scale  (rows): largest magnitude of the row / 32767, NaN when a value is not finite. Null: it is 1 / 32767.
@@ -68,9 +65,7 @@ struct ProductInt8Vnni {
       for (std::size_t k = 0; k < depth; k += 16) {
         const std::size_t left = depth - k < 16 ? depth - k : 16;
         const __m512 values = _mm512_maskz_loadu_ps(VecAvx512::first(left), from + k);
-        const __m256i bytes = split_bytes(_mm512_cvtps_epi32(_mm512_mul_ps(values, _mm512_set1_ps(inverse))));
-        const auto groups = static_cast<unsigned>((left + 3) / 4);
-        _mm256_mask_storeu_epi64(to + k * 2, static_cast<__mmask8>((1u << groups) - 1u), bytes);
+        store_bytes(_mm512_cvtps_epi32(_mm512_mul_ps(values, _mm512_set1_ps(inverse))), to, out_stride, k);
       }
     }
   }
@@ -87,22 +82,23 @@ struct ProductInt8Vnni {
     return _mm512_reduce_max_ps(most) * (1.0f / largest) + _mm512_reduce_add_ps(not_finite);
   }
 
-  static LINKCAST_INLINE void encode_hidden(__m512 h, char* row, std::size_t block) {
-    const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(h, _mm512_set1_ps(largest)));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + block * 32), split_bytes(q));
+  static LINKCAST_INLINE void encode_hidden(__m512 h, char* row, std::size_t stride, std::size_t block) {
+    store_bytes(_mm512_cvtps_epi32(_mm512_mul_ps(h, _mm512_set1_ps(largest))), row, stride, block * 16);
   }
 
   template <int R, int P, bool Reverse>
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
     const std::size_t groups = (matrix.depth + 3) / 4;
-    typename Ops::Sum integers[R][P];
+    typename Ops::Sum integers[2 * R][P];  // high and low bytes of a row are two rows to the product
     LINKCAST_UNROLL
-    for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < 2 * R; ++r) {
       LINKCAST_UNROLL
       for (int v = 0; v < P; ++v) integers[r][v] = Ops::zero();
     }
-    accumulate<Ops, R, P, Reverse>(integers, panel_weights(matrix, panel, groups, Ops::vector_bytes), groups, x, row);
+    const Operand halves{x.data, x.stride / 2, nullptr};
+    accumulate<Ops, 2 * R, P, Reverse>(integers, panel_weights(matrix, panel, groups, Ops::vector_bytes), groups,
+                                       halves, 2 * row);
     LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       const std::size_t first = (panel * 4 + static_cast<std::size_t>(v)) * 16;
@@ -110,8 +106,9 @@ struct ProductInt8Vnni {
       const __m512 scale = _mm512_loadu_ps(matrix.scale + first);
       LINKCAST_UNROLL
       for (int r = 0; r < R; ++r) {
-        const __m512 high = _mm512_cvtepi32_ps(_mm512_sub_epi32(integers[r][v].high, offset));
-        const __m512 total = _mm512_fmadd_ps(high, _mm512_set1_ps(256.0f), _mm512_cvtepi32_ps(integers[r][v].low));
+        const __m512 high = _mm512_cvtepi32_ps(_mm512_sub_epi32((__m512i)integers[2 * r][v], offset));
+        const __m512 total =
+            _mm512_fmadd_ps(high, _mm512_set1_ps(256.0f), _mm512_cvtepi32_ps((__m512i)integers[2 * r + 1][v]));
         const float step = x.scale == nullptr ? 1.0f / largest : x.scale[row + static_cast<std::size_t>(r)];
         sum[r][v] = _mm512_fmadd_ps(total, _mm512_mul_ps(scale, _mm512_set1_ps(step)), sum[r][v]);
       }

@@ -6,6 +6,22 @@
 namespace linkcast::kernels {
 namespace {
 
+/// Cell and hidden state of one block of units of one row, from its gates.
+template <class Product>
+LINKCAST_INLINE void lstm_state(const LstmArgs& args, std::size_t block, std::size_t row,
+                                const typename Product::Float (&gates)[4]) {
+  using V = typename Product::Vec;
+  float* state = args.c + row * args.c_stride + block * V::lanes;
+  auto c = args.h.data != nullptr ? V::load(state) : V::zero();
+  const auto h = lstm_cell<V>(gates, c);
+  V::store(state, c);
+  V::store(args.h_out + row * args.h_out_stride + block * V::lanes, h);
+  if constexpr (Product::encoded) {
+    Product::encode_hidden(h, static_cast<char*>(args.h_encoded) + row * args.h_encoded_stride, args.h_encoded_stride,
+                           block);
+  }
+}
+
 template <class Product, int R, bool Reverse>
 LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::size_t row) {
   using V = typename Product::Vec;
@@ -19,16 +35,22 @@ LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::si
   }
   if (args.x.data != nullptr) Product::template add<R, 4, false>(gates, args.input, block, args.x, row);
   if (args.h.data != nullptr) Product::template add<R, 4, Reverse>(gates, args.recurrent, block, args.h, row);
-  LINKCAST_UNROLL
-  for (int r = 0; r < R; ++r) {
-    const std::size_t at = row + static_cast<std::size_t>(r);
-    float* state = args.c + at * args.c_stride + block * V::lanes;
-    Float c = args.h.data != nullptr ? V::load(state) : V::zero();
-    const Float h = lstm_cell<V>(gates[r], c);
-    V::store(state, c);
-    V::store(args.h_out + at * args.h_out_stride + block * V::lanes, h);
-    if constexpr (Product::encoded) {
-      Product::encode_hidden(h, static_cast<char*>(args.h_encoded) + at * args.h_encoded_stride, block);
+  if constexpr (R == 1) {
+    lstm_state<Product>(args, block, row, gates[0]);
+  } else {
+    // One copy of the cell's code for all rows: their gates take a turn through memory.
+    alignas(64) float staged[R][4][V::lanes];
+    LINKCAST_UNROLL
+    for (int r = 0; r < R; ++r) {
+      LINKCAST_UNROLL
+      for (int v = 0; v < 4; ++v) V::store(staged[r][v], gates[r][v]);
+    }
+    LINKCAST_NO_UNROLL
+    for (int r = 0; r < R; ++r) {
+      Float one[4];
+      LINKCAST_UNROLL
+      for (int v = 0; v < 4; ++v) one[v] = V::load(staged[r][v]);
+      lstm_state<Product>(args, block, row + static_cast<std::size_t>(r), one);
     }
   }
 }

@@ -32,7 +32,7 @@ LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* 
 template <class Ops, int R, int P, bool Reverse>
 LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, std::size_t groups, const Operand& x,
                                 std::size_t row) {
-  constexpr int S = split_of(R * P * Ops::sums);
+  constexpr int S = split_of(R * P);
   constexpr std::ptrdiff_t w_step = (Reverse ? -1 : 1) * P * Ops::vector_bytes;
   constexpr std::ptrdiff_t x_step = (Reverse ? -1 : 1) * Ops::input_bytes;
   const std::ptrdiff_t first = Reverse ? static_cast<std::ptrdiff_t>(groups) - 1 : 0;
@@ -118,7 +118,6 @@ struct Product {
     using Sum = Float;
     using Weight = Float;
     using Input = Float;
-    static constexpr int sums = 1;
     static constexpr std::ptrdiff_t vector_bytes = V::lanes * sizeof(Stored);
     static constexpr std::ptrdiff_t input_bytes = sizeof(float);
     static LINKCAST_INLINE Sum zero() { return V::zero(); }

@@ -24,10 +24,13 @@ struct VecAvx2 {
   static Float load_int8(const std::int8_t* p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   }
+  static Float load_first(const float* p, std::size_t n) { return _mm256_maskload_ps(p, first(n)); }
   static void store(float* p, Float x) { _mm256_storeu_ps(p, x); }
-  static void store_first(float* p, Float x, std::size_t n) {
+  static void store_first(float* p, Float x, std::size_t n) { _mm256_maskstore_ps(p, first(n), x); }
+  /// All bits set in the first n lanes, n <= 8.
+  static __m256i first(std::size_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane), x);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
   }
 
   static Float add(Float a, Float b) { return _mm256_add_ps(a, b); }

@@ -24,6 +24,7 @@ struct VecAvx512 {
   static Float load_int8(const std::int8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
+  static Float load_first(const float* p, std::size_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
   static void store(float* p, Float x) { _mm512_storeu_ps(p, x); }
   static void store_first(float* p, Float x, std::size_t n) { _mm512_mask_storeu_ps(p, first(n), x); }
   /// The mask of the first n lanes, n <= 16.

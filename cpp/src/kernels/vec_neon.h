@@ -25,6 +25,11 @@ struct VecNeon {
     const int8x8_t narrow = vreinterpret_s8_u32(vdup_n_u32(bytes));
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(narrow))));
   }
+  static Float load_first(const float* p, std::size_t n) {
+    float all[lanes] = {};
+    for (std::size_t i = 0; i < n; ++i) all[i] = p[i];
+    return vld1q_f32(all);
+  }
   static void store(float* p, Float x) { vst1q_f32(p, x); }
   static void store_first(float* p, Float x, std::size_t n) {
     float all[lanes];

@@ -18,6 +18,7 @@ struct VecScalar {
   static Float load(const float* p) { return *p; }
   static Float load_bf16(const std::uint16_t* p) { return from_bits(static_cast<std::uint32_t>(*p) << 16); }
   static Float load_int8(const std::int8_t* p) { return static_cast<float>(*p); }
+  static Float load_first(const float* p, std::size_t /*n*/) { return *p; }
   static void store(float* p, Float x) { *p = x; }
   static void store_first(float* p, Float x, std::size_t /*n*/) { *p = x; }
 
