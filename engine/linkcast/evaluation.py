@@ -61,29 +61,34 @@ def verdict(model_mae: float, baseline_mae: dict[str, float]) -> str:
     persistence = baseline_mae["persistence"]
     best = min(baseline_mae, key=lambda name: baseline_mae[name])
     best_mae = baseline_mae[best]
-    label = best.replace("_", " ").replace("ewma", "EWMA")
+    label = baseline_label(best)
     if abs(model_mae - persistence) <= TIE * persistence:
         first = (
             f"Persistence is as good as the model: repeating the last value has a mean absolute error of "
-            f"{persistence:.3f} Mbps, the model {model_mae:.3f}."
+            f"{persistence:.3f} Mbit/s, the model {model_mae:.3f}."
         )
     elif model_mae > persistence:
         first = (
-            f"Persistence wins: repeating the last value has a mean absolute error of {persistence:.3f} Mbps, "
+            f"Persistence wins: repeating the last value has a mean absolute error of {persistence:.3f} Mbit/s, "
             f"the model {model_mae:.3f}."
         )
     else:
         first = (
-            f"The model's mean absolute error is {model_mae:.3f} Mbps, "
+            f"The model's mean absolute error is {model_mae:.3f} Mbit/s, "
             f"{100 * (1 - model_mae / persistence):.1f} % below persistence's {persistence:.3f}."
         )
     if best == "persistence":
         return first
     if abs(model_mae - best_mae) <= TIE * best_mae:
-        return f"{first} The {label} is as good as the model ({best_mae:.3f})."
-    if model_mae > best_mae:
-        return f"{first} The {label} beats the model ({best_mae:.3f})."
+        return f"{first} The {label} is as good as the model: {best_mae:.3f}."
+    if persistence > model_mae > best_mae:
+        return f"{first} But the {label} beats the model: {best_mae:.3f}."
     return f"{first} The best naive forecast, the {label}, has {best_mae:.3f}."
+
+
+def baseline_label(name: str) -> str:
+    """The name of a baseline as people read it: "moving_average" -> "moving average"."""
+    return name.replace("_", " ").replace("ewma", "EWMA")
 
 
 def forecast_windows(

@@ -61,7 +61,7 @@ class ServiceGroup:
         """(168, 4) the profile with both factors applied, or None when the group has no profile."""
         if self.profile is None:
             return None
-        profile = self.profile.copy()
+        profile: npt.NDArray[np.float64] = self.profile.copy()
         profile[:, BANDWIDTH] *= bandwidth_factor
         profile[:, LATENCY] *= latency_factor
         return profile

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linkcast.engine import Engine
-from linkcast.evaluation import Evaluation, evaluate_forecasts, windows_of
+from linkcast.evaluation import Evaluation, baseline_label, evaluate_forecasts, windows_of
 from linkcast.features import BANDWIDTH
 from linkcast.traces import Trace
 
@@ -41,6 +41,7 @@ class Replay:
     forecast_us: npt.NDArray[np.float64]  # (ticks,) time of one forecast
     decide_us: npt.NDArray[np.float64]  # (ticks,) time of one decision
     evaluation: Evaluation
+    capacity_mbps: float | None  # of the link that is allocated; None when neither caller nor manifest says it
 
     @property
     def targets(self) -> npt.NDArray[np.float64]:
@@ -63,6 +64,7 @@ class Replay:
             "accuracy": dict(self.evaluation),
             "latency_us": {"forecast": latency(self.forecast_us), "decide": latency(self.decide_us)},
             "allocation": {
+                "capacity_mbps": self.capacity_mbps,
                 "mean_percent": float(np.mean((self.actions + 1) * 10.0)),
                 "ticks_by_percent": {f"{(action + 1) * 10}": int(count) for action, count in enumerate(allocations)},
             },
@@ -75,7 +77,34 @@ def latency(times_us: npt.NDArray[np.float64]) -> dict[str, float]:
     return {"p50": float(p50), "p99": float(p99), "max": float(np.max(times_us))}
 
 
-def replay(engine: Engine, trace: Trace, profile: str = "internet", progress: Progress | None = None) -> Replay:
+def allocator_capacity_mbps(engine: Engine, allocator: str) -> float | None:
+    """Capacity of the link that an allocator was trained on, by the manifest."""
+    capacity = engine.manifest["models"][allocator]["trained_on"].get("capacity_mbps")
+    return None if capacity is None else float(capacity)
+
+
+def capacity_ratio(trained_mbps: float | None, capacity_mbps: float | None) -> float:
+    """What the bandwidth of a state is multiplied with so that an allocator sees a link of the capacity it knows.
+
+    Raises:
+        ValueError: the capacity is not above 0, or it is given and the manifest does not say the trained one.
+    """
+    if capacity_mbps is None:
+        return 1.0
+    if not (np.isfinite(capacity_mbps) and capacity_mbps > 0.0):
+        raise ValueError(f"capacity_mbps: expected a number above 0, got {capacity_mbps!r}")
+    if trained_mbps is None:
+        raise ValueError("capacity_mbps: expected trained_on.capacity_mbps of the allocator in manifest.json, got none")
+    return trained_mbps / capacity_mbps
+
+
+def replay(
+    engine: Engine,
+    trace: Trace,
+    profile: str = "internet",
+    progress: Progress | None = None,
+    capacity_mbps: float | None = None,
+) -> Replay:
     """Walks a trace: at each tick one forecast from the window and one decision from the newest row, each timed.
 
     Args:
@@ -83,8 +112,9 @@ def replay(engine: Engine, trace: Trace, profile: str = "internet", progress: Pr
         trace: link telemetry.
         profile: "internet" or "datacenter".
         progress: is called with the number of ticks done since its last call.
+        capacity_mbps: of the replayed link; None takes it for a link like the one that the allocator was trained on.
     Raises:
-        ValueError: an unknown profile, or no segment of the trace is longer than a window.
+        ValueError: an unknown profile, a capacity that is not above 0, or no segment longer than a window.
     """
     forecaster, allocator = engine.resolve(profile, "forecaster"), engine.resolve(profile, "allocator")
     spec = engine.spec(forecaster)
@@ -98,6 +128,8 @@ def replay(engine: Engine, trace: Trace, profile: str = "internet", progress: Pr
         )
 
     series, states = trace.select(spec["features"]), trace.select(engine.spec(allocator)["features"])
+    trained_mbps = allocator_capacity_mbps(engine, allocator)
+    states[:, BANDWIDTH] *= capacity_ratio(trained_mbps, capacity_mbps)
     forecasts = np.empty(len(starts), np.float32)
     actions = np.empty(len(starts), np.int32)
     times_ns = np.empty((len(starts), 3), np.int64)  # before, between, after
@@ -130,6 +162,7 @@ def replay(engine: Engine, trace: Trace, profile: str = "internet", progress: Pr
         forecast_us=(times_ns[:, 1] - times_ns[:, 0]) / 1e3,
         decide_us=(times_ns[:, 2] - times_ns[:, 1]) / 1e3,
         evaluation=evaluate_forecasts(forecasts, targets, windows_of(trace.features, starts, window), BANDWIDTH),
+        capacity_mbps=trained_mbps if capacity_mbps is None else capacity_mbps,
     )
 
 
@@ -190,7 +223,7 @@ def _plot_errors(axes: Axes, result: Replay) -> None:
     targets = result.targets
     curves = {"model": np.abs(result.forecasts - targets)}
     for name in dict.fromkeys(["persistence", result.evaluation["best_baseline"]]):
-        curves[name.replace("_", " ")] = np.abs(BASELINES[name](windows, BANDWIDTH) - targets)
+        curves[baseline_label(name)] = np.abs(BASELINES[name](windows, BANDWIDTH) - targets)
     share = np.linspace(0.0, 100.0, 501)
     for (label, errors), colour in zip(curves.items(), ("tab:blue", "0.35", "tab:orange"), strict=False):
         axes.plot(np.percentile(errors, share), share, color=colour, linewidth=1.4, label=label)

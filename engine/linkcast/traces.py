@@ -133,16 +133,17 @@ def read_trace(path: str | os.PathLike[str], columns: Columns | None = None) -> 
         ImportError: pyarrow is not installed.
     """
     path = Path(path)
+    name = str(Path(*path.parts[-2:]))  # files of one name in several folders stay apart
     table = _read_table(path)
-    chosen = _choose_columns(path.name, table.column_names, columns or {})
-    features = np.stack([_numbers(path.name, table, name, chosen[name]) for name in TELEMETRY], axis=1)
-    times = _times(path.name, table, chosen["timestamp"]) if "timestamp" in chosen else None
+    chosen = _choose_columns(name, table.column_names, columns or {})
+    features = np.stack([_numbers(name, table, feature, chosen[feature]) for feature in TELEMETRY], axis=1)
+    times = _times(name, table, chosen["timestamp"]) if "timestamp" in chosen else None
     keys = _segment_keys(table)
 
     order = np.argsort(keys, kind="stable")
     features, keys = features[order], keys[order]
     times = None if times is None else times[order]
-    return _build(path.name, features, times, keys, chosen)
+    return _build(name, features, times, keys, chosen)
 
 
 def _read_table(path: Path) -> pa.Table:

@@ -1,0 +1,52 @@
+"""`linkcast decide`: how much of a link to allocate in a state."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from linkcast.cli.options import Capacity, Json, Models, Profile
+from linkcast.cli.output import print_json, show, table
+
+
+def decide(
+    latency_ms: Annotated[float, typer.Argument(help="Latency in ms.")],
+    bandwidth_mbps: Annotated[float, typer.Argument(help="Bandwidth in Mbit/s.")],
+    packet_loss: Annotated[float, typer.Argument(help="Share of packets lost, 0 to 1.")],
+    reliability: Annotated[float, typer.Argument(help="Share of the time that the link works, 0 to 1.")],
+    profile: Profile = "internet",
+    capacity: Capacity = None,
+    models: Models = None,
+    as_json: Json = False,
+) -> None:
+    """Decide how much of a link to allocate in a state."""
+    from linkcast.engine import Engine
+    from linkcast.replay import allocator_capacity_mbps, capacity_ratio
+
+    engine = Engine(models)
+    trained_mbps = allocator_capacity_mbps(engine, engine.resolve(profile, "allocator"))
+    state = [latency_ms, bandwidth_mbps * capacity_ratio(trained_mbps, capacity), packet_loss, reliability]
+    action = int(engine.decide(profile, state)[0])
+    q_values = [float(value) for value in engine.q_values(profile, state)[0]]
+    capacity_mbps = trained_mbps if capacity is None else capacity
+    if as_json:
+        print_json(
+            {
+                "profile": profile,
+                "capacity_mbps": capacity_mbps,
+                "action": action,
+                "allocation_percent": (action + 1) * 10,
+                "q_values": q_values,
+            }
+        )
+        return
+    link = "the link" if capacity_mbps is None else f"a {capacity_mbps:,g} Mbit/s link"
+    rows = table(f"Allocate {(action + 1) * 10} % of {link} (profile {profile})")
+    for heading in ("Action", "Allocation", "Q-value"):
+        rows.add_column(heading, justify="right")
+    rows.add_column("")
+    for index, value in enumerate(q_values):
+        mark, style = ("<- chosen", "bold") if index == action else ("", "")
+        rows.add_row(str(index), f"{(index + 1) * 10} %", f"{value:.4f}", mark, style=style)
+    show(rows)

@@ -1,0 +1,98 @@
+"""`linkcast inspect`: the operators, shapes and sizes of a model, and what runs where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from linkcast.cli.options import Backend, BackendOption, Json, Models
+from linkcast.cli.output import print_json, show, table
+
+if TYPE_CHECKING:
+    from linkcast._native import Model
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(help="A model of the bundle, such as internet_lstm, or a .tflite file.")],
+    models: Models = None,
+    backend: BackendOption = Backend.AUTO,
+    as_json: Json = False,
+) -> None:
+    """Show what is in a model and what runs it."""
+    found, metadata = _open(model, models, backend.value)
+    summary = {
+        "path": found.path,
+        "bytes": Path(found.path).stat().st_size,
+        "backend": found.backend,
+        "backend_reason": found.backend_reason,
+        "isa": found.isa,
+        "input_shape": list(found.input_shape),
+        "output_shape": list(found.output_shape),
+        **metadata,
+        "details": found.details(),
+        "operators": found.operators(),
+    }
+    if as_json:
+        print_json(summary)
+        return
+    show(_summary_table(model, summary), _operator_table(summary["operators"]))
+
+
+def _open(name: str, folder: Path | None, backend: str) -> tuple[Model, dict[str, Any]]:
+    """The model, and what the bundle's metadata says about it (nothing for a bare file)."""
+    import linkcast
+
+    if name.endswith(".tflite"):
+        return linkcast.Model(name, backend=backend), {}
+    engine = linkcast.Engine(folder, backend)
+    if name not in engine.names:
+        raise ValueError(f"model: expected a .tflite file or one of {', '.join(engine.names)}, got {name!r}")
+    return engine.model(name), {"metadata": dict(engine.spec(name))}
+
+
+def _summary_table(name: str, summary: dict[str, Any]) -> Any:
+    rows = table(name)
+    rows.show_header = False
+    rows.add_column(no_wrap=True)
+    rows.add_column(overflow="fold")
+    rows.add_row("file", f"{summary['path']} ({summary['bytes']:,} bytes)")
+    spec = summary.get("metadata")
+    if spec is not None:
+        rows.add_row("role", f"{spec['role']} for {spec['serves']}")
+        rows.add_row("features", ", ".join(f"{f} [{u}]" for f, u in zip(spec["features"], spec["units"], strict=True)))
+        rows.add_row("sha256", f"{spec['sha256'][:16]}…")
+    rows.add_row("input", _shape(summary["input_shape"]))
+    rows.add_row("output", _shape(summary["output_shape"]))
+    isa = f" ({summary['isa']})" if summary["backend"] == "native" else ""
+    rows.add_row("backend", f"{summary['backend']}{isa}: {summary['backend_reason']}")
+    for key, value in summary["details"].items():
+        if key in ("path", "file_bytes"):  # stand above
+            continue
+        shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        rows.add_row(str(key).replace("_", " "), shown)
+    return rows
+
+
+def _operator_table(operators: Sequence[dict[str, Any]]) -> Any:
+    rows = table("Operators, in order")
+    rows.add_column("Operator")
+    rows.add_column("Input", no_wrap=True)
+    rows.add_column("Output", no_wrap=True)
+    rows.add_column("Constants", justify="right", no_wrap=True)
+    rows.add_column("Runs on", no_wrap=True)
+    for operator in operators:
+        rows.add_row(
+            operator["name"],
+            _shape(operator["inputs"][0]) if operator["inputs"] else "",
+            " ".join(map(_shape, operator["outputs"])),
+            f"{operator['constant_bytes']:,} B",
+            operator["runs_on"],
+        )
+    return rows
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"({', '.join(map(str, shape))})"

@@ -1,0 +1,88 @@
+"""What the subcommands print: tables and notes for people, JSON for programs, errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.table import Table
+
+DECIMALS = 6  # of the numbers in JSON and CSV: finer than any forecast is
+
+
+def fail(message: str) -> NoReturn:
+    """One line on standard error, exit status 1."""
+    print(f"linkcast: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def note(message: str) -> None:
+    """One line on standard error: what the reader should know beside the result."""
+    print(f"linkcast: {message}", file=sys.stderr)
+
+
+def rounded(value: Any) -> Any:
+    """The same structure with floats rounded, and None for what JSON cannot say (NaN, infinities)."""
+    if isinstance(value, float):
+        return round(value, DECIMALS) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item) for item in value]
+    return value
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output."""
+    print(json.dumps(rounded(value), indent=2, ensure_ascii=False))
+
+
+def table(title: str) -> Table:
+    """An empty table in the house style."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        header_style="",
+        caption_justify="left",
+        caption_style="",
+    )
+
+
+def show(*items: Any) -> None:
+    """Tables and text on standard output, a blank line between them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    for index, item in enumerate(items):
+        if index > 0:
+            console.print()
+        if isinstance(item, Table) and item.title:  # rich would wrap it at the table's width
+            console.print(item.title, style="bold")
+            item.title = None
+        console.print(item)
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error while it takes, if that is a terminal; yields the function that advances it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.advance(task, done)

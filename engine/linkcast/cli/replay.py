@@ -1,0 +1,100 @@
+"""`linkcast replay`: walks a trace tick by tick, as a controller would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from linkcast.cli.evaluate import accuracy_table, describe_trace
+from linkcast.cli.options import Backend, BackendOption, Capacity, Column, Json, Models, Profile, parse_columns
+from linkcast.cli.output import note, print_json, progress, show, table
+
+if TYPE_CHECKING:
+    from linkcast.traces import Trace
+
+BAR_WIDTH = 40
+
+
+def replay(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A CSV or Parquet trace with the four telemetry columns; default: a simulated one."),
+    ] = None,
+    profile: Profile = "internet",
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.png", help="Draw the replay to an image (needs the plot extra)."),
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=11, help="Rows of the simulated trace.")] = 3600,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated trace.")] = 0,
+    capacity: Capacity = None,
+    column: Column = None,
+    models: Models = None,
+    backend: BackendOption = Backend.AUTO,
+    as_json: Json = False,
+) -> None:
+    """Replay a trace: forecast and decide at each tick, then compare with what came."""
+    from linkcast import replay as replaying
+    from linkcast.engine import Engine
+    from linkcast.traces import read_trace
+
+    columns = parse_columns(column)
+    if columns and file is None:
+        raise typer.BadParameter("needs a FILE to read the column from", param_hint="--column")
+    engine = Engine(models, backend.value)
+    trace = _simulate(profile, rows, seed) if file is None else read_trace(file, columns)
+    with progress(f"Replaying {trace.name}", len(trace)) as advance:
+        result = replaying.replay(engine, trace, profile, advance, capacity)
+    if plot is not None:
+        replaying.plot(result, plot)
+        note(f"wrote {plot}")
+    report = result.report()
+    if as_json:
+        print_json(report)
+        return
+    show(
+        describe_trace(trace),
+        accuracy_table(result.forecaster, result.evaluation),
+        result.evaluation["verdict"],
+        _latency_table(report),
+        _allocation_table(report),
+    )
+
+
+def _simulate(profile: str, rows: int, seed: int) -> Trace:
+    from linkcast.simulator import simulate_link
+    from linkcast.traces import trace_from_arrays
+
+    simulated = simulate_link(profile, 1, rows, seed)
+    times = simulated.seconds[0].astype("datetime64[s]")
+    return trace_from_arrays(simulated.features[0], times, f"simulated {profile} link (seed {seed})")
+
+
+def _latency_table(report: dict[str, Any]) -> Any:
+    rows = table("Latency of one call [µs]")
+    rows.add_column("Call")
+    rows.add_column("Model")
+    rows.add_column("Runs on")
+    for heading in ("p50", "p99", "max"):
+        rows.add_column(heading, justify="right")
+    for (call, times), (model, backend) in zip(report["latency_us"].items(), report["models"].items(), strict=True):
+        rows.add_row(call, model, backend, *(f"{times[key]:.1f}" for key in ("p50", "p99", "max")))
+    return rows
+
+
+def _allocation_table(report: dict[str, Any]) -> Any:
+    allocation = report["allocation"]
+    capacity = allocation["capacity_mbps"]
+    link = "the link" if capacity is None else f"a {capacity:,g} Mbit/s link"
+    rows = table(f"Allocation: {allocation['mean_percent']:.1f} % of {link} on average")
+    rows.add_column("Allocation", justify="right")
+    rows.add_column("Ticks", justify="right")
+    rows.add_column("Share", justify="right")
+    rows.add_column("")
+    most = max(allocation["ticks_by_percent"].values())
+    for percent, ticks in allocation["ticks_by_percent"].items():
+        bar = "█" * round(BAR_WIDTH * ticks / most)
+        rows.add_row(f"{percent} %", f"{ticks:,}", f"{100.0 * ticks / report['ticks']:.1f} %", bar)
+    return rows

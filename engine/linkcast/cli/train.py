@@ -1,0 +1,57 @@
+"""`linkcast train`: trains models and writes a bundle folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linkcast.cli.options import Column, Json, parse_columns
+from linkcast.cli.output import print_json, show
+
+
+def train(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where models/ and metadata/ are written.")
+    ] = Path("linkcast-bundle"),
+    telemetry: Annotated[
+        Path | None,
+        typer.Option(
+            "--telemetry", "-t", metavar="FILE", help="Train on a CSV or Parquet trace, not on the simulator."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="NAME", help="Train this profile or service group only; may be repeated."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few epochs: minutes instead of half an hour.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same models.")] = 0,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base", metavar="FOLDER", help="Bundle to take the other models from; default: the bundled one."
+        ),
+    ] = None,
+    column: Column = None,
+    as_json: Json = False,
+) -> None:
+    """Train models on the simulator or on your own telemetry, and write them with their metadata."""
+    columns = parse_columns(column)
+    from linkcast.training import run
+
+    result = run(output, telemetry, seed=seed, quick=quick, only=only, columns=columns or None, base=base)
+    if as_json:
+        print_json(
+            {
+                "folder": str(result.folder),
+                "report": str(result.report),
+                "seconds": result.seconds,
+                "trained": {name: result.manifest["models"][name]["skill"] for name in result.trained},
+            }
+        )
+        return
+    show(
+        f"Trained {', '.join(result.trained)} in {result.seconds / 60:.1f} min.\n"
+        f"Bundle: {result.folder}\nReport: {result.report}"
+    )

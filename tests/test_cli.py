@@ -1,0 +1,247 @@
+"""The command line: what it prints, and how it fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import linkcast
+from linkcast.cli import main
+
+GROUPS = ["Streaming", "Gaming", "Social Media", "Shopping", "Software"]
+COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "train"]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """run("groups", "--json") -> (exit status, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["linkcast", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "100")
+        status = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def trace_file(tmp_path):
+    rows = np.random.default_rng(1).uniform([20, 5, 0, 0.9], [60, 40, 0.02, 1], (40, 4))
+    lines = [f"2026-03-02T18:00:{second:02d},{','.join(map(str, row))}" for second, row in enumerate(rows)]
+    path = tmp_path / "trace.csv"
+    path.write_text("timestamp,latency_ms,bandwidth_mbps,packet_loss,reliability\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_the_version_is_the_packages(run):
+    assert run("--version") == (0, f"linkcast {linkcast.__version__}\n", "")
+
+
+def test_help_names_every_command(run):
+    status, out, _ = run("--help")
+    assert status == 0
+    for command in COMMANDS:
+        assert command in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_json_and_help(run, command):
+    status, out, _ = run(command, "--help")
+    assert status == 0
+    assert "--json" in out
+
+
+def test_predict_prints_the_predictors_numbers(run):
+    status, out, _ = run("predict", "streaming", "--time", "2026-03-02T18:00", "--json")
+    expected = linkcast.BandwidthPredictor().predict("2026-03-02T18:00", "Streaming", as_numbers=True)
+    assert status == 0
+    assert json.loads(out) == pytest.approx(expected, abs=1e-6)
+
+
+def test_predict_without_a_group_shows_all_five(run):
+    _, out, _ = run("predict", "--time", "2026-03-02T18:00", "--usage", "40", "--device", "mobile")
+    assert "Monday 2026-03-02 18:00" in out
+    for group in GROUPS:
+        assert group in out
+
+
+def test_forecast_json_is_the_predictors_time_series(run):
+    _, out, _ = run("forecast", "--from", "2026-03-02T18:00", "--to", "2026-03-03T18:00", "--every", "6", "--json")
+    series = json.loads(out)
+    assert [entry["timestamp"] for entry in series] == [
+        "2026-03-02T18:00:00",
+        "2026-03-03T00:00:00",
+        "2026-03-03T06:00:00",
+        "2026-03-03T12:00:00",
+        "2026-03-03T18:00:00",
+    ]
+    assert list(series[0]["predictions"]) == GROUPS
+
+
+def test_forecast_writes_a_csv_line_for_each_time_and_group(run, tmp_path):
+    path = tmp_path / "forecast.csv"
+    status, out, err = run("forecast", "gaming", "software", "--from", "2026-03-02T18:00", "--output", path)
+    assert (status, out) == (0, "")
+    assert "wrote 24 times" in err
+    rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    assert len(rows) == 48
+    assert list(rows[0]) == [
+        "timestamp",
+        "service_group",
+        "group_id",
+        "service_id",
+        "bandwidth_allocation",
+        "predicted_bandwidth_mbps",
+        "source",
+    ]
+    assert [row["service_group"] for row in rows[:2]] == ["Gaming", "Software"]
+    assert float(rows[0]["predicted_bandwidth_mbps"]) >= 0.0
+
+
+def test_forecast_writes_the_same_json_as_it_prints(run, tmp_path):
+    path = tmp_path / "forecast.json"
+    _, out, _ = run("forecast", "--from", "2026-03-02T18:00", "--output", path, "--json")
+    assert json.loads(path.read_text(encoding="utf-8")) == json.loads(out)
+
+
+def test_decide_prints_the_engines_action(run, engine):
+    _, out, _ = run("decide", "35", "20", "0.001", "0.999", "--json")
+    answer = json.loads(out)
+    assert answer["action"] == int(engine.decide("internet", [35, 20, 0.001, 0.999])[0])
+    assert answer["allocation_percent"] == (answer["action"] + 1) * 10
+    assert answer["action"] == int(np.argmax(answer["q_values"]))
+
+
+def test_groups_lists_the_services(run):
+    _, out, _ = run("groups", "--json")
+    groups = json.loads(out)
+    assert [group["name"] for group in groups.values()] == GROUPS
+    assert groups["streaming"]["group_id"] == 1001
+    assert groups["streaming"]["default_service_id"] == 102
+
+
+def test_inspect_shows_shapes_operators_and_what_runs_them(run, engine):
+    _, out, _ = run("inspect", "internet_lstm", "--json")
+    answer = json.loads(out)
+    model = engine.model("internet_lstm")
+    assert answer["input_shape"] == [1, 10, 4]
+    assert answer["backend"] == model.backend
+    assert answer["backend_reason"] == model.backend_reason
+    assert [operator["name"] for operator in answer["operators"]] == [
+        operator["name"] for operator in model.operators()
+    ]
+
+
+def test_inspect_takes_a_file_too(run, engine):
+    path = engine.model("internet_ddqn").path
+    status, out, _ = run("inspect", path)
+    assert status == 0
+    assert "FULLY_CONNECTED" in out
+
+
+def test_replay_of_a_file_reports_accuracy_latency_and_allocations(run, trace_file):
+    status, out, _ = run("replay", trace_file, "--profile", "internet")
+    assert status == 0
+    for word in ("40 rows in 1 segment", "persistence", "EWMA", "harmonic mean", "p99", "Allocation"):
+        assert word in out
+
+
+def test_replay_without_a_file_simulates_a_link(run):
+    _, out, _ = run("replay", "--rows", "200", "--profile", "datacenter", "--json")
+    report = json.loads(out)
+    assert report["ticks"] == 190
+    assert report["trace"].startswith("simulated datacenter link")
+
+
+def test_replay_plots_to_a_file(run, trace_file, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, _, err = run("replay", trace_file, "--plot", tmp_path / "replay.png")
+    assert status == 0
+    assert "wrote" in err
+    assert (tmp_path / "replay.png").stat().st_size > 10_000
+
+
+def test_rows_without_a_value_are_reported(run, trace_file):
+    lines = trace_file.read_text().splitlines()
+    lines[20] = "2026-03-02T18:00:19,,,,"
+    trace_file.write_text("\n".join(lines) + "\n")
+    _, out, _ = run("replay", trace_file)
+    assert "39 rows in 2 segments, 1 dropped" in out
+
+
+def test_evaluate_gives_one_result_for_each_file(run, trace_file):
+    _, out, _ = run("evaluate", trace_file, trace_file, "--model", "datacenter", "--json")
+    results = json.loads(out)
+    assert [result["forecaster"] for result in results] == ["datacenter_lstm"] * 2
+    assert set(results[0]["baselines"]) >= {"persistence", "ewma", "moving_average", "harmonic_mean"}
+
+
+def test_evaluate_reads_the_columns_that_it_is_told(run, trace_file):
+    trace_file.write_text(trace_file.read_text().replace("bandwidth_mbps", "ul_mbps").replace("packet_loss", "x"))
+    _, out, err = run("evaluate", trace_file, "-c", "bandwidth_mbps=ul_mbps", "-c", "packet_loss=0", "--json")
+    assert err == ""
+    assert json.loads(out)[0]["samples"] == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "Banana"], "expected one of Streaming, Gaming, Social Media, Shopping, Software, got 'Banana'"),
+        (["predict", "gaming", "--time", "soon"], "timestamp: expected an ISO 8601 time"),
+        (["predict", "gaming", "--usage", "101"], "usage_percentage: expected a number from 0 to 100"),
+        (["predict", "--models", "/nowhere"], "json"),
+        (["forecast", "--from", "2026-03-02", "--to", "2026-03-01"], "end_time: expected"),
+        (["decide", "nan", "1", "0", "1"], "expected"),
+        (["inspect", "moon"], "model: expected a .tflite file or one of"),
+        (["inspect", "/nowhere.tflite"], "/nowhere.tflite"),
+        (["replay", "/nowhere.csv"], "/nowhere.csv: no such file"),
+        (["replay", "--profile", "moon"], "internet"),
+        (["evaluate", "/nowhere.parquet"], "/nowhere.parquet: no such file"),
+    ],
+)
+def test_an_error_is_one_line_on_standard_error_and_exit_status_1(run, arguments, message):
+    status, out, err = run(*arguments)
+    assert (status, out) == (1, "")
+    assert err.startswith("linkcast: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["decide", "1"],
+        ["decide", "fast", "1", "0", "1"],
+        ["predict", "--nonsense"],
+        ["nonsense"],
+        ["forecast", "--output", "forecast.txt"],
+        ["evaluate"],
+        ["replay", "--column", "packet_loss"],
+        ["inspect", "internet_lstm", "--backend", "gpu"],
+    ],
+)
+def test_wrong_usage_is_exit_status_2(run, arguments):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err
+
+
+def test_train_without_tensorflow_names_the_extra(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.setitem(sys.modules, "tf_keras", None)
+    for name in [name for name in sys.modules if name.startswith("linkcast.training")]:
+        monkeypatch.delitem(sys.modules, name)
+    status, out, err = run("train", "--quick")
+    assert (status, out) == (1, "")
+    assert "linkcast[train]" in err
+    assert err.count("\n") == 1

@@ -1,0 +1,122 @@
+"""Replaying a trace: every tick's forecast and decision, and the report."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from linkcast import metrics
+from linkcast.replay import allocator_capacity_mbps, latency, plot, replay
+from linkcast.traces import trace_from_arrays
+
+
+def random_trace(rows: int, seed: int, gap_at: int | None = None):
+    generator = np.random.default_rng(seed)
+    features = generator.uniform([20, 5, 0, 0.9], [60, 40, 0.02, 1], (rows, 4))
+    times = np.arange(rows)
+    if gap_at is not None:
+        times[gap_at:] += 60
+    return trace_from_arrays(features, times.astype("datetime64[s]"), "random")
+
+
+@pytest.fixture(scope="module")
+def replayed(engine):
+    trace = random_trace(60, seed=1, gap_at=25)
+    return trace, replay(engine, trace, "internet")
+
+
+def test_every_tick_forecasts_from_the_ten_rows_before_and_never_over_a_gap(engine, replayed):
+    trace, result = replayed
+    starts = [*range(15), *range(25, 50)]
+    assert result.starts.tolist() == starts
+    expected = [engine.forecast("internet", trace.features[start : start + 10])[0] for start in starts]
+    np.testing.assert_array_equal(result.forecasts, np.array(expected))
+
+
+def test_every_tick_decides_from_its_newest_row(engine, replayed):
+    trace, result = replayed
+    newest = trace.features[result.starts + 9]
+    assert result.actions.tolist() == [int(engine.decide("internet", state)[0]) for state in newest]
+
+
+def test_a_link_of_another_capacity_is_decided_as_its_share_of_the_trained_one(engine):
+    trained = allocator_capacity_mbps(engine, "internet_ddqn")
+    trace = random_trace(30, seed=5)
+    half = trace.features.copy()
+    half[:, 1] *= 0.5
+    smaller = replay(engine, trace_from_arrays(half), capacity_mbps=trained / 2)
+    assert smaller.actions.tolist() == replay(engine, trace).actions.tolist()
+    assert smaller.report()["allocation"]["capacity_mbps"] == trained / 2
+
+
+@pytest.mark.parametrize("capacity_mbps", [0.0, -1.0, float("nan")])
+def test_a_capacity_that_is_not_above_zero_is_refused(engine, capacity_mbps):
+    with pytest.raises(ValueError, match="capacity_mbps: expected a number above 0"):
+        replay(engine, random_trace(30, seed=6), capacity_mbps=capacity_mbps)
+
+
+def test_the_errors_are_those_against_the_row_that_came_next(replayed):
+    trace, result = replayed
+    came = trace.features[result.starts + 10, 1]
+    accuracy = result.report()["accuracy"]
+    assert accuracy["model"]["mae"] == pytest.approx(np.mean(np.abs(result.forecasts - came)))
+    last = trace.features[result.starts + 9, 1]
+    assert accuracy["baselines"]["persistence"] == metrics.summary(last, came)
+
+
+def test_the_report_counts_ticks_allocations_and_times(replayed):
+    _, result = replayed
+    report = result.report()
+    assert report["ticks"] == 40
+    assert report["segments"] == 2
+    counts = report["allocation"]["ticks_by_percent"]
+    assert list(counts) == [str(percent) for percent in range(10, 101, 10)]
+    assert sum(counts.values()) == 40
+    mean = sum(int(percent) * count for percent, count in counts.items()) / 40
+    assert report["allocation"]["mean_percent"] == pytest.approx(mean)
+    for times in report["latency_us"].values():
+        assert 0.0 < times["p50"] <= times["p99"] <= times["max"]
+
+
+def test_percentiles_are_numpys():
+    times = np.arange(1.0, 102.0)
+    assert latency(times) == {"p50": 51.0, "p99": 100.0, "max": 101.0}
+
+
+def test_progress_adds_up_to_the_ticks(engine):
+    done: list[int] = []
+    replay(engine, random_trace(600, seed=2), "datacenter", done.append)
+    assert sum(done) == 590
+
+
+def test_on_a_constant_link_the_verdict_is_that_persistence_wins(engine):
+    trace = trace_from_arrays(np.tile([30.0, 20.0, 0.0, 1.0], (30, 1)))
+    assert replay(engine, trace).evaluation["verdict"].startswith("Persistence")
+
+
+def test_a_trace_shorter_than_a_window_and_its_target_is_refused(engine):
+    with pytest.raises(ValueError, match="random: expected a segment of 11 rows or more, got none in 10 rows"):
+        replay(engine, random_trace(10, seed=3))
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones(engine):
+    with pytest.raises(ValueError, match="internet"):
+        replay(engine, random_trace(20, seed=4), "moon")
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_a_plot_is_an_image_file(replayed, tmp_path, kind):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / f"replay.{kind}"
+    plot(replayed[1], path)
+    start = path.read_bytes()[:5]
+    assert start == (b"\x89PNG\r" if kind == "png" else b"<?xml")
+
+
+def test_without_matplotlib_the_error_names_the_extra(replayed, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    with pytest.raises(ImportError, match=r"pip install 'linkcast\[plot\]'"):
+        plot(replayed[1], tmp_path / "replay.png")
