@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -65,6 +68,21 @@ def test_no_windows_write_nothing():
     scaled = np.full((0, 10, 4), np.nan, np.float32)
     scaling.scale_windows(random_rows(10, 4, seed=6), np.empty(0, np.int64), np.zeros(4), np.ones(4), scaled)
     assert scaled.size == 0
+
+
+def test_without_a_folder_to_cache_in_the_kernels_still_work():
+    code = (
+        "from numba.core import caching\n"
+        "kind = getattr(caching, 'CacheImpl', None) or caching._CacheImpl\n"  # its name until numba 0.61
+        "kind._locator_classes = []\n"
+        "import numpy as np\n"
+        "from linkcast.scaling import scale_rows\n"
+        "scaled = np.zeros((1, 1), np.float32)\n"
+        "scale_rows(np.array([[3.0]]), np.array([1.0]), np.array([0.25]), scaled)\n"
+        "print(scaled[0, 0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0.5\n"
 
 
 def test_the_kernels_are_compiled_without_python_objects():

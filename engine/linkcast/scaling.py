@@ -26,7 +26,10 @@ _N_TELEMETRY = len(TELEMETRY)
 
 
 def _kernel(function: _Kernel) -> _Kernel:
-    return cast("_Kernel", numba.njit(cache=True, nogil=True)(function))
+    try:
+        return cast("_Kernel", numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # no folder to cache in: compile in each process
+        return cast("_Kernel", numba.njit(nogil=True)(function))
 
 
 @_kernel

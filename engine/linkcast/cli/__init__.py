@@ -50,7 +50,7 @@ for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, t
 def main() -> None:
     """Runs the command line; exit status 0, 1 after an error (one line on standard error), 2 for wrong usage."""
     try:
-        app()
+        app(prog_name="linkcast")
     except KeyboardInterrupt:
         sys.exit(130)
     except (ValueError, RuntimeError, ImportError) as error:

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from linkcast.cli.options import Device, Json, Models, Usage
-from linkcast.cli.output import note, print_json, rounded, show, table
+from linkcast.cli.output import print_json, rounded, show, table
 
 Time = Annotated[str | None, typer.Option(metavar="ISO_TIME")]
 
@@ -64,10 +64,11 @@ def forecast(
             predictor.save_predictions_to_json(rounded(predictions), output)
         else:
             output.write_text(_to_csv(predictions), encoding="utf-8")
-        note(f"wrote {len(predictions)} times to {output}")
     if as_json:
         print_json(predictions)
-    elif output is None:
+    elif output is not None:
+        show(f"Wrote {len(predictions)} times to {output}")
+    else:
         show(_to_table(predictions))
 
 
