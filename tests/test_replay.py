@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from linkcast import metrics
 from linkcast.replay import allocator_capacity_mbps, latency, plot, replay
-from linkcast.traces import trace_from_arrays
+from linkcast.traces import read_trace, trace_from_arrays
+
+DATA = Path(os.environ.get("LINKCAST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
 def random_trace(rows: int, seed: int, gap_at: int | None = None):
@@ -99,6 +103,21 @@ def test_on_a_constant_link_the_verdict_is_that_persistence_wins(engine):
 def test_a_trace_shorter_than_a_window_and_its_target_is_refused(engine):
     with pytest.raises(ValueError, match="random: expected a segment of 11 rows or more, got none in 10 rows"):
         replay(engine, random_trace(10, seed=3))
+
+
+def test_a_real_trace_is_replayed_to_its_end(engine):
+    path = DATA / "webrtc_video_1hz" / "dev.parquet"
+    if not path.is_file():
+        pytest.skip("the data sets are not on this machine")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(path)
+    bandwidth = table["bandwidth_mbps"].to_numpy().astype(np.float64)
+    trace = table["trace"].to_numpy(zero_copy_only=False)
+    # Persistence by hand: within each trace, every row from the eleventh on against the row before it.
+    errors = [np.abs(np.diff(bandwidth[trace == name])[9:]) for name in dict.fromkeys(trace)]
+    report = replay(engine, read_trace(path)).report()
+    assert report["ticks"] == sum(map(len, errors))
+    assert report["accuracy"]["baselines"]["persistence"]["mae"] == pytest.approx(np.mean(np.concatenate(errors)))
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones(engine):
