@@ -6,13 +6,6 @@
 namespace linkcast::kernels {
 namespace {
 
-// No activation, ReLU and ReLU6 are the same two instructions with other limits.
-constexpr float infinity = __builtin_inff();
-constexpr float lowest_output(Activation activation) {
-  return activation == Activation::relu || activation == Activation::relu6 ? 0.0f : -infinity;
-}
-constexpr float highest_output(Activation activation) { return activation == Activation::relu6 ? 6.0f : infinity; }
-
 /// The activations that limits don't describe, in place.
 template <class V>
 __attribute__((noinline)) void activate_rows(float* y, std::size_t stride, std::size_t rows, std::size_t width,
@@ -36,15 +29,13 @@ LINKCAST_INLINE void dense_block(const DenseArgs& args, std::size_t panel, std::
     for (int r = 0; r < R; ++r) sum[r][v] = bias;
   }
   Product::template add<R, P, false>(sum, args.matrix, panel, args.x, row);
-  const float low = lowest_output(args.activation);
-  const float high = highest_output(args.activation);
   LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     float* y = args.y + (row + static_cast<std::size_t>(r)) * args.y_stride;
     LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       const std::size_t first = (panel * 4 + static_cast<std::size_t>(v)) * V::lanes;
-      const auto value = V::max(low, V::min(high, sum[r][v]));
+      const auto value = V::max(args.low, V::min(args.high, sum[r][v]));
       if (first + V::lanes <= args.outputs) {
         V::store(y + first, value);
       } else {

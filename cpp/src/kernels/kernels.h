@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "isa.h"
 #include "network_spec.h"
@@ -35,7 +36,7 @@ struct Operand {
   const float* scale = nullptr;  // (rows), only when the encoding has a scale
 };
 
-/// y = activation(start + W x) for `rows` rows.
+/// y = activation(b + W x) for `rows` rows.
 struct DenseArgs {
   std::size_t rows = 0;
   Matrix matrix;
@@ -44,7 +45,11 @@ struct DenseArgs {
   float* y = nullptr;           // (rows, y_stride)
   std::size_t y_stride = 0;     // floats
   std::size_t outputs = 0;      // floats written to each row, at most vectors * lanes
-  Activation activation = Activation::none;
+  // No activation, ReLU and ReLU6 are the same two instructions with other limits; tanh and sigmoid follow as a second
+  // pass.
+  float low = -std::numeric_limits<float>::infinity();
+  float high = std::numeric_limits<float>::infinity();
+  Activation activation = Activation::none;  // only tanh and sigmoid are looked at
 };
 
 /// One time step of an LSTM for `rows` rows. Pre-activations are scaled when packed: i, f, o by -log2(e), c by -2

@@ -56,7 +56,7 @@ struct ProductBf16Dot {
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
     const std::size_t groups = (matrix.depth + 1) / 2;
-    accumulate<Ops, R, P, Reverse>(sum, panel_weights(matrix, panel, groups, Ops::vector_bytes), groups, x, row);
+    multiply_panel<Ops, R, P, Reverse>(sum, matrix, panel, groups, x, row);
   }
 };
 

@@ -97,8 +97,7 @@ struct ProductInt8Vnni {
       for (int v = 0; v < P; ++v) integers[r][v] = Ops::zero();
     }
     const Operand halves{x.data, x.stride / 2, nullptr};
-    accumulate<Ops, 2 * R, P, Reverse>(integers, panel_weights(matrix, panel, groups, Ops::vector_bytes), groups,
-                                       halves, 2 * row);
+    multiply_panel<Ops, 2 * R, P, Reverse>(integers, matrix, panel, groups, halves, 2 * row);
     LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       const std::size_t first = (panel * 4 + static_cast<std::size_t>(v)) * 16;

@@ -22,55 +22,72 @@ LINKCAST_INLINE void lstm_state(const LstmArgs& args, std::size_t block, std::si
   }
 }
 
-template <class Product, int R, bool Reverse>
+/// `Blocks` blocks of units for R rows, from weights to hidden state.
+template <class Product, int R, int Blocks, bool Reverse>
 LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::size_t row) {
   using V = typename Product::Vec;
   using Float = typename V::Float;
-  Float gates[R][4];
+  constexpr int P = 4 * Blocks;
+  Float gates[R][P];
   LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     const float* start = args.gates + (row + static_cast<std::size_t>(r)) * args.gates_stride + block * 4 * V::lanes;
     LINKCAST_UNROLL
-    for (int v = 0; v < 4; ++v) gates[r][v] = V::load(start + static_cast<std::size_t>(v) * V::lanes);
+    for (int v = 0; v < P; ++v) gates[r][v] = V::load(start + static_cast<std::size_t>(v) * V::lanes);
   }
-  if (args.x.data != nullptr) Product::template add<R, 4, false>(gates, args.input, block, args.x, row);
-  if (args.h.data != nullptr) Product::template add<R, 4, Reverse>(gates, args.recurrent, block, args.h, row);
+  if (args.x.data != nullptr) Product::template add<R, P, false>(gates, args.input, block, args.x, row);
+  if (args.h.data != nullptr) Product::template add<R, P, Reverse>(gates, args.recurrent, block, args.h, row);
   if constexpr (R == 1) {
-    lstm_state<Product>(args, block, row, gates[0]);
+    LINKCAST_UNROLL
+    for (int b = 0; b < Blocks; ++b) {
+      const Float one[4] = {gates[0][4 * b], gates[0][4 * b + 1], gates[0][4 * b + 2], gates[0][4 * b + 3]};
+      lstm_state<Product>(args, block + static_cast<std::size_t>(b), row, one);
+    }
   } else {
     // One copy of the cell's code for all rows: their gates take a turn through memory.
-    alignas(64) float staged[R][4][V::lanes];
+    alignas(64) float staged[R * Blocks][4][V::lanes];
     LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) {
       LINKCAST_UNROLL
-      for (int v = 0; v < 4; ++v) V::store(staged[r][v], gates[r][v]);
+      for (int v = 0; v < P; ++v) V::store(staged[r * Blocks + v / 4][v % 4], gates[r][v]);
     }
     LINKCAST_NO_UNROLL
-    for (int r = 0; r < R; ++r) {
-      Float one[4];
-      LINKCAST_UNROLL
-      for (int v = 0; v < 4; ++v) one[v] = V::load(staged[r][v]);
-      lstm_state<Product>(args, block, row + static_cast<std::size_t>(r), one);
+    for (int i = 0; i < R * Blocks; ++i) {
+      const Float one[4] = {V::load(staged[i][0]), V::load(staged[i][1]), V::load(staged[i][2]), V::load(staged[i][3])};
+      lstm_state<Product>(args, block + static_cast<std::size_t>(i % Blocks),
+                          row + static_cast<std::size_t>(i / Blocks), one);
     }
   }
 }
 
+/// One row: two blocks of units at once hide the latency of the sums and of the cell.
 template <class Product, bool Reverse>
-void lstm_blocks(const LstmArgs& args) {
+void lstm_row(const LstmArgs& args) {
+  const std::size_t blocks = args.recurrent.vectors / 4;
+  const std::size_t pairs = blocks / 2;
+  if (Reverse && blocks % 2 == 1) lstm_block<Product, 1, 1, Reverse>(args, blocks - 1, 0);
+  for (std::size_t i = 0; i < pairs; ++i) {
+    lstm_block<Product, 1, 2, Reverse>(args, 2 * (Reverse ? pairs - 1 - i : i), 0);
+  }
+  if (!Reverse && blocks % 2 == 1) lstm_block<Product, 1, 1, Reverse>(args, blocks - 1, 0);
+}
+
+template <class Product, bool Reverse>
+void lstm_rows(const LstmArgs& args) {
   const std::size_t blocks = args.recurrent.vectors / 4;
   for (std::size_t i = 0; i < blocks; ++i) {
     const std::size_t block = Reverse ? blocks - 1 - i : i;
     for_row_blocks<Product::max_rows>(
-        args.rows, [&]<int R>(std::size_t row) { lstm_block<Product, R, Reverse>(args, block, row); });
+        args.rows, [&]<int R>(std::size_t row) { lstm_block<Product, R, 1, Reverse>(args, block, row); });
   }
 }
 
 template <class Product>
 void lstm_step(const LstmArgs& args) {
-  if (args.reverse) {
-    lstm_blocks<Product, true>(args);
+  if (args.rows == 1) {
+    args.reverse ? lstm_row<Product, true>(args) : lstm_row<Product, false>(args);
   } else {
-    lstm_blocks<Product, false>(args);
+    args.reverse ? lstm_rows<Product, true>(args) : lstm_rows<Product, false>(args);
   }
 }
 

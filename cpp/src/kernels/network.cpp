@@ -531,6 +531,8 @@ Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t ba
   args.y_stride = y_stride;
   args.outputs = outputs_written;
   args.activation = layer.activation;
+  if (layer.activation == Activation::relu || layer.activation == Activation::relu6) args.low = 0.0f;
+  if (layer.activation == Activation::relu6) args.high = 6.0f;
   kernels->dense(args);
   return {y, y_stride, in.steps, layer.width};
 }

@@ -13,11 +13,11 @@ constexpr int split_of(int sums) { return sums >= 8 ? 1 : sums >= 4 ? 2 : sums >
 
 /// One group of k: R rows by P vectors of outputs. `w` and `rows` are offset by whole groups.
 template <class Ops, int R, int P>
-LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, const char* const (&rows)[R],
-                                    std::ptrdiff_t row_offset) {
+LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, std::ptrdiff_t panel_bytes,
+                                    const char* const (&rows)[R], std::ptrdiff_t row_offset) {
   typename Ops::Weight weights[P];
   LINKCAST_UNROLL
-  for (int v = 0; v < P; ++v) weights[v] = Ops::load_weight(w + v * Ops::vector_bytes);
+  for (int v = 0; v < P; ++v) weights[v] = Ops::load_weight(w + v / 4 * panel_bytes + v % 4 * Ops::vector_bytes);
   LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     const typename Ops::Input x = Ops::load_input(rows[r] + row_offset);
@@ -27,16 +27,18 @@ LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* 
 }
 
 /// The inner loop of every kernel. `Ops` says how a vector of weights and a row's inputs are read and multiplied.
+/// P is the width of one panel, or 8 for two whole panels beside each other.
 /// @param w        the panel's weights, (groups, P, vector)
 /// @param x, row   the first of R rows
 template <class Ops, int R, int P, bool Reverse>
-LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, std::size_t groups, const Operand& x,
-                                std::size_t row) {
+LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, std::ptrdiff_t panel_bytes,
+                                std::size_t groups, const Operand& x, std::size_t row) {
   constexpr int S = split_of(R * P);
-  constexpr std::ptrdiff_t w_step = (Reverse ? -1 : 1) * P * Ops::vector_bytes;
+  constexpr std::ptrdiff_t width = P < 4 ? P : 4;
+  constexpr std::ptrdiff_t w_step = (Reverse ? -1 : 1) * width * Ops::vector_bytes;
   constexpr std::ptrdiff_t x_step = (Reverse ? -1 : 1) * Ops::input_bytes;
   const std::ptrdiff_t first = Reverse ? static_cast<std::ptrdiff_t>(groups) - 1 : 0;
-  w += first * P * Ops::vector_bytes;
+  w += first * width * Ops::vector_bytes;
   const char* rows[R];
   LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
@@ -56,13 +58,13 @@ LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, s
   std::size_t g = 0;
   for (; g + S <= groups; g += S) {
     LINKCAST_UNROLL
-    for (int s = 0; s < S; ++s) multiply_group<Ops, R, P>(split[s], w + s * w_step, rows, s * x_step);
+    for (int s = 0; s < S; ++s) multiply_group<Ops, R, P>(split[s], w + s * w_step, panel_bytes, rows, s * x_step);
     w += S * w_step;
     LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) rows[r] += S * x_step;
   }
   for (; g < groups; ++g) {
-    multiply_group<Ops, R, P>(split[0], w, rows, 0);
+    multiply_group<Ops, R, P>(split[0], w, panel_bytes, rows, 0);
     w += w_step;
     LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) rows[r] += x_step;
@@ -71,20 +73,27 @@ LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, s
   for (int r = 0; r < R; ++r) {
     LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
-      LINKCAST_UNROLL
-      for (int s = S / 2; s > 0; s /= 2) {
+      if constexpr (S == 8) {
         LINKCAST_UNROLL
-        for (int i = 0; i < s; ++i) split[i][r][v] = Ops::add(split[i][r][v], split[i + s][r][v]);
+        for (int s = 0; s < 4; ++s) split[s][r][v] = Ops::add(split[s][r][v], split[s + 4][r][v]);
       }
+      if constexpr (S >= 4) {
+        split[0][r][v] = Ops::add(split[0][r][v], split[2][r][v]);
+        split[1][r][v] = Ops::add(split[1][r][v], split[3][r][v]);
+      }
+      if constexpr (S >= 2) split[0][r][v] = Ops::add(split[0][r][v], split[1][r][v]);
       sum[r][v] = split[0][r][v];
     }
   }
 }
 
-/// Where a panel of a matrix begins, when all before it are four vectors wide.
-LINKCAST_INLINE const char* panel_weights(const Matrix& matrix, std::size_t panel, std::size_t groups,
-                                          std::size_t vector_bytes) {
-  return static_cast<const char*>(matrix.weights) + panel * 4 * groups * vector_bytes;
+/// One panel, or two beside each other, times R rows.
+template <class Ops, int R, int P, bool Reverse>
+LINKCAST_INLINE void multiply_panel(typename Ops::Sum (&sum)[R][P], const Matrix& matrix, std::size_t panel,
+                                    std::size_t groups, const Operand& x, std::size_t row) {
+  const std::ptrdiff_t panel_bytes = static_cast<std::ptrdiff_t>(groups) * 4 * Ops::vector_bytes;
+  const char* w = static_cast<const char*>(matrix.weights) + static_cast<std::ptrdiff_t>(panel) * panel_bytes;
+  accumulate<Ops, R, P, Reverse>(sum, w, panel_bytes, groups, x, row);
 }
 
 template <class V>
@@ -132,7 +141,6 @@ struct Product {
   template <int R, int P, bool Reverse>
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
-    const char* w = panel_weights(matrix, panel, matrix.depth, Ops::vector_bytes);
     if constexpr (format == WeightFormat::int8) {
       Float integers[R][P];
       LINKCAST_UNROLL
@@ -140,7 +148,7 @@ struct Product {
         LINKCAST_UNROLL
         for (int v = 0; v < P; ++v) integers[r][v] = V::zero();
       }
-      accumulate<Ops, R, P, Reverse>(integers, w, matrix.depth, x, row);
+      multiply_panel<Ops, R, P, Reverse>(integers, matrix, panel, matrix.depth, x, row);
       LINKCAST_UNROLL
       for (int v = 0; v < P; ++v) {
         const Float scale = V::load(matrix.scale + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
@@ -148,7 +156,7 @@ struct Product {
         for (int r = 0; r < R; ++r) sum[r][v] = V::fma(integers[r][v], scale, sum[r][v]);
       }
     } else {
-      accumulate<Ops, R, P, Reverse>(sum, w, matrix.depth, x, row);
+      multiply_panel<Ops, R, P, Reverse>(sum, matrix, panel, matrix.depth, x, row);
     }
   }
 };
