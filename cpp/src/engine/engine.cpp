@@ -52,6 +52,7 @@ void Engine::load(const ModelSpec& spec, const Model::Options& options) {
   if (spec.target && model->row_outputs() != 1)
     throw LoadError(manifest + ".output_shape: expected one value, got " + shape_text(spec.output_shape));
   models_.push_back(std::move(model));
+  stats_.emplace_back();
 }
 
 std::size_t Engine::find(const std::string& name) const {

@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/metadata.h"
 #include "engine/model.h"
+#include "engine/stats.h"
 
 namespace linkcast {
 
@@ -30,6 +32,10 @@ class Engine {
 
   const ModelSpec& spec(std::size_t index) const noexcept { return metadata_.models[index]; }
   Model& model(std::size_t index) const noexcept { return *models_[index]; }
+
+  /// Calls through groups, streams and controllers; any thread may read.
+  ModelStats& stats(std::size_t index) noexcept { return stats_[index]; }
+  const ModelStats& stats(std::size_t index) const noexcept { return stats_[index]; }
 
   /// The next value of each window.
   /// @param windows  (batch, row inputs), physical units, finite
@@ -57,6 +63,7 @@ class Engine {
   std::string folder_;
   Metadata metadata_;
   std::vector<std::unique_ptr<Model>> models_;  // as metadata_.models
+  std::deque<ModelStats> stats_;                // as metadata_.models; counters do not move
 };
 
 }  // namespace linkcast

@@ -1,0 +1,111 @@
+// The closed loop of one link: telemetry in, an allocation out, within the limits that keep such a loop safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/stats.h"
+#include "engine/stream.h"
+
+namespace linkcast {
+
+/// What a controller decided in one tick.
+struct Decision {
+  double allocation_mbps = 0;      ///< allocation_fraction of the link's capacity
+  double allocation_fraction = 0;  ///< 0..1
+  float forecast_mbps = 0;         ///< NaN with Source::none
+  std::int32_t action = -1;        ///< the allocator's, 0-based; -1 without telemetry
+  Source source = Source::none;    ///< who gave the forecast
+  bool clamped = false;            ///< the minimum or the maximum set the allocation
+  bool slewed = false;             ///< the slew limit kept it from its target
+  bool holding = false;            ///< the hold time kept it as it was
+  bool stalled = false;            ///< telemetry has stopped: the allocation goes to the safe one
+  std::uint64_t latency_ns = 0;    ///< of this tick, the stream's advance not included
+};
+
+/// telemetry -> forecast (a Stream) -> state -> the allocator's action -> limits -> allocation.
+///
+/// The allocator sees the newest telemetry, with the forecast in place of the bandwidth where that is larger. Its
+/// action a asks for (a + 1) / actions of the capacity; less than `headroom` times the forecast is raised to that.
+/// Then, in this order: minimum and maximum; hold time (an increase waits for it too); slew limit. A stall overrides
+/// the hold time. Until the window is full, or when the model's forecast can't be used, the forecast is a moving
+/// average of the measured bandwidth (Source::ewma).
+///
+/// All memory is sized at construction; tick() and advance() allocate nothing, lock nothing, and make no system call.
+/// Not thread-safe, and it uses the engine's models: one thread at a time for both.
+class Controller {
+ public:
+  struct Options {
+    double capacity_mbps = 0;     ///< of the link; above 0, no default
+    double least_fraction = 0.1;  ///< of the capacity that is always allocated
+    double most_fraction = 1.0;
+    double safe_fraction = 1.0;  ///< where the allocation goes when telemetry stops, and where it starts
+    double headroom = 1.0;       ///< the allocation is at least this times the forecast; 0: the allocator alone decides
+    double slew_per_s = 0;       ///< largest change of the fraction in a second; 0: no limit
+    double hold_s = 0;           ///< after a change, the allocation stays for this long
+    double stall_s = 0;          ///< telemetry older than this has stopped; 0: four time steps of the forecaster
+    double ewma_weight = 0.3;    ///< of the newest measurement
+    std::uint64_t deadline_ns = 0;  ///< a tick that takes longer is counted as late; 0: none
+    Stream::Options stream;
+  };
+
+  struct Counts {
+    std::uint64_t ticks = 0;
+    std::uint64_t missing = 0;  ///< without telemetry
+    std::uint64_t stalls = 0;   ///< times that telemetry stopped
+    std::uint64_t changes = 0;  ///< of the allocation
+    std::uint64_t late = 0;     ///< behind the deadline
+  };
+
+  /// @param profile  what the forecaster and the allocator serve: "internet"
+  /// @throws std::invalid_argument  an unknown profile, an option out of range, or models whose features do not match
+  Controller(Engine& engine, const std::string& profile, const Options& options);
+
+  /// One tick, to be called once for each time step of the forecaster.
+  /// @param telemetry  (features), physical units; null: none came
+  /// @param now_ns     of a clock that does not go back
+  /// @throws std::invalid_argument  a value is not finite, or the clock went back
+  template <class Real>
+  const Decision& tick(const Real* telemetry, std::uint64_t now_ns);
+
+  /// The work that can wait until the decision is applied; tick() does it when it was not called.
+  void advance() noexcept { stream_.advance(); }
+
+  /// As at the start: no telemetry, the safe allocation.
+  void reset() noexcept;
+
+  const Decision& last() const noexcept { return decision_; }
+  const Counts& counts() const noexcept { return counts_; }
+  const Stream& stream() const noexcept { return stream_; }
+  std::size_t features() const noexcept { return stream_.features(); }
+
+ private:
+  template <class Real>
+  void forecast(const Real* telemetry);
+  double decide();
+  void limit(double target, std::uint64_t now_ns);
+  bool detect_stall(bool telemetry_came, std::uint64_t now_ns);
+
+  Engine& engine_;
+  Options options_;
+  std::size_t allocator_;
+  Stream stream_;
+  std::size_t bandwidth_ = 0;         // column of the forecaster's target among its features
+  std::vector<std::size_t> columns_;  // (allocator features) each one's column among the forecaster's features
+  std::vector<double> telemetry_;     // (features) newest
+  std::vector<double> state_;         // (allocator features)
+  double ewma_mbps_ = 0;              // NaN: no telemetry yet
+  bool has_telemetry_ = false;        // since the start or the last stall
+  std::uint64_t telemetry_ns_ = 0;    // when it came
+  std::uint64_t tick_ns_ = 0;         // of the last tick
+  std::uint64_t change_ns_ = 0;       // of the last change of the allocation
+  bool started_ = false;
+  bool changed_ = false;  // the hold time runs
+  Decision decision_;
+  Counts counts_;
+};
+
+}  // namespace linkcast
