@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
+import linkcast
 from linkcast.evaluation import evaluate_trace, forecast_windows, verdict
 from linkcast.traces import trace_from_arrays
 
@@ -30,7 +33,7 @@ def random_series(rows: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform([20, 5, 0, 0.9], [60, 40, 0.02, 1], (rows, 4))
 
 
-@pytest.mark.parametrize("count", [1, 5, 4096, 5000])
+@pytest.mark.parametrize("count", [1, 5, 2048, 5000])
 def test_the_batch_path_gives_what_the_engine_gives_for_the_same_windows(engine, count):
     series = random_series(64, seed=1)
     starts = np.random.default_rng(2).integers(0, 55, count)
@@ -39,6 +42,21 @@ def test_the_batch_path_gives_what_the_engine_gives_for_the_same_windows(engine,
     # Batches of another size may sum in another order: 1e-6 of the scaled output.
     tolerance = 1e-6 / engine.target_scaler("internet_lstm").scale[0]
     np.testing.assert_allclose(answer, expected, rtol=0, atol=tolerance)
+
+
+def test_without_numba_the_engine_scales_to_the_same_forecasts(engine, monkeypatch):
+    series = random_series(64, seed=6)
+    starts = np.arange(50)
+    expected = forecast_windows(engine, "internet", series, starts)
+    monkeypatch.setitem(sys.modules, "linkcast.scaling", None)
+    monkeypatch.delattr(linkcast, "scaling", raising=False)
+    np.testing.assert_array_equal(forecast_windows(engine, "internet", series, starts), expected)
+
+
+def test_progress_adds_up_to_the_windows(engine):
+    done: list[int] = []
+    forecast_windows(engine, "internet", random_series(64, seed=7), np.zeros(5000, np.int64), done.append)
+    assert sum(done) == 5000
 
 
 def test_no_window_gives_no_forecast(engine):

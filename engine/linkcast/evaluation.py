@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypedDict
 
 import numpy as np
@@ -15,7 +16,7 @@ from linkcast.traces import Trace
 
 TIE = 0.01  # mean absolute errors that differ by less than this share count as equal
 
-BATCH = 4096  # windows scaled and run at a time: bounds the memory of a long trace
+BATCH = 2048  # windows scaled and run at a time: bounds the memory of a long trace
 
 
 class Evaluation(TypedDict):
@@ -92,7 +93,11 @@ def baseline_label(name: str) -> str:
 
 
 def forecast_windows(
-    engine: Engine, name: str, series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]
+    engine: Engine,
+    name: str,
+    series: npt.NDArray[np.float64],
+    starts: npt.NDArray[np.int64],
+    progress: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Forecasts for sliding windows of one series, scaled straight into the model's batch input.
 
@@ -101,6 +106,7 @@ def forecast_windows(
         name: a forecaster, as in `Engine.forecast`.
         series: (rows, F) physical units, the model's features.
         starts: (n,) first row of each window.
+        progress: is called with the number of windows done since its last call.
     Returns:
         (n,) float32, Mbps.
     Raises:
@@ -111,25 +117,25 @@ def forecast_windows(
     window = spec["window"]
     if window is None or series.ndim != 2 or series.shape[1] != len(spec["features"]):
         raise ValueError(f"{model_name}: expected a series (rows, {len(spec['features'])}), got {series.shape}")
-    try:
-        from linkcast import scaling
-    except ImportError:  # armv7 has no numba: the engine scales
-        steps = np.arange(window)
-        parts = [engine.forecast(model_name, series[part[:, None] + steps]) for part in _chunks(starts)]
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
-
-    model, scaler = engine.model(model_name), engine.scaler(model_name)
     forecasts = np.empty(len(starts), np.float32)
-    done = 0
-    for part in _chunks(starts):
-        scaling.scale_windows(series, part, scaler.offset, scaler.scale, model.batch_input(len(part)))
-        forecasts[done : done + len(part)] = engine.forecast_batch(model_name, len(part))
-        done += len(part)
+    for begin in range(0, len(starts), BATCH):
+        part = starts[begin : begin + BATCH]
+        forecasts[begin : begin + BATCH] = _forecast_part(engine, model_name, series, part, window)
+        if progress is not None:
+            progress(len(part))
     return forecasts
 
 
-def _chunks(starts: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    return [starts[begin : begin + BATCH] for begin in range(0, len(starts), BATCH)]
+def _forecast_part(
+    engine: Engine, model_name: str, series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], window: int
+) -> npt.NDArray[np.float32]:
+    try:
+        from linkcast import scaling
+    except ImportError:  # armv7 has no numba: the engine scales
+        return engine.forecast(model_name, windows_of(series, starts, window))
+    scaler, scaled = engine.scaler(model_name), engine.model(model_name).batch_input(len(starts))
+    scaling.scale_windows(series, starts, scaler.offset, scaler.scale, scaled)
+    return engine.forecast_batch(model_name, len(starts))
 
 
 def windows_of(series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], window: int) -> npt.NDArray[np.float64]:
@@ -138,9 +144,16 @@ def windows_of(series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], w
     return windows
 
 
-def evaluate_trace(engine: Engine, name: str, trace: Trace) -> Evaluation:
+def evaluate_trace(
+    engine: Engine, name: str, trace: Trace, progress: Callable[[int], None] | None = None
+) -> Evaluation:
     """Scores a forecaster on every window of a trace that is followed by another row.
 
+    Args:
+        engine: holds the model.
+        name: a forecaster, as in `Engine.forecast`.
+        trace: telemetry.
+        progress: is called with the number of windows done since its last call.
     Raises:
         ValueError: the model needs features that the trace does not have, or no segment is longer than a window.
     """
@@ -154,7 +167,7 @@ def evaluate_trace(engine: Engine, name: str, trace: Trace) -> Evaluation:
         raise ValueError(
             f"{trace.name}: expected a segment of at least {window + 1} rows, got none in {len(trace)} rows"
         )
-    forecasts = forecast_windows(engine, model_name, trace.select(spec["features"]), starts)
+    forecasts = forecast_windows(engine, model_name, trace.select(spec["features"]), starts, progress)
     bandwidth = TELEMETRY.index(spec["target"] or "bandwidth_mbps")
     targets = trace.features[starts + window, bandwidth]
     return evaluate_forecasts(forecasts, targets, windows_of(trace.features, starts, window), bandwidth)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linkcast.cli.options import Backend, BackendOption, Column, Json, Models, parse_columns
-from linkcast.cli.output import print_json, show, table
+from linkcast.cli.output import print_json, progress, show, table
 
 if TYPE_CHECKING:
     from linkcast.evaluation import Evaluation
@@ -36,7 +36,8 @@ def evaluate(
     results = []
     for file in files:
         trace = read_trace(file, columns)
-        results.append((trace, evaluate_trace(engine, name, trace)))
+        with progress(f"Evaluating {trace.name}", len(trace)) as advance:
+            results.append((trace, evaluate_trace(engine, name, trace, advance)))
     if as_json:
         print_json(
             [
