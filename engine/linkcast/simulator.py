@@ -1,10 +1,10 @@
 """Simulated telemetry: links (a datacenter and an internet profile) and service groups. NumPy only.
 
 A link has an offered load and a capacity. The load is a level with a daily and weekly shape, times a self-similar
-fluctuation (fractional Gaussian noise), plus ON/OFF bursts with heavy-tailed lengths. What exceeds the capacity waits in
-a bounded buffer and shows in the round-trip time; what exceeds the buffer is lost, and senders back off. Loss on the path
-follows a Gilbert-Elliott chain. Nothing here is fitted to a data set: the parameters below are round numbers, and every
-accuracy that is quoted on simulated data depends on them.
+fluctuation (fractional Gaussian noise), plus ON/OFF bursts with heavy-tailed lengths. What exceeds the capacity waits
+in a bounded buffer and shows in the round-trip time; what exceeds the buffer is lost, and senders back off. Loss on the
+path follows a Gilbert-Elliott chain. Nothing here is fitted to a data set: the parameters below are round numbers, and
+every accuracy that is quoted on simulated data depends on them.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class GroupProfile:
 
 GROUP_STEP_S = HOUR_S
 GROUP_FLOOR = 0.15  # share of the mean that runs at all hours
-USAGE_LEVELS = (0.2, 2.5)  # log: a site's use over the typical one
+USAGE_LEVELS = (0.2, 4.0)  # log: a site's use over the typical one
 DAY_SIGMA = 0.12  # standard deviation of the log-level from day to day (correlation of two days)
 
 _EVENING = (20.5, 2.5, 1.0)
@@ -404,11 +404,11 @@ def offered_load(
     Returns:
         (traces, steps) Mbit/s.
     """
-    traces, steps = seconds.shape
-    mean = nominal_mbps * rng.uniform(*parameters.utilisation, traces)
+    traces, steps = len(seconds), seconds.shape[1]
+    mean = nominal_mbps * rng.uniform(parameters.utilisation[0], parameters.utilisation[1], traces)
     calendar = link_calendar(parameters, seconds)
     log_load = _log_uniform(rng, parameters.drift, traces)[:, None] * _drift(rng, traces, steps, parameters.step_s)
-    hurst = rng.uniform(*parameters.hurst, traces)
+    hurst = rng.uniform(parameters.hurst[0], parameters.hurst[1], traces)
     sigma = _log_uniform(rng, parameters.fluctuation, traces)[:, None]
     log_load += sigma * fractional_gaussian_noise(rng, hurst, steps)
     background = mean[:, None] * calendar * np.exp(log_load)
@@ -433,8 +433,8 @@ def fractional_gaussian_noise(rng: np.random.Generator, hurst: FloatArray, steps
     Returns:
         (traces, steps).
     """
-    lag = np.arange(steps + 1, dtype=np.float64)
-    double_h = 2.0 * hurst[:, None]
+    lag: FloatArray = np.arange(steps + 1, dtype=np.float64)
+    double_h: FloatArray = 2.0 * hurst[:, None]
     covariance = 0.5 * ((lag + 1.0) ** double_h - 2.0 * lag**double_h + np.abs(lag - 1.0) ** double_h)
     circulant = np.concatenate([covariance, covariance[:, -2:0:-1]], axis=1)  # (traces, 2 * steps)
     eigenvalues = np.maximum(np.fft.rfft(circulant, axis=1).real, 0.0)  # (traces, steps + 1), >= 0 but for rounding
@@ -451,7 +451,7 @@ def bursts(rng: np.random.Generator, parameters: LinkProfile, traces: int, steps
     start = rng.integers(0, steps, counts.sum())
     length_s = parameters.burst_length_s * (1.0 + rng.pareto(BURST_TAIL, counts.sum()))
     length = np.maximum(1, np.minimum(length_s, BURST_LIMIT_S) / parameters.step_s).astype(np.int64)
-    height = rng.uniform(*parameters.burst_size, counts.sum())
+    height = rng.uniform(parameters.burst_size[0], parameters.burst_size[1], counts.sum())
     np.add.at(edges, (trace, start), height)
     np.add.at(edges, (trace, np.minimum(start + length, steps)), -height)
     return np.maximum(np.cumsum(edges, axis=1)[:, :steps], 0.0)
@@ -472,31 +472,32 @@ def queue(
         was offered; each (traces, steps).
     """
     offered, carried, delay_ms, lost = (np.empty_like(wanted_mbps) for _ in range(4))
+    buffer_mbit = capacity_mbps * buffer_ms / 1e3
     backlog = np.zeros(len(wanted_mbps))  # (traces,) Mbit
     share = np.ones(len(wanted_mbps))  # (traces,) of the wanted load that senders offer
     for step in range(wanted_mbps.shape[1]):
         offered[:, step] = wanted_mbps[:, step] * share
         carried[:, step], delay_ms[:, step], lost[:, step], backlog = queue_step(
-            offered[:, step], capacity_mbps[:, step], backlog, buffer_ms, step_s
+            offered[:, step], capacity_mbps[:, step], backlog, buffer_mbit[:, step], step_s
         )
         share = back_off(share, lost[:, step])
     return offered, carried, delay_ms, lost
 
 
 def queue_step(
-    offered_mbps: FloatArray, capacity_mbps: FloatArray, backlog: FloatArray, buffer_ms: float, step_s: float
+    offered_mbps: FloatArray, capacity_mbps: FloatArray, backlog: FloatArray, buffer_mbit: FloatArray, step_s: float
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """One step of `queue`: carried Mbit/s, delay in ms, lost share, and the next backlog in Mbit; each (traces,)."""
     waiting = backlog + offered_mbps * step_s
     sent = np.minimum(waiting, capacity_mbps * step_s)
     left = waiting - sent
-    kept = np.minimum(left, capacity_mbps * buffer_ms / 1e3)
+    kept = np.minimum(left, buffer_mbit)
     lost = (left - kept) / np.maximum(offered_mbps * step_s, 1e-12)
     return sent / step_s, 1e3 * kept / capacity_mbps, np.minimum(lost, 1.0), kept
 
 
 def back_off(share: FloatArray, lost: FloatArray) -> FloatArray:
-    """The share of the wanted load that senders offer next, (traces,): cut by the loss and BACK_OFF, or RECOVERY more."""
+    """The share of the wanted load that senders offer next, (traces,): cut after a loss, else RECOVERY more."""
     less = np.maximum(share * (1.0 - lost) * BACK_OFF, SMALLEST_SHARE)
     return np.where(lost > 0.0, less, np.minimum(share + RECOVERY, 1.0))
 
@@ -551,7 +552,8 @@ def weekly_shape(parameters: GroupProfile) -> FloatArray:
 
     weekend = parameters.weekend_factor * np.tile(day(parameters.weekend_peaks), 2)
     week = np.concatenate([np.tile(day(parameters.peaks), 5), weekend])
-    return GROUP_FLOOR + (1.0 - GROUP_FLOOR) * week / week.mean()
+    shape: FloatArray = GROUP_FLOOR + (1.0 - GROUP_FLOOR) * week / week.mean()
+    return shape
 
 
 def _drift(rng: np.random.Generator, traces: int, steps: int, step_s: int) -> FloatArray:
@@ -570,7 +572,7 @@ def _regimes(rng: np.random.Generator, parameters: LinkProfile, traces: int, ste
     if parameters.capacity_switch_sigma == 0.0:
         return np.zeros((traces, steps))
     switches = rng.random((traces, steps)) < parameters.step_s / parameters.capacity_switch_s
-    regime = np.cumsum(switches, axis=1)
+    regime: npt.NDArray[np.int64] = np.cumsum(switches, axis=1, dtype=np.int64)
     levels = parameters.capacity_switch_sigma * rng.standard_normal((traces, int(regime.max()) + 1))
     return np.take_along_axis(levels, regime, axis=1)
 

@@ -1,0 +1,185 @@
+"""The Keras networks of linkcast and their way into .tflite files. Importing this module loads TensorFlow.
+
+Only the legacy Keras (tf-keras) converts an LSTM to TensorFlow Lite's fused UNIDIRECTIONAL_SEQUENCE_LSTM, so the
+variable that selects it is set before TensorFlow is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its rounding differs with the machine
+warnings.filterwarnings("ignore", message="(?s).*tf.lite.Interpreter is deprecated", category=UserWarning)
+
+import numpy as np  # noqa: E402
+import numpy.typing as npt  # noqa: E402
+import tensorflow as tf  # noqa: E402
+import tf_keras  # noqa: E402
+from tf_keras import layers  # noqa: E402
+
+FloatArray = npt.NDArray[np.float32]
+
+FUSED_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+GOLDEN_SAMPLES = 8
+
+
+LARGEST_GAIN = 40.0
+SMALLEST_GAIN = 0.1
+"""Bounds of the first LSTM's initial weights on bandwidth: log-uniform, so some unit resolves every size of link."""
+
+try:  # one thread: the same sums in the same order on every machine, and small networks gain nothing from two
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+except RuntimeError:  # TensorFlow is already at work in this process
+    pass
+
+
+def make_deterministic(seed: int) -> None:
+    """Seeds Python, NumPy and TensorFlow, and asks TensorFlow for kernels that give the same bits at every run."""
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def forecaster(window: int, features: int, dropout: float, batch: int | None = None, unroll: bool = True) -> Any:
+    """LSTM 128 -> BN -> LSTM 64 -> BN -> LSTM 32 -> BN -> Dense 16 -> 8 (ReLU) -> Dense 1, dropout after each BN.
+
+    Args:
+        window, features: the input is (batch, window, features).
+        dropout: share of activations dropped in training.
+        batch: a fixed batch size, for conversion.
+        unroll: steps written out (faster to train); only the loop converts to the fused operator.
+    """
+    blocks: list[Any] = [tf_keras.Input((window, features), batch_size=batch, name="window")]
+    for units, sequence in ((128, True), (64, True), (32, False)):
+        blocks += [
+            layers.LSTM(units, return_sequences=sequence, unroll=unroll),
+            layers.BatchNormalization(),
+            layers.Dropout(dropout),
+        ]
+    blocks += [layers.Dense(16, activation="relu"), layers.Dense(8, activation="relu"), layers.Dense(1)]
+    return tf_keras.Sequential(blocks)
+
+
+def spread_gains(model: Any, column: int, seed: int) -> None:
+    """Spreads the first LSTM's initial weights on one feature over LARGEST_GAIN / SMALLEST_GAIN, either sign.
+
+    The scaler is linear, and one model serves links that differ in size by a factor of hundreds. With Keras' initial
+    weights, all of one size, the small links stay in the linear part of every unit and are hardly told apart.
+    """
+    layer = model.layers[0]
+    kernel, *others = layer.get_weights()  # (features, 4 * units)
+    rng = np.random.default_rng(seed)
+    gains = np.exp(rng.uniform(np.log(SMALLEST_GAIN), np.log(LARGEST_GAIN), kernel.shape[1]))
+    kernel[column] = gains * rng.choice([-1.0, 1.0], kernel.shape[1])
+    layer.set_weights([kernel, *others])
+
+
+def allocator(features: int, actions: int, batch: int | None = None) -> Any:
+    """Dense 128 -> 64 -> 32, each ReLU and BN, -> Dense `actions`: Q-values (batch, actions)."""
+    blocks: list[Any] = [tf_keras.Input((features,), batch_size=batch, name="state")]
+    for units in (128, 64, 32):
+        blocks += [layers.Dense(units, activation="relu"), layers.BatchNormalization()]
+    return tf_keras.Sequential([*blocks, layers.Dense(actions)])
+
+
+def fallback(features: int, batch: int | None = None) -> Any:
+    """Dense 32 -> 16 (ReLU) -> Dense 1 on the calendar features."""
+    return tf_keras.Sequential(
+        [
+            tf_keras.Input((features,), batch_size=batch, name="calendar"),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(16, activation="relu"),
+            layers.Dense(1),
+        ]
+    )
+
+
+def calibrate_normalisation(model: Any, samples: FloatArray) -> None:
+    """Sets each batch normalisation's mean and variance to those of its input, layer by layer, and fixes them.
+
+    With the statistics of each batch of 32 a forecast of a level would carry their sampling noise, and the network that
+    is fitted would not be the one that is exported.
+
+    Args:
+        model: a Keras Sequential.
+        samples: (n, ...) scaled inputs.
+    """
+    values = tf.constant(samples)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            axes = tuple(range(len(values.shape) - 1))
+            layer.moving_mean.assign(tf.reduce_mean(values, axes))
+            layer.moving_variance.assign(tf.math.reduce_variance(values, axes))
+            layer.trainable = False
+        values = layer(values, training=False)
+
+
+def convert(model: Any, fused_lstms: int = 0) -> bytes:
+    """A float32 .tflite file.
+
+    Args:
+        model: a Keras model with batch 1.
+        fused_lstms: how many fused LSTM operators the file must hold.
+    Raises:
+        RuntimeError: the converted graph has another number of fused LSTMs, or a loop.
+    """
+    function = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(model.inputs[0].shape)])
+    export = (
+        tf.Module()
+    )  # holds the variables and this one function; exporting the Keras model takes three times as long
+    export.variables_of_model = list(model.variables)
+    export.function = function
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], export)
+    content: bytes = converter.convert()
+    found = operators(content)
+    if found.count(FUSED_LSTM) != fused_lstms or "WHILE" in found:
+        raise RuntimeError(f"conversion: expected {fused_lstms} {FUSED_LSTM} and no WHILE, got {', '.join(found)}")
+    return content
+
+
+def operators(content: bytes) -> list[str]:
+    """The operators of a .tflite file, in the order of execution."""
+    details = tf.lite.Interpreter(model_content=content)._get_ops_details()
+    return [str(entry["op_name"]) for entry in details]
+
+
+class TFLite:
+    """TensorFlow's own interpreter of a .tflite file: the reference for golden outputs and for every score."""
+
+    def __init__(self, content: bytes) -> None:
+        self._interpreter = tf.lite.Interpreter(model_content=content)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+
+    @property
+    def input_shape(self) -> list[int]:
+        return [int(size) for size in self._input["shape"]]
+
+    @property
+    def output_shape(self) -> list[int]:
+        return [int(size) for size in self._output["shape"]]
+
+    def predict(self, samples: FloatArray) -> FloatArray:
+        """(n, ...) scaled inputs -> (n, outputs), each from zero LSTM state."""
+        outputs = np.empty((len(samples), self.output_shape[1]), np.float32)
+        for row, sample in enumerate(samples):
+            self._interpreter.reset_all_variables()
+            self._interpreter.set_tensor(self._input["index"], sample[None])
+            self._interpreter.invoke()
+            outputs[row] = self._interpreter.get_tensor(self._output["index"])[0]
+        return outputs
+
+
+def golden(content: bytes, samples: FloatArray) -> dict[str, Any]:
+    """Golden inputs and TensorFlow's outputs for the manifest: GOLDEN_SAMPLES spread over the given scaled inputs."""
+    rows = np.linspace(0, len(samples) - 1, GOLDEN_SAMPLES).astype(int)
+    # Rounded for a readable file; the rounded inputs are what the outputs belong to.
+    inputs = np.round(samples[rows].astype(np.float64), 6)
+    outputs = TFLite(content).predict(inputs.astype(np.float32))
+    return {"inputs": inputs.tolist(), "outputs": [[float(value) for value in row] for row in outputs]}

@@ -1,0 +1,220 @@
+"""Trains one model after another and collects what the bundle says about each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from linkcast import metrics, simulator
+from linkcast.baselines import hour_of_week as hour_of_week_baseline
+from linkcast.evaluation import evaluate_forecasts, verdict
+from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, hour_of_week
+from linkcast.training import allocators, datasets, forecasters, networks
+from linkcast.training.bundle import Bundle, BundledGroup, BundledModel, Json, model_entry
+from linkcast.training.datasets import Dataset, GroupRows, Part, Range, ScalerRanges, seed_of
+from linkcast.training.environment import ACTIONS
+from linkcast.training.forecasters import Progress, Trained
+from linkcast.training.settings import Settings
+
+FloatArray = npt.NDArray[np.float64]
+
+UNITS = {"latency_ms": "ms", "bandwidth_mbps": "Mbit/s", "packet_loss": "fraction", "reliability": "fraction"}
+TARGET = {"name": "bandwidth_mbps", "unit": UNITS["bandwidth_mbps"]}
+SCORE_DIGITS = 6  # significant digits of a score in the manifest
+
+
+@dataclass
+class Trainer:
+    """Adds models to a bundle; the bundle is complete when every profile and group has been through."""
+
+    settings: Settings
+    seed: int
+    bundle: Bundle
+
+    def link(self, profile: str, dataset: Dataset, progress: Progress) -> None:
+        """The forecaster of a profile."""
+        name = f"{profile}_lstm"
+        trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed_of(self.seed, name), progress)
+        skill = evaluate_forecasts(trained.forecasts, dataset.test.targets, dataset.test.windows, BANDWIDTH)
+        self._add_forecaster(name, profile, dataset, trained, dict(skill))
+
+    def allocator(self, profile: str, progress: Progress) -> None:
+        """The allocator of a profile."""
+        name = f"{profile}_ddqn"
+        trained = allocators.train_allocator(profile, self.settings.allocator, self.seed, progress)
+        parameters = simulator.link_profile(profile)
+        features = {"step_s": parameters.step_s, "features": _features(TELEMETRY), "actions": ACTIONS}
+        trained_on = {
+            "source": "simulated",
+            "capacity_mbps": parameters.reference_capacity_mbps,
+            "history": trained.history,
+        }
+        skill = _allocator_skill(trained.rewards)
+        self._add(
+            name, "allocator", profile, trained.content, trained.ranges, features, trained_on, skill, trained.golden
+        )
+
+    def group(self, group: str, dataset: Dataset, rows: GroupRows, progress: Progress) -> None:
+        """The forecaster of a service group, and the group's statistics."""
+        name = f"{group}_model"
+        trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed_of(self.seed, name), progress)
+        skill = dict(evaluate_forecasts(trained.forecasts, dataset.test.targets, dataset.test.windows, BANDWIDTH))
+        profile = rows.profile("train")
+        if profile is not None:
+            forecast = datasets.scaled_profile_forecast(dataset.test, profile, dataset.step_s)
+            _add_baseline(skill, "hour_of_week", metrics.summary(forecast, dataset.test.targets))
+        self._add_forecaster(name, group, dataset, trained, skill)
+        self.bundle.groups[group] = _group_entry(group, rows)
+
+    def fallback(self, group: str, rows: GroupRows, progress: Progress) -> None:
+        """The fallback of a service group: calendar in, bandwidth at typical use out."""
+        name = f"{group}_fallback"
+        train, validation, test = (rows.calendar(part) for part in datasets.PARTS)
+        top = float(train.targets.max())
+        target = Range(0.0, top if top > 0.0 else 1.0)
+        ranges = ScalerRanges({feature: Range(-1.0, 1.0) for feature in CALENDAR}, target)
+        trained = forecasters.train_fallback(
+            (train, validation, test), ranges, self.settings.fallback, seed_of(self.seed, name), progress
+        )
+        features = {"step_s": rows.step_s, "features": _features(CALENDAR), "target": TARGET}
+        trained_on = {**rows.origin, "history": trained.history}
+        skill = _fallback_skill(trained, rows, test)
+        self._add(name, "fallback", group, trained.content, ranges, features, trained_on, skill, trained.golden)
+
+    def _add_forecaster(self, name: str, serves: str, dataset: Dataset, trained: Trained, skill: Json) -> None:
+        features = {
+            "window": int(dataset.train.windows.shape[1]),
+            "step_s": dataset.step_s,
+            "features": _features(dataset.features),
+            "target": TARGET,
+        }
+        trained_on = {**dataset.origin, "history": trained.history}
+        self._add(
+            name, "forecaster", serves, trained.content, trained.ranges, features, trained_on, skill, trained.golden
+        )
+
+    def _add(
+        self,
+        name: str,
+        role: str,
+        serves: str,
+        content: bytes,
+        ranges: ScalerRanges,
+        features: Json,
+        trained_on: Json,
+        skill: Json,
+        golden: Json,
+    ) -> None:
+        reference = networks.TFLite(content)
+        shapes = (reference.input_shape, reference.output_shape)
+        entry = model_entry(name, content, role, serves, shapes, _rounded(trained_on), _rounded(skill), golden)
+        scalers: Json = {"features": {feature: _range(limits) for feature, limits in ranges.features.items()}}
+        if ranges.target is not None:
+            scalers["target"] = _range(ranges.target)
+        self.bundle.models[name] = BundledModel(content, features, scalers, entry)
+
+
+def _fallback_skill(trained: Trained, rows: GroupRows, test: Part) -> Json:
+    """Beside the training part's mean and its hour-of-week profile: what one can say without telemetry."""
+    train = rows.features("train")[:, BANDWIDTH]
+    baselines = {"mean": metrics.summary(np.full(len(test), train.mean()), test.targets)}
+    profile = rows.profile("train")
+    if profile is not None:
+        forecast = hour_of_week_baseline(profile[:, BANDWIDTH], hour_of_week(rows.seconds("test")))
+        baselines["hour_of_week"] = metrics.summary(forecast, test.targets)
+    scores = metrics.summary(trained.forecasts, test.targets)
+    best = min(baselines, key=lambda name: baselines[name]["mae"])
+    skill = 1.0 - scores["mae"] / baselines[best]["mae"] if baselines[best]["mae"] > 0.0 else float("nan")
+    return {
+        "samples": len(test),
+        "model": scores,
+        "baselines": baselines,
+        "best_baseline": best,
+        "skill": skill,
+        "verdict": f"Mean absolute error {scores['mae']:.3f} Mbps without any telemetry; the best naive forecast, the "
+        f"{best.replace('_', ' ')}, has {baselines[best]['mae']:.3f}.",
+    }
+
+
+def _add_baseline(skill: Json, name: str, scores: dict[str, float]) -> None:
+    skill["baselines"] = {**skill["baselines"], name: scores}
+    errors = {baseline: row["mae"] for baseline, row in skill["baselines"].items()}
+    best = min(errors, key=lambda baseline: errors[baseline])
+    model = skill["model"]["mae"]
+    skill["best_baseline"] = best
+    skill["skill"] = 1.0 - model / errors[best] if errors[best] > 0.0 else float("nan")
+    skill["verdict"] = verdict(model, errors)
+
+
+def _allocator_skill(rewards: dict[str, FloatArray]) -> Json:
+    """Mean rewards with intervals; the verdict rests on the paired difference to the best rule."""
+    scores = {}
+    for policy, episodes in rewards.items():
+        reward, interval = allocators.mean_with_interval(episodes)
+        scores[policy] = {"reward": reward, "interval": interval}
+    best = max((policy for policy in scores if policy != "model"), key=lambda policy: scores[policy]["reward"])
+    gain, interval = allocators.mean_with_interval(rewards["model"] - rewards[best])
+    compared = f"by {abs(gain):.4f} ± {interval:.4f} per step on {len(rewards['model'])} paired episodes"
+    if gain > interval:
+        outcome = f"The model beats the best rule ({best}) {compared}."
+    elif gain < -interval:
+        outcome = f"The best rule ({best}) beats the model {compared}."
+    else:
+        outcome = f"The best rule ({best}) is as good as the model: they differ {compared}."
+    return {
+        "model": scores.pop("model"),
+        "baselines": scores,
+        "best_baseline": best,
+        "gain": gain,
+        "gain_interval": interval,
+        "verdict": outcome,
+    }
+
+
+def _group_entry(group: str, rows: GroupRows) -> BundledGroup:
+    parameters = simulator.group_profile(group)
+    mapping = {
+        "name": parameters.name,
+        "group_id": parameters.group_id,
+        "default_service_id": parameters.default_service_id,
+        "services": parameters.services,
+        "model": f"{group}_model",
+        "fallback": f"{group}_fallback",
+    }
+    bandwidth = np.concatenate([rows.features(part) for part in datasets.PARTS])[:, BANDWIDTH]
+    stats: Json = {
+        "max_bandwidth_mbps": bandwidth.max(),
+        "mean_bandwidth_mbps": bandwidth.mean(),
+        "std_bandwidth_mbps": bandwidth.std(),
+        "typical_usage_percentage": 100.0 * bandwidth.mean() / bandwidth.max(),
+        "device_groups": {
+            device: {"bandwidth_factor": factors[0], "latency_factor": factors[1]}
+            for device, factors in parameters.device_groups.items()
+        },
+    }
+    profile = rows.profile(*datasets.PARTS)
+    if profile is not None:
+        stats["hour_of_week"] = {name: profile[:, column].tolist() for column, name in enumerate(TELEMETRY)}
+    return BundledGroup(mapping, _rounded(stats), rows.origin["source"])
+
+
+def _features(names: tuple[str, ...]) -> list[Json]:
+    return [{"name": name, "unit": UNITS.get(name, "1")} for name in names]
+
+
+def _range(limits: Range) -> Json:
+    return {"min": limits.min, "max": limits.max}
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to SCORE_DIGITS significant digits; what is not finite, and so not JSON, to null."""
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(entry) for entry in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.{SCORE_DIGITS}g}") if np.isfinite(value) else None
+    return value
