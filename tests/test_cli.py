@@ -62,14 +62,14 @@ def test_every_command_has_json_and_help(run, command):
 
 
 def test_predict_prints_the_predictors_numbers(run):
-    status, out, _ = run("predict", "streaming", "--time", "2026-03-02T18:00", "--json")
+    status, out, _ = run("predict", "streaming", "--at", "2026-03-02T18:00", "--json")
     expected = linkcast.BandwidthPredictor().predict("2026-03-02T18:00", "Streaming", as_numbers=True)
     assert status == 0
     assert json.loads(out) == pytest.approx(expected, abs=1e-6)
 
 
 def test_predict_without_a_group_shows_all_five(run):
-    _, out, _ = run("predict", "--time", "2026-03-02T18:00", "--usage", "40", "--device", "mobile")
+    _, out, _ = run("predict", "--at", "2026-03-02T18:00", "--usage", "40", "--device", "mobile")
     assert "Monday 2026-03-02 18:00" in out
     for group in GROUPS:
         assert group in out
@@ -197,7 +197,7 @@ def test_evaluate_reads_the_columns_that_it_is_told(run, trace_file):
     ("arguments", "message"),
     [
         (["predict", "Banana"], "expected one of Streaming, Gaming, Social Media, Shopping, Software, got 'Banana'"),
-        (["predict", "gaming", "--time", "soon"], "timestamp: expected an ISO 8601 time"),
+        (["predict", "gaming", "--at", "soon"], "timestamp: expected an ISO 8601 time"),
         (["predict", "gaming", "--usage", "101"], "usage_percentage: expected a number from 0 to 100"),
         (["predict", "--models", "/nowhere"], "json"),
         (["forecast", "--from", "2026-03-02", "--to", "2026-03-01"], "end_time: expected"),

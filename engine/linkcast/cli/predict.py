@@ -16,9 +16,9 @@ def predict(
         str | None,
         typer.Argument(help="Streaming, Gaming, Social Media, Shopping or Software; default: all."),
     ] = None,
-    time: Annotated[
+    at: Annotated[
         str | None,
-        typer.Option("--time", "-t", metavar="ISO_TIME", help="Such as 2026-03-02T18:00; default: now."),
+        typer.Option("--at", metavar="ISO_TIME", help="Such as 2026-03-02T18:00; default: now."),
     ] = None,
     usage: Usage = None,
     device: Device = None,
@@ -30,7 +30,7 @@ def predict(
     from linkcast.predictor import BandwidthPredictor
 
     predictor = BandwidthPredictor(models)
-    when = to_datetime64(time if time is not None else datetime.now().replace(second=0, microsecond=0))
+    when = to_datetime64(at if at is not None else datetime.now().replace(second=0, microsecond=0))
     if group is None:
         predictions = predictor.predict_all_groups(when, usage, device, as_numbers=True)
     else:
