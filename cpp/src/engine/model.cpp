@@ -2,14 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <random>
 #include <set>
 #include <stdexcept>
 
 #include "base/error.h"
+#include "engine/proof.h"
 
 namespace linkcast {
+namespace {
+
+constexpr std::size_t kProofBatch = 7;  // odd, so that the batch kernels and their remainders are both met
+
+}  // namespace
 
 Backend backend_from_name(const std::string& name) {
   if (name == "auto") return Backend::automatic;
@@ -21,6 +28,7 @@ Backend backend_from_name(const std::string& name) {
 /// Batches run on an interpreter of their own where the graph takes any batch; otherwise in chunks of the model's own
 /// batch through the first interpreter, out of staging memory.
 struct Model::Batch {
+  std::unique_ptr<tflite::NativeDelegate> native;    // of `interpreter`; null on TensorFlow Lite
   std::unique_ptr<tflite::Interpreter> interpreter;  // nullptr: in chunks
   std::size_t capacity = 0;                          // rows that the staging memory holds
   std::shared_ptr<float[]> input;                    // (capacity, row_inputs)
@@ -32,8 +40,21 @@ struct Model::Batch {
 Model::Model(const std::string& path, const Options& options) : options_(options) {
   if (options.threads < 1)
     throw std::invalid_argument("threads: expected at least 1, got " + std::to_string(options.threads));
-  file_ = std::make_shared<const tflite::ModelFile>(tflite::Runtime::open(options.tflite_library), path, options.sha256);
-  interpreter_ = std::make_unique<tflite::Interpreter>(file_, interpreter_options());
+  file_ =
+      std::make_shared<const tflite::ModelFile>(tflite::Runtime::open(options.tflite_library), path, options.sha256);
+  backend_reason_ = options.backend == Backend::tflite ? "asked for" : open_native();
+  if (options.backend == Backend::native && !native_)
+    throw LoadError(path + ": backend \"native\": " + backend_reason_);
+  if (!native_) interpreter_ = std::make_unique<tflite::Interpreter>(file_, interpreter_options(nullptr));
+  read_shapes();
+  interpreter_->invoke();
+}
+
+Model::~Model() = default;
+
+const char* Model::isa() const noexcept { return native_ ? isa_name(native_->network()->isa()) : "tflite"; }
+
+void Model::read_shapes() {
   window_shape_ = input_shape();
   answer_shape_ = output_shape();
   if (!answer_shape_.empty() && answer_shape_[0] == window_shape_[0]) {
@@ -43,27 +64,52 @@ Model::Model(const std::string& path, const Options& options) : options_(options
   }
   row_inputs_ = interpreter_->input_size() / own_batch_;
   row_outputs_ = interpreter_->output_size() / own_batch_;
-  interpreter_->invoke();
-  backend_reason_ = options.backend == Backend::tflite ? "asked for" : "no native kernels in this build";
-  if (options.backend == Backend::native) throw LoadError(path + ": backend \"native\": " + backend_reason_);
 }
 
-Model::~Model() = default;
+/// Sets native_ and interpreter_ when the native kernels run the graph and pass the proof. Returns the reason, either
+/// way.
+std::string Model::open_native() {
+  auto delegate = std::make_unique<tflite::NativeDelegate>(file_->runtime(), default_isa(), options_.precision);
+  auto interpreter = std::make_unique<tflite::Interpreter>(file_, interpreter_options(delegate.get()));
+  if (!delegate->claimed()) return delegate->reason();
+  const std::string failure = prove_native(*delegate, *interpreter);
+  if (!failure.empty()) {
+    if (options_.precision != Precision::float32) throw LoadError(path() + ": at reduced precision " + failure);
+    return failure;
+  }
+  interpreter_ = std::move(interpreter);
+  native_ = std::move(delegate);
+  char error[32];
+  std::snprintf(error, sizeof error, "%.1e", proof_error_);
+  return std::string("the whole graph runs on the ") + native_->network()->kernels_name() + " kernels, within " +
+         error + " of TensorFlow Lite";
+}
 
-const char* Model::isa() const noexcept { return "tflite"; }
+/// Returns what went wrong, or "" when the proof holds.
+std::string Model::prove_native(const tflite::NativeDelegate& delegate, tflite::Interpreter& interpreter) {
+  auto plain = interpreter_options(nullptr);
+  plain.xnnpack = false;
+  tflite::Interpreter reference(file_, plain);
+  const tflite::NativeDelegate shared(file_->runtime(), delegate);
+  auto options = interpreter_options(&shared);
+  options.batch = kProofBatch;
+  tflite::Interpreter batched(file_, options);
+  const auto rows = static_cast<std::size_t>(interpreter.input_shape()[0]);
+  const ProofWindows windows(interpreter.input_size() / rows, options_.golden);
+  const auto proof = prove({&interpreter, &batched}, reference, windows,
+                           proof_tolerance(options_.precision, delegate.quantised_weights()));
+  proof_error_ = proof.holds ? proof.error : 0.0;
+  return proof.failure;
+}
 
-tflite::Interpreter::Options Model::interpreter_options() const {
+tflite::Interpreter::Options Model::interpreter_options(const tflite::NativeDelegate* native) const {
   tflite::Interpreter::Options options;
   options.threads = options_.threads;
+  if (native) {
+    options.xnnpack = false;  // nothing is left for it
+    options.delegates = {native->handle()};
+  }
   return options;
-}
-
-std::vector<tflite::OperatorInfo> Model::operators() const {
-  tflite::Inspector inspector(file_->runtime());
-  auto options = interpreter_options();
-  options.delegates.insert(options.delegates.begin(), inspector.handle());
-  const tflite::Interpreter inspected(file_, options);
-  return inspector.operators();
 }
 
 const std::shared_ptr<float[]>& Model::batch_input(std::size_t batch) {
@@ -86,7 +132,8 @@ void Model::prepare_batch(std::size_t batch) {
   if (!batch_) {
     batch_ = std::make_unique<Batch>();
     if (takes_any_batch()) {
-      auto options = interpreter_options();
+      if (native_) batch_->native = std::make_unique<tflite::NativeDelegate>(file_->runtime(), *native_);
+      auto options = interpreter_options(batch_->native.get());
       options.batch = batch;
       batch_->interpreter = std::make_unique<tflite::Interpreter>(file_, options);
     } else {
@@ -104,21 +151,22 @@ void Model::prepare_batch(std::size_t batch) {
 }
 
 bool Model::takes_any_batch() const {
-  // Operators that treat each row by itself. Others may refuse another batch, or worse, take it and go astray (an LSTM's
-  // state tensors do not resize); and since constants can be shaped for one row, three windows at once have to give what
-  // they give one by one.
+  // Operators that treat each row by itself. Others may refuse another batch, or worse, take it and go astray (an
+  // LSTM's state tensors do not resize); and since constants can be shaped for one row, three windows at once have to
+  // give what they give one by one.
   static const std::set<std::string> kRowWise = {"FULLY_CONNECTED", "ADD",  "SUB",      "MUL",     "RELU",
                                                  "RELU6",           "TANH", "LOGISTIC", "SOFTMAX", "DEQUANTIZE"};
   constexpr std::size_t kRows = 3;
+  if (native_) return true;
   if (own_batch_ != 1 || window_shape_.size() == input_shape().size()) return false;
   try {
     for (const tflite::OperatorInfo& info : operators())
       if (!kRowWise.contains(info.name)) return false;
-    auto options = interpreter_options();
+    auto options = interpreter_options(nullptr);
     options.batch = kRows;
     tflite::Interpreter batched(file_, options);
     if (batched.output_size() != kRows * row_outputs_) return false;
-    tflite::Interpreter single(file_, interpreter_options());
+    tflite::Interpreter single(file_, interpreter_options(nullptr));
     std::mt19937 random(1);
     std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
     std::generate_n(batched.input(), batched.input_size(), [&] { return uniform(random); });

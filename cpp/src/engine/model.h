@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/isa.h"
+#include "kernels/network.h"
+#include "tflite/delegate.h"
 #include "tflite/graph.h"
 #include "tflite/interpreter.h"
 
@@ -21,14 +24,19 @@ class Model {
  public:
   struct Options {
     Backend backend = Backend::automatic;
-    int threads = 1;             ///< TFLite's own kernels only
-    std::string tflite_library;  ///< "" finds it: see tflite::Runtime::open
-    std::string sha256;          ///< what the file has to hash to; "" does not check
+    int threads = 1;                           ///< TFLite's own kernels only
+    std::string tflite_library;                ///< "" finds it: see tflite::Runtime::open
+    std::string sha256;                        ///< what the file has to hash to; "" does not check
+    Precision precision = Precision::float32;  ///< of the native weights
+    std::vector<float> golden;  ///< windows, (any number, row_inputs), that the proof of the native kernels starts with
   };
 
-  /// Loads, allocates every tensor and runs once.
-  /// @throws LoadError              the file or the runtime, by name, and what is wrong
-  /// @throws std::invalid_argument  threads < 1
+  /// Loads, allocates every tensor and runs once. Backend::automatic takes the native kernels when they run the whole
+  /// graph and give what TensorFlow Lite's own kernels give (proof.h), else those; backend_reason() tells which and
+  /// why.
+  /// @throws LoadError              the file or the runtime, by name, and what is wrong; with Backend::native, what
+  ///                                keeps the native kernels from it; a reduced precision that fails the proof
+  /// @throws std::invalid_argument  threads < 1; LINKCAST_ISA names what this machine does not have
   Model(const std::string& path, const Options& options);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
@@ -54,20 +62,28 @@ class Model {
   /// Reads input(), writes output(), from zero LSTM state. @throws InvokeError
   void invoke() { interpreter_->invoke(); }
 
-  /// Memory for `batch` scaled windows, (batch, window...), to be written before invoke_batch(batch). It grows when a larger
-  /// batch comes; memory handed out before lives on for who holds it, but is no longer read.
+  /// Memory for `batch` scaled windows, (batch, window...), to be written before invoke_batch(batch). It grows when a
+  /// larger batch comes; memory handed out before lives on for who holds it, but is no longer read.
   const std::shared_ptr<float[]>& batch_input(std::size_t batch);
 
   /// Answers to the windows in batch_input(batch), (batch, answer...). input() and output() keep their content.
   /// @throws InvokeError
   const std::shared_ptr<float[]>& invoke_batch(std::size_t batch);
 
-  const char* backend() const noexcept { return "tflite"; }
+  /// "native" or "tflite", and why.
+  const char* backend() const noexcept { return native_ ? "native" : "tflite"; }
   const std::string& backend_reason() const noexcept { return backend_reason_; }
+  /// The instruction set of the native kernels; "tflite" without them.
   const char* isa() const noexcept;
+  /// Largest difference between the native network and TensorFlow Lite seen in the proof, over the golden windows
+  /// (without any, over random ones in 0..1); 0 on TensorFlow Lite.
+  double proof_error() const noexcept { return proof_error_; }
+  /// The network that runs the graph, null on TensorFlow Lite. It is used by invoke() and invoke_batch() too: one
+  /// thread at a time.
+  const Network* network() const noexcept { return native_ ? native_->network() : nullptr; }
 
-  /// The graph's operators and what runs each; builds an interpreter for it, so not for the hot path.
-  std::vector<tflite::OperatorInfo> operators() const;
+  /// The graph's operators and what runs each.
+  std::vector<tflite::OperatorInfo> operators() const { return interpreter_->operators(); }
 
   /// The runtime's version and the library's path.
   const tflite::Runtime& runtime() const noexcept { return file_->runtime(); }
@@ -75,13 +91,17 @@ class Model {
  private:
   struct Batch;
 
-  tflite::Interpreter::Options interpreter_options() const;
+  std::string open_native();
+  std::string prove_native(const tflite::NativeDelegate& delegate, tflite::Interpreter& interpreter);
+  tflite::Interpreter::Options interpreter_options(const tflite::NativeDelegate* native) const;
+  void read_shapes();
   void prepare_batch(std::size_t batch);
   bool takes_any_batch() const;
   void invoke_in_chunks(std::size_t batch);
 
   Options options_;
   std::shared_ptr<const tflite::ModelFile> file_;
+  std::unique_ptr<tflite::NativeDelegate> native_;    // null on TensorFlow Lite; outlives the interpreter that it is in
   std::unique_ptr<tflite::Interpreter> interpreter_;  // at the model's own batch
   std::size_t own_batch_ = 1;
   std::vector<int> window_shape_;
@@ -90,6 +110,7 @@ class Model {
   std::size_t row_outputs_ = 0;
   std::unique_ptr<Batch> batch_;  // made when the first batch comes
   std::string backend_reason_;
+  double proof_error_ = 0.0;
 };
 
 }  // namespace linkcast

@@ -1,7 +1,7 @@
 // The delegate that runs a whole graph as one native network, inside a TensorFlow Lite interpreter.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <string>
 
 #include "kernels/network.h"
@@ -23,6 +23,11 @@ class NativeDelegate {
  public:
   /// @throws std::runtime_error  the runtime can't create a delegate
   NativeDelegate(const Runtime& runtime, Isa isa, Precision precision);
+
+  /// For another interpreter over the same model: shares the network of `other`, which has claimed its graph, and reads
+  /// nothing anew. The interpreters of both must then be used by one thread at a time.
+  NativeDelegate(const Runtime& runtime, const NativeDelegate& other);
+
   NativeDelegate(const NativeDelegate&) = delete;
   NativeDelegate& operator=(const NativeDelegate&) = delete;
   ~NativeDelegate();
@@ -34,13 +39,22 @@ class NativeDelegate {
   /// Why the graph was not claimed, naming the first operator that stood in the way; "" when it was.
   const std::string& reason() const noexcept { return reason_; }
 
-  const NetworkSpec* spec() const noexcept { return recognised_ ? &recognised_->spec : nullptr; }
-  const Network* network() const noexcept { return network_ ? &*network_ : nullptr; }
+  /// What the graph computes, and the network that runs it; null when the graph was not claimed.
+  const NetworkSpec* spec() const noexcept { return claimed_ ? &graph_->recognised.spec : nullptr; }
+  const Network* network() const noexcept { return claimed_ ? &graph_->network : nullptr; }
   /// Whether the file's weights are int8 that TFLite itself multiplies with activations rounded to int8, which the
   /// native network does not round: the two then differ by that rounding.
-  bool quantised_weights() const noexcept { return recognised_ && recognised_->quantised_weights; }
+  bool quantised_weights() const noexcept { return claimed_ && graph_->recognised.quantised_weights; }
 
  private:
+  struct NativeGraph {
+    RecognisedNetwork recognised;
+    Network network;
+    int input = -1;  // tensor indices in the primary graph
+    int output = -1;
+  };
+
+  void create();
   void read(OpaqueContext* context);
   Status claim(OpaqueContext* context);
   Status resize_output(OpaqueContext* context);
@@ -55,15 +69,12 @@ class NativeDelegate {
   const Api& api_;
   Isa isa_;
   Precision precision_;
-  bool wrong_on_purpose_;
+  bool wrong_on_purpose_ = false;
   OpaqueDelegate* delegate_ = nullptr;
   OpaqueContext* primary_ = nullptr;
-  std::optional<RecognisedNetwork> recognised_;
-  std::optional<Network> network_;
-  int input_ = -1;  // tensor indices in the primary graph
-  int output_ = -1;
+  std::shared_ptr<NativeGraph> graph_;
   bool claimed_ = false;
-  std::string reason_;
+  std::string reason_ = "no interpreter has offered its graph";
 };
 
 }  // namespace linkcast::tflite

@@ -334,6 +334,21 @@ Subgraph read_subgraph(const Api& api, OpaqueContext* context, int index) {
   return read_subgraph(api, other.get());
 }
 
+void check_order(const Subgraph& graph) {
+  std::vector<bool> written(graph.tensors.size());
+  for (std::size_t t = 0; t < written.size(); ++t)
+    written[t] = graph.tensors[t].constant != nullptr || graph.tensors[t].variable;
+  for (const int input : graph.inputs) written[static_cast<std::size_t>(input)] = true;
+  for (const GraphNode& node : graph.nodes) {
+    for (const int input : node.inputs)
+      if (input >= 0 && !written[static_cast<std::size_t>(input)])
+        fail(node.name + " (node " + std::to_string(node.index) + ") reads tensor " + std::to_string(input) +
+             " before anything has written it");
+    for (const int output : node.outputs)
+      if (output >= 0) written[static_cast<std::size_t>(output)] = true;
+  }
+}
+
 Inspector::Inspector(const Runtime& runtime) : api_(runtime.api()) {
   const OpaqueDelegateBuilder builder{this,    &Inspector::prepare,          nullptr, nullptr,
                                       nullptr, kDelegateAllowsDynamicTensors};
@@ -347,7 +362,13 @@ Status Inspector::prepare(OpaqueContext* context, OpaqueDelegate*, void* self) {
   // Called for the primary graph first, then for the subgraphs of WHILE and IF.
   auto& inspector = *static_cast<Inspector*>(self);
   if (!inspector.primary_) inspector.primary_ = context;
-  return kOk;
+  try {
+    check_order(read_subgraph(inspector.api_, context));
+    return kOk;
+  } catch (const std::exception& error) {
+    inspector.problem_ = error.what();
+    return kError;
+  }
 }
 
 std::vector<OperatorInfo> Inspector::operators() const {

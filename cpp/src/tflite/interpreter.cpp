@@ -53,7 +53,7 @@ std::shared_ptr<float[]> aligned_floats(std::size_t count) {
 }
 
 Interpreter::Interpreter(std::shared_ptr<const ModelFile> file, const Options& options)
-    : file_(std::move(file)), api_(file_->runtime().api()) {
+    : file_(std::move(file)), api_(file_->runtime().api()), inspector_(file_->runtime()) {
   try {
     create(options);
     if (options.batch > 0) resize_batch(options.batch);
@@ -78,6 +78,7 @@ void Interpreter::create(const Options& options) {
                                                                                  api_.InterpreterOptionsDelete);
   api_.InterpreterOptionsSetErrorReporter(handle.get(), &ErrorText::report, &errors_);
   api_.InterpreterOptionsSetNumThreads(handle.get(), options.threads);
+  api_.InterpreterOptionsAddDelegate(handle.get(), inspector_.handle());
   for (auto* delegate : options.delegates) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
   if (options.xnnpack) {
     auto xnnpack = api_.XNNPackDelegateOptionsDefault();
@@ -87,6 +88,7 @@ void Interpreter::create(const Options& options) {
     api_.InterpreterOptionsAddDelegate(handle.get(), xnnpack_);
   }
   interpreter_ = api_.InterpreterCreate(file_->handle(), handle.get());
+  if (!inspector_.problem().empty()) refuse("not a valid .tflite model: " + inspector_.problem());
   if (!interpreter_) refuse("TensorFlow Lite can't run this model");
   check_tensors();
 }

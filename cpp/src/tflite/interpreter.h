@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tflite/c_api.h"
+#include "tflite/graph.h"
 #include "tflite/runtime.h"
 
 namespace linkcast::tflite {
@@ -62,6 +63,9 @@ class Interpreter {
   /// @throws LoadError  the graph can't take it
   void resize(std::size_t batch);
 
+  /// The graph's operators and what runs each.
+  std::vector<OperatorInfo> operators() const { return inspector_.operators(); }
+
   const std::vector<int>& input_shape() const noexcept { return input_shape_; }
   const std::vector<int>& output_shape() const noexcept { return output_shape_; }
   std::size_t input_size() const noexcept { return input_size_; }    ///< in floats
@@ -82,6 +86,7 @@ class Interpreter {
   std::shared_ptr<const ModelFile> file_;
   const Api& api_;
   ErrorText errors_;
+  Inspector inspector_;
   OpaqueDelegate* xnnpack_ = nullptr;  // lives as long as the interpreter that it was applied to
   InterpreterHandle* interpreter_ = nullptr;
   std::vector<int> input_shape_;

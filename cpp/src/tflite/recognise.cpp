@@ -56,7 +56,8 @@ class Unwinder {
     bool in_order = rows_.size() == steps_;
     for (std::size_t step = 0; in_order && step < steps_; ++step) in_order = is_step(rows_[step], step);
     if (!in_order)
-      throw NotNative("the model reads its time steps in another order than oldest first, or not all of them");
+      throw NotNative(
+          "the model mixes windows, or reads its steps in another order than oldest first, or leaves some out");
     return true;
   }
 

@@ -1,0 +1,100 @@
+#include "engine/proof.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <random>
+
+namespace linkcast {
+namespace {
+
+constexpr std::size_t kRandomWindows = 12;  // of each distribution
+constexpr float kLarge = 100.0F;            // scaled features are 0..1
+constexpr float kDenormal = 1e-40F;
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2g", value);
+  return text;
+}
+
+/// (windows.count, answer): what `interpreter` gives, run in its own batch; the last batch is filled up with zeros.
+std::vector<float> answers(tflite::Interpreter& interpreter, const ProofWindows& windows) {
+  const auto batch = static_cast<std::size_t>(interpreter.input_shape()[0]);
+  const std::size_t row_inputs = interpreter.input_size() / batch;
+  const std::size_t row_outputs = interpreter.output_size() / batch;
+  std::vector<float> result(windows.count * row_outputs);
+  for (std::size_t row = 0; row < windows.count; row += batch) {
+    const std::size_t rows = std::min(batch, windows.count - row);
+    std::fill_n(interpreter.input(), interpreter.input_size(), 0.0F);
+    std::copy_n(&windows.values[row * row_inputs], rows * row_inputs, interpreter.input());
+    interpreter.invoke();
+    std::copy_n(interpreter.output(), rows * row_outputs, &result[row * row_outputs]);
+  }
+  std::fill_n(interpreter.input(), interpreter.input_size(), 0.0F);
+  return result;
+}
+
+}  // namespace
+
+ProofWindows::ProofWindows(std::size_t row_inputs, const std::vector<float>& golden_windows)
+    : values(golden_windows), golden(row_inputs > 0 ? golden_windows.size() / row_inputs : 0) {
+  values.resize(golden * row_inputs);
+  const auto add = [&](auto value_of) {
+    for (std::size_t n = 0; n < row_inputs; ++n) values.push_back(value_of(n));
+  };
+  std::mt19937 random(20240);
+  std::uniform_real_distribution<float> uniform(0.0F, 1.0F);
+  std::normal_distribution<float> normal;
+  for (std::size_t k = 0; k < kRandomWindows; ++k) add([&](std::size_t) { return uniform(random); });
+  for (std::size_t k = 0; k < kRandomWindows; ++k) add([&](std::size_t) { return normal(random); });
+  for (const float value : {0.0F, 1.0F, kLarge, -kLarge, kDenormal, -kDenormal})
+    add([&](std::size_t) { return value; });
+  add([](std::size_t n) { return n % 2 == 0 ? kLarge : -kLarge; });
+  add([](std::size_t n) { return n % 2 == 0 ? kDenormal : 1.0F; });
+  add([](std::size_t n) { return n == 0 ? 1.0F : 0.0F; });
+  add([&](std::size_t n) { return static_cast<float>(n) / static_cast<float>(row_inputs); });
+  count = row_inputs > 0 ? values.size() / row_inputs : 0;
+}
+
+double proof_tolerance(Precision precision, bool quantised_weights) {
+  if (precision == Precision::int8 || quantised_weights) return 5e-2;
+  return precision == Precision::bfloat16 ? 2e-2 : 1e-5;
+}
+
+Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interpreter& reference,
+            const ProofWindows& windows, double tolerance) {
+  Proof proof;
+  const auto expected = answers(reference, windows);
+  const std::size_t row_inputs = windows.values.size() / windows.count;
+  const std::size_t row_outputs = expected.size() / windows.count;
+  const std::size_t ordinary = windows.golden > 0 ? windows.golden : kRandomWindows;
+  for (auto* native : natives) {
+    const auto got = answers(*native, windows);
+    if (got.size() != expected.size()) {
+      proof.failure = "the native network gives an answer of another size than TensorFlow Lite";
+      return proof;
+    }
+    for (std::size_t n = 0; n < got.size(); ++n) {
+      const std::size_t window = n / row_outputs;
+      const double wanted = static_cast<double>(expected[n]);
+      const double seen = static_cast<double>(got[n]);
+      if (!std::isfinite(wanted) && !std::isfinite(seen)) continue;  // both overflow
+      const float* inputs = &windows.values[window * row_inputs];
+      double unit = std::max(1.0, std::fabs(wanted));
+      for (std::size_t k = 0; k < row_inputs; ++k) unit = std::max(unit, std::fabs(static_cast<double>(inputs[k])));
+      const double difference = std::fabs(seen - wanted);
+      if (!(difference <= tolerance * unit)) {  // also when one of them is NaN
+        proof.failure = "the native network differs from TensorFlow Lite by " + number(difference) +
+                        " on proof window " + std::to_string(window) + " at batch " +
+                        std::to_string(native->input_shape()[0]) + " (allowed: " + number(tolerance * unit) + ")";
+        return proof;
+      }
+      if (window < ordinary) proof.error = std::max(proof.error, difference);
+    }
+  }
+  proof.holds = true;
+  return proof;
+}
+
+}  // namespace linkcast
