@@ -18,59 +18,95 @@ __attribute__((noinline)) void activate_rows(float* y, std::size_t stride, std::
   }
 }
 
+struct DenseOutput {
+  float* y;
+  std::size_t stride;   // floats
+  std::size_t outputs;  // floats of each row
+};
+
+/// P vectors of outputs from `panel` on, for R rows.
 template <class Product, int R, int P>
-LINKCAST_INLINE void dense_block(const DenseArgs& args, std::size_t panel, std::size_t row) {
+LINKCAST_INLINE void dense_block(const DenseLayer& layer, const Operand& x, const DenseOutput& out, std::size_t panel,
+                                 std::size_t row) {
   using V = typename Product::Vec;
   typename V::Float sum[R][P];
   LINKCAST_UNROLL
   for (int v = 0; v < P; ++v) {
-    const auto bias = V::load(args.bias + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
+    const auto bias = V::load(layer.bias + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
     LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) sum[r][v] = bias;
   }
-  Product::template add<R, P, false>(sum, args.matrix, panel, args.x, row);
+  Product::template add<R, P, false>(sum, layer.matrix, panel, x, row);
   LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
-    float* y = args.y + (row + static_cast<std::size_t>(r)) * args.y_stride;
+    float* y = out.y + (row + static_cast<std::size_t>(r)) * out.stride;
     LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       const std::size_t first = (panel * 4 + static_cast<std::size_t>(v)) * V::lanes;
-      const auto value = V::max(args.low, V::min(args.high, sum[r][v]));
-      if (first + V::lanes <= args.outputs) {
+      const auto value = V::max(layer.low, V::min(layer.high, sum[r][v]));
+      if (first + V::lanes <= out.outputs) {
         V::store(y + first, value);
       } else {
-        V::store_first(y + first, value, args.outputs - first);
+        V::store_first(y + first, value, out.outputs - first);
       }
     }
   }
 }
 
+/// One row: two panels at a time while there are two.
+template <class Product>
+LINKCAST_INLINE void dense_row(const DenseLayer& layer, const Operand& x, const DenseOutput& out) {
+  const std::size_t whole = layer.matrix.vectors / 4;
+  std::size_t panel = 0;
+  for (; panel + 2 <= whole; panel += 2) dense_block<Product, 1, 8>(layer, x, out, panel, 0);
+  if (panel < whole) dense_block<Product, 1, 4>(layer, x, out, panel++, 0);
+  switch (layer.matrix.vectors % 4) {
+    case 1:
+      return dense_block<Product, 1, 1>(layer, x, out, panel, 0);
+    case 2:
+      return dense_block<Product, 1, 2>(layer, x, out, panel, 0);
+    case 3:
+      return dense_block<Product, 1, 3>(layer, x, out, panel, 0);
+    default:
+      return;
+  }
+}
+
 template <class Product, int P>
-void dense_panel(const DenseArgs& args, std::size_t panel) {
-  for_row_blocks<Product::max_rows>(args.rows,
-                                    [&]<int R>(std::size_t row) { dense_block<Product, R, P>(args, panel, row); });
+void dense_panel(const DenseLayer& layer, const Operand& x, std::size_t rows, const DenseOutput& out,
+                 std::size_t panel) {
+  for_row_blocks<Product::max_rows>(
+      rows, [&]<int R>(std::size_t row) { dense_block<Product, R, P>(layer, x, out, panel, row); });
 }
 
 /// Panels are the outer loop: one panel's weights stay in the first-level cache while all rows pass.
 template <class Product>
-void dense(const DenseArgs& args) {
-  const std::size_t whole = args.matrix.vectors / 4;
-  for (std::size_t panel = 0; panel < whole; ++panel) dense_panel<Product, 4>(args, panel);
-  switch (args.matrix.vectors % 4) {
+void dense_rows(const DenseLayer& layer, const Operand& x, std::size_t rows, const DenseOutput& out) {
+  const std::size_t whole = layer.matrix.vectors / 4;
+  for (std::size_t panel = 0; panel < whole; ++panel) dense_panel<Product, 4>(layer, x, rows, out, panel);
+  switch (layer.matrix.vectors % 4) {
     case 1:
-      dense_panel<Product, 1>(args, whole);
-      break;
+      return dense_panel<Product, 1>(layer, x, rows, out, whole);
     case 2:
-      dense_panel<Product, 2>(args, whole);
-      break;
+      return dense_panel<Product, 2>(layer, x, rows, out, whole);
     case 3:
-      dense_panel<Product, 3>(args, whole);
-      break;
+      return dense_panel<Product, 3>(layer, x, rows, out, whole);
     default:
-      break;
+      return;
   }
-  if (args.activation == Activation::tanh || args.activation == Activation::sigmoid) {
-    activate_rows<typename Product::Vec>(args.y, args.y_stride, args.rows, args.outputs, args.activation);
+}
+
+template <class Product>
+void dense(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t y_stride,
+           std::size_t outputs) {
+  const DenseOutput out{y, y_stride, outputs};
+  if (rows == 1) {
+    dense_row<Product>(layer, x, out);
+  } else {
+    dense_rows<Product>(layer, x, rows, out);
+  }
+  if (layer.activation == Activation::tanh || layer.activation == Activation::sigmoid) {
+    activate_rows<typename Product::Vec>(y, y_stride, rows, outputs, layer.activation);
   }
 }
 

@@ -36,32 +36,25 @@ struct Operand {
   const float* scale = nullptr;  // (rows), only when the encoding has a scale
 };
 
-/// y = activation(b + W x) for `rows` rows.
-struct DenseArgs {
-  std::size_t rows = 0;
+/// y = activation(b + W x).
+struct DenseLayer {
   Matrix matrix;
-  Operand x;
   const float* bias = nullptr;  // (vectors * lanes)
-  float* y = nullptr;           // (rows, y_stride)
-  std::size_t y_stride = 0;     // floats
-  std::size_t outputs = 0;      // floats written to each row, at most vectors * lanes
-  // No activation, ReLU and ReLU6 are the same two instructions with other limits; tanh and sigmoid follow as a second
-  // pass.
+  // No activation, ReLU and ReLU6 are the same two instructions with other limits; tanh and sigmoid are a second pass.
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
   Activation activation = Activation::none;  // only tanh and sigmoid are looked at
 };
 
-/// One time step of an LSTM for `rows` rows. Pre-activations are scaled when packed: i, f, o by -log2(e), c by -2
-/// log2(e).
+/// One time step of an LSTM for `rows` rows. Pre-activations carry factors from packing: -log2(e), and -2 log2(e) for
+/// c.
 struct LstmArgs {
   std::size_t rows = 0;
   Matrix recurrent;
-  Matrix input;  // its product is added unless x.data is null
-  Operand x;     // (rows, inputs)
-  const float* gates =
-      nullptr;  // (rows, blocks, 4, lanes) to start from: the projected input, or the bias of every row
-  std::size_t gates_stride = 0;  // floats; 0 when every row starts from the same
+  Matrix input;                  // its product is added unless x.data is null
+  Operand x;                     // (rows, inputs)
+  const float* gates = nullptr;  // (rows, blocks, 4, lanes) to start from: the projected input, or everyone's bias
+  std::size_t gates_stride = 0;  // floats; 0 when every row starts from the bias
   Operand h;                     // (rows, units); null data: the state is zero, and c is not read
   float* c = nullptr;            // (rows, c_stride): updated
   std::size_t c_stride = 0;      // floats
@@ -88,7 +81,9 @@ struct Kernels {
   /// x (rows, stride floats) -> out (rows, out_stride bytes) and scale (rows). Null when operands are float32.
   void (*encode)(const float* x, std::size_t stride, std::size_t rows, std::size_t depth, void* out,
                  std::size_t out_stride, float* scale) = nullptr;
-  void (*dense)(const DenseArgs& args) = nullptr;
+  /// y (rows, y_stride floats); `outputs` floats of each row are written, at most vectors * lanes.
+  void (*dense)(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t y_stride,
+                std::size_t outputs) = nullptr;
   void (*lstm_step)(const LstmArgs& args) = nullptr;
   /// y = activation(x * scale + offset) over (rows, stride floats), in place; `width` floats of each row, padded to
   /// whole vectors.

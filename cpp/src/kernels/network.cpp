@@ -14,7 +14,7 @@
 namespace linkcast {
 namespace {
 
-using kernels::DenseArgs;
+using kernels::DenseLayer;
 using kernels::Kernels;
 using kernels::LinearMap;
 using kernels::LstmArgs;
@@ -36,9 +36,8 @@ struct Layer {
   std::size_t inputs = 0;
   std::size_t width = 0;
   std::size_t padded = 0;
-  Matrix matrix;                  // of the input
+  DenseLayer dense;               // dense, and an lstm's input
   Matrix recurrent;               // lstm
-  const float* bias = nullptr;    // (matrix.vectors * lanes)
   const float* scale = nullptr;   // affine: (padded)
   const float* offset = nullptr;  // affine: (padded)
   Activation activation = Activation::none;
@@ -243,6 +242,8 @@ struct Network::Impl {
   std::vector<Layer> layers;
   AlignedBuffer weights;
   Workspace work;
+  Deadline deadline;      // of the present run
+  bool given_up = false;  // because it passed
 
   void reserve(std::size_t batch);
   void run_part(const float* input, std::size_t batch, float* output);
@@ -289,8 +290,13 @@ Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) : impl_(
     Layer layer = packed.layer;
     const auto floats = [base](std::size_t at) { return reinterpret_cast<const float*>(base + at); };
     if (layer.kind == Kind::lstm || layer.kind == Kind::dense) {
-      layer.matrix = packer.view(packed.matrix, base);
-      layer.bias = floats(packed.bias);
+      layer.dense.matrix = packer.view(packed.matrix, base);
+      layer.dense.bias = floats(packed.bias);
+    }
+    if (layer.kind == Kind::dense) {
+      layer.dense.activation = layer.activation;
+      if (layer.activation == Activation::relu || layer.activation == Activation::relu6) layer.dense.low = 0.0f;
+      if (layer.activation == Activation::relu6) layer.dense.high = 6.0f;
     }
     if (layer.kind == Kind::lstm) {
       layer.recurrent = packer.view(packed.recurrent, base);
@@ -328,8 +334,10 @@ std::size_t Network::state_size() const { return impl_->state_size; }
 
 void Network::reserve(std::size_t batch) { impl_->reserve(std::clamp<std::size_t>(batch, 1, largest_part)); }
 
-void Network::run(const float* input, std::size_t batch, float* output) noexcept {
+bool Network::run(const float* input, std::size_t batch, float* output, Deadline deadline) noexcept {
   Impl& impl = *impl_;
+  impl.deadline = deadline;
+  impl.given_up = false;
   const std::size_t input_size = impl.steps * impl.features;
   const std::size_t output_size = impl.output_steps * impl.outputs;
   while (batch > 0) {
@@ -337,10 +345,12 @@ void Network::run(const float* input, std::size_t batch, float* output) noexcept
     const std::size_t parts = (batch + impl.work.batch - 1) / impl.work.batch;
     const std::size_t rows = (batch + parts - 1) / parts;
     impl.run_part(input, rows, output);
+    if (impl.given_up) return false;
     input += rows * input_size;
     output += rows * output_size;
     batch -= rows;
   }
+  return true;
 }
 
 void Network::step(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,
@@ -427,6 +437,7 @@ void Network::Impl::finish(const Rows& rows, std::size_t first_layer, std::size_
       return;
     }
     now = run_layer(layer, now, batch);
+    if (given_up) return;
   }
   for (std::size_t t = 0; t < now.steps; ++t) {
     for (std::size_t b = 0; b < batch; ++b) {
@@ -483,30 +494,26 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
   LstmArgs args;
   args.rows = batch;
   args.recurrent = layer.recurrent;
-  args.input = layer.matrix;
+  args.input = layer.dense.matrix;
   args.c = work.cell;
   args.c_stride = layer.padded;
   args.h_out_stride = layer.padded;
   const bool at_once = projects_at_once(batch);
   const std::size_t gates_width = 4 * layer.padded;
   if (at_once) {
-    DenseArgs projection;
-    projection.rows = in.steps * batch;
-    projection.matrix = layer.matrix;
-    projection.x = x;
-    projection.bias = layer.bias;
-    projection.y = work.gates;
-    projection.y_stride = gates_width;
-    projection.outputs = gates_width;
-    kernels->dense(projection);
+    kernels->dense(layer.dense, x, in.steps * batch, work.gates, gates_width, gates_width);
   }
   const std::size_t hidden_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
   for (std::size_t t = 0; t < in.steps; ++t) {
+    if (deadline.passed()) {
+      given_up = true;
+      break;
+    }
     if (at_once) {
       args.gates = work.gates + t * batch * gates_width;
       args.gates_stride = gates_width;
     } else {
-      args.gates = layer.bias;
+      args.gates = layer.dense.bias;
       args.x = part(x, t * batch);
     }
     args.h_out = out + t * batch * layer.padded;
@@ -522,18 +529,8 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
 
 Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                               std::size_t outputs_written) {
-  DenseArgs args;
-  args.rows = in.steps * batch;
-  args.matrix = layer.matrix;
-  args.x = operand(in, args.rows, layer.inputs);
-  args.bias = layer.bias;
-  args.y = y;
-  args.y_stride = y_stride;
-  args.outputs = outputs_written;
-  args.activation = layer.activation;
-  if (layer.activation == Activation::relu || layer.activation == Activation::relu6) args.low = 0.0f;
-  if (layer.activation == Activation::relu6) args.high = 6.0f;
-  kernels->dense(args);
+  const std::size_t rows = in.steps * batch;
+  kernels->dense(layer.dense, operand(in, rows, layer.inputs), rows, y, y_stride, outputs_written);
   return {y, y_stride, in.steps, layer.width};
 }
 
@@ -573,9 +570,9 @@ Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t ba
   LstmArgs args;
   args.rows = batch;
   args.recurrent = layer.recurrent;
-  args.input = layer.matrix;
+  args.input = layer.dense.matrix;
   args.x = operand(in, batch, layer.inputs);
-  args.gates = layer.bias;
+  args.gates = layer.dense.bias;
   args.c = h + half;
   args.c_stride = state_size;
   args.h_out = other(in.data);

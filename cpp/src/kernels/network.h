@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "deadline.h"
 #include "isa.h"
 #include "kernels.h"
 #include "network_spec.h"
@@ -38,9 +39,11 @@ class Network {
   void reserve(std::size_t batch);
 
   /// Allocates nothing and throws nothing after reserve(); before it, nothing is computed. State starts from zero.
-  /// @param input   (batch, steps, features)
-  /// @param output  (batch, output_steps, outputs); must not overlap input
-  void run(const float* input, std::size_t batch, float* output) noexcept;
+  /// @param input     (batch, steps, features)
+  /// @param output    (batch, output_steps, outputs); must not overlap input
+  /// @param deadline  looked at before each time step of each LSTM
+  /// @return false when the deadline passed and the run was given up; what stands in output is of no use then
+  bool run(const float* input, std::size_t batch, float* output, Deadline deadline = {}) noexcept;
 
   // Streaming: the LSTM state is the caller's, and every call moves it by one time step.
 
