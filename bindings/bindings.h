@@ -45,7 +45,8 @@ class Lease {
 
 std::string shape_text(const std::vector<py::ssize_t>& shape);
 
-/// Rows of numbers: float32 and float64 are taken as they are, anything else that NumPy can turn into float64 is turned.
+/// Rows of numbers: float32 and float64 are taken as they are, anything else that NumPy can turn into float64 is
+/// turned.
 struct Rows {
   py::array array;    // C-contiguous, float32 or float64
   std::size_t count;  // rows; 1 when a single one came

@@ -141,15 +141,20 @@ Raises:
 
 A view for a smaller batch stays valid memory, but is no longer read once a larger one was asked for.)")
       .def("invoke_batch", &invoke_batch, py::arg("batch"),
-           "Runs what stands in batch_input(batch). Returns a float32 view, (batch, ...), that the next call overwrites.")
-      .def_property_readonly("input_shape", [](const BoundModel& b) { return shape_tuple(b.model->input_shape()); },
-                             "(batch, ...) as the model was converted.")
+           "Runs what stands in batch_input(batch). Returns a float32 view, (batch, ...), that the next call "
+           "overwrites.")
+      .def_property_readonly(
+          "input_shape", [](const BoundModel& b) { return shape_tuple(b.model->input_shape()); },
+          "(batch, ...) as the model was converted.")
       .def_property_readonly("output_shape", [](const BoundModel& b) { return shape_tuple(b.model->output_shape()); })
-      .def_property_readonly("backend", [](const BoundModel& b) { return b.model->backend(); }, R"("native" or "tflite".)")
-      .def_property_readonly("backend_reason", [](const BoundModel& b) { return b.model->backend_reason(); },
-                             "Why this backend runs the model.")
-      .def_property_readonly("isa", [](const BoundModel& b) { return b.model->isa(); },
-                             R"("avx512", "avx2", "neon" or "scalar"; "tflite" when its own kernels run.)")
+      .def_property_readonly(
+          "backend", [](const BoundModel& b) { return b.model->backend(); }, R"("native" or "tflite".)")
+      .def_property_readonly(
+          "backend_reason", [](const BoundModel& b) { return b.model->backend_reason(); },
+          "Why this backend runs the model.")
+      .def_property_readonly(
+          "isa", [](const BoundModel& b) { return b.model->isa(); },
+          R"("avx512", "avx2", "neon" or "scalar"; "tflite" when its own kernels run.)")
       .def("operators", &operators,
            R"(The graph's operators, in order: a dict each, with index, name, inputs and outputs (shapes), output_type,
 constant_bytes, and runs_on ("native", "xnnpack" or "tflite").)")

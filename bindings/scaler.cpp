@@ -46,8 +46,10 @@ void bind_scaler(py::module_& module) {
                      "Min-max scaling as scikit-learn's MinMaxScaler: scaled = (features - offset) * scale.")
       .def(py::init(&make_scaler), py::arg("offset"), py::arg("scale"),
            "offset, scale: (n_features,) float64; ValueError unless finite and no scale is zero.")
-      .def_property_readonly("offset", [](const Scaler& s) { return copy_of(s.offset()); }, "(n_features,) float64")
-      .def_property_readonly("scale", [](const Scaler& s) { return copy_of(s.scale()); }, "(n_features,) float64")
+      .def_property_readonly(
+          "offset", [](const Scaler& s) { return copy_of(s.offset()); }, "(n_features,) float64")
+      .def_property_readonly(
+          "scale", [](const Scaler& s) { return copy_of(s.scale()); }, "(n_features,) float64")
       .def("transform", &transform<float>, py::arg("features").noconvert())
       .def(
           "transform",
@@ -55,7 +57,8 @@ void bind_scaler(py::module_& module) {
             return transform<double>(s, py::array_t<double, py::array::c_style>(features));
           },
           py::arg("features"),
-          "(..., n_features) in physical units -> same shape, float32, dimensionless; float64 arithmetic, rounded once.")
+          "(..., n_features) in physical units -> same shape, float32, dimensionless; float64 arithmetic, rounded "
+          "once.")
       .def("inverse_transform", &inverse_transform, py::arg("scaled"),
            "(..., n_features) dimensionless -> same shape, float32, physical units.");
 }

@@ -54,8 +54,8 @@ inline void near(double a, double b, double tolerance, const char* expression, c
 #define CHECK_JOIN(a, b) CHECK_JOIN2(a, b)
 
 /// TEST(name_is_a_claim) { ... }
-#define TEST(name)                                                    \
-  static void name();                                                 \
+#define TEST(name)                                                         \
+  static void name();                                                      \
   static const ::check::Registration CHECK_JOIN(name, _case)(#name, name); \
   static void name()
 
@@ -66,15 +66,15 @@ inline void near(double a, double b, double tolerance, const char* expression, c
 #define CHECK_NEAR(a, b, tolerance) ::check::near((a), (b), (tolerance), #a " ~ " #b, __FILE__, __LINE__)
 
 /// The expression throws a std::exception whose text holds `part`.
-#define CHECK_THROWS(expression, part)                                                                             \
-  do {                                                                                                             \
-    bool check_threw = false;                                                                                      \
-    try {                                                                                                          \
-      static_cast<void>(expression);                                                                               \
-    } catch (const std::exception& error) {                                                                        \
-      check_threw = true;                                                                                          \
-      if (std::string(error.what()).find(part) == std::string::npos)                                               \
+#define CHECK_THROWS(expression, part)                                                                                 \
+  do {                                                                                                                 \
+    bool check_threw = false;                                                                                          \
+    try {                                                                                                              \
+      static_cast<void>(expression);                                                                                   \
+    } catch (const std::exception& error) {                                                                            \
+      check_threw = true;                                                                                              \
+      if (std::string(error.what()).find(part) == std::string::npos)                                                   \
         ::check::fail(__FILE__, __LINE__, std::string("the error says '") + error.what() + "', not '" + (part) + "'"); \
-    }                                                                                                              \
-    if (!check_threw) ::check::fail(__FILE__, __LINE__, #expression " did not throw");                             \
+    }                                                                                                                  \
+    if (!check_threw) ::check::fail(__FILE__, __LINE__, #expression " did not throw");                                 \
   } while (false)

@@ -24,13 +24,13 @@ class Json {
   static Json parse(std::string_view text, const std::string& file);
 
   // Typed access; each throws LoadError "<file>: <key path>: expected a number, got "abc"".
-  double number() const;                             ///< finite
-  std::size_t count(std::size_t least = 0) const;    ///< a whole number, at least `least`
+  double number() const;                           ///< finite
+  std::size_t count(std::size_t least = 0) const;  ///< a whole number, at least `least`
   const std::string& string() const;
   const Array& array() const;
   const Object& object() const;
-  const Json& at(std::string_view key) const;        ///< a key that has to be there
-  const Json* find(std::string_view key) const;      ///< nullptr when absent
+  const Json& at(std::string_view key) const;           ///< a key that has to be there
+  const Json* find(std::string_view key) const;         ///< nullptr when absent
   std::vector<double> numbers(std::size_t size) const;  ///< an array of exactly `size` numbers
 
   /// An error about this value: "<file>: <key path>: <what>".
@@ -40,7 +40,7 @@ class Json {
  private:
   friend class JsonParser;
   std::variant<std::nullptr_t, bool, double, std::string, Array, Object> value_ = nullptr;
-  std::string path_;                             // "models.internet_lstm.features[2].unit"
+  std::string path_;  // "models.internet_lstm.features[2].unit"
   std::shared_ptr<const std::string> file_;
 };
 

@@ -183,8 +183,8 @@ std::vector<ServiceGroup> parse_mappings(const Json& root, const std::vector<Mod
     for (const auto& [service, id] : json.at("services").object()) group.services[service] = id.count();
     if (std::none_of(group.services.begin(), group.services.end(),
                      [&](const auto& service) { return service.second == group.default_service_id; }))
-      json.at("default_service_id").refuse("expected the id of one of the services, got " +
-                                           json.at("default_service_id").describe());
+      json.at("default_service_id")
+          .refuse("expected the id of one of the services, got " + json.at("default_service_id").describe());
     group.model = parse_model_name(json.at("model"), models, Role::forecaster);
     group.fallback = parse_model_name(json.at("fallback"), models, Role::fallback);
     groups.push_back(std::move(group));
@@ -216,9 +216,12 @@ void parse_stats(const Json& root, ServiceGroup& group) {
 
 const char* role_name(Role role) noexcept {
   switch (role) {
-    case Role::forecaster: return "forecaster";
-    case Role::allocator: return "allocator";
-    case Role::fallback: return "fallback";
+    case Role::forecaster:
+      return "forecaster";
+    case Role::allocator:
+      return "allocator";
+    case Role::fallback:
+      return "fallback";
   }
   return "";
 }

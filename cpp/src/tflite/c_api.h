@@ -59,7 +59,8 @@ struct FloatArray {
   float data[1];
 };
 
-/// One scale for the whole tensor, or one per slice along `quantized_dimension`; behind Quantization when its type is 1.
+/// One scale for the whole tensor, or one per slice along `quantized_dimension`; behind Quantization when its type
+/// is 1.
 struct AffineQuantization {
   const FloatArray* scale;
   const IntArray* zero_point;
@@ -92,8 +93,8 @@ struct OpaqueDelegateParams {
   IntArray* output_tensors;
 };
 
-/// The XNNPACK delegate's options start with the thread count; later versions append fields, so the size is generous and
-/// the runtime's own default fills it.
+/// The XNNPACK delegate's options start with the thread count; later versions append fields, so the size is generous
+/// and the runtime's own default fills it.
 struct XnnpackOptions {
   std::int32_t num_threads;
   unsigned char rest[252];
@@ -102,80 +103,79 @@ struct XnnpackOptions {
 using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list args);
 
 // X(return type, name behind "TfLite", parameters)
-#define LINKCAST_TFLITE_FUNCTIONS(X)                                                                       \
-  X(const char*, Version, ())                                                                              \
-  X(Model*, ModelCreateWithErrorReporter, (const void*, std::size_t, ErrorReporter, void*))                \
-  X(void, ModelDelete, (Model*))                                                                           \
-  X(InterpreterOptions*, InterpreterOptionsCreate, ())                                                     \
-  X(void, InterpreterOptionsDelete, (InterpreterOptions*))                                                 \
-  X(void, InterpreterOptionsSetNumThreads, (InterpreterOptions*, std::int32_t))                            \
-  X(void, InterpreterOptionsAddDelegate, (InterpreterOptions*, OpaqueDelegate*))                           \
-  X(void, InterpreterOptionsSetErrorReporter, (InterpreterOptions*, ErrorReporter, void*))                 \
-  X(InterpreterHandle*, InterpreterCreate, (const Model*, const InterpreterOptions*))                      \
-  X(void, InterpreterDelete, (InterpreterHandle*))                                                         \
-  X(Status, InterpreterAllocateTensors, (InterpreterHandle*))                                              \
-  X(Status, InterpreterInvoke, (InterpreterHandle*))                                                       \
-  X(Status, InterpreterResetVariableTensors, (InterpreterHandle*))                                         \
-  X(Status, InterpreterResizeInputTensor, (InterpreterHandle*, std::int32_t, const int*, std::int32_t))    \
-  X(Status, InterpreterSetCustomAllocationForTensor,                                                       \
-    (InterpreterHandle*, int, const CustomAllocation*, std::int64_t))                                      \
-  X(std::int32_t, InterpreterGetInputTensorCount, (const InterpreterHandle*))                              \
-  X(std::int32_t, InterpreterGetOutputTensorCount, (const InterpreterHandle*))                             \
-  X(Tensor*, InterpreterGetInputTensor, (const InterpreterHandle*, std::int32_t))                          \
-  X(const Tensor*, InterpreterGetOutputTensor, (const InterpreterHandle*, std::int32_t))                   \
-  X(const int*, InterpreterInputTensorIndices, (const InterpreterHandle*))                                 \
-  X(const int*, InterpreterOutputTensorIndices, (const InterpreterHandle*))                                \
-  X(DataType, TensorType, (const Tensor*))                                                               \
-  X(const char*, TypeGetName, (DataType))                                                                \
-  X(std::int32_t, TensorNumDims, (const Tensor*))                                                          \
-  X(std::int32_t, TensorDim, (const Tensor*, std::int32_t))                                                \
-  X(std::size_t, TensorByteSize, (const Tensor*))                                                          \
-  X(void*, TensorData, (const Tensor*))                                                                    \
-  X(const char*, TensorName, (const Tensor*))                                                              \
-  X(XnnpackOptions, XNNPackDelegateOptionsDefault, ())                                                     \
-  X(OpaqueDelegate*, XNNPackDelegateCreate, (const XnnpackOptions*))                                       \
-  X(void, XNNPackDelegateDelete, (OpaqueDelegate*))                                                        \
-  X(OpaqueDelegate*, OpaqueDelegateCreate, (const OpaqueDelegateBuilder*))                                 \
-  X(void, OpaqueDelegateDelete, (OpaqueDelegate*))                                                         \
-  X(Operator*, OperatorCreate, (int, const char*, int, void*))                                             \
-  X(void, OperatorDelete, (Operator*))                                                                     \
-  X(int, OperatorGetBuiltInCode, (const Operator*))                                                        \
-  X(const char*, OperatorGetCustomName, (const Operator*))                                                 \
-  X(Status, OperatorSetInitWithData, (Operator*, void* (*)(void*, OpaqueContext*, const char*, std::size_t))) \
-  X(Status, OperatorSetFreeWithData, (Operator*, void (*)(void*, OpaqueContext*, void*)))                  \
-  X(Status, OperatorSetPrepareWithData, (Operator*, Status (*)(void*, OpaqueContext*, OpaqueNode*)))       \
-  X(Status, OperatorSetInvokeWithData, (Operator*, Status (*)(void*, OpaqueContext*, OpaqueNode*)))        \
-  X(Status, OpaqueContextGetExecutionPlan, (OpaqueContext*, IntArray**))                                   \
-  X(Status, OpaqueContextGetNodeAndRegistration, (OpaqueContext*, int, OpaqueNode**, Operator**))          \
-  X(Status, OpaqueContextReplaceNodeSubsetsWithDelegateKernels,                                            \
-    (OpaqueContext*, Operator*, const IntArray*, OpaqueDelegate*))                                         \
-  X(OpaqueTensor*, OpaqueContextGetOpaqueTensor, (const OpaqueContext*, int))                              \
-  X(Status, OpaqueContextGetInputs, (const OpaqueContext*, const int**, int*))                             \
-  X(Status, OpaqueContextGetOutputs, (const OpaqueContext*, const int**, int*))                            \
-  X(std::size_t, OpaqueContextGetNumNodes, (const OpaqueContext*))                                         \
-  X(std::size_t, OpaqueContextGetNumTensors, (const OpaqueContext*))                                       \
-  X(Status, OpaqueContextResizeTensor, (OpaqueContext*, OpaqueTensor*, IntArray*))                         \
-  X(Status, OpaqueContextAcquireSubgraphContext, (OpaqueContext*, int, OpaqueContext**))                   \
-  X(Status, OpaqueContextReleaseSubgraphContext, (OpaqueContext*, int))                                    \
-  X(Status, OpaqueContextMarkSubgraphAsDelegationSkippable, (OpaqueContext*, int))                         \
-  X(void, OpaqueContextReportError, (OpaqueContext*, const char*, ...))                                    \
-  X(Status, OpaqueNodeInputs, (const OpaqueNode*, const int**, int*))                                      \
-  X(Status, OpaqueNodeOutputs, (const OpaqueNode*, const int**, int*))                                     \
-  X(const OpaqueTensor*, OpaqueNodeGetInput, (const OpaqueContext*, const OpaqueNode*, int))               \
-  X(OpaqueTensor*, OpaqueNodeGetOutput, (OpaqueContext*, const OpaqueNode*, int))                          \
-  X(void*, OpaqueNodeGetBuiltinData, (const OpaqueNode*))                                                  \
-  X(void*, OpaqueNodeGetUserData, (const OpaqueNode*))                                                     \
-  X(DataType, OpaqueTensorType, (const OpaqueTensor*))                                                   \
-  X(std::int32_t, OpaqueTensorNumDims, (const OpaqueTensor*))                                              \
-  X(std::int32_t, OpaqueTensorDim, (const OpaqueTensor*, std::int32_t))                                    \
-  X(int, OpaqueTensorIsVariable, (const OpaqueTensor*))                                                    \
-  X(std::size_t, OpaqueTensorByteSize, (const OpaqueTensor*))                                              \
-  X(void*, OpaqueTensorData, (const OpaqueTensor*))                                                        \
-  X(int, OpaqueTensorGetAllocationType, (const OpaqueTensor*))                                             \
-  X(const char*, OpaqueTensorName, (const OpaqueTensor*))                                                  \
-  X(QuantizationParams, OpaqueTensorGetQuantizationParams, (const OpaqueTensor*))                          \
-  X(Quantization, OpaqueTensorGetQuantization, (const OpaqueTensor*))                                      \
-  X(IntArray*, IntArrayCreate, (int))                                                                      \
+#define LINKCAST_TFLITE_FUNCTIONS(X)                                                                                   \
+  X(const char*, Version, ())                                                                                          \
+  X(Model*, ModelCreateWithErrorReporter, (const void*, std::size_t, ErrorReporter, void*))                            \
+  X(void, ModelDelete, (Model*))                                                                                       \
+  X(InterpreterOptions*, InterpreterOptionsCreate, ())                                                                 \
+  X(void, InterpreterOptionsDelete, (InterpreterOptions*))                                                             \
+  X(void, InterpreterOptionsSetNumThreads, (InterpreterOptions*, std::int32_t))                                        \
+  X(void, InterpreterOptionsAddDelegate, (InterpreterOptions*, OpaqueDelegate*))                                       \
+  X(void, InterpreterOptionsSetErrorReporter, (InterpreterOptions*, ErrorReporter, void*))                             \
+  X(InterpreterHandle*, InterpreterCreate, (const Model*, const InterpreterOptions*))                                  \
+  X(void, InterpreterDelete, (InterpreterHandle*))                                                                     \
+  X(Status, InterpreterAllocateTensors, (InterpreterHandle*))                                                          \
+  X(Status, InterpreterInvoke, (InterpreterHandle*))                                                                   \
+  X(Status, InterpreterResetVariableTensors, (InterpreterHandle*))                                                     \
+  X(Status, InterpreterResizeInputTensor, (InterpreterHandle*, std::int32_t, const int*, std::int32_t))                \
+  X(Status, InterpreterSetCustomAllocationForTensor, (InterpreterHandle*, int, const CustomAllocation*, std::int64_t)) \
+  X(std::int32_t, InterpreterGetInputTensorCount, (const InterpreterHandle*))                                          \
+  X(std::int32_t, InterpreterGetOutputTensorCount, (const InterpreterHandle*))                                         \
+  X(Tensor*, InterpreterGetInputTensor, (const InterpreterHandle*, std::int32_t))                                      \
+  X(const Tensor*, InterpreterGetOutputTensor, (const InterpreterHandle*, std::int32_t))                               \
+  X(const int*, InterpreterInputTensorIndices, (const InterpreterHandle*))                                             \
+  X(const int*, InterpreterOutputTensorIndices, (const InterpreterHandle*))                                            \
+  X(DataType, TensorType, (const Tensor*))                                                                             \
+  X(const char*, TypeGetName, (DataType))                                                                              \
+  X(std::int32_t, TensorNumDims, (const Tensor*))                                                                      \
+  X(std::int32_t, TensorDim, (const Tensor*, std::int32_t))                                                            \
+  X(std::size_t, TensorByteSize, (const Tensor*))                                                                      \
+  X(void*, TensorData, (const Tensor*))                                                                                \
+  X(const char*, TensorName, (const Tensor*))                                                                          \
+  X(XnnpackOptions, XNNPackDelegateOptionsDefault, ())                                                                 \
+  X(OpaqueDelegate*, XNNPackDelegateCreate, (const XnnpackOptions*))                                                   \
+  X(void, XNNPackDelegateDelete, (OpaqueDelegate*))                                                                    \
+  X(OpaqueDelegate*, OpaqueDelegateCreate, (const OpaqueDelegateBuilder*))                                             \
+  X(void, OpaqueDelegateDelete, (OpaqueDelegate*))                                                                     \
+  X(Operator*, OperatorCreate, (int, const char*, int, void*))                                                         \
+  X(void, OperatorDelete, (Operator*))                                                                                 \
+  X(int, OperatorGetBuiltInCode, (const Operator*))                                                                    \
+  X(const char*, OperatorGetCustomName, (const Operator*))                                                             \
+  X(Status, OperatorSetInitWithData, (Operator*, void* (*)(void*, OpaqueContext*, const char*, std::size_t)))          \
+  X(Status, OperatorSetFreeWithData, (Operator*, void (*)(void*, OpaqueContext*, void*)))                              \
+  X(Status, OperatorSetPrepareWithData, (Operator*, Status(*)(void*, OpaqueContext*, OpaqueNode*)))                    \
+  X(Status, OperatorSetInvokeWithData, (Operator*, Status(*)(void*, OpaqueContext*, OpaqueNode*)))                     \
+  X(Status, OpaqueContextGetExecutionPlan, (OpaqueContext*, IntArray**))                                               \
+  X(Status, OpaqueContextGetNodeAndRegistration, (OpaqueContext*, int, OpaqueNode**, Operator**))                      \
+  X(Status, OpaqueContextReplaceNodeSubsetsWithDelegateKernels,                                                        \
+    (OpaqueContext*, Operator*, const IntArray*, OpaqueDelegate*))                                                     \
+  X(OpaqueTensor*, OpaqueContextGetOpaqueTensor, (const OpaqueContext*, int))                                          \
+  X(Status, OpaqueContextGetInputs, (const OpaqueContext*, const int**, int*))                                         \
+  X(Status, OpaqueContextGetOutputs, (const OpaqueContext*, const int**, int*))                                        \
+  X(std::size_t, OpaqueContextGetNumNodes, (const OpaqueContext*))                                                     \
+  X(std::size_t, OpaqueContextGetNumTensors, (const OpaqueContext*))                                                   \
+  X(Status, OpaqueContextResizeTensor, (OpaqueContext*, OpaqueTensor*, IntArray*))                                     \
+  X(Status, OpaqueContextAcquireSubgraphContext, (OpaqueContext*, int, OpaqueContext**))                               \
+  X(Status, OpaqueContextReleaseSubgraphContext, (OpaqueContext*, int))                                                \
+  X(Status, OpaqueContextMarkSubgraphAsDelegationSkippable, (OpaqueContext*, int))                                     \
+  X(void, OpaqueContextReportError, (OpaqueContext*, const char*, ...))                                                \
+  X(Status, OpaqueNodeInputs, (const OpaqueNode*, const int**, int*))                                                  \
+  X(Status, OpaqueNodeOutputs, (const OpaqueNode*, const int**, int*))                                                 \
+  X(const OpaqueTensor*, OpaqueNodeGetInput, (const OpaqueContext*, const OpaqueNode*, int))                           \
+  X(OpaqueTensor*, OpaqueNodeGetOutput, (OpaqueContext*, const OpaqueNode*, int))                                      \
+  X(void*, OpaqueNodeGetBuiltinData, (const OpaqueNode*))                                                              \
+  X(void*, OpaqueNodeGetUserData, (const OpaqueNode*))                                                                 \
+  X(DataType, OpaqueTensorType, (const OpaqueTensor*))                                                                 \
+  X(std::int32_t, OpaqueTensorNumDims, (const OpaqueTensor*))                                                          \
+  X(std::int32_t, OpaqueTensorDim, (const OpaqueTensor*, std::int32_t))                                                \
+  X(int, OpaqueTensorIsVariable, (const OpaqueTensor*))                                                                \
+  X(std::size_t, OpaqueTensorByteSize, (const OpaqueTensor*))                                                          \
+  X(void*, OpaqueTensorData, (const OpaqueTensor*))                                                                    \
+  X(int, OpaqueTensorGetAllocationType, (const OpaqueTensor*))                                                         \
+  X(const char*, OpaqueTensorName, (const OpaqueTensor*))                                                              \
+  X(QuantizationParams, OpaqueTensorGetQuantizationParams, (const OpaqueTensor*))                                      \
+  X(Quantization, OpaqueTensorGetQuantization, (const OpaqueTensor*))                                                  \
+  X(IntArray*, IntArrayCreate, (int))                                                                                  \
   X(void, IntArrayFree, (IntArray*))
 
 // Functions that not every version has; null when absent. Up to 2.17 OperatorCreate ignores its user data, and

@@ -75,7 +75,7 @@ void Interpreter::refuse(const std::string& what) { throw LoadError(file_->path(
 
 void Interpreter::create(const Options& options) {
   const std::unique_ptr<InterpreterOptions, void (*)(InterpreterOptions*)> handle(api_.InterpreterOptionsCreate(),
-                                                                                 api_.InterpreterOptionsDelete);
+                                                                                  api_.InterpreterOptionsDelete);
   api_.InterpreterOptionsSetErrorReporter(handle.get(), &ErrorText::report, &errors_);
   api_.InterpreterOptionsSetNumThreads(handle.get(), options.threads);
   api_.InterpreterOptionsAddDelegate(handle.get(), inspector_.handle());
@@ -122,8 +122,8 @@ void Interpreter::resize(std::size_t batch) {
   // Memory of ours has to be large enough before the runtime lays the tensors out, so both grow with the batch first.
   const bool placed =
       place(*api_.InterpreterInputTensorIndices(interpreter_), input_size_ / before * batch, input_, input_capacity_) &&
-      (copied_output_ || place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_ / before * batch, output_,
-                               output_capacity_));
+      (copied_output_ || place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_ / before * batch,
+                               output_, output_capacity_));
   if (!placed || api_.InterpreterAllocateTensors(interpreter_) != kOk)
     refuse("the tensors can't be allocated for a batch of " + std::to_string(batch));
   place_tensors();
@@ -148,9 +148,10 @@ void Interpreter::place_tensors() {
   if (!place(*api_.InterpreterInputTensorIndices(interpreter_), input_size_, input_, input_capacity_))
     refuse("the input can't be placed");
   // A dynamic output (a WHILE loop's) has no size before the first invoke and stays in the runtime's memory.
-  const bool placed = output_size_ > 0 && *api_.InterpreterOutputTensorIndices(interpreter_) !=
-                                              *api_.InterpreterInputTensorIndices(interpreter_) &&
-                      place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_, output_, output_capacity_);
+  const bool placed =
+      output_size_ > 0 &&
+      *api_.InterpreterOutputTensorIndices(interpreter_) != *api_.InterpreterInputTensorIndices(interpreter_) &&
+      place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_, output_, output_capacity_);
   errors_.take();  // a refused output is no failure
   if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
 

@@ -15,7 +15,8 @@ namespace linkcast::tflite {
 /// The bytes of a .tflite file, checked by the runtime's verifier. Shared by the interpreters that run it.
 class ModelFile {
  public:
-  /// @param sha256  what the file has to hash to, or "": the runtime's verifier knows a damaged table, not a damaged weight
+  /// @param sha256  what the file has to hash to, or "": the runtime's verifier knows a damaged table, not a damaged
+  /// weight
   /// @throws LoadError  naming the file: missing, empty, another hash, or not a model
   ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256 = "");
   ModelFile(const ModelFile&) = delete;

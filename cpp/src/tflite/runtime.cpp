@@ -33,8 +33,8 @@ std::string default_library() {
 }
 
 void load_functions(void* library, const std::string& path, Api& api) {
-#define LINKCAST_LOAD(result, name, parameters)                                          \
-  api.name = reinterpret_cast<decltype(api.name)>(dlsym(library, "TfLite" #name));       \
+#define LINKCAST_LOAD(result, name, parameters)                                    \
+  api.name = reinterpret_cast<decltype(api.name)>(dlsym(library, "TfLite" #name)); \
   if (!api.name) throw LoadError(path + ": no TfLite" #name " in it; TensorFlow Lite 2.17 or a later 2.x is needed");
   LINKCAST_TFLITE_FUNCTIONS(LINKCAST_LOAD)
 #undef LINKCAST_LOAD
@@ -56,17 +56,28 @@ void check_version(const std::string& path, const std::string& version) {
 
 const char* status_name(Status status) noexcept {
   switch (status) {
-    case 0: return "ok";
-    case 1: return "error";
-    case 2: return "delegate error";
-    case 3: return "application error";
-    case 4: return "delegate data not found";
-    case 5: return "delegate data write error";
-    case 6: return "delegate data read error";
-    case 7: return "unresolved operators";
-    case 8: return "cancelled";
-    case 9: return "output shape not known";
-    default: return "unknown status";
+    case 0:
+      return "ok";
+    case 1:
+      return "error";
+    case 2:
+      return "delegate error";
+    case 3:
+      return "application error";
+    case 4:
+      return "delegate data not found";
+    case 5:
+      return "delegate data write error";
+    case 6:
+      return "delegate data read error";
+    case 7:
+      return "unresolved operators";
+    case 8:
+      return "cancelled";
+    case 9:
+      return "output shape not known";
+    default:
+      return "unknown status";
   }
 }
 

@@ -10,9 +10,9 @@ namespace linkcast::tflite {
 
 class Runtime {
  public:
-  /// Opens `library`, or when it is empty: what LINKCAST_TFLITE_LIBRARY names, or else libtensorflowlite_c.so beside the
-  /// file that holds this code, or else wherever the loader finds it. The library stays open for the life of the process:
-  /// its threads and static objects do not survive a dlclose.
+  /// Opens `library`, or when it is empty: what LINKCAST_TFLITE_LIBRARY names, or else libtensorflowlite_c.so beside
+  /// the file that holds this code, or else wherever the loader finds it. The library stays open for the life of the
+  /// process: its threads and static objects do not survive a dlclose.
   /// @throws LoadError  the file can't be opened, lacks a function, or is not TensorFlow Lite 2.17 or a later 2.x
   static std::shared_ptr<const Runtime> open(const std::string& library = "");
 
