@@ -68,7 +68,8 @@ def test_batches_of_changing_size_on_one_model_equal_keras(built: Callable[[str]
         model = built(name)
         opened = open_tflite(model.path)
         for batch in (3, 100, 1, 50, 100, 2):
-            np.testing.assert_allclose(opened.predict(model.windows[:batch]), model.answers[:batch], rtol=0, atol=TOLERANCE)
+            predicted = opened.predict(model.windows[:batch])
+            np.testing.assert_allclose(predicted, model.answers[:batch], rtol=0, atol=TOLERANCE)
 
 
 def test_same_window_twice_gives_the_same_output(built: Callable[[str], Built]) -> None:
@@ -167,7 +168,8 @@ def test_several_tensors_are_refused(tmp_path: Path, name: str, words: str) -> N
 def test_a_file_that_is_no_model_is_named(built: Callable[[str], Built], tmp_path: Path) -> None:
     with pytest.raises(linkcast.LoadError, match=r"missing\.tflite: can't be opened: No such file"):
         linkcast.Model(tmp_path / "missing.tflite")
-    for name, content in (("empty", b""), ("text", b"not a model at all"), ("half", built("fused").path.read_bytes()[:9000])):
+    half = built("fused").path.read_bytes()[:9000]
+    for name, content in (("empty", b""), ("text", b"not a model at all"), ("half", half)):
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(content)
         with pytest.raises(linkcast.LoadError, match=rf"{name}\.tflite: "):
@@ -233,7 +235,11 @@ def test_a_second_thread_is_refused_not_raced(built: Callable[[str], Built]) -> 
 def test_models_of_their_own_run_side_by_side(built: Callable[[str], Built]) -> None:
     model = built("fused")
     answers: list[Floats] = []
-    threads = [threading.Thread(target=lambda: answers.append(open_tflite(model.path).predict(model.windows))) for _ in range(4)]
+
+    def work() -> None:
+        answers.append(open_tflite(model.path).predict(model.windows))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
