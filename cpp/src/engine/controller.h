@@ -20,8 +20,8 @@ struct Decision {
   std::int32_t action = -1;        ///< the allocator's, 0-based; -1 without telemetry
   Source source = Source::none;    ///< who gave the forecast
   bool clamped = false;            ///< the minimum or the maximum set the allocation
-  bool slewed = false;             ///< the slew limit kept it from its target
-  bool holding = false;            ///< the hold time kept it as it was
+  bool slewed = false;             ///< the slew limit keeps it from its target still
+  bool holding = false;            ///< the hold time kept the target as it was
   bool stalled = false;            ///< telemetry has stopped: the allocation goes to the safe one
   std::uint64_t latency_ns = 0;    ///< of this tick, the stream's advance not included
 };
@@ -30,9 +30,10 @@ struct Decision {
 ///
 /// The allocator sees the newest telemetry, with the forecast in place of the bandwidth where that is larger. Its
 /// action a asks for (a + 1) / actions of the capacity; less than `headroom` times the forecast is raised to that.
-/// Then, in this order: minimum and maximum; hold time (an increase waits for it too); slew limit. A stall overrides
-/// the hold time. Until the window is full, or when the model's forecast can't be used, the forecast is a moving
-/// average of the measured bandwidth (Source::ewma).
+/// Then, in this order: minimum and maximum; hold time, in which the target stays (an increase waits too); slew limit,
+/// which moves the allocation towards the target. When telemetry stops, the safe allocation is the target, whatever the
+/// hold time; when it comes back, the window and the average start anew. Until the window is full, or when the model's
+/// forecast can't be used, the forecast is a moving average of the measured bandwidth (Source::ewma).
 ///
 /// All memory is sized at construction; tick() and advance() allocate nothing, lock nothing, and make no system call.
 /// Not thread-safe, and it uses the engine's models: one thread at a time for both.
@@ -45,7 +46,7 @@ class Controller {
     double safe_fraction = 1.0;  ///< where the allocation goes when telemetry stops, and where it starts
     double headroom = 1.0;       ///< the allocation is at least this times the forecast; 0: the allocator alone decides
     double slew_per_s = 0;       ///< largest change of the fraction in a second; 0: no limit
-    double hold_s = 0;           ///< after a change, the allocation stays for this long
+    double hold_s = 0;           ///< after a change of the target, it stays for this long
     double stall_s = 0;          ///< telemetry older than this has stopped; 0: four time steps of the forecaster
     double ewma_weight = 0.3;    ///< of the newest measurement
     std::uint64_t deadline_ns = 0;  ///< a tick that takes longer is counted as late; 0: none
@@ -85,9 +86,9 @@ class Controller {
  private:
   template <class Real>
   void forecast(const Real* telemetry);
+  void stall() noexcept;
   double decide();
-  void limit(double target, std::uint64_t now_ns);
-  bool detect_stall(bool telemetry_came, std::uint64_t now_ns);
+  void apply(double asked, std::uint64_t now_ns) noexcept;
 
   Engine& engine_;
   Options options_;
@@ -98,12 +99,13 @@ class Controller {
   std::vector<double> telemetry_;     // (features) newest
   std::vector<double> state_;         // (allocator features)
   double ewma_mbps_ = 0;              // NaN: no telemetry yet
+  double target_fraction_ = 0;        // where the allocation goes
   bool has_telemetry_ = false;        // since the start or the last stall
-  std::uint64_t telemetry_ns_ = 0;    // when it came
+  bool started_ = false;              // there was a tick
+  bool retargeted_ = false;           // target_ns_ is set
+  std::uint64_t telemetry_ns_ = 0;    // when the newest came
   std::uint64_t tick_ns_ = 0;         // of the last tick
-  std::uint64_t change_ns_ = 0;       // of the last change of the allocation
-  bool started_ = false;
-  bool changed_ = false;  // the hold time runs
+  std::uint64_t target_ns_ = 0;       // of the last change of the target
   Decision decision_;
   Counts counts_;
 };

@@ -42,6 +42,7 @@ void Engine::load(const ModelSpec& spec, const Model::Options& options) {
   const std::string manifest = folder_ + "/metadata/manifest.json: models." + spec.name;
   auto model_options = options;
   model_options.sha256 = spec.sha256;
+  model_options.golden = spec.golden.inputs;
   auto model = std::make_unique<Model>(path, model_options);
   if (model->input_shape() != spec.input_shape)
     throw LoadError(manifest + ".input_shape: expected the model's " + shape_text(model->input_shape()) + ", got " +

@@ -56,9 +56,9 @@ class GroupForecaster {
 
   /// Runs every request. In order when threads is 1: what matters most stands first when there is a deadline.
   ///
-  /// A native LSTM looks at the clock between time steps and gives up when the deadline has passed. A model of
-  /// TensorFlow Lite can't be interrupted: it is not started when less time is left than it took at load. Fallback
-  /// models run after the deadline has passed, so an answer is late by at most one time step's work and the fallback's.
+  /// A native LSTM looks at the clock before each time step of each layer, and gives up when the deadline has passed. A
+  /// model of TensorFlow Lite can't be interrupted: it is not started when less time is left than it took at load. The
+  /// fallback runs behind the deadline then, so an answer is late by about one time step's work and the fallback's.
   /// @param results  as many as requests
   /// @throws std::invalid_argument  not a forecaster, the same model twice, no rows, or fewer results than requests
   void forecast(std::span<const GroupRequest> requests, std::span<GroupResult> results, Deadline deadline = {});
@@ -71,11 +71,12 @@ class GroupForecaster {
 
   void check(std::span<const GroupRequest> requests, std::span<GroupResult> results);
   void run_model(const GroupRequest& request, GroupResult& result, Deadline deadline) noexcept;
-  void settle(const GroupRequest& request, GroupResult& result, Deadline deadline) noexcept;
+  void settle(const GroupRequest& request, GroupResult& result, std::uint64_t start_ns, Deadline deadline) noexcept;
 
   Engine& engine_;
   Options options_;
   std::vector<std::unique_ptr<Group>> groups_;  // as the engine's models; null for what is no forecaster
+  std::vector<std::uint8_t> asked_;             // (models) whether this call asks for it
   std::unique_ptr<Workers> workers_;            // null with one thread
 };
 

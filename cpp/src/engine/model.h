@@ -81,6 +81,7 @@ class Model {
   /// The network that runs the graph, null on TensorFlow Lite. It is used by invoke() and invoke_batch() too: one
   /// thread at a time.
   const Network* network() const noexcept { return native_ ? native_->network() : nullptr; }
+  Network* network() noexcept { return native_ ? native_->network() : nullptr; }
 
   /// The graph's operators and what runs each.
   std::vector<tflite::OperatorInfo> operators() const { return interpreter_->operators(); }

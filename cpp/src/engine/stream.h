@@ -83,6 +83,7 @@ class StreamFleet {
   /// The windows in physical units with the hash of the model: what restore() takes, on any machine and instruction
   /// set.
   std::vector<std::byte> snapshot() const;
+  std::size_t snapshot_size() const noexcept;  ///< bytes
 
   /// Goes on where the snapshot was taken: the next forecasts are those that would have come.
   /// @param same_model  refuse the snapshot of another model file; false carries windows over to a new model
@@ -92,10 +93,8 @@ class StreamFleet {
  private:
   template <class Real>
   void take(const Real* samples, const std::uint8_t* present);
-  void answer(float* scaled);
-  void answer_from_windows(float* scaled);
-  void replay();
-  void move_on() noexcept;
+  Cause answer() noexcept;
+  void replay(std::uint64_t ticks);
   double* sample_at(std::size_t stream, std::size_t position) noexcept;
 
   Engine& engine_;

@@ -38,6 +38,7 @@ class Workers {
   bool wait_for_job(std::uint64_t& seen);
   void stop() noexcept;
 
+  std::size_t everyone_;  // the caller included
   std::uint32_t spin_us_;
   std::unique_ptr<std::atomic<bool>[]> claimed_;  // (most_tasks) by one of the threads; true behind `count_`
   Task task_ = nullptr;

@@ -42,6 +42,7 @@ class NativeDelegate {
   /// What the graph computes, and the network that runs it; null when the graph was not claimed.
   const NetworkSpec* spec() const noexcept { return claimed_ ? &graph_->recognised.spec : nullptr; }
   const Network* network() const noexcept { return claimed_ ? &graph_->network : nullptr; }
+  Network* network() noexcept { return claimed_ ? &graph_->network : nullptr; }
   /// Whether the file's weights are int8 that TFLite itself multiplies with activations rounded to int8, which the
   /// native network does not round: the two then differ by that rounding.
   bool quantised_weights() const noexcept { return claimed_ && graph_->recognised.quantised_weights; }

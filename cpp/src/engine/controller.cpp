@@ -1,0 +1,180 @@
+#include "engine/controller.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <sstream>
+#include <stdexcept>
+
+#include "base/error.h"
+
+namespace linkcast {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr double kSteps = 4;  // of the forecaster, that telemetry may be late by default
+
+void require(bool holds, const char* option, const char* expected, double value) {
+  if (holds) return;
+  std::ostringstream text;
+  text << option << ": expected " << expected << ", got " << value;
+  throw std::invalid_argument(text.str());
+}
+
+void check(const Controller::Options& options) {
+  require(options.capacity_mbps > 0 && std::isfinite(options.capacity_mbps), "capacity_mbps", "a number above 0",
+          options.capacity_mbps);
+  require(options.least_fraction >= 0 && options.least_fraction <= 1, "least_fraction", "0..1", options.least_fraction);
+  require(options.most_fraction >= options.least_fraction && options.most_fraction <= 1, "most_fraction",
+          "least_fraction..1", options.most_fraction);
+  require(options.safe_fraction >= options.least_fraction && options.safe_fraction <= options.most_fraction,
+          "safe_fraction", "least_fraction..most_fraction", options.safe_fraction);
+  require(options.headroom >= 0 && std::isfinite(options.headroom), "headroom", "0 or more", options.headroom);
+  require(options.slew_per_s >= 0, "slew_per_s", "0 or more", options.slew_per_s);
+  require(options.hold_s >= 0, "hold_s", "0 or more", options.hold_s);
+  require(options.stall_s >= 0, "stall_s", "0 or more", options.stall_s);
+  require(options.ewma_weight > 0 && options.ewma_weight <= 1, "ewma_weight", "above 0 and at most 1",
+          options.ewma_weight);
+}
+
+std::size_t column(const ModelSpec& spec, const std::string& feature, const std::string& user) {
+  for (std::size_t f = 0; f < spec.features.size(); ++f)
+    if (spec.features[f].name == feature) return f;
+  throw std::invalid_argument("controller: " + user + " needs " + feature + ", which " + spec.name + " does not read");
+}
+
+double seconds(std::uint64_t from_ns, std::uint64_t to_ns) { return static_cast<double>(to_ns - from_ns) * 1e-9; }
+
+}  // namespace
+
+Controller::Controller(Engine& engine, const std::string& profile, const Options& options)
+    : engine_(engine),
+      options_(options),
+      allocator_(engine.find(profile, Role::allocator)),
+      stream_(engine, engine.find(profile, Role::forecaster), options.stream) {
+  check(options);
+  const ModelSpec& forecaster = engine.spec(stream_.model());
+  const ModelSpec& allocator = engine.spec(allocator_);
+  bandwidth_ = column(forecaster, forecaster.target->name, "the target");
+  for (const Feature& feature : allocator.features)
+    columns_.push_back(column(forecaster, feature.name, allocator.name));
+  telemetry_.resize(forecaster.features.size());
+  state_.resize(allocator.features.size());
+  if (options_.stall_s == 0) options_.stall_s = kSteps * forecaster.step_s;
+  reset();
+}
+
+void Controller::reset() noexcept {
+  stream_.reset();
+  ewma_mbps_ = kNone;
+  has_telemetry_ = started_ = retargeted_ = false;
+  target_fraction_ = options_.safe_fraction;
+  decision_ = {};
+  decision_.allocation_fraction = options_.safe_fraction;
+  decision_.allocation_mbps = options_.safe_fraction * options_.capacity_mbps;
+  decision_.forecast_mbps = static_cast<float>(kNone);
+}
+
+template <class Real>
+const Decision& Controller::tick(const Real* telemetry, std::uint64_t now_ns) {
+  const std::uint64_t start = monotonic_ns();
+  if (started_ && now_ns < tick_ns_)
+    throw std::invalid_argument("now_ns: expected a clock that does not go back, got " + std::to_string(now_ns) +
+                                " after " + std::to_string(tick_ns_));
+  if (has_telemetry_ && seconds(telemetry_ns_, now_ns) > options_.stall_s) stall();
+  forecast(telemetry);
+  ++counts_.ticks;
+  if (telemetry) {
+    telemetry_ns_ = now_ns;
+    has_telemetry_ = true;
+    decision_.stalled = false;
+  } else {
+    ++counts_.missing;
+  }
+  decision_.action = -1;
+  apply(has_telemetry_ ? decide() : options_.safe_fraction, now_ns);
+  tick_ns_ = now_ns;
+  started_ = true;
+  decision_.latency_ns = monotonic_ns() - start;
+  if (options_.deadline_ns && decision_.latency_ns > options_.deadline_ns) ++counts_.late;
+  return decision_;
+}
+
+template const Decision& Controller::tick(const float*, std::uint64_t);
+template const Decision& Controller::tick(const double*, std::uint64_t);
+
+/// Moves the window, and sets the forecast and its source.
+template <class Real>
+void Controller::forecast(const Real* telemetry) {
+  float mbps = 0;
+  const bool full = telemetry ? stream_.push(telemetry, &mbps) : stream_.push_missing(&mbps);
+  if (telemetry) {
+    std::copy_n(telemetry, telemetry_.size(), telemetry_.begin());
+    const double measured = telemetry_[bandwidth_];
+    ewma_mbps_ = std::isnan(ewma_mbps_) ? measured : ewma_mbps_ + options_.ewma_weight * (measured - ewma_mbps_);
+  }
+  decision_.source = stream_.source();
+  const bool usable = full && (decision_.source == Source::model || decision_.source == Source::fallback);
+  if (usable) {
+    decision_.forecast_mbps = mbps;
+  } else {
+    decision_.forecast_mbps = static_cast<float>(ewma_mbps_);
+    decision_.source = std::isnan(ewma_mbps_) ? Source::none : Source::ewma;
+  }
+}
+
+/// Telemetry that has stopped says nothing about the link: the window and the average start anew when it comes back.
+void Controller::stall() noexcept {
+  has_telemetry_ = false;
+  decision_.stalled = true;
+  ++counts_.stalls;
+  stream_.reset();
+  ewma_mbps_ = kNone;
+}
+
+/// The fraction of the capacity that the allocator and the headroom ask for.
+double Controller::decide() {
+  const ModelSpec& allocator = engine_.spec(allocator_);
+  const auto forecast = static_cast<double>(decision_.forecast_mbps);
+  for (std::size_t f = 0; f < columns_.size(); ++f) {
+    state_[f] = telemetry_[columns_[f]];
+    if (columns_[f] == bandwidth_) state_[f] = std::max(state_[f], forecast);
+  }
+  ModelStats& stats = engine_.stats(allocator_);
+  const std::uint64_t start = monotonic_ns();
+  double asked = target_fraction_;
+  try {
+    engine_.decide(allocator_, state_.data(), 1, &decision_.action);
+    asked = (decision_.action + 1.0) / static_cast<double>(allocator.actions);
+    stats.count(Source::model, Cause::none);
+  } catch (const InvokeError&) {  // the allocation stays as it is, but for the headroom
+    stats.count(Source::last, Cause::failed);
+  }
+  stats.latency.record(monotonic_ns() - start);
+  return std::max(asked, options_.headroom * forecast / options_.capacity_mbps);
+}
+
+/// Sets the target and moves the allocation towards it, as far as the limits let them.
+void Controller::apply(double asked, std::uint64_t now_ns) noexcept {
+  const double wanted = std::clamp(asked, options_.least_fraction, options_.most_fraction);
+  decision_.clamped = wanted != asked;
+  const bool held = retargeted_ && seconds(target_ns_, now_ns) < options_.hold_s;
+  decision_.holding = wanted != target_fraction_ && held && !decision_.stalled;
+  if (wanted != target_fraction_ && !decision_.holding) {
+    target_fraction_ = wanted;
+    target_ns_ = now_ns;
+    retargeted_ = true;
+  }
+  const double before = decision_.allocation_fraction;
+  double fraction = target_fraction_;
+  if (options_.slew_per_s > 0) {
+    const double most = options_.slew_per_s * (started_ ? seconds(tick_ns_, now_ns) : 0);
+    fraction = std::clamp(fraction, before - most, before + most);
+  }
+  decision_.slewed = fraction != target_fraction_;
+  counts_.changes += fraction != before;
+  decision_.allocation_fraction = fraction;
+  decision_.allocation_mbps = fraction * options_.capacity_mbps;
+}
+
+}  // namespace linkcast
