@@ -1,0 +1,42 @@
+// The models of the source tree for tests, and telemetry for them.
+#pragma once
+
+#include <cstdlib>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+inline linkcast::Engine open_bundle(linkcast::Backend backend = linkcast::Backend::automatic) {
+  const char* folder = std::getenv("LINKCAST_BUNDLE");
+  if (!folder) throw std::runtime_error("LINKCAST_BUNDLE is not set");
+  linkcast::Model::Options options;
+  options.backend = backend;
+  return linkcast::Engine(folder, options);
+}
+
+/// The engine that most tests share.
+inline linkcast::Engine& bundle() {
+  static linkcast::Engine engine = open_bundle();
+  return engine;
+}
+
+/// A forecast's tolerance in the target's unit: 1e-6 of its range, as native kernels may differ by the order of sums.
+inline double tolerance(const linkcast::Engine& engine, std::size_t model) {
+  return 1e-6 / engine.spec(model).target_scaler->scale()[0];
+}
+
+/// Random telemetry: (count, features) between the minimum and maximum of each feature, physical units.
+inline std::vector<double> telemetry(const linkcast::Engine& engine, std::size_t model, std::size_t count,
+                                     unsigned seed) {
+  const linkcast::Scaler& scaler = engine.spec(model).scaler;
+  const std::size_t features = engine.spec(model).features.size();
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<double> uniform(0, 1);
+  std::vector<double> samples(count * features);
+  for (std::size_t k = 0; k < samples.size(); ++k)
+    samples[k] = scaler.offset()[k % features] + uniform(random) / scaler.scale()[k % features];
+  return samples;
+}

@@ -1,0 +1,309 @@
+// Expected forecasts come from whole windows, run by the engine and by TensorFlow Lite's own kernels.
+#include "engine/stream.h"
+
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <limits>
+
+#include "bundle.h"
+#include "check.h"
+
+using namespace linkcast;
+
+namespace {
+
+constexpr std::size_t kFeatures = 4;
+constexpr std::size_t kWindow = 10;
+
+std::size_t internet() { return bundle().find("internet", Role::forecaster); }
+
+Stream open_stream(std::size_t most_held = 3) {
+  Stream::Options options;
+  options.most_held = most_held;
+  return Stream(bundle(), internet(), options);
+}
+
+float whole_window(Engine& engine, std::size_t model, const double* window) {
+  float forecast = 0;
+  engine.forecast(model, window, 1, &forecast);
+  return forecast;
+}
+
+/// The forecast of the window that ends with sample `last`.
+float expected(const std::vector<double>& samples, std::size_t last) {
+  return whole_window(bundle(), internet(), samples.data() + (last + 1 - kWindow) * kFeatures);
+}
+
+/// Pushes samples first..last and returns the last forecast.
+float push_all(Stream& stream, const std::vector<double>& samples, std::size_t first, std::size_t last) {
+  float forecast = 0;
+  for (std::size_t k = first; k <= last; ++k) stream.push(samples.data() + k * kFeatures, &forecast);
+  return forecast;
+}
+
+}  // namespace
+
+TEST(every_push_of_ten_thousand_equals_the_full_window) {
+  constexpr std::size_t kTicks = 10'000;
+  Engine& engine = bundle();
+  Stream stream = open_stream();
+  const auto samples = telemetry(engine, internet(), kTicks, 1);
+  CHECK_EQ(std::string(stream.mode()), engine.model(internet()).network() ? "incremental" : "window");
+  for (std::size_t k = 0; k < kTicks; ++k) {
+    float forecast = 0;
+    const bool ready = stream.push(samples.data() + k * kFeatures, &forecast);
+    if (k % 3) stream.advance();  // a push does it when nobody else did
+    CHECK_EQ(ready, k + 1 >= kWindow);
+    if (!ready) CHECK(std::isnan(forecast));
+    if (ready) CHECK_NEAR(forecast, expected(samples, k), tolerance(engine, internet()));
+  }
+  CHECK_EQ(stream.ticks(), kTicks);
+}
+
+TEST(every_push_equals_the_full_window_on_tensorflow_lite) {
+  Engine tflite = open_bundle(Backend::tflite);
+  for (const char* name : {"internet_lstm", "streaming_model"}) {
+    const std::size_t model = bundle().find(name);
+    const std::size_t features = bundle().spec(model).features.size();
+    Stream stream(bundle(), model, {});
+    Stream window(tflite, model, {});
+    CHECK_EQ(std::string(window.mode()), "window");
+    CHECK(window.mode_reason().find("TensorFlow Lite") != std::string::npos);
+    const auto samples = telemetry(bundle(), model, 100, 2);
+    for (std::size_t k = 0; k < 100; ++k) {
+      float forecast = 0;
+      float by_window = 0;
+      const bool ready = stream.push(samples.data() + k * features, &forecast);
+      CHECK_EQ(window.push(samples.data() + k * features, &by_window), ready);
+      if (!ready) continue;
+      const float whole = whole_window(tflite, model, samples.data() + (k + 1 - kWindow) * features);
+      CHECK_NEAR(forecast, whole, 2 * tolerance(bundle(), model));  // two sums, each 1e-6 from the exact one
+      CHECK_NEAR(by_window, whole, tolerance(bundle(), model));
+    }
+  }
+}
+
+TEST(samples_may_be_float32) {
+  Stream stream = open_stream();
+  Stream wide = open_stream();
+  const auto samples = telemetry(bundle(), internet(), 12, 3);
+  for (std::size_t k = 0; k < 12; ++k) {
+    const std::vector<float> sample(samples.begin() + static_cast<std::ptrdiff_t>(k * kFeatures),
+                                    samples.begin() + static_cast<std::ptrdiff_t>((k + 1) * kFeatures));
+    const std::vector<double> same(sample.begin(), sample.end());
+    float a = 0;
+    float b = 0;
+    CHECK_EQ(stream.push(sample.data(), &a), wide.push(same.data(), &b));
+    CHECK(a == b || (std::isnan(a) && std::isnan(b)));
+  }
+}
+
+TEST(a_missing_tick_holds_the_last_sample) {
+  Stream stream = open_stream();
+  auto samples = telemetry(bundle(), internet(), 14, 4);
+  for (const std::size_t k : {11, 12})  // what the stream should put in their place
+    std::copy_n(samples.begin() + 10 * kFeatures, kFeatures,
+                samples.begin() + static_cast<std::ptrdiff_t>(k * kFeatures));
+  push_all(stream, samples, 0, 10);
+  float forecast = 0;
+  for (const std::size_t k : {11, 12}) {
+    CHECK(stream.push_missing(&forecast));
+    CHECK_NEAR(forecast, expected(samples, k), tolerance(bundle(), internet()));
+  }
+  CHECK_EQ(stream.held(), 2U);
+  CHECK_EQ(stream.missing(), 2U);
+  CHECK_NEAR(push_all(stream, samples, 13, 13), expected(samples, 13), tolerance(bundle(), internet()));
+  CHECK_EQ(stream.held(), 2U);
+}
+
+TEST(after_too_many_missing_ticks_a_whole_window_has_to_come) {
+  Stream stream = open_stream(2);
+  const auto samples = telemetry(bundle(), internet(), 40, 5);
+  push_all(stream, samples, 0, 15);
+  float forecast = 0;
+  CHECK(stream.push_missing(&forecast));
+  CHECK(stream.push_missing(&forecast));
+  CHECK(!stream.push_missing(&forecast));
+  CHECK(std::isnan(forecast));
+  CHECK(stream.source() == Source::none);
+  CHECK_EQ(stream.samples_in(), 0U);
+  for (std::size_t k = 16; k < 25; ++k) CHECK(!stream.push(samples.data() + k * kFeatures, &forecast));
+  CHECK(stream.push(samples.data() + 25 * kFeatures, &forecast));
+  CHECK_NEAR(forecast, expected(samples, 25), tolerance(bundle(), internet()));
+  CHECK_EQ(stream.held(), 0U);
+}
+
+TEST(before_the_first_sample_missing_ticks_leave_a_stream_empty) {
+  Stream stream = open_stream();
+  const auto samples = telemetry(bundle(), internet(), kWindow, 6);
+  float forecast = 0;
+  for (int k = 0; k < 13; ++k) CHECK(!stream.push_missing(&forecast));
+  CHECK_EQ(stream.samples_in(), 0U);
+  CHECK_NEAR(push_all(stream, samples, 0, kWindow - 1), expected(samples, kWindow - 1),
+             tolerance(bundle(), internet()));
+}
+
+TEST(a_reset_stream_is_like_a_new_one) {
+  const auto samples = telemetry(bundle(), internet(), 60, 7);
+  for (std::size_t before = 1; before < 25; ++before) {
+    Stream stream = open_stream();
+    push_all(stream, samples, 0, before);
+    stream.reset();
+    float forecast = 0;
+    for (std::size_t k = 30; k < 39; ++k) CHECK(!stream.push(samples.data() + k * kFeatures, &forecast));
+    for (std::size_t k = 39; k < 60; ++k) {
+      CHECK(stream.push(samples.data() + k * kFeatures, &forecast));
+      CHECK_NEAR(forecast, expected(samples, k), tolerance(bundle(), internet()));
+    }
+  }
+}
+
+TEST(a_restored_stream_goes_on_where_the_snapshot_was_taken) {
+  const auto samples = telemetry(bundle(), internet(), 60, 8);
+  for (std::size_t before = 0; before < 25; ++before) {
+    Stream stream = open_stream();
+    float forecast = 0;
+    if (before > 0) push_all(stream, samples, 0, before - 1);
+    if (before > 5) CHECK_EQ(stream.push_missing(&forecast), before > 8);
+    const auto snapshot = stream.snapshot();
+    Stream other = open_stream();
+    push_all(other, samples, 30, 47);  // to be forgotten
+    other.restore(snapshot.data(), snapshot.size());
+    CHECK_EQ(other.ticks(), stream.ticks());
+    CHECK_EQ(other.held(), stream.held());
+    CHECK_EQ(other.missing(), stream.missing());
+    for (std::size_t k = before; k < before + 22; ++k) {
+      float a = 0;
+      float b = 0;
+      CHECK_EQ(stream.push(samples.data() + k * kFeatures, &a), other.push(samples.data() + k * kFeatures, &b));
+      if (!std::isnan(a)) CHECK_NEAR(a, b, tolerance(bundle(), internet()));
+      CHECK_EQ(std::isnan(a), std::isnan(b));
+    }
+  }
+}
+
+TEST(a_snapshot_of_another_shape_or_model_or_a_damaged_one_is_refused_and_changes_nothing) {
+  const auto samples = telemetry(bundle(), internet(), 20, 9);
+  Stream stream = open_stream();
+  push_all(stream, samples, 0, 14);
+  const auto snapshot = stream.snapshot();
+  const auto refused = [&](std::vector<std::byte> bytes, const char* why) {
+    CHECK_THROWS(stream.restore(bytes.data(), bytes.size()), why);
+  };
+  refused({snapshot.begin(), snapshot.begin() + 8}, "bytes, got 8");
+  refused({snapshot.begin(), snapshot.end() - 1}, "bytes, got");
+  auto damaged = snapshot;
+  damaged[0] ^= std::byte{1};
+  refused(damaged, "not the bytes of one");
+  damaged = snapshot;
+  damaged[20] ^= std::byte{1};  // the hash
+  refused(damaged, "another model file");
+  damaged = snapshot;
+  const double infinite = std::numeric_limits<double>::infinity();
+  std::memcpy(damaged.data() + damaged.size() - sizeof(infinite), &infinite, sizeof(infinite));
+  refused(damaged, "not finite");
+  StreamFleet fleet(bundle(), internet(), 2, {});
+  CHECK_THROWS(fleet.restore(snapshot.data(), snapshot.size()), "(2, 10, 4), got (1, 10, 4)");
+  Stream other(bundle(), bundle().find("datacenter", Role::forecaster), {});
+  CHECK_THROWS(other.restore(snapshot.data(), snapshot.size()), "another model file");
+  other.restore(snapshot.data(), snapshot.size(), false);
+  CHECK(other.ready());
+  CHECK_NEAR(push_all(stream, samples, 15, 15), expected(samples, 15), tolerance(bundle(), internet()));
+}
+
+TEST(a_sample_that_is_not_finite_is_refused_and_is_no_tick) {
+  const auto samples = telemetry(bundle(), internet(), 20, 10);
+  Stream stream = open_stream();
+  push_all(stream, samples, 0, 14);
+  const double bad[kFeatures] = {1, std::nan(""), 0, 1};
+  float forecast = 0;
+  CHECK_THROWS(stream.push(bad, &forecast), "sample: expected finite values, got nan for bandwidth_mbps");
+  CHECK_EQ(stream.ticks(), 15U);
+  CHECK_NEAR(push_all(stream, samples, 15, 15), expected(samples, 15), tolerance(bundle(), internet()));
+}
+
+TEST(a_fleet_gives_each_stream_what_it_would_get_alone) {
+  for (const std::size_t count : {1U, 2U, 5U, 13U, 60U}) {
+    StreamFleet fleet(bundle(), internet(), count, {});
+    std::deque<Stream> alone;
+    for (std::size_t s = 0; s < count; ++s) alone.emplace_back(bundle(), internet(), Stream::Options{});
+    std::mt19937 random(11);
+    std::vector<std::uint8_t> present(count);
+    std::vector<float> forecasts(count);
+    std::vector<Source> sources(count);
+    for (unsigned tick = 0; tick < 45; ++tick) {
+      const auto samples = telemetry(bundle(), internet(), count, 100 + tick);
+      for (auto& p : present) p = random() % 4 != 0;
+      if (tick == 20) {
+        fleet.reset(count / 2);
+        alone[count / 2].reset();
+      }
+      const std::size_t ready = fleet.push(samples.data(), present.data(), forecasts.data(), sources.data());
+      std::size_t expected_ready = 0;
+      for (std::size_t s = 0; s < count; ++s) {
+        float one = 0;
+        const double* sample = samples.data() + s * kFeatures;
+        const bool is_ready = present[s] ? alone[s].push(sample, &one) : alone[s].push_missing(&one);
+        expected_ready += is_ready;
+        CHECK_EQ(std::isnan(forecasts[s]), !is_ready);
+        if (is_ready) CHECK_NEAR(forecasts[s], one, tolerance(bundle(), internet()));
+        CHECK(sources[s] == (is_ready ? Source::model : Source::none));
+        CHECK_EQ(fleet.held(s), alone[s].held());
+      }
+      CHECK_EQ(ready, expected_ready);
+    }
+    StreamFleet restored(bundle(), internet(), count, {});
+    const auto snapshot = fleet.snapshot();
+    restored.restore(snapshot.data(), snapshot.size());
+    const auto samples = telemetry(bundle(), internet(), count, 999);
+    std::vector<float> again(count);
+    CHECK_EQ(fleet.push(samples.data(), nullptr, forecasts.data()),
+             restored.push(samples.data(), nullptr, again.data()));
+    for (std::size_t s = 0; s < count; ++s)
+      if (!std::isnan(forecasts[s])) CHECK_NEAR(forecasts[s], again[s], tolerance(bundle(), internet()));
+  }
+}
+
+TEST(an_implausible_forecast_is_answered_with_the_last_good_one_and_counted) {
+  Engine engine = open_bundle();
+  const std::size_t model = engine.find("internet", Role::forecaster);
+  const auto samples = telemetry(engine, model, 30, 12);
+  // A margin that takes the first forecasts in and, as large bandwidths are pushed, leaves later ones out.
+  Stream open(engine, model, {});
+  float forecast = 0;
+  for (std::size_t k = 0; k < kWindow; ++k) open.push(samples.data() + k * kFeatures, &forecast);
+  const float good = forecast;
+  double huge[kFeatures];
+  std::copy_n(samples.data(), kFeatures, huge);
+  huge[1] = 100 / engine.spec(model).scaler.scale()[1];
+  Stream::Options options;
+  options.safeguard.plausible_margin = 0;
+  Stream strict(engine, model, options);
+  for (std::size_t k = 0; k < kWindow; ++k) strict.push(samples.data() + k * kFeatures, &forecast);
+  CHECK_EQ(forecast, good);
+  CHECK(strict.source() == Source::model);
+  float raw = 0;
+  const double most = engine.spec(model).target_scaler->offset()[0] + 1 / engine.spec(model).target_scaler->scale()[0];
+  for (int k = 0; k < 10 && !(static_cast<double>(raw) > most || raw < 0); ++k) {
+    CHECK(strict.push(huge, &forecast));
+    options.safeguard.plausible_margin = 1e9;
+    Stream free(engine, model, options);
+    for (std::size_t i = static_cast<std::size_t>(k) + 1; i < kWindow; ++i)
+      free.push(samples.data() + i * kFeatures, &raw);
+    for (int i = 0; i <= k; ++i) free.push(huge, &raw);
+    CHECK(std::isfinite(raw));
+  }
+  const bool left_the_range = static_cast<double>(raw) > most || raw < 0;
+  CHECK(left_the_range);
+  CHECK(strict.source() == Source::last);
+  CHECK(strict.cause() == Cause::implausible);
+  CHECK(forecast <= static_cast<float>(most) && forecast >= 0);
+  CHECK_EQ(engine.stats(model).causes[static_cast<std::size_t>(Cause::implausible)].value(), 1U);
+}
+
+TEST(what_is_no_forecaster_or_no_stream_is_refused) {
+  CHECK_THROWS(Stream(bundle(), bundle().find("internet_ddqn"), {}), "expected a forecaster");
+  CHECK_THROWS(Stream(bundle(), bundle().find("gaming_fallback"), {}), "expected a forecaster");
+  CHECK_THROWS(StreamFleet(bundle(), internet(), 0, {}), "at least 1 stream");
+}
