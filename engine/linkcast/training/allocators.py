@@ -87,7 +87,7 @@ class DoubleDqn:
     def __init__(self, settings: AllocatorSettings) -> None:
         self.online = networks.allocator(len(TELEMETRY), ACTIONS)
         self.target = networks.allocator(len(TELEMETRY), ACTIONS)
-        updates = settings.episodes * settings.episode_steps
+        updates = settings.episodes * settings.episode_steps // settings.update_every
         decay = settings.final_learning_rate / settings.learning_rate
         schedule = tf_keras.optimizers.schedules.ExponentialDecay(settings.learning_rate, updates, decay)
         self._optimizer = tf_keras.optimizers.Adam(schedule)
@@ -211,7 +211,7 @@ def _learn(
     while len(replay) < settings.warm_up:
         _episode(env, replay, ranges, lambda _: int(rng.integers(ACTIONS)), lambda: None)
     agent.calibrate(replay.states)
-    mean_reward, epsilon, updates = replay.mean_reward, settings.epsilon_start, 0
+    mean_reward, epsilon, taken, updates = replay.mean_reward, settings.epsilon_start, 0, 0
     best, best_weights, best_episode = -np.inf, agent.online.get_weights(), 0
 
     def act(state: npt.NDArray[np.float32]) -> int:
@@ -220,7 +220,10 @@ def _learn(
         return int(np.argmax(agent.q_values(tf.constant(state[None])).numpy()[0]))
 
     def update() -> None:
-        nonlocal mean_reward, updates
+        nonlocal mean_reward, taken, updates
+        taken += 1
+        if taken % settings.update_every:
+            return
         states, actions, rewards, next_states = replay.sample(rng, settings.batch)
         mean_reward += CENTRING_RATE * (float(rewards.mean()) - mean_reward)
         agent.update(*map(tf.constant, (states, actions, rewards, next_states)), tf.constant(mean_reward, tf.float32))

@@ -153,7 +153,7 @@ def ranges_of(dataset: Dataset) -> ScalerRanges:
     """Ranges from the training part.
 
     Each feature spans its smallest to its largest value; one that is constant gets a width of 1. Bandwidth starts at 0
-    and ends at the training part's 90th percentile, as feature and as target alike: on a data set whose links differ in
+    and ends at the training part's median, as feature and as target alike: on a data set whose links differ in
     size by a factor of hundreds the largest link would otherwise press the others into a corner. What lies above the
     range is scaled beyond 1, not clipped.
     """
@@ -166,7 +166,7 @@ def ranges_of(dataset: Dataset) -> ScalerRanges:
     for name in CALENDAR:
         if name in ranges:
             ranges[name] = Range(-1.0, 1.0)
-    top = float(np.percentile(flat[:, BANDWIDTH], 90.0))
+    top = float(np.median(flat[:, BANDWIDTH]))
     bandwidth = Range(0.0, top if top > 0.0 else 1.0)
     ranges["bandwidth_mbps"] = bandwidth
     return ScalerRanges(ranges, bandwidth)

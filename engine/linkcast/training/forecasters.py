@@ -32,16 +32,21 @@ class Trained:
 
 
 class _Report(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports each epoch; keeps what the manifest says about the training."""
+    """Reports each epoch, and keeps the weights of the best one."""
 
     def __init__(self, epochs: int, progress: Progress) -> None:
         super().__init__()
         self._epochs, self._progress = epochs, progress
         self.validation_losses: list[float] = []
+        self.best_weights: list[FloatArray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         loss = float((logs or {}).get("val_loss", float("nan")))
+        if not np.isfinite(loss):
+            raise RuntimeError(f"training diverged: the validation loss of epoch {epoch + 1} is {loss}")
         self.validation_losses.append(loss)
+        if loss == min(self.validation_losses):
+            self.best_weights = self.model.get_weights()
         self._progress(epoch + 1, self._epochs, f"validation loss {loss:.3e}")
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
@@ -51,17 +56,18 @@ class _Report(tf_keras.callbacks.Callback):  # type: ignore[misc]
 def train_forecaster(dataset: Dataset, settings: ForecasterSettings, seed: int, progress: Progress) -> Trained:
     """Fits one LSTM forecaster.
 
-    The loss is the mean squared error of the scaled target, each window weighted by one over its squared level: a
-    0.5 Mbit/s link counts as much as a 200 Mbit/s one.
+    The loss is the mean squared error of the scaled target, each window weighted by one over its squared level:
+    a 0.5 Mbit/s link counts as much as a 200 Mbit/s one.
 
     Returns:
-        The model at the epoch of the least validation loss, converted at batch 1; forecasts come from the converted file.
+        The model at the epoch of the least validation loss, converted at batch 1; its forecasts of the test part.
     """
     networks.make_deterministic(seed)
     ranges = ranges_of(dataset)
     window, features = dataset.train.windows.shape[1:]
     model = networks.forecaster(window, features, settings.dropout)
-    networks.spread_gains(model, list(ranges.features).index("bandwidth_mbps"), seed)
+    bandwidth = list(ranges.features).index("bandwidth_mbps")
+    networks.spread_gains(model, bandwidth, ranges.scale(dataset.train.windows)[..., bandwidth], seed)
     sample = np.random.default_rng(seed).integers(0, len(dataset.train), CALIBRATION_WINDOWS)
     networks.calibrate_normalisation(model, ranges.scale(dataset.train.windows[sample]))
     history = _fit(model, dataset.train, dataset.validation, ranges, settings, seed, progress)
@@ -101,11 +107,15 @@ def _fit(
     progress: Progress,
 ) -> dict[str, Any]:
     """Fits in place, leaves the best weights in the model."""
-    model.compile(optimizer=tf_keras.optimizers.Adam(settings.learning_rate), loss="mse", weighted_metrics=[])
+    model.compile(
+        optimizer=tf_keras.optimizers.Adam(settings.learning_rate, clipnorm=settings.clip_norm),
+        loss="mse",
+        weighted_metrics=[],
+    )
     report = _Report(settings.epochs, progress)
     callbacks = [
         report,
-        tf_keras.callbacks.EarlyStopping(patience=settings.stop_patience, restore_best_weights=True),
+        tf_keras.callbacks.EarlyStopping(patience=settings.stop_patience),
         tf_keras.callbacks.ReduceLROnPlateau(
             factor=settings.reduce_factor, patience=settings.reduce_patience, min_lr=settings.smallest_learning_rate
         ),
@@ -124,6 +134,7 @@ def _fit(
         callbacks=callbacks,
         verbose=0,
     )
+    model.set_weights(report.best_weights)
     best = int(np.argmin(report.validation_losses))
     return {
         "epochs": len(report.validation_losses),

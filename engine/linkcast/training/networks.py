@@ -27,10 +27,6 @@ FUSED_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 GOLDEN_SAMPLES = 8
 
 
-LARGEST_GAIN = 40.0
-SMALLEST_GAIN = 0.1
-"""Bounds of the first LSTM's initial weights on bandwidth: log-uniform, so some unit resolves every size of link."""
-
 try:  # one thread: the same sums in the same order on every machine, and small networks gain nothing from two
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -65,16 +61,24 @@ def forecaster(window: int, features: int, dropout: float, batch: int | None = N
     return tf_keras.Sequential(blocks)
 
 
-def spread_gains(model: Any, column: int, seed: int) -> None:
-    """Spreads the first LSTM's initial weights on one feature over LARGEST_GAIN / SMALLEST_GAIN, either sign.
+def spread_gains(model: Any, column: int, levels: FloatArray, seed: int) -> None:
+    """Spreads the first LSTM's initial weights on one feature, so that some unit resolves every size of link.
 
     The scaler is linear, and one model serves links that differ in size by a factor of hundreds. With Keras' initial
     weights, all of one size, the small links stay in the linear part of every unit and are hardly told apart.
+
+    Args:
+        model: from `forecaster`.
+        column: the feature.
+        levels: its scaled values in the training part; weights are log-uniform between 0.5 over the 95th percentile
+            and 0.5 over the 5th, of either sign.
+        seed: draws them.
     """
     layer = model.layers[0]
     kernel, *others = layer.get_weights()  # (features, 4 * units)
     rng = np.random.default_rng(seed)
-    gains = np.exp(rng.uniform(np.log(SMALLEST_GAIN), np.log(LARGEST_GAIN), kernel.shape[1]))
+    low, high = 0.5 / np.maximum(np.percentile(levels, [95.0, 5.0]), 1e-3)
+    gains = np.exp(rng.uniform(np.log(low), np.log(high), kernel.shape[1]))
     kernel[column] = gains * rng.choice([-1.0, 1.0], kernel.shape[1])
     layer.set_weights([kernel, *others])
 

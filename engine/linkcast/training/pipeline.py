@@ -184,6 +184,9 @@ def _work(jobs: dict[str, Job], console: Console) -> None:
                 progress.update(task, completed=done, total=total, note=note)  # type: ignore[arg-type]
 
             job(report_progress)
+            if not console.is_terminal:  # a log file shows no bars before the end
+                line = progress.tasks[task]
+                console.print(f"{name}: {line.fields['note']}, {line.elapsed:.0f} s")
 
 
 def _generator() -> str:

@@ -1,4 +1,4 @@
-"""The training report: a Markdown file beside the manifest, and tables for the terminal. Both read the manifest only."""
+"""The training report: a Markdown file beside the manifest, and tables for the terminal, both from the manifest."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ Json = dict[str, Any]
 
 def forecaster_table(manifest: Json) -> Table:
     """Every forecaster and fallback on held-out data, one line for the model and one for each baseline."""
-    table = Table(title="Forecasts on held-out data, one step ahead", title_justify="left")
-    table.add_column("Model")
-    table.add_column("Forecast by")
-    for heading in ("within 2 %", "within 10 %", "MAE [Mbit/s]", "MAPE [%]", "R2"):
+    title = "Forecasts on held-out data, one step ahead (shares and MAPE in %, MAE in Mbit/s)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("Model", no_wrap=True)
+    table.add_column("Forecast by", no_wrap=True)
+    for heading in ("in 2 %", "in 10 %", "MAE", "MAPE", "R2"):
         table.add_column(heading, justify="right")
     for name, entry in manifest["models"].items():
         if entry["role"] == "allocator":
@@ -29,8 +30,8 @@ def forecaster_table(manifest: Json) -> Table:
 def allocator_table(manifest: Json) -> Table:
     """Every allocator's mean reward beside the rules'."""
     table = Table(title="Allocation, mean reward per step on held-out episodes", title_justify="left")
-    table.add_column("Model")
-    table.add_column("Policy")
+    table.add_column("Model", no_wrap=True)
+    table.add_column("Policy", no_wrap=True)
     table.add_column("Reward", justify="right")
     table.add_column("95 % interval", justify="right")
     for name, entry in manifest["models"].items():

@@ -12,11 +12,12 @@ class ForecasterSettings:
     learning_rate: float = 1e-3
     batch: int = 32
     epochs: int = 100
-    stop_patience: int = 10  # epochs without a better validation loss before training stops
-    reduce_patience: int = 4  # epochs without a better validation loss before the learning rate is cut
+    stop_patience: int = 8  # epochs without a better validation loss before training stops
+    reduce_patience: int = 3  # epochs without a better validation loss before the learning rate is cut
     reduce_factor: float = 0.5
     smallest_learning_rate: float = 1e-5
-    dropout: float = 0.02
+    dropout: float = 0.01
+    clip_norm: float = 0.1  # of each gradient; small links would otherwise throw the others' weights about
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class AllocatorSettings:
     epsilon_decay: float = 0.995  # per episode
     replay: int = 10_000
     warm_up: int = 1_000  # random transitions before the first update; they also calibrate the normalisation
+    update_every: int = 2  # steps of the environment between two updates
     target_update: int = 10  # updates between two copies of the network to the target network
     evaluate_every: int = 100  # episodes between two validations
     validation_episodes: int = 64
@@ -46,10 +48,10 @@ class Settings:
 
     quick: bool
     window: int = 10
-    link_traces: int = 1_000  # of each profile, each another link; a trace gives link_rows - window windows
+    link_traces: int = 700  # of each profile, each another link; a trace gives link_rows - window windows
     link_rows: int = 38
-    group_sites: int = 30
-    group_hours: int = 336  # two weeks of each site
+    group_sites: int = 36
+    group_hours: int = 192  # of each site; more than a week, so that every hour of it occurs
     typical_sites: int = 60  # with typical use: statistics, profile and fallback
     forecaster: ForecasterSettings = ForecasterSettings()
     fallback: ForecasterSettings = ForecasterSettings(batch=64, epochs=60, stop_patience=6, dropout=0.0)
@@ -71,7 +73,7 @@ def quick() -> Settings:
         link_rows=38,
         group_sites=8,
         group_hours=192,
-        typical_sites=20,
+        typical_sites=12,
         forecaster=replace(base.forecaster, epochs=5),
         fallback=replace(base.fallback, epochs=8),
         allocator=replace(base.allocator, episodes=150, evaluate_every=50, epsilon_decay=0.97),
