@@ -1,0 +1,232 @@
+// Expected allocations by hand, from the allocator's own action and the limits.
+#include "engine/controller.h"
+
+#include <cmath>
+
+#include "bundle.h"
+#include "check.h"
+
+using namespace linkcast;
+
+namespace {
+
+constexpr std::uint64_t kSecond = 1'000'000'000;
+constexpr std::size_t kFeatures = 4;
+
+Controller::Options link(double capacity_mbps) {
+  Controller::Options options;
+  options.capacity_mbps = capacity_mbps;
+  return options;
+}
+
+std::size_t forecaster() { return bundle().find("internet", Role::forecaster); }
+
+std::vector<double> samples(std::size_t count) { return telemetry(bundle(), forecaster(), count, 21); }
+
+double fraction_of(std::int32_t action) { return (action + 1) / 10.0; }
+
+}  // namespace
+
+TEST(the_allocation_is_the_allocators_action_for_telemetry_with_the_larger_of_measured_and_forecast_bandwidth) {
+  auto options = link(50);
+  options.headroom = 0;
+  options.least_fraction = 0;
+  Controller controller(bundle(), "internet", options);
+  Stream stream(bundle(), forecaster(), {});
+  const auto telemetry = samples(60);
+  for (std::size_t k = 0; k < 60; ++k) {
+    const double* sample = telemetry.data() + k * kFeatures;
+    float forecast = 0;
+    const bool full = stream.push(sample, &forecast);
+    const Decision& decision = controller.tick(sample, k * kSecond);
+    controller.advance();
+    CHECK(decision.source == (full ? Source::model : Source::ewma));
+    if (full) CHECK_EQ(decision.forecast_mbps, forecast);
+    double state[kFeatures];
+    std::copy_n(sample, kFeatures, state);
+    state[1] = std::max(state[1], static_cast<double>(decision.forecast_mbps));
+    std::int32_t action = -1;
+    bundle().decide(bundle().find("internet_ddqn"), state, 1, &action);
+    CHECK_EQ(decision.action, action);
+    CHECK_NEAR(decision.allocation_fraction, fraction_of(action), 1e-12);
+    CHECK_NEAR(decision.allocation_mbps, 50 * fraction_of(action), 1e-9);
+  }
+  CHECK_EQ(controller.counts().ticks, 60U);
+}
+
+TEST(until_the_window_is_full_the_forecast_is_the_average_of_measured_bandwidth) {
+  auto options = link(50);
+  options.ewma_weight = 0.5;
+  Controller controller(bundle(), "internet", options);
+  const auto telemetry = samples(3);
+  double average = 0;
+  for (std::size_t k = 0; k < 3; ++k) {
+    const double measured = telemetry[k * kFeatures + 1];
+    average = k == 0 ? measured : 0.5 * (average + measured);
+    const Decision& decision = controller.tick(telemetry.data() + k * kFeatures, k * kSecond);
+    CHECK(decision.source == Source::ewma);
+    CHECK_NEAR(decision.forecast_mbps, average, 1e-4);
+  }
+}
+
+TEST(the_allocation_carries_the_forecast_with_its_headroom) {
+  auto options = link(1000);
+  options.headroom = 2;
+  options.least_fraction = 0;
+  Controller controller(bundle(), "internet", options);
+  const auto telemetry = samples(30);
+  for (std::size_t k = 0; k < 30; ++k) {
+    const Decision& decision = controller.tick(telemetry.data() + k * kFeatures, k * kSecond);
+    const double asked = std::max(fraction_of(decision.action), 2 * static_cast<double>(decision.forecast_mbps) / 1000);
+    CHECK_NEAR(decision.allocation_fraction, asked, 1e-12);
+  }
+}
+
+TEST(the_allocation_stays_within_minimum_and_maximum) {
+  auto options = link(50);
+  options.least_fraction = 0.55;
+  options.most_fraction = 0.65;
+  options.safe_fraction = 0.6;
+  options.headroom = 0;
+  Controller controller(bundle(), "internet", options);
+  const auto telemetry = samples(40);
+  for (std::size_t k = 0; k < 40; ++k) {
+    const Decision& decision = controller.tick(telemetry.data() + k * kFeatures, k * kSecond);
+    const double asked = fraction_of(decision.action);
+    CHECK_NEAR(decision.allocation_fraction, std::clamp(asked, 0.55, 0.65), 1e-12);
+    CHECK_EQ(decision.clamped, asked < 0.55 || asked > 0.65);
+  }
+}
+
+TEST(the_slew_limit_bounds_the_change_in_a_second) {
+  auto options = link(50);
+  options.slew_per_s = 0.05;
+  options.headroom = 0;
+  Controller controller(bundle(), "internet", options);
+  const auto telemetry = samples(60);
+  double before = options.safe_fraction;
+  std::uint64_t now = 0;
+  for (std::size_t k = 0; k < 60; ++k) {
+    const std::uint64_t step = k == 0 ? 0 : kSecond / 2 * (1 + k % 2);
+    now += step;
+    const Decision& decision = controller.tick(telemetry.data() + k * kFeatures, now);
+    const double most = 0.05 * static_cast<double>(step) * 1e-9;
+    const double target = std::clamp(fraction_of(decision.action), 0.1, 1.0);
+    CHECK_NEAR(decision.allocation_fraction, std::clamp(target, before - most, before + most), 1e-12);
+    CHECK_EQ(decision.slewed, decision.allocation_fraction != target);
+    before = decision.allocation_fraction;
+  }
+}
+
+TEST(within_the_hold_time_the_target_stays) {
+  auto options = link(50);
+  options.hold_s = 5;
+  options.headroom = 0;
+  Controller controller(bundle(), "internet", options);
+  const auto telemetry = samples(80);
+  double before = options.safe_fraction;
+  std::uint64_t changed = 0;
+  bool held_back = false;
+  for (std::size_t k = 0; k < 80; ++k) {
+    const Decision& decision = controller.tick(telemetry.data() + k * kFeatures, k * kSecond);
+    held_back |= decision.holding;
+    if (decision.holding) CHECK_EQ(decision.allocation_fraction, before);
+    if (decision.allocation_fraction == before) continue;
+    CHECK(changed == 0 || k - changed >= 5);
+    changed = k;
+    before = decision.allocation_fraction;
+  }
+  CHECK(held_back);
+}
+
+TEST(when_telemetry_stops_the_safe_allocation_is_taken_and_the_window_starts_anew) {
+  auto options = link(50);
+  options.safe_fraction = 0.75;
+  options.stall_s = 3;
+  options.hold_s = 1000;
+  options.headroom = 0;
+  Controller controller(bundle(), "internet", options);
+  const auto telemetry = samples(40);
+  std::uint64_t now = 0;
+  const auto tick = [&](const double* sample) -> const Decision& { return controller.tick(sample, now += kSecond); };
+  for (std::size_t k = 0; k < 15; ++k) tick(telemetry.data() + k * kFeatures);
+  for (int k = 0; k < 3; ++k) {
+    const Decision& decision = tick(nullptr);
+    CHECK(!decision.stalled);
+    CHECK(decision.source == Source::model);  // samples are held
+  }
+  for (int k = 0; k < 4; ++k) {
+    const Decision& decision = tick(nullptr);
+    CHECK(decision.stalled);
+    CHECK(decision.source == Source::none);
+    CHECK(std::isnan(decision.forecast_mbps));
+    CHECK_EQ(decision.action, -1);
+    CHECK_EQ(decision.allocation_fraction, 0.75);  // whatever the hold time
+  }
+  CHECK_EQ(controller.counts().stalls, 1U);
+  CHECK_EQ(controller.counts().missing, 7U);
+  for (std::size_t k = 15; k < 25; ++k) {
+    const Decision& decision = tick(telemetry.data() + k * kFeatures);
+    CHECK(!decision.stalled);
+    CHECK(decision.source == (k == 24 ? Source::model : Source::ewma));
+  }
+}
+
+TEST(a_controller_that_was_not_called_for_long_starts_its_window_anew) {
+  Controller controller(bundle(), "internet", link(50));
+  const auto telemetry = samples(13);
+  for (std::size_t k = 0; k < 12; ++k) controller.tick(telemetry.data() + k * kFeatures, k * kSecond);
+  CHECK(controller.last().source == Source::model);
+  controller.tick(telemetry.data() + 12 * kFeatures, 100 * kSecond);
+  CHECK(controller.last().source == Source::ewma);
+  CHECK(!controller.last().stalled);
+  CHECK_EQ(controller.counts().stalls, 1U);
+}
+
+TEST(before_the_first_telemetry_the_allocation_is_the_safe_one) {
+  auto options = link(50);
+  options.safe_fraction = 0.4;
+  Controller controller(bundle(), "internet", options);
+  CHECK_EQ(controller.last().allocation_mbps, 20.0);
+  const Decision& decision = controller.tick(static_cast<const double*>(nullptr), 0);
+  CHECK_EQ(decision.allocation_fraction, 0.4);
+  CHECK(!decision.stalled);
+  CHECK(decision.source == Source::none);
+  CHECK_EQ(controller.counts().stalls, 0U);
+}
+
+TEST(reset_goes_back_to_the_start) {
+  auto options = link(50);
+  options.hold_s = 1000;
+  Controller controller(bundle(), "internet", options);
+  const auto telemetry = samples(30);
+  std::vector<double> first;
+  for (const int round : {0, 1}) {
+    for (std::size_t k = 0; k < 30; ++k) {
+      const double mbps = controller.tick(telemetry.data() + k * kFeatures, k * kSecond).allocation_mbps;
+      if (round == 0) first.push_back(mbps);
+      CHECK_EQ(mbps, first[k]);
+    }
+    controller.reset();
+    CHECK_EQ(controller.last().allocation_fraction, options.safe_fraction);
+  }
+}
+
+TEST(what_makes_no_sense_is_refused) {
+  CHECK_THROWS(Controller(bundle(), "internet", {}), "capacity_mbps: expected a number above 0, got 0");
+  CHECK_THROWS(Controller(bundle(), "moon", link(50)), "internet");
+  auto options = link(50);
+  options.least_fraction = 0.9;
+  options.most_fraction = 0.8;
+  CHECK_THROWS(Controller(bundle(), "internet", options), "most_fraction");
+  options = link(50);
+  options.slew_per_s = -1;
+  CHECK_THROWS(Controller(bundle(), "internet", options), "slew_per_s");
+  Controller controller(bundle(), "internet", link(50));
+  const auto telemetry = samples(1);
+  controller.tick(telemetry.data(), kSecond);
+  CHECK_THROWS(controller.tick(telemetry.data(), 0), "does not go back");
+  const double bad[kFeatures] = {std::nan(""), 1, 0, 1};
+  CHECK_THROWS(controller.tick(bad, 2 * kSecond), "got nan for latency_ms");
+  CHECK_EQ(controller.counts().ticks, 1U);
+}
