@@ -120,17 +120,18 @@ class Unwinder {
       std::reverse(rows_.begin(), rows_.end());
       if (steps_ > 1) layers_.push_back({.kind = Layer::Kind::last_step});
     }
-    const auto later = expressions_.at(rows_.back()).first;
+    const Expression last = expressions_.at(rows_.back());
+    if (last.kind != Kind::lstm_step) fail(rows_.back(), "does not treat every time step alike");
     ExpressionId before = kNone;
     for (auto& row : rows_) {
       const Expression e = expressions_.at(row);
       if (e.kind != Kind::lstm_step || e.y != before)
         fail(row, "takes the states of an LSTM in another order than oldest first");
-      if (!same_weights(e.first, later)) fail(row, "does not treat every time step alike");
+      if (!same_weights(e.first, last.first)) fail(row, "does not treat every time step alike");
       before = row;
       row = e.x;
     }
-    layers_.push_back({.kind = Layer::Kind::lstm, .first = later, .inputs = front().size});
+    layers_.push_back({.kind = Layer::Kind::lstm, .first = last.first, .inputs = front().size});
   }
 
   /// A first step has no recurrent weights and no forget gate, or has them alike.

@@ -1,0 +1,238 @@
+"""Models on the native kernels, through the delegate, against TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import linkcast
+
+pytest.importorskip("tensorflow", reason="TensorFlow is needed to build the models")
+import make_models
+from built_models import built, tflite_answers, windows, with_float_weights
+
+Floats = npt.NDArray[np.float32]
+# float32 on both sides: the sums round in another order. Measured below 5e-7 over all models here.
+TOLERANCE = 1e-6
+# TensorFlow Lite rounds activations to int8 in front of int8 weights, the native network does not. Measured below 6e-3 of answers of about 1.
+DYNAMIC_RANGE_TOLERANCE = 0.05
+
+
+def isas() -> Iterator[str]:
+    """Those that this machine runs."""
+    before = os.environ.get("LINKCAST_ISA")
+    for name in ("scalar", "avx2", "avx512", "neon"):
+        os.environ["LINKCAST_ISA"] = name
+        try:
+            linkcast.Model(built("dense_rescaled"))
+            yield name
+        except ValueError:
+            continue
+        finally:
+            os.environ.pop("LINKCAST_ISA")
+            if before is not None:
+                os.environ["LINKCAST_ISA"] = before
+
+
+@pytest.mark.parametrize("name", sorted(make_models.CLAIMED))
+def test_native_equals_tensorflow(name: str) -> None:
+    path = built(name)
+    reference = with_float_weights(path) if name.endswith("dynamic_range") else path
+    model = linkcast.Model(path)
+    assert (model.backend, model.backend_reason[:15]) == ("native", "the whole graph")
+    inputs = windows(path, 42)
+    expected = tflite_answers(reference, inputs)
+    assert np.abs(expected).max() > 1e-3  # the comparison means something
+    for batch in (1, 2, 7, 42):
+        answers = np.concatenate([model.predict(inputs[row : row + batch]) for row in range(0, 42, batch)])
+        np.testing.assert_allclose(answers, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", sorted(make_models.CLAIMED))
+def test_one_invoke_equals_tensorflow_and_keeps_no_state(name: str) -> None:
+    path = built(name)
+    reference = with_float_weights(path) if name.endswith("dynamic_range") else path
+    model = linkcast.Model(path, backend="native")
+    inputs = windows(path, len(model.input), seed=8)
+    expected = tflite_answers(reference, inputs)
+    for _ in range(2):
+        model.input[...] = inputs
+        model.invoke()
+        np.testing.assert_allclose(model.output, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "name", ["fused_dynamic_range", "while_dynamic_range", "unrolled_dynamic_range", "dense_dynamic_range"]
+)
+def test_int8_weights_stay_within_the_rounding_of_tflite(name: str) -> None:
+    path = built(name)
+    inputs = windows(path, 20)
+    difference = np.abs(linkcast.Model(path, backend="native").predict(inputs) - tflite_answers(path, inputs))
+    assert difference.max() < DYNAMIC_RANGE_TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(make_models.NOT_CLAIMED) - {"two_inputs", "two_outputs", "full_int8", "full_int8_dense"})
+)
+def test_other_models_run_on_tflite_and_are_right(name: str) -> None:
+    path = built(name)
+    model = linkcast.Model(path)
+    assert model.backend == "tflite"
+    assert model.backend_reason
+    rows = model.input.shape[0]
+    inputs = windows(path, 4 * rows)
+    answers = []
+    for row in range(0, len(inputs), rows):
+        model.input[...] = inputs[row : row + rows]
+        model.invoke()
+        answers.append(model.output.copy())
+    np.testing.assert_allclose(np.concatenate(answers), tflite_answers(path, inputs), rtol=0, atol=TOLERANCE)
+
+
+def test_five_forms_of_one_network_agree(tmp_path: Path) -> None:
+    # The same weights: randomise draws them in the order of the layers, which is the same for both versions of Keras.
+    import keras
+    import tensorflow as tf
+    import tf_keras
+
+    def layers(k: object, unroll: bool = False) -> list[object]:
+        make = k.layers  # type: ignore[attr-defined]
+        return [
+            make.LSTM(40, return_sequences=True, unroll=unroll),
+            make.BatchNormalization(),
+            make.LSTM(24, unroll=unroll),
+            make.Dense(16, activation="relu"),
+            make.Dense(1),
+        ]
+
+    half = {"optimizations": [tf.lite.Optimize.DEFAULT], "supported_types": [tf.float16]}
+    forms = {
+        "fused": make_models.convert(make_models.small(tf_keras, *layers(tf_keras)), tmp_path / "fused.tflite"),
+        "while": make_models.convert(make_models.small(keras, *layers(keras)), tmp_path / "while.tflite"),
+        "unrolled": make_models.convert(
+            make_models.small(keras, *layers(keras, unroll=True)), tmp_path / "unrolled.tflite"
+        ),
+        "float16": make_models.convert(
+            make_models.small(tf_keras, *layers(tf_keras)), tmp_path / "float16.tflite", **half
+        ),
+        "int8": make_models.convert(
+            make_models.small(tf_keras, *layers(tf_keras)),
+            tmp_path / "int8.tflite",
+            optimizations=[tf.lite.Optimize.DEFAULT],
+        ),
+    }
+    # Weights in float16 are rounded by 2^-11 of themselves, those in int8 by 1/254 of the largest in their row.
+    tolerances = {"fused": TOLERANCE, "while": TOLERANCE, "unrolled": TOLERANCE, "float16": 1e-3, "int8": 1e-2}
+    inputs = windows(forms["fused"], 50)
+    expected = tflite_answers(forms["fused"], inputs)
+    for form, path in forms.items():
+        answers = linkcast.Model(path, backend="native").predict(inputs)
+        np.testing.assert_allclose(answers, expected, rtol=0, atol=tolerances[form], err_msg=form)
+
+
+def test_random_architectures_equal_keras_on_every_isa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tf_keras
+
+    names = list(isas())
+    assert "scalar" in names
+    for number, architecture in enumerate(make_models.random_architectures(30)):
+        keras_model = make_models.stack(tf_keras, architecture)
+        path = make_models.convert(keras_model, tmp_path / f"{number}.tflite")
+        inputs = windows(path, 33, seed=number)
+        expected = np.asarray(keras_model(inputs), dtype=np.float32)
+        for isa in names:
+            monkeypatch.setenv("LINKCAST_ISA", isa)
+            model = linkcast.Model(path, backend="native")
+            assert model.isa == isa
+            for batch in (1, 33):
+                answers = np.concatenate([model.predict(inputs[row : row + batch]) for row in range(0, 33, batch)])
+                np.testing.assert_allclose(
+                    answers, expected, rtol=0, atol=TOLERANCE, err_msg=f"{architecture} {isa} batch {batch}"
+                )
+
+
+def test_a_thousand_windows_equal_keras() -> None:
+    import tf_keras
+
+    path = built("fused")
+    keras_model = make_models.small(
+        tf_keras, *make_models.fused_layers(tf_keras)
+    )  # the weights of the file: the seed is fixed
+    inputs = windows(path, 1000, seed=11)
+    expected = np.asarray(keras_model(inputs), dtype=np.float32)
+    np.testing.assert_allclose(linkcast.Model(path, backend="native").predict(inputs), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_a_batch_leaves_the_single_window_alone() -> None:
+    model = linkcast.Model(built("while_loop"), backend="native")
+    inputs = windows(built("while_loop"), 100)
+    model.input[...] = inputs[0]
+    model.invoke()
+    single = model.output.copy()
+    for count in (100, 3, 64):
+        batch = model.predict(inputs[:count])
+        assert batch.shape == (count, 1)
+        np.testing.assert_array_equal(model.input, inputs[:1])
+        np.testing.assert_array_equal(model.output, single)
+        model.invoke()
+        np.testing.assert_array_equal(model.output, single)
+
+
+@pytest.mark.parametrize("name", ["fused", "while_loop", "dense", "fused_dynamic_range"])
+def test_a_wrong_kernel_is_caught_at_load(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINKCAST_TEST_WRONG_KERNEL", "1")
+    path = built(name)
+    model = linkcast.Model(path)
+    assert model.backend == "tflite"
+    assert "differs from TensorFlow Lite by 1 on proof window 0" in model.backend_reason
+    inputs = windows(path, 5)
+    # XNNPACK's dense layers on int8 weights round activations a little differently from TensorFlow Lite's own.
+    tolerance = DYNAMIC_RANGE_TOLERANCE if name.endswith("dynamic_range") else TOLERANCE
+    np.testing.assert_allclose(model.predict(inputs), tflite_answers(path, inputs), rtol=0, atol=tolerance)
+    with pytest.raises(linkcast.LoadError, match="differs from TensorFlow Lite"):
+        linkcast.Model(path, backend="native")
+
+
+def test_an_unknown_isa_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINKCAST_ISA", "mmx")
+    with pytest.raises(ValueError, match="mmx"):
+        linkcast.Model(built("dense"))
+
+
+FLIP = """
+import sys
+import numpy as np
+import linkcast
+
+path, scratch, seed = sys.argv[1:]
+original = np.fromfile(path, np.uint8)
+rng = np.random.default_rng(int(seed))
+opened = 0
+for _ in range(60):
+    damaged = original.copy()
+    for position in rng.integers(0, len(damaged), size=rng.integers(1, 5)):
+        damaged[position] ^= np.uint8(1 << rng.integers(0, 8))
+    damaged.tofile(scratch)
+    try:
+        model = linkcast.Model(scratch)
+    except (linkcast.LoadError, RuntimeError):
+        continue
+    opened += 1
+print(opened)
+"""
+
+
+@pytest.mark.parametrize("name", ["fused", "while_loop", "unrolled", "fused_dynamic_range", "dense", "gru"])
+def test_flipped_bits_never_crash(name: str, tmp_path: Path) -> None:
+    path = built(name)
+    command = [sys.executable, "-c", FLIP, str(path), str(tmp_path / "damaged.tflite"), "5"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert int(result.stdout) > 0
