@@ -1,0 +1,278 @@
+// linkcast.h in C++: RAII, spans and exceptions, header-only. C++17; the threads and the hot path are as linkcast.h
+// says.
+//
+//     linkcast::Engine engine;                                  // the bundled models
+//     linkcast::Stream stream(engine, engine.find("internet", LINKCAST_ROLE_FORECASTER));
+//     if (auto forecast = stream.push({20.0f, 5.0f, 0.0f, 1.0f})) use(forecast->mbps, forecast->source);
+//     stream.advance();
+#ifndef LINKCAST_LINKCAST_HPP
+#define LINKCAST_LINKCAST_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "linkcast/linkcast.h"
+
+namespace linkcast {
+
+/// Thrown for every status but LINKCAST_OK and LINKCAST_NOT_READY; the text is linkcast_last_error's.
+class Error : public std::runtime_error {
+ public:
+  explicit Error(linkcast_status status)
+      : std::runtime_error(std::string(linkcast_status_name(status)) + ": " + linkcast_last_error()), status_(status) {}
+  linkcast_status status() const noexcept { return status_; }
+
+ private:
+  linkcast_status status_;
+};
+
+inline void check(linkcast_status status) {
+  if (status != LINKCAST_OK) throw Error(status);
+}
+
+/// Floats that stand together: of an array, a vector, a list, or a pointer and a count. They are not copied.
+class Floats {
+ public:
+  Floats(const float* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  Floats(const std::vector<float>& values) noexcept : Floats(values.data(), values.size()) {}
+  template <std::size_t N>
+  Floats(const std::array<float, N>& values) noexcept : Floats(values.data(), N) {}
+  template <std::size_t N>
+  Floats(const float (&values)[N]) noexcept : Floats(values, N) {}
+  Floats(std::initializer_list<float> values) noexcept : Floats(values.begin(), values.size()) {}
+
+  const float* data() const noexcept { return data_; }
+  std::size_t size() const noexcept { return size_; }
+
+ private:
+  const float* data_;
+  std::size_t size_;
+};
+
+struct Forecast {
+  float mbps;
+  linkcast_source source;    ///< who gave it
+  linkcast_cause cause;      ///< why it was not the model
+  std::uint64_t latency_ns;  ///< of the model's work
+};
+
+struct EngineCloser {
+  void operator()(linkcast_engine* engine) const noexcept { linkcast_engine_close(engine); }
+};
+struct StreamCloser {
+  void operator()(linkcast_stream* stream) const noexcept { linkcast_stream_close(stream); }
+};
+struct StreamsCloser {
+  void operator()(linkcast_streams* streams) const noexcept { linkcast_streams_close(streams); }
+};
+struct ControllerCloser {
+  void operator()(linkcast_controller* controller) const noexcept { linkcast_controller_close(controller); }
+};
+
+/// The models of a folder. With the streams and controllers opened on it: one thread at a time.
+class Engine {
+ public:
+  static linkcast_engine_options default_options() noexcept { return LINKCAST_ENGINE_OPTIONS_INIT; }
+
+  /// @param folder  holds models/ and metadata/; "" takes the bundled one  @throws Error
+  explicit Engine(const std::string& folder = "", const linkcast_engine_options& options = default_options()) {
+    linkcast_engine* opened = nullptr;
+    check(linkcast_engine_open(folder.empty() ? nullptr : folder.c_str(), &options, &opened));
+    handle_.reset(opened);
+  }
+
+  linkcast_engine* get() const noexcept { return handle_.get(); }
+
+  /// Puts other models in place of the present ones; any thread, while another one calls. @throws Error  the present
+  /// ones stay
+  void reload(const std::string& folder = "") {
+    check(linkcast_engine_reload(get(), folder.empty() ? nullptr : folder.c_str()));
+  }
+
+  std::size_t model_count() const {
+    std::size_t count = 0;
+    check(linkcast_model_count(get(), &count));
+    return count;
+  }
+
+  linkcast_model find(const std::string& name, linkcast_role role = LINKCAST_ROLE_ANY) const {
+    linkcast_model model = 0;
+    check(linkcast_model_find(get(), name.c_str(), role, &model));
+    return model;
+  }
+
+  linkcast_model_info describe(linkcast_model model) const {
+    linkcast_model_info info = LINKCAST_MODEL_INFO_INIT;
+    check(linkcast_model_describe(get(), model, &info));
+    return info;
+  }
+
+  /// One window. @param window (time steps, features), physical units  @param deadline_ns 0: none
+  Forecast forecast(linkcast_model model, Floats window, std::uint64_t deadline_ns = 0) {
+    linkcast_result result = LINKCAST_RESULT_INIT;
+    float mbps = 0;
+    check(linkcast_forecast(get(), model, window.data(), window.size(), &mbps, 1, deadline_ns, &result));
+    return {mbps, result.source, result.cause, result.latency_ns};
+  }
+
+  /// Many windows. @param windows (batch, time steps, features)  @param mbps (batch) out
+  linkcast_result forecast(linkcast_model model, Floats windows, float* mbps, std::size_t batch,
+                           std::uint64_t deadline_ns = 0) {
+    linkcast_result result = LINKCAST_RESULT_INIT;
+    check(linkcast_forecast(get(), model, windows.data(), windows.size(), mbps, batch, deadline_ns, &result));
+    return result;
+  }
+
+  /// Several models in one call: each group's own status is in its result.
+  void forecast_groups(linkcast_group* groups, std::size_t count, std::uint64_t deadline_ns = 0) {
+    check(linkcast_forecast_groups(get(), groups, count, deadline_ns));
+  }
+
+  /// @param state (features), physical units  @return the action: a allocates (a + 1) * 10 %
+  std::int32_t decide(linkcast_model model, Floats state) {
+    std::int32_t action = 0;
+    check(linkcast_decide(get(), model, state.data(), state.size(), &action, 1, nullptr));
+    return action;
+  }
+
+  linkcast_model_stats stats(linkcast_model model) const {
+    linkcast_model_stats stats = LINKCAST_MODEL_STATS_INIT;
+    check(linkcast_stats(get(), model, &stats));
+    return stats;
+  }
+
+ private:
+  std::unique_ptr<linkcast_engine, EngineCloser> handle_;
+};
+
+/// A sliding window.
+class Stream {
+ public:
+  static linkcast_stream_options default_options() noexcept { return LINKCAST_STREAM_OPTIONS_INIT; }
+
+  Stream(const Engine& engine, linkcast_model model, const linkcast_stream_options& options = default_options()) {
+    linkcast_stream* opened = nullptr;
+    check(linkcast_stream_open(engine.get(), model, &options, &opened));
+    handle_.reset(opened);
+  }
+
+  linkcast_stream* get() const noexcept { return handle_.get(); }
+
+  /// One tick. @return nothing until the window is full
+  std::optional<Forecast> push(Floats sample, std::uint64_t deadline_ns = 0) {
+    return push(sample.data(), sample.size(), deadline_ns);
+  }
+  /// One tick in which no sample came.
+  std::optional<Forecast> push_missing(std::uint64_t deadline_ns = 0) { return push(nullptr, 0, deadline_ns); }
+
+  void advance() { check(linkcast_stream_advance(get())); }
+  void reset() { check(linkcast_stream_reset(get())); }
+  void follow() { check(linkcast_stream_follow(get())); }
+
+  linkcast_stream_info describe() const {
+    linkcast_stream_info info = LINKCAST_STREAM_INFO_INIT;
+    check(linkcast_stream_describe(get(), &info));
+    return info;
+  }
+
+  std::vector<unsigned char> snapshot() const {
+    std::size_t size = 0;
+    check(linkcast_stream_snapshot(get(), nullptr, 0, &size));
+    std::vector<unsigned char> bytes(size);
+    check(linkcast_stream_snapshot(get(), bytes.data(), bytes.size(), &size));
+    return bytes;
+  }
+  void restore(const std::vector<unsigned char>& bytes) {
+    check(linkcast_stream_restore(get(), bytes.data(), bytes.size()));
+  }
+
+ private:
+  std::optional<Forecast> push(const float* sample, std::size_t values, std::uint64_t deadline_ns) {
+    linkcast_result result = LINKCAST_RESULT_INIT;
+    float mbps = 0;
+    const linkcast_status status = linkcast_stream_push(get(), sample, values, &mbps, deadline_ns, &result);
+    if (status == LINKCAST_NOT_READY) return std::nullopt;
+    check(status);
+    return Forecast{mbps, result.source, result.cause, result.latency_ns};
+  }
+
+  std::unique_ptr<linkcast_stream, StreamCloser> handle_;
+};
+
+/// Many sliding windows of one model that tick together.
+class Streams {
+ public:
+  Streams(const Engine& engine, linkcast_model model, std::size_t count,
+          const linkcast_stream_options& options = Stream::default_options()) {
+    linkcast_streams* opened = nullptr;
+    check(linkcast_streams_open(engine.get(), model, count, &options, &opened));
+    handle_.reset(opened);
+  }
+
+  linkcast_streams* get() const noexcept { return handle_.get(); }
+
+  /// @param samples  (count, features)     @param mbps  (count) out; NaN where the window is not full
+  /// @param present  (count) 0 where no sample came, or null     @param sources  (count) out, or null
+  void push(Floats samples, float* mbps, const std::uint8_t* present = nullptr, std::uint8_t* sources = nullptr,
+            std::uint64_t deadline_ns = 0) {
+    check(linkcast_streams_push(get(), samples.data(), samples.size(), present, mbps, sources, deadline_ns));
+  }
+  void advance() { check(linkcast_streams_advance(get())); }
+  void reset(std::size_t index) { check(linkcast_streams_reset(get(), index)); }
+  void follow() { check(linkcast_streams_follow(get())); }
+
+ private:
+  std::unique_ptr<linkcast_streams, StreamsCloser> handle_;
+};
+
+/// The closed loop of one link.
+class Controller {
+ public:
+  static linkcast_controller_options default_options(double capacity_mbps) noexcept {
+    linkcast_controller_options options = LINKCAST_CONTROLLER_OPTIONS_INIT;
+    options.capacity_mbps = capacity_mbps;
+    return options;
+  }
+
+  Controller(const Engine& engine, const std::string& profile, const linkcast_controller_options& options) {
+    linkcast_controller* opened = nullptr;
+    check(linkcast_controller_open(engine.get(), profile.c_str(), &options, &opened));
+    handle_.reset(opened);
+  }
+
+  linkcast_controller* get() const noexcept { return handle_.get(); }
+
+  linkcast_decision tick(Floats telemetry, std::uint64_t now_ns) {
+    return tick(telemetry.data(), telemetry.size(), now_ns);
+  }
+  linkcast_decision tick_missing(std::uint64_t now_ns) { return tick(nullptr, 0, now_ns); }
+  void advance() { check(linkcast_controller_advance(get())); }
+  void reset() { check(linkcast_controller_reset(get())); }
+
+  linkcast_controller_counts stats() const {
+    linkcast_controller_counts counts = LINKCAST_CONTROLLER_COUNTS_INIT;
+    check(linkcast_controller_stats(get(), &counts));
+    return counts;
+  }
+
+ private:
+  linkcast_decision tick(const float* telemetry, std::size_t values, std::uint64_t now_ns) {
+    linkcast_decision decision = LINKCAST_DECISION_INIT;
+    check(linkcast_controller_tick(get(), telemetry, values, now_ns, &decision));
+    return decision;
+  }
+
+  std::unique_ptr<linkcast_controller, ControllerCloser> handle_;
+};
+
+}  // namespace linkcast
+
+#endif

@@ -1,0 +1,173 @@
+#include "engine/controller.h"
+
+#include <memory>
+
+#include "c_api/engine.h"
+#include "c_api/handles.h"
+#include "c_api/status.h"
+#include "c_api/structs.h"
+
+namespace linkcast::c_api {
+namespace {
+
+// Sizes of the structs in the first version that had them.
+constexpr std::size_t kFirstControllerOptions = sizeof(linkcast_controller_options);
+constexpr std::size_t kFirstDecision = sizeof(linkcast_decision);
+constexpr std::size_t kFirstCounts = sizeof(linkcast_controller_counts);
+
+/// What a controller's handle stands for.
+struct ControllerHandle {
+  std::shared_ptr<EngineHandle> engine;
+  std::shared_ptr<Bundle> bundle;  // whose models the controller runs on
+  std::unique_ptr<Controller> controller;
+};
+
+Controller::Options controller_options(const linkcast_controller_options& given) {
+  Controller::Options options;
+  options.capacity_mbps = given.capacity_mbps;
+  options.least_fraction = given.least_fraction;
+  options.most_fraction = given.most_fraction;
+  options.safe_fraction = given.safe_fraction;
+  options.headroom = given.headroom;
+  options.slew_per_s = given.slew_per_s;
+  options.hold_s = given.hold_s;
+  options.stall_s = given.stall_s;
+  options.ewma_weight = given.ewma_weight;
+  options.deadline_ns = given.deadline_ns;
+  options.stream.most_held = given.most_held;
+  options.stream.safeguard = safeguard_options(given.safeguard);
+  return options;
+}
+
+std::unique_ptr<Controller> make_controller(Engine& engine, const char* profile, const Controller::Options& options) {
+  try {
+    engine.find(profile, Role::forecaster);
+    engine.find(profile, Role::allocator);
+  } catch (const std::invalid_argument& error) {
+    throw Error(LINKCAST_ERROR_NOT_FOUND, error.what());
+  }
+  return std::make_unique<Controller>(engine, profile, options);
+}
+
+ControllerHandle* find_controller(const void* handle) noexcept {
+  auto* controller = static_cast<ControllerHandle*>(find_handle(handle, Kind::controller));
+  if (!controller) fail(LINKCAST_ERROR_HANDLE, "controller: expected an open one, got %p", handle);
+  return controller;
+}
+
+/// Calls `run(controller)` while no other thread is in the engine.
+template <class Run>
+linkcast_status with_controller(const void* handle, Run run) {
+  ControllerHandle* controller = find_controller(handle);
+  if (!controller) return LINKCAST_ERROR_HANDLE;
+  const Call call(*controller->engine);
+  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  try {
+    return run(*controller->controller);
+  }
+  LINKCAST_CATCH
+}
+
+linkcast_status tick(Controller& controller, const float* telemetry, std::size_t values, std::uint64_t now_ns,
+                     linkcast_decision* decision) {
+  if (!decision) return fail(LINKCAST_ERROR_ARGUMENT, "decision: expected a pointer, got null");
+  if (const auto status = check_struct(decision, kFirstDecision)) return status;
+  if (telemetry) {
+    if (values != controller.features())
+      return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats, got %zu", controller.features(), values);
+    if (const auto status = check_finite(telemetry, values)) return status;
+  }
+  const Decision& made = controller.tick(telemetry, now_ns);
+  linkcast_decision own = LINKCAST_DECISION_INIT;
+  own.allocation_mbps = made.allocation_mbps;
+  own.allocation_fraction = made.allocation_fraction;
+  own.forecast_mbps = made.forecast_mbps;
+  own.action = made.action;
+  own.source = static_cast<linkcast_source>(made.source);
+  own.limits = (made.clamped ? LINKCAST_LIMIT_CLAMPED : 0U) | (made.slewed ? LINKCAST_LIMIT_SLEWED : 0U) |
+               (made.holding ? LINKCAST_LIMIT_HOLDING : 0U) | (made.stalled ? LINKCAST_LIMIT_STALLED : 0U);
+  own.latency_ns = made.latency_ns;
+  write_struct(own, decision);
+  return LINKCAST_OK;
+}
+
+}  // namespace
+}  // namespace linkcast::c_api
+
+using namespace linkcast;
+using namespace linkcast::c_api;
+
+extern "C" {
+
+linkcast_status linkcast_controller_open(linkcast_engine* handle, const char* profile,
+                                         const linkcast_controller_options* options, linkcast_controller** controller) {
+  if (!controller || !profile || !options)
+    return fail(LINKCAST_ERROR_ARGUMENT, "profile, options and controller: expected pointers, got null");
+  *controller = nullptr;
+  EngineHandle* engine = find_engine(handle);
+  if (!engine) return LINKCAST_ERROR_HANDLE;
+  try {
+    linkcast_controller_options given = LINKCAST_CONTROLLER_OPTIONS_INIT;
+    if (const auto status = read_struct(options, kFirstControllerOptions, given)) return status;
+    auto bundle = engine->live.shared();  // before the call: it may wait for a reload that waits for the call to end
+    const Call call(*engine);
+    if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+    auto opened = std::make_unique<ControllerHandle>();
+    opened->engine = engine->self;
+    opened->bundle = std::move(bundle);
+    opened->controller = make_controller(opened->bundle->engine(), profile, controller_options(given));
+    *controller = static_cast<linkcast_controller*>(open_handle(Kind::controller, opened.get()));
+    static_cast<void>(opened.release());  // linkcast_controller_close frees it
+    return LINKCAST_OK;
+  }
+  LINKCAST_CATCH
+}
+
+linkcast_status linkcast_controller_close(linkcast_controller* handle) {
+  if (!handle) return LINKCAST_OK;
+  ControllerHandle* controller = find_controller(handle);
+  if (!controller) return LINKCAST_ERROR_HANDLE;
+  const std::shared_ptr<EngineHandle> engine = controller->engine;  // outlives the call
+  const Call call(*engine);
+  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  close_handle(handle);
+  const std::unique_ptr<ControllerHandle> freed(controller);
+  return LINKCAST_OK;
+}
+
+linkcast_status linkcast_controller_tick(linkcast_controller* handle, const float* telemetry, size_t values,
+                                         uint64_t now_ns, linkcast_decision* decision) {
+  return with_controller(handle,
+                         [&](Controller& controller) { return tick(controller, telemetry, values, now_ns, decision); });
+}
+
+linkcast_status linkcast_controller_advance(linkcast_controller* handle) {
+  return with_controller(handle, [](Controller& controller) {
+    controller.advance();
+    return LINKCAST_OK;
+  });
+}
+
+linkcast_status linkcast_controller_reset(linkcast_controller* handle) {
+  return with_controller(handle, [](Controller& controller) {
+    controller.reset();
+    return LINKCAST_OK;
+  });
+}
+
+linkcast_status linkcast_controller_stats(linkcast_controller* handle, linkcast_controller_counts* counts) {
+  return with_controller(handle, [&](Controller& controller) {
+    if (!counts) return fail(LINKCAST_ERROR_ARGUMENT, "counts: expected a pointer, got null");
+    if (const auto status = check_struct(counts, kFirstCounts)) return status;
+    linkcast_controller_counts own = LINKCAST_CONTROLLER_COUNTS_INIT;
+    own.ticks = controller.counts().ticks;
+    own.missing = controller.counts().missing;
+    own.stalls = controller.counts().stalls;
+    own.changes = controller.counts().changes;
+    own.late = controller.counts().late;
+    write_struct(own, counts);
+    return LINKCAST_OK;
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,126 @@
+#include "c_api/status.h"
+
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+
+#include "base/error.h"
+
+namespace linkcast::c_api {
+namespace {
+
+thread_local std::array<char, 1024> last_error{};
+
+struct Log {
+  std::mutex mutex;
+  linkcast_log_function function = nullptr;
+  void* user = nullptr;
+  linkcast_log_level level = LINKCAST_LOG_WARNING;
+};
+
+Log& the_log() {
+  static Log& only = *std::make_unique<Log>().release();  // never destroyed: an engine may be closed at exit
+  return only;
+}
+
+}  // namespace
+
+linkcast_status fail(linkcast_status status, const char* format, ...) noexcept {
+  std::va_list args;
+  va_start(args, format);
+  std::vsnprintf(last_error.data(), last_error.size(), format, args);
+  va_end(args);
+  return status;
+}
+
+linkcast_status caught() noexcept {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return fail(error.status, "%s", error.what());
+  } catch (const LoadError& error) {
+    return fail(LINKCAST_ERROR_LOAD, "%s", error.what());
+  } catch (const InvokeError& error) {
+    return fail(LINKCAST_ERROR_INVOKE, "%s", error.what());
+  } catch (const std::invalid_argument& error) {
+    return fail(LINKCAST_ERROR_ARGUMENT, "%s", error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(LINKCAST_ERROR_MEMORY, "out of memory");
+  } catch (const std::exception& error) {
+    return fail(LINKCAST_ERROR_INTERNAL, "%s", error.what());
+  } catch (...) {
+    return fail(LINKCAST_ERROR_INTERNAL, "unknown exception");
+  }
+}
+
+void log(linkcast_log_level level, const std::string& text) noexcept {
+  Log& sink = the_log();
+  linkcast_log_function function = nullptr;
+  void* user = nullptr;
+  {
+    const std::lock_guard lock(sink.mutex);
+    if (level > sink.level) return;
+    function = sink.function;
+    user = sink.user;
+  }
+  if (function) function(level, text.c_str(), user);  // outside the lock: it may call linkcast_set_log
+}
+
+}  // namespace linkcast::c_api
+
+extern "C" {
+
+const char* linkcast_last_error(void) { return linkcast::c_api::last_error.data(); }
+
+linkcast_status linkcast_set_log(linkcast_log_function function, void* user, linkcast_log_level level) {
+  using namespace linkcast::c_api;
+  if (level < LINKCAST_LOG_ERROR || level > LINKCAST_LOG_INFO)
+    return fail(LINKCAST_ERROR_ARGUMENT, "level: expected LINKCAST_LOG_ERROR, _WARNING or _INFO, got %d",
+                static_cast<int>(level));
+  Log& sink = the_log();
+  const std::lock_guard lock(sink.mutex);
+  sink.function = function;
+  sink.user = user;
+  sink.level = level;
+  return LINKCAST_OK;
+}
+
+const char* linkcast_status_name(linkcast_status status) {
+  switch (status) {
+    case LINKCAST_OK:
+      return "ok";
+    case LINKCAST_NOT_READY:
+      return "not ready";
+    case LINKCAST_ERROR_ARGUMENT:
+      return "bad argument";
+    case LINKCAST_ERROR_HANDLE:
+      return "not an open handle of this kind";
+    case LINKCAST_ERROR_NOT_FOUND:
+      return "unknown name";
+    case LINKCAST_ERROR_NOT_FINITE:
+      return "value not finite";
+    case LINKCAST_ERROR_STRUCT_SIZE:
+      return "unknown struct size";
+    case LINKCAST_ERROR_LOAD:
+      return "can't be loaded";
+    case LINKCAST_ERROR_INVOKE:
+      return "invoke failed";
+    case LINKCAST_ERROR_BUSY:
+      return "handle in use by another thread";
+    case LINKCAST_ERROR_NO_ANSWER:
+      return "no answer";
+    case LINKCAST_ERROR_MEMORY:
+      return "out of memory";
+    case LINKCAST_ERROR_INTERNAL:
+      return "internal error";
+  }
+  return "unknown status";
+}
+
+const char* linkcast_version(void) { return LINKCAST_VERSION; }
+
+}  // extern "C"

@@ -1,0 +1,307 @@
+// Calls of the C ABI that are promised for a loop: no heap, no lock, no page fault, no system call.
+//
+// malloc and its kin and the pthread locks are defined here, so that every library in the process comes through these.
+// A sanitizer has its own, and nothing is counted then. System calls are forbidden with seccomp in a child process,
+// which dies at the first.
+#include <dlfcn.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "linkcast/linkcast.hpp"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kCounted = false;
+#else
+constexpr bool kCounted = true;
+#endif
+
+namespace {
+
+struct Counts {
+  long allocations = 0;
+  long frees = 0;
+  long locks = 0;
+};
+
+thread_local bool counting = false;
+thread_local Counts counts;
+
+}  // namespace
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+extern "C" {
+
+// The C library's own functions behind the names taken here.
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+void __libc_free(void*);
+
+void* malloc(std::size_t size) {
+  counts.allocations += counting;
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t count, std::size_t size) {
+  counts.allocations += counting;
+  return __libc_calloc(count, size);
+}
+void* realloc(void* memory, std::size_t size) {
+  counts.allocations += counting;
+  return __libc_realloc(memory, size);
+}
+void* memalign(std::size_t alignment, std::size_t size) {
+  counts.allocations += counting;
+  return __libc_memalign(alignment, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) { return memalign(alignment, size); }
+int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
+  *memory = memalign(alignment, size);
+  return *memory ? 0 : 12;  // ENOMEM
+}
+void free(void* memory) {
+  counts.frees += counting;
+  __libc_free(memory);
+}
+
+#define FORWARD_LOCK(name, type)                                                        \
+  int name(type* lock) {                                                                \
+    static const auto next = reinterpret_cast<int (*)(type*)>(dlsym(RTLD_NEXT, #name)); \
+    counts.locks += counting;                                                           \
+    return next(lock);                                                                  \
+  }
+FORWARD_LOCK(pthread_mutex_lock, pthread_mutex_t)
+FORWARD_LOCK(pthread_mutex_trylock, pthread_mutex_t)
+FORWARD_LOCK(pthread_rwlock_rdlock, pthread_rwlock_t)
+FORWARD_LOCK(pthread_rwlock_wrlock, pthread_rwlock_t)
+#undef FORWARD_LOCK
+
+}  // extern "C"
+#endif
+
+namespace {
+
+constexpr int kRounds = 1000;
+constexpr std::array<float, 4> kSample{20.0F, 5.0F, 0.001F, 0.999F};
+
+void require(bool condition) {
+  if (!condition) throw std::runtime_error(std::string("a call failed: ") + linkcast_last_error());
+}
+
+/// Every object of the ABI, and each hot function as a call that returns whether it did what it should.
+struct Loop {
+  linkcast::Engine engine{std::getenv("LINKCAST_BUNDLE") ? std::getenv("LINKCAST_BUNDLE") : ""};
+  linkcast_model forecaster = engine.find("internet", LINKCAST_ROLE_FORECASTER);
+  linkcast_model allocator = engine.find("internet", LINKCAST_ROLE_ALLOCATOR);
+  linkcast::Stream stream{engine, forecaster};
+  linkcast::Streams streams{engine, forecaster, 4};
+  linkcast::Controller controller{engine, "internet", linkcast::Controller::default_options(100.0)};
+  std::vector<float> window;        // (10, 4)
+  std::vector<float> group_window;  // (10, 8)
+  std::vector<float> samples;       // (4, 4)
+  std::array<linkcast_group, 5> groups{};
+  std::array<float, 5> group_forecasts{};
+  std::array<float, 4> stream_forecasts{};
+  linkcast_result result = LINKCAST_RESULT_INIT;
+  linkcast_decision decision = LINKCAST_DECISION_INIT;
+  float mbps = 0;
+  std::int32_t action = 0;
+  std::uint64_t now_ns = 1;
+
+  Loop() {
+    for (int step = 0; step < 10; ++step) {
+      window.insert(window.end(), kSample.begin(), kSample.end());
+      group_window.insert(group_window.end(), kSample.begin(), kSample.end());
+      group_window.insert(group_window.end(), {0.0F, 1.0F, 0.0F, 1.0F});
+    }
+    for (int k = 0; k < 4; ++k) samples.insert(samples.end(), kSample.begin(), kSample.end());
+    const char* names[] = {"streaming", "gaming", "social_media", "shopping", "software"};
+    for (std::size_t k = 0; k < groups.size(); ++k) {
+      groups[k] = LINKCAST_GROUP_INIT;
+      groups[k].model = engine.find(names[k], LINKCAST_ROLE_FORECASTER);
+      groups[k].windows = group_window.data();
+      groups[k].values = group_window.size();
+      groups[k].forecasts_mbps = &group_forecasts[k];
+      groups[k].batch = 1;
+    }
+  }
+
+  bool forecast() {
+    return linkcast_forecast(engine.get(), forecaster, window.data(), window.size(), &mbps, 1, 0, &result) ==
+           LINKCAST_OK;
+  }
+  bool late_forecast() {
+    return linkcast_forecast(engine.get(), groups[0].model, group_window.data(), group_window.size(), &mbps, 1, 1,
+                             &result) == LINKCAST_OK &&
+           result.source == LINKCAST_SOURCE_FALLBACK;
+  }
+  bool forecast_groups() {
+    return linkcast_forecast_groups(engine.get(), groups.data(), groups.size(), 0) == LINKCAST_OK &&
+           groups[4].result.status == LINKCAST_OK;
+  }
+  bool decide() {
+    return linkcast_decide(engine.get(), allocator, kSample.data(), 4, &action, 1, &result) == LINKCAST_OK;
+  }
+  bool push() {
+    const auto status = linkcast_stream_push(stream.get(), kSample.data(), 4, &mbps, 1'000'000, &result);
+    return status == LINKCAST_OK || status == LINKCAST_NOT_READY;
+  }
+  bool advance() { return linkcast_stream_advance(stream.get()) == LINKCAST_OK; }
+  bool push_many() {
+    return linkcast_streams_push(streams.get(), samples.data(), samples.size(), nullptr, stream_forecasts.data(),
+                                 nullptr, 0) == LINKCAST_OK;
+  }
+  bool advance_many() { return linkcast_streams_advance(streams.get()) == LINKCAST_OK; }
+  bool tick() {
+    now_ns += 1'000'000'000;
+    return linkcast_controller_tick(controller.get(), kSample.data(), 4, now_ns, &decision) == LINKCAST_OK &&
+           linkcast_controller_advance(controller.get()) == LINKCAST_OK;
+  }
+  bool refused() {
+    float bad[4] = {std::numeric_limits<float>::quiet_NaN(), 5, 0, 1};
+    return linkcast_stream_push(stream.get(), bad, 4, &mbps, 0, nullptr) == LINKCAST_ERROR_NOT_FINITE;
+  }
+};
+
+Loop& loop() {
+  static Loop only;
+  return only;
+}
+
+struct Named {
+  const char* name;
+  bool (Loop::*call)();
+};
+
+constexpr Named kCalls[] = {{"forecast", &Loop::forecast},
+                            {"forecast behind its deadline", &Loop::late_forecast},
+                            {"forecast_groups", &Loop::forecast_groups},
+                            {"decide", &Loop::decide},
+                            {"stream_push", &Loop::push},
+                            {"stream_advance", &Loop::advance},
+                            {"streams_push", &Loop::push_many},
+                            {"streams_advance", &Loop::advance_many},
+                            {"controller_tick and advance", &Loop::tick},
+                            {"stream_push of a NaN", &Loop::refused}};
+
+/// Brings the streams to full windows, so that the rounds that follow do the whole work, and touches every page.
+void warm_up(Loop& all) {
+  for (int round = 0; round < 20; ++round)
+    for (const Named& named : kCalls) require((all.*named.call)());
+}
+
+/// From here on this process may exit, and do nothing else. (Not SECCOMP_MODE_STRICT: it takes the time stamp counter
+/// away, which the clock is read from without a system call.)
+bool forbid_system_calls() {
+  sock_filter rules[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit, 0, 1),
+                         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+                         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)};
+  const sock_fprog program{sizeof rules / sizeof *rules, rules};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/// Runs `body` in a child that dies at its first system call. @return whether it lived, and `body` said true
+template <class Body>
+bool lives_without_system_calls(Body body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (!forbid_system_calls()) syscall(SYS_exit, 2);
+    syscall(SYS_exit, body() ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 2) throw std::runtime_error("seccomp is not to be had here");
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+}  // namespace
+
+TEST(the_counters_count) {
+  if (!kCounted) return;
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  counts = {};
+  counting = true;
+  std::vector<int>* made = new std::vector<int>(100);
+  delete made;
+  pthread_mutex_lock(&mutex);
+  pthread_mutex_unlock(&mutex);
+  counting = false;
+  CHECK_EQ(counts.allocations, 2L);
+  CHECK_EQ(counts.frees, 2L);
+  CHECK_EQ(counts.locks, 1L);
+}
+
+TEST(hot_calls_neither_allocate_nor_free_nor_lock) {
+  Loop& all = loop();
+  warm_up(all);
+  for (const Named& named : kCalls) {
+    counts = {};
+    bool good = true;
+    counting = kCounted;
+    for (int round = 0; round < kRounds; ++round) good = (all.*named.call)() && good;
+    counting = false;
+    const Counts seen = counts;
+    if (seen.allocations || seen.frees || seen.locks || !good)
+      check::fail(__FILE__, __LINE__,
+                  std::string(named.name) + ": " + std::to_string(seen.allocations) + " allocations, " +
+                      std::to_string(seen.frees) + " frees, " + std::to_string(seen.locks) + " locks in " +
+                      std::to_string(kRounds) + " calls" + (good ? "" : "; a call failed: ") +
+                      (good ? "" : linkcast_last_error()));
+  }
+}
+
+TEST(hot_calls_fault_no_page) {
+  if (!kCounted) return;  // a sanitizer's shadow memory faults
+  Loop& all = loop();
+  warm_up(all);
+  for (const Named& named : kCalls) {
+    rusage before{};
+    rusage after{};
+    getrusage(RUSAGE_THREAD, &before);
+    for (int round = 0; round < kRounds; ++round) (all.*named.call)();
+    getrusage(RUSAGE_THREAD, &after);
+    if (after.ru_minflt != before.ru_minflt || after.ru_majflt != before.ru_majflt)
+      check::fail(__FILE__, __LINE__,
+                  std::string(named.name) + ": " + std::to_string(after.ru_minflt - before.ru_minflt) +
+                      " page faults in " + std::to_string(kRounds) + " calls");
+  }
+}
+
+TEST(hot_calls_make_no_system_call) {
+  if (!kCounted) return;                                             // a sanitizer makes some of its own
+  CHECK(!lives_without_system_calls([] { return getppid() > 0; }));  // the trap works
+  const bool clock_is_free = lives_without_system_calls([] {
+    timespec now{};
+    return clock_gettime(CLOCK_MONOTONIC, &now) == 0;
+  });
+  if (!clock_is_free)
+    throw std::runtime_error("this machine's clock needs a system call (no vDSO): nothing can be shown here");
+  Loop& all = loop();
+  warm_up(all);
+  for (const Named& named : kCalls) {
+    const bool lived = lives_without_system_calls([&] {
+      bool good = true;
+      for (int round = 0; round < kRounds; ++round) good = (all.*named.call)() && good;
+      return good;
+    });
+    if (!lived) check::fail(__FILE__, __LINE__, std::string(named.name) + ": a system call, or a call that failed");
+  }
+}
