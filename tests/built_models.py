@@ -8,11 +8,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import make_models
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
+
+import make_models
 
 Floats = npt.NDArray[np.float32]
 _FOLDER = tempfile.TemporaryDirectory(prefix="linkcast-models-")
@@ -33,7 +34,7 @@ def windows(path: Path, count: int, seed: int = 7) -> Floats:
 
 
 def tflite_answers(path: Path, inputs: Floats) -> Floats:
-    """What TensorFlow's own interpreter gives, one batch of the file's size after the other, each from zero state; without XNNPACK."""
+    """What TensorFlow's own interpreter gives without XNNPACK: batches of the file's size, each from zero state."""
     interpreter = _interpreter(path)
     interpreter.allocate_tensors()
     into = interpreter.get_input_details()[0]
@@ -58,8 +59,8 @@ def _interpreter(path: Path) -> Any:
 
 
 def with_float_weights(path: Path) -> Path:
-    """A copy of a dynamic-range model whose int8 weights are float32: the same network without the rounding of activations that TensorFlow Lite
-    does in front of int8 weights."""
+    """A copy of a dynamic-range model whose int8 weights are float32: the same network without the rounding of activations
+    that TensorFlow Lite does in front of int8 weights."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
     for graph in model.subgraphs:
         for tensor in graph.tensors:

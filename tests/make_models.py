@@ -1,7 +1,8 @@
-"""Builds small .tflite models of many kinds with TensorFlow: the graphs that the native backend must claim, and the ones it must not.
+"""Builds small .tflite models of many kinds with TensorFlow: those that run on the native kernels, and those that must not.
 
-Every weight is random (biases and batch normalisation too), so that a weight read from the wrong place changes the output. The legacy Keras (tf_keras) writes an
-LSTM as one fused operator; Keras 3 writes it as a WHILE loop, or as a long chain with `unroll=True`.
+Every weight is random (biases and batch normalisation too), so that a weight read from the wrong place changes the
+output. The legacy Keras (tf_keras) writes an LSTM as one fused operator; Keras 3 writes it as a WHILE loop, or as a long
+chain with `unroll=True`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ STEPS, FEATURES = 10, 4
 
 @dataclass(frozen=True)
 class Architecture:
-    """LSTM layers with batch normalisation behind each, then dense layers; drawn at random by `random_architectures`."""
+    """LSTM layers with batch normalisation behind each, then dense layers; `random_architectures` draws them."""
 
     steps: int
     features: int
@@ -42,7 +43,7 @@ class Architecture:
 
 
 def random_architectures(count: int, seed: int = 20240) -> Iterator[Architecture]:
-    """1 to 4 LSTM layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are kept rarer than narrow ones."""
+    """1 to 4 LSTM layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are rarer than narrow ones."""
     rng = np.random.default_rng(seed)
     for index in range(count):
         widest = 200 if index % 5 == 0 else 40
@@ -91,8 +92,9 @@ def stack(k: Any, architecture: Architecture, **lstm_options: Any) -> Any:
 def converter_of(model: Any, function: Any) -> Any:
     """A converter of `function`, which calls `model`.
 
-    A legacy LSTM becomes one fused operator only on the way through a saved model, which needs an owner of the variables; the model itself would do,
-    but saving it traces every layer once more, ten times as long. A Keras 3 model is frozen instead: its variables do not survive a saved model here.
+    A legacy LSTM becomes one fused operator only on the way through a saved model, which needs an owner of the variables;
+    the model itself would do, but saving it traces every layer once more, ten times as long. A Keras 3 model is frozen
+    instead: its variables do not survive a saved model here.
     """
     owner = None
     if isinstance(model, tf_keras.Model):
