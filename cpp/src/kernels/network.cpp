@@ -25,6 +25,9 @@ using kernels::Packer;
 /// Windows that pass through the network together. Their activations stay in the second-level cache beside the weights.
 constexpr std::size_t largest_part = 48;
 
+/// Bytes of weights from which huge pages pay.
+constexpr std::size_t worth_huge_pages = std::size_t{1} << 15;
+
 constexpr double log2_e = 1.44269504088896340736;
 
 enum class Kind { lstm, dense, affine, last_step, flatten };
@@ -281,7 +284,7 @@ Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) : impl_(
   impl.output_steps = builder.steps();
   impl.outputs = builder.width();
   impl.multiply_adds = builder.multiply_adds();
-  impl.weights = AlignedBuffer(packer.bytes().size());
+  impl.weights = AlignedBuffer(packer.bytes().size(), packer.bytes().size() >= worth_huge_pages);
   std::byte* base = impl.weights.data();
   if (!packer.bytes().empty()) std::memcpy(base, packer.bytes().data(), packer.bytes().size());
 
