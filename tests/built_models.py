@@ -59,8 +59,8 @@ def _interpreter(path: Path) -> Any:
 
 
 def with_float_weights(path: Path) -> Path:
-    """A copy of a dynamic-range model whose int8 weights are float32: the same network without the rounding of activations
-    that TensorFlow Lite does in front of int8 weights."""
+    """A copy of a dynamic-range model whose int8 weights are float32: the same network, without the rounding of
+    activations that TensorFlow Lite does in front of int8 weights."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
     for graph in model.subgraphs:
         for tensor in graph.tensors:

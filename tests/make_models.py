@@ -1,8 +1,8 @@
-"""Builds small .tflite models of many kinds with TensorFlow: those that run on the native kernels, and those that must not.
+"""Small .tflite models of many kinds from TensorFlow: those that run on the native kernels, and those that must not.
 
 Every weight is random (biases and batch normalisation too), so that a weight read from the wrong place changes the
-output. The legacy Keras (tf_keras) writes an LSTM as one fused operator; Keras 3 writes it as a WHILE loop, or as a long
-chain with `unroll=True`.
+output. The legacy Keras (tf_keras) writes an LSTM as one fused operator; Keras 3 writes it as a WHILE loop, or as a
+long chain with `unroll=True`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,13 @@ class Architecture:
 
 
 def random_architectures(count: int, seed: int = 20240) -> Iterator[Architecture]:
-    """1 to 4 LSTM layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are rarer than narrow ones."""
+    """1 to 4 LSTM layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are the rarer."""
     rng = np.random.default_rng(seed)
     for index in range(count):
         widest = 200 if index % 5 == 0 else 40
         lstm_units = tuple(int(rng.integers(1, widest + 1)) for _ in range(int(rng.integers(1, 5))))
-        dense_units = tuple(int(rng.integers(1, 20)) for _ in range(int(rng.integers(0, 3)))) + (
-            int(rng.integers(1, 6)),
-        )
+        hidden_units = [int(rng.integers(1, 20)) for _ in range(int(rng.integers(0, 3)))]
+        dense_units = (*hidden_units, int(rng.integers(1, 6)))
         yield Architecture(
             int(rng.integers(1, 65)), int(rng.integers(1, 17)), lstm_units, dense_units, bool(rng.integers(0, 2))
         )
@@ -92,9 +91,9 @@ def stack(k: Any, architecture: Architecture, **lstm_options: Any) -> Any:
 def converter_of(model: Any, function: Any) -> Any:
     """A converter of `function`, which calls `model`.
 
-    A legacy LSTM becomes one fused operator only on the way through a saved model, which needs an owner of the variables;
-    the model itself would do, but saving it traces every layer once more, ten times as long. A Keras 3 model is frozen
-    instead: its variables do not survive a saved model here.
+    A legacy LSTM becomes one fused operator only through a saved model, which needs an owner of the variables; the model
+    itself would do, but saving it traces every layer once more, ten times as long. A Keras 3 model is frozen instead:
+    its variables do not survive a saved model here.
     """
     owner = None
     if isinstance(model, tf_keras.Model):

@@ -21,8 +21,8 @@ from built_models import built, tflite_answers, windows, with_float_weights
 Floats = npt.NDArray[np.float32]
 # float32 on both sides: the sums round in another order. Measured below 5e-7 over all models here.
 TOLERANCE = 1e-6
-# TensorFlow Lite rounds activations to int8 in front of int8 weights, the native network does not: measured below 6e-3 of
-# answers of about 1.
+# TensorFlow Lite rounds activations to int8 in front of int8 weights, the native network does not: measured below
+# 6e-3 of answers of about 1.
 DYNAMIC_RANGE_TOLERANCE = 0.05
 
 
