@@ -1,6 +1,25 @@
-"""`python -m linkcast` is the command `linkcast`."""
+"""`python -m linkcast` is the command `linkcast`; `--cmakedir` and `--pkgconfigdir` tell a C or C++ build where to look."""
 
-from linkcast.cli import main
+from __future__ import annotations
+
+import sys
+
+_BUILD_FOLDERS = {"--cmakedir": "cmake", "--pkgconfigdir": "pkgconfig"}
+
+
+def main() -> None:
+    """Prints the folder of linkcast-config.cmake or of linkcast.pc when asked for it; else runs the command line."""
+    if len(sys.argv) == 2 and sys.argv[1] in _BUILD_FOLDERS:
+        from pathlib import Path
+
+        from linkcast import _native
+
+        print(Path(_native.__file__).resolve().parent / _BUILD_FOLDERS[sys.argv[1]])
+        return
+    from linkcast.cli import main as run_command_line
+
+    run_command_line()
+
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,3 @@
+module linkcast
+
+go 1.21

@@ -1,0 +1,148 @@
+package linkcast
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func open(t *testing.T) *Engine {
+	t.Helper()
+	engine, err := Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { engine.Close() })
+	return engine
+}
+
+func predictor(t *testing.T, engine *Engine) *Predictor {
+	t.Helper()
+	p, err := NewPredictor(engine, "internet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// A link whose bandwidth moves a little.
+func sequence(steps int) []NetworkState {
+	var states []NetworkState
+	for step := 0; step < steps; step++ {
+		states = append(states, NetworkState{20, 5 + math.Sin(float64(step)), 0.001, 0.999})
+	}
+	return states
+}
+
+func TestTheInterfaceForecastsAndDecides(t *testing.T) {
+	var p BandwidthPredictor = predictor(t, open(t))
+	if mbps := p.PredictBandwidth(sequence(10)); math.IsNaN(mbps) || mbps != p.PredictBandwidth(sequence(10)) {
+		t.Errorf("the same window twice: %v", mbps)
+	}
+	if action := p.DecideAllocation(sequence(1)[0]); action < 0 || action > 9 {
+		t.Errorf("action: %d", action)
+	}
+}
+
+func TestBadInputGivesNaNAndAnError(t *testing.T) {
+	p := predictor(t, open(t))
+	if mbps := p.PredictBandwidth(sequence(9)); !math.IsNaN(mbps) {
+		t.Errorf("a short sequence: %v", mbps)
+	}
+	if _, err := p.Forecast(sequence(9)); err == nil || !strings.Contains(err.Error(), "expected 10, got 9") {
+		t.Errorf("a short sequence: %v", err)
+	}
+	bad := NetworkState{math.NaN(), 5, 0, 1}
+	if action := p.DecideAllocation(bad); action != -1 {
+		t.Errorf("a NaN: action %d", action)
+	}
+	var failure *Error
+	if _, err := p.Decide(bad); !errors.As(err, &failure) || failure.Name != "value not finite" {
+		t.Errorf("a NaN: %v", err)
+	}
+}
+
+func TestUnknownNamesAreNamed(t *testing.T) {
+	engine := open(t)
+	if _, err := NewPredictor(engine, "banana"); err == nil || !strings.Contains(err.Error(), "internet") {
+		t.Errorf("banana: %v", err)
+	}
+	if _, err := Open("/nowhere"); err == nil || !strings.Contains(err.Error(), "/nowhere") {
+		t.Errorf("/nowhere: %v", err)
+	}
+}
+
+func TestAStreamGivesWhatTheWindowGives(t *testing.T) {
+	engine := open(t)
+	p := predictor(t, engine)
+	stream, err := engine.Stream(p.forecaster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	states := sequence(15)
+	for tick, state := range states {
+		forecast, ready, err := stream.Push(state.features(), 0)
+		if err != nil || ready != (tick >= 9) {
+			t.Fatalf("tick %d: ready %v, %v", tick, ready, err)
+		}
+		if !ready {
+			continue
+		}
+		// 1e-6 of the scaled target is the promise; the target's range is below 1000 Mbit/s.
+		if want := p.PredictBandwidth(states[:tick+1]); math.Abs(forecast.Mbps-want) > 1e-3 || forecast.Source != FromModel {
+			t.Errorf("tick %d: %v, the window gives %v", tick, forecast, want)
+		}
+		if err := stream.Advance(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestReloadWhileOthersCall(t *testing.T) {
+	engine := open(t)
+	p := predictor(t, engine)
+	want := p.PredictBandwidth(sequence(10))
+	done := make(chan struct{})
+	var group sync.WaitGroup
+	for worker := 0; worker < 2; worker++ {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if got := p.PredictBandwidth(sequence(10)); got != want {
+					t.Errorf("during a reload: %v, expected %v", got, want)
+					return
+				}
+			}
+		}()
+	}
+	for round := 0; round < 3; round++ {
+		if err := engine.Reload(""); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := engine.Reload("/nowhere"); err == nil {
+		t.Error("a missing folder was taken")
+	}
+	close(done)
+	group.Wait()
+}
+
+func TestAClosedEngineIsAnError(t *testing.T) {
+	engine := open(t)
+	p := predictor(t, engine)
+	if err := engine.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Decide(sequence(1)[0]); err != ErrClosed {
+		t.Errorf("after Close: %v", err)
+	}
+}
