@@ -91,9 +91,9 @@ def stack(k: Any, architecture: Architecture, **lstm_options: Any) -> Any:
 def converter_of(model: Any, function: Any) -> Any:
     """A converter of `function`, which calls `model`.
 
-    A legacy LSTM becomes one fused operator only through a saved model, which needs an owner of the variables; the model
-    itself would do, but saving it traces every layer once more, ten times as long. A Keras 3 model is frozen instead:
-    its variables do not survive a saved model here.
+    A legacy LSTM becomes one fused operator only through a saved model, which needs an owner of the variables. The
+    model itself would do, but saving it traces every layer once more, ten times as long. A Keras 3 model is frozen
+    instead: its variables do not survive a saved model here.
     """
     owner = None
     if isinstance(model, tf_keras.Model):

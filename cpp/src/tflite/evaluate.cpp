@@ -478,7 +478,7 @@ ValuePtr Evaluator::constant_of(int subgraph, int tensor) {
 ConstantId Evaluator::matrix(const ValuePtr& value) {
   const auto found = matrices_.find(value);
   if (found != matrices_.end()) return found->second;
-  return matrices_[value] = expressions_.constant(value->floats);
+  return matrices_[value] = expressions_.number_constant(value->floats);
 }
 
 ExpressionId Evaluator::vector_of(const Element* elements, std::size_t count) {
@@ -755,7 +755,7 @@ void Evaluator::batch_matmul(Call& call) {
   for (std::size_t u = 0; u < units; ++u)
     for (std::size_t k = 0; k < inputs; ++k)
       weights[u * inputs + k] = w.floats[options.adjoint_y ? u * inputs + k : k * units + u];
-  const auto id = expressions_.constant(std::move(weights));
+  const auto id = expressions_.number_constant(std::move(weights));
 
   Value value;
   value.type = kFloat32;
@@ -817,7 +817,7 @@ void Evaluator::fused_lstm(Call& call) {
   // |c| grows by less than 1 a step, so that a limit of at least the number of steps is never met.
   call.require(std::isfinite(options.cell_clip) && options.cell_clip >= 0.0F, "has a cell limit that is not a number");
   if (options.cell_clip > 0.0F && static_cast<float>(steps) > options.cell_clip) cell.cell_clip = options.cell_clip;
-  const auto id = expressions_.cell(cell);
+  const auto id = expressions_.number_cell(cell);
 
   Value value;
   value.type = kFloat32;

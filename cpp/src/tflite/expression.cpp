@@ -29,7 +29,7 @@ void Expressions::set_origin(std::string origin) {
   if (origins_.back() != origin) origins_.push_back(std::move(origin));
 }
 
-ConstantId Expressions::constant(std::vector<float> values) {
+ConstantId Expressions::number_constant(std::vector<float> values) {
   const auto hash = hash_of(values);
   const auto [first, last] = constant_numbers_.equal_range(hash);
   for (auto found = first; found != last; ++found)
@@ -40,7 +40,7 @@ ConstantId Expressions::constant(std::vector<float> values) {
   return id;
 }
 
-CellId Expressions::cell(const Cell& cell) {
+CellId Expressions::number_cell(const Cell& cell) {
   const auto [entry, added] = cell_numbers_.emplace(cell, static_cast<CellId>(cells_.size()));
   if (added) cells_.push_back(cell);
   return entry->second;
@@ -90,8 +90,8 @@ ExpressionId Expressions::affine(std::vector<float> scale, std::vector<float> of
   return number({.kind = Kind::affine,
                  .size = scale.size(),
                  .x = x,
-                 .first = constant(std::move(scale)),
-                 .second = constant(std::move(offset)),
+                 .first = number_constant(std::move(scale)),
+                 .second = number_constant(std::move(offset)),
                  .pieces = {}});
 }
 
@@ -179,7 +179,7 @@ bool Expressions::read_gate(ExpressionId activated, ExpressionId previous_cell_s
     (recurrent ? gate.recurrent : gate.input) = term.rows;
   }
   if (gate.input.matrix == kNone || (previous_cell_state != kNone && gate.recurrent.matrix == kNone)) return false;
-  gate.bias = constant(std::move(sum->offset));
+  gate.bias = number_constant(std::move(sum->offset));
   return true;
 }
 
@@ -223,7 +223,7 @@ ExpressionId Expressions::match_lstm_step(ExpressionId output_gate, ExpressionId
     step.inputs = at(x).size;
     step.units = c.size;
     if (previous != kNone && at(previous).size != step.units) continue;
-    return lstm_step(cell(step), x, previous, cell_state);
+    return lstm_step(number_cell(step), x, previous, cell_state);
   }
   return kNone;
 }

@@ -91,8 +91,8 @@ class Expressions {
   const std::vector<float>& constant(ConstantId id) const { return *constants_[id]; }
   const Cell& cell(CellId id) const { return cells_[id]; }
 
-  ConstantId constant(std::vector<float> values);
-  CellId cell(const Cell& cell);
+  ConstantId number_constant(std::vector<float> values);
+  CellId number_cell(const Cell& cell);
 
   ExpressionId input(std::size_t window, std::size_t step, std::size_t features);
   /// The vector made of `pieces`; the source itself when they cover it.
