@@ -12,6 +12,7 @@
 
 #include "engine/engine.h"
 #include "engine/model.h"
+#include "engine/safeguard.h"
 
 namespace linkcast::bindings {
 
@@ -28,19 +29,21 @@ struct BoundEngine {
   std::vector<std::shared_ptr<BoundModel>> models;  // as the metadata's models
 };
 
-/// Holds the model for one call. @throws std::runtime_error when another thread is using it
+/// Holds a model, or what else has such a flag, for one call. @throws std::runtime_error when another thread is using
+/// it
 class Lease {
  public:
-  explicit Lease(BoundModel& bound) : bound_(bound) {
-    if (bound_.busy.exchange(true, std::memory_order_acquire))
-      throw std::runtime_error("this model is in use by another thread; give each thread a Model or Engine of its own");
+  explicit Lease(BoundModel& bound) : Lease(bound.busy, "this model") {}
+  Lease(std::atomic<bool>& busy, const std::string& what) : busy_(busy) {
+    if (busy_.exchange(true, std::memory_order_acquire))
+      throw std::runtime_error(what + " is in use by another thread; give each thread a Model or Engine of its own");
   }
-  ~Lease() { bound_.busy.store(false, std::memory_order_release); }
+  ~Lease() { busy_.store(false, std::memory_order_release); }
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
 
  private:
-  BoundModel& bound_;
+  std::atomic<bool>& busy_;
 };
 
 std::string shape_text(const std::vector<py::ssize_t>& shape);
@@ -59,6 +62,9 @@ struct Rows {
 /// @throws std::invalid_argument  "window: expected (10, 4) or (batch, 10, 4) finite floats, got (9, 4)"
 Rows as_rows(const py::object& values, const std::vector<int>& row, const std::string& what);
 
+/// The same for exactly one row. @throws std::invalid_argument  "sample: expected (4,) finite floats, got (5,)"
+Rows as_row(const py::object& values, const std::vector<int>& row, const std::string& what);
+
 /// A writable NumPy view that keeps the memory alive.
 py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::ssize_t> shape);
 
@@ -68,5 +74,14 @@ std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& r
 void bind_scaler(py::module_& module);
 void bind_model(py::module_& module);
 void bind_engine(py::module_& module);
+void bind_stream(py::module_& module);      // after the engine, which gets a method
+void bind_groups(py::module_& module);      // as above
+void bind_controller(py::module_& module);  // as above
+
+/// Options of a safeguard from Python's keywords. @throws std::invalid_argument  held is neither "last" nor "ewma"
+Safeguard::Options safeguard_options(double plausible_margin, const std::string& held, double ewma_weight);
+
+/// The fallback model that serves the same group as a forecaster, or nullptr.
+std::shared_ptr<BoundModel> fallback_of(const BoundEngine& bound, std::size_t forecaster);
 
 }  // namespace linkcast::bindings

@@ -11,8 +11,10 @@ std::string shape_text(const std::vector<py::ssize_t>& shape) {
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
-Rows as_rows(const py::object& values, const std::vector<int>& row_shape, const std::string& what) {
-  const std::vector<py::ssize_t> row(row_shape.begin(), row_shape.end());
+namespace {
+
+/// What came, as a C-contiguous array of float32 or float64; not yet its shape.
+Rows as_array(const py::object& values) {
   constexpr int kLayout = py::array::c_style | py::array::forcecast;
   Rows rows;
   rows.is_float32 = py::isinstance<py::array_t<float>>(values);
@@ -20,7 +22,14 @@ Rows as_rows(const py::object& values, const std::vector<int>& row_shape, const 
     rows.array = py::array_t<float, kLayout>(values);
   else
     rows.array = py::array_t<double, kLayout>(values);
+  return rows;
+}
 
+}  // namespace
+
+Rows as_rows(const py::object& values, const std::vector<int>& row_shape, const std::string& what) {
+  const std::vector<py::ssize_t> row(row_shape.begin(), row_shape.end());
+  Rows rows = as_array(values);
   const std::vector<py::ssize_t> shape(rows.array.shape(), rows.array.shape() + rows.array.ndim());
   rows.single = shape == row;
   const bool batch = shape.size() == row.size() + 1 && std::equal(row.begin(), row.end(), shape.begin() + 1);
@@ -32,6 +41,18 @@ Rows as_rows(const py::object& values, const std::vector<int>& row_shape, const 
                                 shape_text(shape));
   }
   rows.count = rows.single ? 1 : static_cast<std::size_t>(shape[0]);
+  return rows;
+}
+
+Rows as_row(const py::object& values, const std::vector<int>& row_shape, const std::string& what) {
+  Rows rows = as_array(values);
+  const auto* shape = rows.array.shape();
+  rows.single = static_cast<std::size_t>(rows.array.ndim()) == row_shape.size() &&
+                std::equal(row_shape.begin(), row_shape.end(), shape);
+  if (!rows.single)
+    throw std::invalid_argument(what + ": expected " + shape_text({row_shape.begin(), row_shape.end()}) +
+                                " finite floats, got " + shape_text({shape, shape + rows.array.ndim()}));
+  rows.count = 1;
   return rows;
 }
 
@@ -59,4 +80,7 @@ PYBIND11_MODULE(_native, module) {
   linkcast::bindings::bind_scaler(module);
   linkcast::bindings::bind_model(module);
   linkcast::bindings::bind_engine(module);
+  linkcast::bindings::bind_stream(module);
+  linkcast::bindings::bind_groups(module);
+  linkcast::bindings::bind_controller(module);
 }

@@ -1,0 +1,139 @@
+#include "engine/controller.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings.h"
+
+namespace linkcast::bindings {
+namespace {
+
+struct BoundController {
+  BoundController(const BoundEngine& bound, const std::string& profile, const Controller::Options& options)
+      : engine(bound.engine),
+        forecaster(bound.models[engine->find(profile, Role::forecaster)]),
+        allocator(bound.models[engine->find(profile, Role::allocator)]),
+        controller(*engine, profile, options) {}
+
+  std::shared_ptr<Engine> engine;
+  std::shared_ptr<BoundModel> forecaster;
+  std::shared_ptr<BoundModel> allocator;
+  Controller controller;
+};
+
+std::uint64_t nanoseconds(const std::optional<double>& now_s) {
+  if (!now_s) return monotonic_ns();
+  if (!(*now_s >= 0 && *now_s < 1e10))
+    throw std::invalid_argument("now_s: expected seconds of a clock that does not go back, got " +
+                                std::to_string(*now_s));
+  return static_cast<std::uint64_t>(*now_s * 1e9);
+}
+
+Decision tick(BoundController& bound, const py::object& telemetry, const std::optional<double>& now_s) {
+  const std::uint64_t now_ns = nanoseconds(now_s);
+  const Lease forecaster(*bound.forecaster);
+  const Lease allocator(*bound.allocator);
+  if (telemetry.is_none()) return bound.controller.tick(static_cast<const double*>(nullptr), now_ns);
+  const Rows row = as_row(telemetry, {static_cast<int>(bound.controller.features())}, "telemetry");
+  if (row.is_float32) return bound.controller.tick(static_cast<const float*>(row.array.data()), now_ns);
+  return bound.controller.tick(static_cast<const double*>(row.array.data()), now_ns);
+}
+
+py::dict counts(const BoundController& bound) {
+  const Controller::Counts& counts = bound.controller.counts();
+  py::dict dict;
+  dict["ticks"] = counts.ticks;
+  dict["missing"] = counts.missing;
+  dict["stalls"] = counts.stalls;
+  dict["changes"] = counts.changes;
+  dict["late"] = counts.late;
+  return dict;
+}
+
+std::string describe(const Decision& decision) {
+  std::string text = "Decision(" + std::to_string(decision.allocation_mbps) + " Mbit/s for a forecast of " +
+                     std::to_string(decision.forecast_mbps) + " by " + source_name(decision.source);
+  if (decision.clamped) text += ", clamped";
+  if (decision.holding) text += ", holding";
+  if (decision.slewed) text += ", slewed";
+  if (decision.stalled) text += ", stalled";
+  return text + ")";
+}
+
+void bind_decision(py::module_& module) {
+  py::class_<Decision>(module, "Decision", "What a controller decided in one tick.")
+      .def_readonly("allocation_mbps", &Decision::allocation_mbps, "allocation_fraction of the link's capacity.")
+      .def_readonly("allocation_fraction", &Decision::allocation_fraction, "0..1.")
+      .def_readonly("forecast_mbps", &Decision::forecast_mbps, R"(NaN when source is "none".)")
+      .def_readonly("action", &Decision::action, "The allocator's, from 0; -1 without telemetry.")
+      .def_property_readonly(
+          "source", [](const Decision& decision) { return source_name(decision.source); }, "Who gave the forecast.")
+      .def_readonly("clamped", &Decision::clamped, "The minimum or the maximum set the target.")
+      .def_readonly("holding", &Decision::holding, "The hold time kept the target as it was.")
+      .def_readonly("slewed", &Decision::slewed, "The slew limit keeps the allocation from its target still.")
+      .def_readonly("stalled", &Decision::stalled, "Telemetry has stopped.")
+      .def_property_readonly(
+          "latency_us", [](const Decision& decision) { return static_cast<double>(decision.latency_ns) * 1e-3; },
+          "Of the tick.")
+      .def("__repr__", &describe);
+}
+
+}  // namespace
+
+void bind_controller(py::module_& module) {
+  bind_decision(module);
+  py::class_<BoundController>(
+      module, "Controller",
+      R"(The closed loop of one link: telemetry -> forecast -> the allocator's action -> limits -> allocation.
+
+Made by Engine.controller. Used by one thread at a time.)")
+      .def("tick", &tick, py::arg("telemetry"), py::arg("now_s") = py::none(),
+           R"(One tick, once for each time step of the forecaster.
+
+Args:
+    telemetry: (features,) in physical units; None when none came.
+    now_s: of a clock that does not go back; None: the monotonic clock.
+Raises:
+    ValueError: another shape, a value that is not finite, or the clock went back; it was no tick then.)")
+      .def(
+          "advance",
+          [](BoundController& bound) {
+            const Lease forecaster(*bound.forecaster);
+            bound.controller.advance();
+          },
+          "The work that can wait until the decision is applied; tick does it when it was not called.")
+      .def(
+          "reset", [](BoundController& bound) { bound.controller.reset(); },
+          "As at the start: no telemetry, the safe allocation.")
+      .def_property_readonly(
+          "last", [](const BoundController& bound) { return bound.controller.last(); }, "The last decision.")
+      .def_property_readonly("counts", &counts, "ticks, missing, stalls, changes, late.");
+  py::class_<BoundEngine> engine = module.attr("Engine");
+  engine.def(
+      "controller",
+      [](const BoundEngine& bound, const std::string& profile, double capacity_mbps, double least_fraction,
+         double most_fraction, double safe_fraction, double headroom, double slew_per_s, double hold_s, double stall_s,
+         double ewma_weight, double deadline_ms, std::size_t most_held) {
+        if (!(deadline_ms >= 0))
+          throw std::invalid_argument("deadline_ms: expected 0 or more, got " + std::to_string(deadline_ms));
+        Controller::Options options;
+        options.capacity_mbps = capacity_mbps;
+        options.least_fraction = least_fraction;
+        options.most_fraction = most_fraction;
+        options.safe_fraction = safe_fraction;
+        options.headroom = headroom;
+        options.slew_per_s = slew_per_s;
+        options.hold_s = hold_s;
+        options.stall_s = stall_s;
+        options.ewma_weight = ewma_weight;
+        options.deadline_ns = static_cast<std::uint64_t>(deadline_ms * 1e6);
+        options.stream.most_held = most_held;
+        return std::make_unique<BoundController>(bound, profile, options);
+      },
+      py::arg("profile"), py::kw_only(), py::arg("capacity_mbps"), py::arg("least_fraction") = 0.1,
+      py::arg("most_fraction") = 1.0, py::arg("safe_fraction") = 1.0, py::arg("headroom") = 1.0,
+      py::arg("slew_per_s") = 0.0, py::arg("hold_s") = 0.0, py::arg("stall_s") = 0.0, py::arg("ewma_weight") = 0.3,
+      py::arg("deadline_ms") = 0.0, py::arg("most_held") = 3,
+      "A closed loop over a profile's forecaster and allocator.");
+}
+
+}  // namespace linkcast::bindings
