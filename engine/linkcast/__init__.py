@@ -9,18 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from linkcast._native import LoadError, Model, Scaler, __version__
+    from linkcast._native import Controller, Decision, LoadError, Model, Scaler, Stream, StreamFleet, __version__
     from linkcast.engine import Engine, Forecast
     from linkcast.predictor import BandwidthPredictor
     from linkcast.traces import Trace, read_trace
 
 __all__ = [
     "BandwidthPredictor",
+    "Controller",
+    "Decision",
     "Engine",
     "Forecast",
     "LoadError",
     "Model",
     "Scaler",
+    "Stream",
+    "StreamFleet",
     "Trace",
     "__version__",
     "read_trace",
@@ -28,11 +32,15 @@ __all__ = [
 
 _HOME = {
     "BandwidthPredictor": "linkcast.predictor",
+    "Controller": "linkcast._native",
+    "Decision": "linkcast._native",
     "Engine": "linkcast.engine",
     "Forecast": "linkcast.engine",
     "LoadError": "linkcast._native",
     "Model": "linkcast._native",
     "Scaler": "linkcast._native",
+    "Stream": "linkcast._native",
+    "StreamFleet": "linkcast._native",
     "Trace": "linkcast.traces",
     "__version__": "linkcast._native",
     "read_trace": "linkcast.traces",

@@ -8,27 +8,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from linkcast import _native
-from linkcast.features import CALENDAR, next_calendar
 from linkcast.groups import ServiceGroup, find_group, read_groups
 
 if TYPE_CHECKING:
-    from linkcast._native import Model, Scaler, Spec
+    from linkcast._native import Controller, GroupForecaster, Model, Scaler, Spec, Stats, Stream, StreamFleet
 
 
 @dataclass(frozen=True)
 class Forecast:
     """The answer for one group."""
 
-    bandwidth_mbps: npt.NDArray[np.float32]  # (batch,)
-    source: str  # "model", or "fallback" when any of the values came from the fallback model
-    latency_us: float  # from the call to the answer, this group alone
+    bandwidth_mbps: npt.NDArray[np.float32]  # (batch,); NaN where nobody could answer
+    source: str  # the last resort that was needed for any row: "model", "fallback", "last", "ewma" or "none"
+    cause: str  # why it was not the model: "none", "deadline", "failed", "not_finite" or "implausible"
+    latency_us: float  # spent on this group alone
+    sources: tuple[str, ...]  # (batch,) who gave each value
 
 
 class Engine:
@@ -109,43 +109,71 @@ class Engine:
         """Forecasts from scaled windows that stand in `model(name).batch_input(batch)`; (batch,) float32, Mbps."""
         return self._native.forecast_batch(name, batch)
 
-    def forecast_groups(self, windows: Mapping[str, npt.ArrayLike]) -> dict[str, Forecast]:
-        """Forecasts for several groups.
+    def forecast_groups(
+        self, windows: Mapping[str, npt.ArrayLike], deadline_ms: float | None = None
+    ) -> dict[str, Forecast]:
+        """Forecasts for several groups in one call, each with its own model and batch.
 
-        A value that the group's model gives as not finite is replaced by its fallback's, for the hour that follows the
-        window; without a fallback it stays.
+        A value that a group's model does not give in time, or gives as not finite or outside a plausible range (the
+        target's in scalers.json, widened by half of it at either end), is replaced by the fallback model's for the step
+        after the window. Without a fallback, the row's last good value of an earlier call answers, or else it is NaN.
 
         Args:
-            windows: by group or profile, each (batch, T, F) or (T, F) in physical units.
+            windows: by group or profile, each (batch, T, F) or (T, F) in physical units. What matters most stands first
+                when there is a deadline.
+            deadline_ms: from the call on; None: no deadline.
         Returns:
             The forecasts under the same keys.
         Raises:
             ValueError: an unknown name, a wrong shape, or a value that is not finite.
         """
-        return {name: self._forecast_group(name, group) for name, group in windows.items()}
+        answers = self._groups.forecast(dict(windows), deadline_ms)
+        return {name: Forecast(*answer) for name, answer in answers.items()}
 
-    def _forecast_group(self, name: str, windows: npt.ArrayLike) -> Forecast:
-        begin = perf_counter_ns()
-        bandwidth_mbps = self._native.forecast(name, windows)
-        source = "model"
-        bad = ~np.isfinite(bandwidth_mbps)
-        if bad.any():
-            rescued = self._fallback(name, np.asarray(windows, dtype=np.float64), bad)
-            if rescued is not None:
-                bandwidth_mbps, source = np.where(bad, rescued, bandwidth_mbps), "fallback"
-        return Forecast(bandwidth_mbps, source, (perf_counter_ns() - begin) / 1e3)
+    @cached_property
+    def _groups(self) -> GroupForecaster:
+        return self.group_forecaster()
 
-    def _fallback(
-        self, name: str, windows: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.float32] | None:
-        """(batch,) the fallback's answers, or None when the group has none or its window has no calendar."""
-        spec = self.spec(self.resolve(name, "forecaster"))
-        group = self.groups.get(spec["serves"])
-        if group is None or any(feature not in spec["features"] for feature in CALENDAR):
-            return None
-        columns = [spec["features"].index(feature) for feature in CALENDAR]
-        last = windows.reshape(len(bad), -1, len(spec["features"]))[:, -1, columns]
-        return self._native.forecast(group.fallback, next_calendar(last, int(spec["step_s"])))
+    def group_forecaster(self, **options: Any) -> GroupForecaster:
+        """What is behind `forecast_groups`, with worker threads and other options: see `GroupForecaster` in _native.
+
+        Args:
+            options: threads, cpus, spin_us, batch, plausible_margin, held ("last" or "ewma"), ewma_weight.
+        """
+        return self._native.group_forecaster(**options)
+
+    def stream(self, name: str, **options: Any) -> Stream:
+        """A sliding window of a forecaster: `push` a sample at every tick, get the forecast.
+
+        Args:
+            name: a profile ("internet"), a service group ("streaming") or a model name.
+            options: most_held (3: ticks in a row for which a missing sample is held), plausible_margin, held,
+                ewma_weight.
+        Raises:
+            ValueError: an unknown name, or an option out of range.
+        """
+        return self._native.stream(name, **options)
+
+    def streams(self, name: str, count: int, **options: Any) -> StreamFleet:
+        """Many sliding windows of a forecaster that tick together, as one batch; arguments as in `stream`."""
+        return self._native.streams(name, count, **options)
+
+    def controller(self, profile: str, *, capacity_mbps: float, **options: Any) -> Controller:
+        """The closed loop of one link: telemetry -> forecast -> allocator's action -> limits -> allocation.
+
+        Args:
+            profile: what the forecaster and the allocator serve: "internet".
+            capacity_mbps: of the link.
+            options: least_fraction (0.1), most_fraction (1.0), safe_fraction (1.0), headroom (1.0), slew_per_s (none),
+                hold_s (none), stall_s (four time steps), ewma_weight (0.3), deadline_ms (none), most_held (3).
+        Raises:
+            ValueError: an unknown profile, or an option out of range.
+        """
+        return self._native.controller(profile, capacity_mbps=capacity_mbps, **options)
+
+    def stats(self, name: str) -> Stats:
+        """What happened to a model's calls through groups, streams and controllers: see `Stats` in _native."""
+        return self._native.stats(name)
 
     def decide(self, name: str, states: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """The action of highest Q-value in each state; action a allocates (a + 1) * 10 % of the link.

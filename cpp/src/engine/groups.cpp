@@ -100,6 +100,9 @@ struct GroupForecaster::Group {
 
 GroupForecaster::GroupForecaster(Engine& engine, const Options& options) : engine_(engine), options_(options) {
   if (options.threads < 1) throw std::invalid_argument("threads: expected at least 1, got 0");
+  if (options.threads == 1 && !options.cpus.empty())
+    throw std::invalid_argument("cpus: expected none without worker threads, got " +
+                                std::to_string(options.cpus.size()));
   const auto& specs = engine.metadata().models;
   for (std::size_t k = 0; k < specs.size(); ++k)
     groups_.push_back(specs[k].role == Role::forecaster ? std::make_unique<Group>(engine, k, options) : nullptr);

@@ -1,0 +1,111 @@
+"""Forecasts of several groups in one call: models, batches, deadlines, and who answers in a model's place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import linkcast
+from linkcast.features import CALENDAR, calendar_features, to_seconds
+
+GROUPS = ("streaming", "gaming", "social_media", "shopping", "software")
+TOO_SHORT_MS = 1e-6
+
+
+def random_windows(engine: linkcast.Engine, name: str, batch: int) -> np.ndarray:
+    """(batch, 10, F) between the minimum and the maximum of each feature."""
+    scaler = engine.scaler(engine.resolve(name, "forecaster"))
+    shape = (batch, *engine.model(engine.resolve(name, "forecaster")).input_shape[1:])
+    return np.random.default_rng(3).uniform(0, 1, shape) / scaler.scale + scaler.offset
+
+
+@pytest.fixture
+def call(engine: linkcast.Engine) -> dict[str, np.ndarray]:
+    return {name: random_windows(engine, name, 1 + index) for index, name in enumerate(GROUPS)}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_call_gives_what_single_calls_give(engine, call, threads):
+    answers = engine.group_forecaster(threads=threads).forecast(call)
+    assert list(answers) == list(GROUPS)
+    for name, (mbps, source, cause, latency_us, sources) in answers.items():
+        np.testing.assert_array_equal(mbps, engine.forecast(name, call[name]))
+        assert (source, cause, sources) == ("model", "none", ("model",) * len(call[name]))
+        assert latency_us > 0
+
+
+def test_behind_a_deadline_the_fallback_answers_for_the_step_after_the_window(engine):
+    times = np.array(["2026-03-04T18:00", "2026-03-08T23:00"], "datetime64[m]")  # a Wednesday, and Sunday's last hour
+    seconds = to_seconds(times)
+    columns = [engine.spec("streaming_model")["features"].index(name) for name in CALENDAR]
+    windows = random_windows(engine, "streaming", 2)
+    windows[:, -1, columns] = calendar_features(seconds)
+    answer = engine.forecast_groups({"streaming": windows}, deadline_ms=TOO_SHORT_MS)["streaming"]
+    expected = engine.forecast("streaming_fallback", calendar_features(seconds + 3600))
+    np.testing.assert_allclose(answer.bandwidth_mbps, expected, rtol=1e-6)
+    assert (answer.source, answer.cause, answer.sources) == ("fallback", "deadline", ("fallback", "fallback"))
+
+
+def test_a_long_deadline_changes_nothing(engine, call):
+    for name, answer in engine.forecast_groups(call, deadline_ms=60_000).items():
+        np.testing.assert_array_equal(answer.bandwidth_mbps, engine.forecast(name, call[name]))
+        assert answer.source == "model"
+
+
+def test_without_a_fallback_the_last_good_value_answers_and_before_there_is_one_nobody(engine):
+    own = linkcast.Engine.load()
+    windows = {"internet": random_windows(engine, "internet", 2)}
+    answer = own.forecast_groups(windows, deadline_ms=TOO_SHORT_MS)["internet"]
+    assert answer.source == "none"
+    assert np.isnan(answer.bandwidth_mbps).all()
+    good = own.forecast_groups(windows)["internet"]
+    answer = own.forecast_groups(windows, deadline_ms=TOO_SHORT_MS)["internet"]
+    assert answer.source == "last"
+    np.testing.assert_array_equal(answer.bandwidth_mbps, good.bandwidth_mbps)
+    stats = own.stats("internet_lstm")
+    assert stats["sources"] == {"model": 2, "fallback": 0, "last": 2, "ewma": 0, "none": 2}
+    assert stats["causes"] == {"deadline": 4, "failed": 0, "not_finite": 0, "implausible": 0}
+    assert (stats["calls"], stats["late"]) == (3, 2)
+
+
+def test_an_implausible_forecast_is_replaced(engine):
+    windows = random_windows(engine, "streaming", 40)
+    windows[:20, :, 1] *= np.linspace(2, 50, 20)[:, None]  # bandwidths beyond those of the training data
+    raw = engine.forecast("streaming", windows)
+    scaler = engine.target_scaler("streaming_model")
+    least, most = scaler.offset[0], scaler.offset[0] + 1 / scaler.scale[0]
+    margin = 0.1 * (np.median(raw) - least) / (most - least)  # small, so that some are outside
+    outside = (raw < least - margin * (most - least)) | (raw > most + margin * (most - least))
+    strict = engine.group_forecaster(plausible_margin=margin)
+    mbps, _, _, _, sources = strict.forecast({"streaming": windows})["streaming"]
+    assert outside.any()
+    assert [source != "model" for source in sources] == outside.tolist()
+    np.testing.assert_array_equal(mbps[~outside], raw[~outside])
+
+
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [
+        ({"moon": np.zeros((10, 8))}, "forecaster: expected one of"),
+        ({"gaming": np.zeros((9, 8))}, r"gaming: window: expected \(10, 8\)"),
+        ({"gaming": np.full((10, 8), np.nan)}, "gaming: window: expected finite values"),
+        ({"gaming": np.zeros((0, 10, 8))}, "at least 1, got 0"),
+        ({"gaming": np.zeros((10, 8)), "gaming_model": np.zeros((10, 8))}, "gaming_model stands twice"),
+    ],
+)
+def test_a_wrong_call_is_refused(engine, windows, message):
+    with pytest.raises(ValueError, match=message):
+        engine.forecast_groups(windows)
+
+
+@pytest.mark.parametrize(
+    "options", [{"threads": 0}, {"held": "mean"}, {"ewma_weight": 0}, {"plausible_margin": -1}, {"cpus": [0]}]
+)
+def test_a_wrong_option_is_refused(engine, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        engine.group_forecaster(**options)
+
+
+def test_a_deadline_that_is_not_above_zero_is_refused(engine, call):
+    with pytest.raises(ValueError, match="deadline_ms"):
+        engine.forecast_groups(call, deadline_ms=0)

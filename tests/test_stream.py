@@ -1,0 +1,156 @@
+"""Sliding windows: every push against the whole window, run by the engine (and in C++ by TensorFlow Lite)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import linkcast
+
+WINDOW = 10
+
+
+@pytest.fixture(scope="module")
+def walk(engine: linkcast.Engine) -> np.ndarray:
+    """(400, 4) telemetry of a link: random walks between the minimum and the maximum of each feature."""
+    rng = np.random.default_rng(11)
+    steps = np.cumsum(rng.normal(0, 0.05, (400, 4)), axis=0) + 0.5
+    scaler = engine.scaler("internet_lstm")
+    return np.abs((steps + 1) % 2 - 1) / scaler.scale + scaler.offset
+
+
+def tolerance(engine: linkcast.Engine, name: str) -> float:
+    """1e-6 of the target's range: kernels may sum in another order."""
+    return 1e-6 / engine.target_scaler(name).scale[0]
+
+
+def windows_of(samples: np.ndarray) -> np.ndarray:
+    """(n, F) -> (n - 9, 10, F)"""
+    return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(samples, WINDOW, axis=0).transpose(0, 2, 1))
+
+
+def test_each_push_is_the_forecast_of_the_full_window(engine, walk):
+    stream = engine.stream("internet")
+    forecasts = [stream.push(sample) for sample in walk]
+    assert forecasts[: WINDOW - 1] == [None] * (WINDOW - 1)
+    expected = engine.forecast("internet", windows_of(walk))
+    np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(engine, "internet_lstm"))
+    assert stream.source == "model"
+    assert stream.ready
+    assert stream.ticks == len(walk)
+
+
+def test_advance_only_moves_work(engine, walk):
+    one, other = engine.stream("internet"), engine.stream("internet")
+    for sample in walk[:50]:
+        forecast = one.push(sample)
+        one.advance()
+        assert forecast == other.push(list(sample))
+
+
+def test_a_model_on_tensorflow_lite_runs_the_full_window_and_says_so(engine, walk):
+    reference = linkcast.Engine.load(backend="tflite")
+    stream = reference.stream("internet")
+    assert stream.mode == "window"
+    assert "TensorFlow Lite" in stream.mode_reason
+    forecasts = [stream.push(sample) for sample in walk[:40]]
+    expected = reference.forecast("internet", windows_of(walk[:40]))
+    np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(engine, "internet_lstm"))
+
+
+def test_a_native_model_is_stepped(engine):
+    for name in ("internet", "streaming"):
+        model = engine.model(engine.resolve(name, "forecaster"))
+        expected = "incremental" if model.backend == "native" else "window"
+        assert engine.stream(name).mode == expected
+
+
+def test_missing_ticks_hold_the_last_sample_until_the_window_is_dropped(engine, walk):
+    stream = engine.stream("internet", most_held=2)
+    for sample in walk[:20]:
+        stream.push(sample)
+    filled = np.vstack([walk[:20], walk[19], walk[19]])
+    expected = engine.forecast("internet", windows_of(filled))[-2:]
+    held = [stream.push_missing(), stream.push_missing()]
+    np.testing.assert_allclose(held, expected, rtol=0, atol=tolerance(engine, "internet_lstm"))
+    assert (stream.held, stream.missing, stream.samples_in) == (2, 2, WINDOW)
+    assert stream.push_missing() is None
+    assert (stream.source, stream.samples_in, stream.missing) == ("none", 0, 3)
+    again = [stream.push(sample) for sample in walk[20:30]]
+    assert again[:-1] == [None] * 9
+    assert again[-1] == pytest.approx(
+        engine.forecast("internet", walk[20:30])[0], abs=tolerance(engine, "internet_lstm")
+    )
+
+
+def test_a_snapshot_goes_on_in_another_stream(engine, walk):
+    stream, other = engine.stream("internet"), engine.stream("internet")
+    for sample in walk[:33]:
+        stream.push(sample)
+    other.restore(stream.snapshot())
+    for sample in walk[33:60]:
+        assert stream.push(sample) == pytest.approx(other.push(sample), abs=tolerance(engine, "internet_lstm"))
+    with pytest.raises(ValueError, match="snapshot: expected"):
+        other.restore(b"nothing")
+    with pytest.raises(ValueError, match="another model file"):
+        engine.stream("datacenter").restore(stream.snapshot())
+
+
+def test_a_fleet_gives_each_link_its_own_forecast(engine, walk):
+    fleet = engine.streams("internet", 3)
+    singles = [engine.stream("internet") for _ in range(3)]
+    rng = np.random.default_rng(5)
+    for tick in range(60):
+        samples = walk[[tick, tick + 100, tick + 200]]
+        present = rng.random(3) < 0.8
+        forecasts = fleet.push(samples, present)
+        for single, sample, came, forecast in zip(singles, samples, present, forecasts, strict=True):
+            expected = single.push(sample) if came else single.push_missing()
+            if expected is None:
+                assert np.isnan(forecast)
+            else:
+                assert forecast == pytest.approx(expected, abs=tolerance(engine, "internet_lstm"))
+    assert len(fleet) == 3
+    assert [fleet.missing(index) for index in range(3)] == [single.missing for single in singles]
+    fleet.reset(1)
+    assert [fleet.ready(0), fleet.ready(1)] == [singles[0].ready, False]
+    assert fleet.sources == [single.source for single in singles]
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ([1.0, 2.0, 3.0], r"sample: expected \(4,\) finite floats, got \(3,\)"),
+        (np.zeros((1, 4)), r"got \(1, 4\)"),
+        ([1.0, np.nan, 0.0, 1.0], "got nan for bandwidth_mbps"),
+    ],
+)
+def test_a_wrong_sample_is_refused_and_is_no_tick(engine, sample, message):
+    stream = engine.stream("internet")
+    with pytest.raises(ValueError, match=message):
+        stream.push(sample)
+    assert stream.ticks == 0
+
+
+def test_a_wrong_fleet_call_is_refused(engine, walk):
+    fleet = engine.streams("internet", 2)
+    with pytest.raises(ValueError, match=r"samples: expected \(2, 4\) finite floats, got \(3, 4\)"):
+        fleet.push(walk[:3])
+    with pytest.raises(ValueError, match=r"present: expected \(2,\) booleans"):
+        fleet.push(walk[:2], [True])
+    with pytest.raises(ValueError, match="stream: expected below 2, got 2"):
+        fleet.reset(2)
+    with pytest.raises(ValueError, match="at least 1 stream"):
+        engine.streams("internet", 0)
+    with pytest.raises(ValueError, match="forecaster: expected one of"):
+        engine.stream("moon")
+
+
+def test_pushes_and_late_ones_are_counted(engine, walk):
+    own = linkcast.Engine.load()
+    stream = own.stream("internet")
+    for sample in walk[:30]:
+        stream.push(sample, deadline_ms=1e-6)
+    stats = own.stats("internet_lstm")
+    assert stats["calls"] == stats["sources"]["model"] == stats["late"] == 21
+    assert 0 < stats["latency_us"]["p50"] <= stats["latency_us"]["max"]
