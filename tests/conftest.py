@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,27 @@ from typing import Any
 import pytest
 
 import linkcast
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
+    """Standard output of a command that has to succeed."""
+    done = subprocess.run([*map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C++ side built with its tests, warnings as errors; LINKCAST_TEST_SANITIZE names sanitizers."""
+    folder = tmp_path_factory.mktemp("cpp")
+    options = ["-G", "Ninja", "-DLINKCAST_BUILD_TESTS=ON", "-DLINKCAST_WERROR=ON"]
+    if sanitizers := os.environ.get("LINKCAST_TEST_SANITIZE"):
+        options += [f"-DLINKCAST_SANITIZE={sanitizers}", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"]
+    run("cmake", "-S", ROOT, "-B", folder, *options, cwd=folder)
+    run("cmake", "--build", folder, cwd=folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
