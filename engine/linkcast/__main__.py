@@ -1,4 +1,4 @@
-"""`python -m linkcast` is the command `linkcast`; `--cmakedir` and `--pkgconfigdir` tell a C or C++ build where it is."""
+"""`python -m linkcast` is the command `linkcast`; `--cmakedir` and `--pkgconfigdir` tell a C build where it is."""
 
 from __future__ import annotations
 
