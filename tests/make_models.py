@@ -255,6 +255,20 @@ def while_loop(path: Path) -> Any:
     return model
 
 
+def saturated(path: Path) -> Any:
+    """Its cell state would grow by nearly one a step, over the limit of 10 that the converter puts on a fused LSTM.
+
+    A large input shuts the forget gate, so that the limit is seen in the answer. No weight is zero: the converter
+    merges a zero matrix of the state's shape with the state.
+    """
+    model = small(tf_keras, tf_keras.layers.LSTM(1), shape=(40, 1))
+    kernel = np.array([[0.01, -1.0, 0.02, 0.03]], np.float32)  # i, f, c, o
+    recurrent = np.array([[0.04, 0.05, 0.06, 0.07]], np.float32)
+    model.set_weights([kernel, recurrent, np.full(4, 20.0, np.float32)])
+    convert(model, path)
+    return model
+
+
 def while_batch_7(path: Path) -> Any:
     model = small(keras, *fused_layers(keras))
     convert(model, path, batch=7)
@@ -583,6 +597,7 @@ CLAIMED: dict[str, Callable[[Path], Any]] = {
         one_step,
         last_step_dense,
         long_window,
+        saturated,
         fused_dynamic_range,
         fused_float16,
         while_loop,

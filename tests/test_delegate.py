@@ -171,6 +171,17 @@ def test_a_thousand_windows_equal_keras() -> None:
     np.testing.assert_allclose(linkcast.Model(path, backend="native").predict(inputs), expected, rtol=0, atol=TOLERANCE)
 
 
+def test_the_limit_of_a_fused_cell_state_is_kept() -> None:
+    # Gates open for 39 steps: the cell state reaches the limit of 10, not 39. Then the forget gate shuts, which leaves
+    # about sigmoid(20 - 23) * c + 1: 1.5 after 10 and 2.8 after 39.
+    window = np.zeros((1, 40, 1), np.float32)
+    window[:, 39:] = 23.0
+    path = built("saturated")
+    answer = linkcast.Model(path, backend="native").predict(window)
+    np.testing.assert_allclose(answer, tflite_answers(path, window), rtol=0, atol=TOLERANCE)
+    assert answer[0, 0] < 0.95  # tanh(1.5) = 0.905, tanh(2.8) = 0.993
+
+
 def test_a_batch_leaves_the_single_window_alone() -> None:
     model = linkcast.Model(built("while_loop"), backend="native")
     inputs = windows(built("while_loop"), 100)

@@ -55,6 +55,10 @@ inline Sequence apply(const linkcast::LstmSpec& lstm, const Sequence& in) {
       const double f = activate(z[n + u], Activation::sigmoid);
       const double o = activate(z[3 * n + u], Activation::sigmoid);
       c[u] = f * c[u] + i * std::tanh(z[2 * n + u]);
+      if (lstm.cell_clip > 0.0f) {
+        const double limit = static_cast<double>(lstm.cell_clip);
+        c[u] = std::fmin(std::fmax(c[u], -limit), limit);
+      }
       h[u] = o * std::tanh(c[u]);
       out.values[t * n + u] = h[u];
     }

@@ -96,6 +96,21 @@ TEST(random_lstm_networks_match_double_precision) {
   }
 }
 
+TEST(the_cell_state_is_limited_where_the_spec_says_so) {
+  NetworkSpec spec = random_lstm_network(100);
+  for (auto& layer : spec.layers) {
+    if (auto* lstm = std::get_if<linkcast::LstmSpec>(&layer)) lstm->cell_clip = 0.05f;
+  }
+  const auto input = reference::Random(5).floats(7 * input_size(spec), -1.0f, 1.0f);
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    network.reserve(7);
+    CHECK_NEAR(error_of(network, spec, input, 7), 0.0, float_tolerance);
+    Network unlimited(random_lstm_network(100), isa);
+    CHECK(error_of(unlimited, spec, input, 1) > 1e-3);
+  }
+}
+
 TEST(sizes_around_the_vector_width_are_exact) {
   for (const std::size_t lanes : {4, 8, 16}) {
     for (const std::size_t n : {std::size_t{1}, lanes - 1, lanes, lanes + 1, 4 * lanes, 8 * lanes + 2}) {

@@ -40,8 +40,10 @@ LINKCAST_INLINE typename V::Float exp2_clamped(typename V::Float t) {
 /// -log2(e), -2 log2(e), -log2(e), -log2(e). Sigmoids and tanhs share denominators, so there are two reciprocals and
 /// not five:
 ///   c = (c (1 + ei)(1 + eg) + (1 - eg)(1 + ef)) / ((1 + ef)(1 + ei)(1 + eg)),  h = (1 - ec) / ((1 + eo)(1 + ec)).
+/// c is kept within -cell_limit .. cell_limit.
 template <class V>
-LINKCAST_INLINE typename V::Float lstm_cell(const typename V::Float (&gates)[4], typename V::Float& c) {
+LINKCAST_INLINE typename V::Float lstm_cell(const typename V::Float (&gates)[4], typename V::Float& c,
+                                            float cell_limit) {
   using Float = typename V::Float;
   const Float one = V::set(1.0f);
   const Float ei = exp2_clamped<V>(gates[0]);
@@ -51,6 +53,7 @@ LINKCAST_INLINE typename V::Float lstm_cell(const typename V::Float (&gates)[4],
   const Float ig = V::mul(V::add(one, ei), V::add(one, eg));
   const Float f = V::add(one, ef);
   c = V::mul(V::fma(c, ig, V::mul(V::sub(one, eg), f)), V::reciprocal(V::mul(ig, f)));
+  c = V::max(-cell_limit, V::min(cell_limit, c));
   const Float ec = exp2_clamped<V>(V::mul(c, V::set(minus_two_log2_e)));
   return V::mul(V::sub(one, ec), V::reciprocal(V::mul(V::add(one, eo), V::add(one, ec))));
 }

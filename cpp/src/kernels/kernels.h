@@ -58,7 +58,8 @@ struct LstmArgs {
   Operand h;                     // (rows, units); null data: the state is zero, and c is not read
   float* c = nullptr;            // (rows, c_stride): updated
   std::size_t c_stride = 0;      // floats
-  float* h_out = nullptr;        // (rows, h_out_stride), written in whole vectors; must not overlap h
+  float cell_limit = std::numeric_limits<float>::max();
+  float* h_out = nullptr;  // (rows, h_out_stride), written in whole vectors; must not overlap h
   std::size_t h_out_stride = 0;
   void* h_encoded = nullptr;         // rows for the next step's h; unless the encoding is float32 itself
   std::size_t h_encoded_stride = 0;  // bytes

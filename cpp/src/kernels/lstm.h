@@ -13,7 +13,7 @@ LINKCAST_INLINE void lstm_state(const LstmArgs& args, std::size_t block, std::si
   using V = typename Product::Vec;
   float* state = args.c + row * args.c_stride + block * V::lanes;
   auto c = args.h.data != nullptr ? V::load(state) : V::zero();
-  const auto h = lstm_cell<V>(gates, c);
+  const auto h = lstm_cell<V>(gates, c, args.cell_limit);
   V::store(state, c);
   V::store(args.h_out + row * args.h_out_stride + block * V::lanes, h);
   if constexpr (Product::encoded) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -44,7 +45,8 @@ struct Layer {
   const float* scale = nullptr;   // affine: (padded)
   const float* offset = nullptr;  // affine: (padded)
   Activation activation = Activation::none;
-  std::size_t state = 0;  // lstm: where its h, then its c, stand in a caller's state
+  float cell_limit = std::numeric_limits<float>::max();  // lstm
+  std::size_t state = 0;                                 // lstm: where its h, then its c, stand in a caller's state
 };
 
 /// What a layer's pointers will be once the bytes have stopped moving.
@@ -104,6 +106,7 @@ class Builder {
     packed.matrix = packer_.matrix(input, vectors, kernels::lstm_order, units);
     packed.bias = packer_.vector(input.bias, vectors, kernels::lstm_order, units);
     packed.recurrent = packer_.matrix(recurrent, vectors, kernels::lstm_order, units);
+    if (spec.cell_clip > 0.0f) packed.layer.cell_limit = spec.cell_clip;
     multiply_adds_ += steps_ * 4 * units * (width_ + units);
     push(packed, steps_, units);
   }
@@ -497,6 +500,7 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
   LstmArgs args;
   args.rows = batch;
   args.recurrent = layer.recurrent;
+  args.cell_limit = layer.cell_limit;
   args.input = layer.dense.matrix;
   args.c = work.cell;
   args.c_stride = layer.padded;
@@ -573,6 +577,7 @@ Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t ba
   LstmArgs args;
   args.rows = batch;
   args.recurrent = layer.recurrent;
+  args.cell_limit = layer.cell_limit;
   args.input = layer.dense.matrix;
   args.x = operand(in, batch, layer.inputs);
   args.gates = layer.dense.bias;

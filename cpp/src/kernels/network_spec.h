@@ -12,7 +12,7 @@ namespace linkcast {
 
 enum class Activation { none, relu, relu6, tanh, sigmoid };
 
-/// A plain LSTM (Keras' defaults): sigmoid gates, tanh candidate and output, no peephole, projection or clipping.
+/// A plain LSTM (Keras' defaults): sigmoid gates, tanh candidate and output, no peephole or projection.
 /// Returns every step.
 ///   i, f, o = sigmoid(W x + R h + b),  g = tanh(W x + R h + b),  c = f * c + i * g,  h = o * tanh(c); state starts
 ///   from zero.
@@ -22,8 +22,7 @@ struct LstmSpec {
   std::vector<float> input_weights;      // (4, units, inputs), gates in the order i, f, c, o
   std::vector<float> recurrent_weights;  // (4, units, units)
   std::vector<float> bias;               // (4, units)
-  float cell_clip =
-      0.0F;  // limits c to [-cell_clip, cell_clip] after each step; 0: no limit (TFLite's fused operator has 10)
+  float cell_clip = 0.0F;  // |c| is limited to it after each step; 0: no limit. A fused LSTM from Keras has 10.
 };
 
 /// y = activation(W x + b), at each step when the input is a sequence.
