@@ -1,5 +1,5 @@
-/* A loop at a fixed rate, in C: one sample in and one decision out at every tick, on an absolute clock, with a report of
- * how late the ticks began and how long the answers took.
+/* A loop at a fixed rate, in C: one sample in and one decision out at every tick, on an absolute clock, with a report
+ * of how late the ticks began and how long the answers took.
  *
  *     fixed_rate [ticks per second] [seconds]          default: 100 5
  *

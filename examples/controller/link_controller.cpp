@@ -1,7 +1,8 @@
-// Shapes an interface of Linux to what linkcast decides: reads counters and TCP round-trip times once a second, forecasts,
-// decides, and prints the tc commands. With --apply it runs them (needs CAP_NET_ADMIN).
+// Shapes an interface of Linux to what linkcast decides: reads counters and TCP round-trip times once a second,
+// forecasts, decides, and prints the tc commands. With --apply it runs them (needs CAP_NET_ADMIN).
 //
-//     link_controller --interface eth0 --capacity-mbps 100 [--shaper cake|htb] [--profile internet] [--ticks N] [--apply]
+//     link_controller --interface eth0 --capacity-mbps 100 [--shaper cake|htb] [--profile internet] [--ticks N]
+//     [--apply]
 #include <time.h>
 
 #include <cerrno>
@@ -45,13 +46,18 @@ Settings parse(int argc, char** argv) {
     }
     if (k + 1 == argc) throw std::invalid_argument(option + ": expected a value");
     const std::string value = argv[++k];
-    if (option == "--interface") settings.interface = value;
-    else if (option == "--profile") settings.profile = value;
-    else if (option == "--capacity-mbps") settings.capacity_mbps = std::atof(value.c_str());
-    else if (option == "--ticks") settings.ticks = std::atol(value.c_str());
+    if (option == "--interface")
+      settings.interface = value;
+    else if (option == "--profile")
+      settings.profile = value;
+    else if (option == "--capacity-mbps")
+      settings.capacity_mbps = std::atof(value.c_str());
+    else if (option == "--ticks")
+      settings.ticks = std::atol(value.c_str());
     else if (option == "--shaper" && (value == "cake" || value == "htb"))
       settings.shaper = value == "cake" ? Shaper::cake : Shaper::htb;
-    else throw std::invalid_argument(option + " " + value + ": unknown");
+    else
+      throw std::invalid_argument(option + " " + value + ": unknown");
   }
   if (settings.interface.empty() || !(settings.capacity_mbps > 0))
     throw std::invalid_argument("expected --interface NAME --capacity-mbps NUMBER");
@@ -73,14 +79,15 @@ void sleep_until(std::uint64_t at_ns) {
 void print(long tick, const std::optional<std::array<float, 4>>& sample, const linkcast_decision& decision) {
   std::printf("tick %ld: ", tick);
   if (sample)
-    std::printf("rtt %.2f ms, sent %.3f Mbit/s, loss %.4f, reliability %.4f; ", (*sample)[0], (*sample)[1], (*sample)[2],
-                (*sample)[3]);
+    std::printf("rtt %.2f ms, sent %.3f Mbit/s, loss %.4f, reliability %.4f; ", (*sample)[0], (*sample)[1],
+                (*sample)[2], (*sample)[3]);
   else
     std::printf("no telemetry; ");
   std::printf("forecast %.3f Mbit/s (%s), allocation %.3f Mbit/s%s%s, %.1f us\n", decision.forecast_mbps,
               linkcast_source_name(decision.source), decision.allocation_mbps,
               decision.limits & LINKCAST_LIMIT_STALLED ? ", stalled" : "",
-              decision.limits & LINKCAST_LIMIT_HOLDING ? ", holding" : "", static_cast<double>(decision.latency_ns) / 1e3);
+              decision.limits & LINKCAST_LIMIT_HOLDING ? ", holding" : "",
+              static_cast<double>(decision.latency_ns) / 1e3);
   std::fflush(stdout);
 }
 
@@ -110,9 +117,9 @@ void run(const Settings& settings) {
     controller.advance();
   }
   const linkcast_controller_counts counts = controller.stats();
-  std::printf("%llu ticks, %llu without telemetry, %llu stalls, %llu changes\n", static_cast<unsigned long long>(counts.ticks),
-              static_cast<unsigned long long>(counts.missing), static_cast<unsigned long long>(counts.stalls),
-              static_cast<unsigned long long>(counts.changes));
+  std::printf("%llu ticks, %llu without telemetry, %llu stalls, %llu changes\n",
+              static_cast<unsigned long long>(counts.ticks), static_cast<unsigned long long>(counts.missing),
+              static_cast<unsigned long long>(counts.stalls), static_cast<unsigned long long>(counts.changes));
 }
 
 }  // namespace

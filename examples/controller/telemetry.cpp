@@ -53,7 +53,8 @@ void ask(const Socket& socket, unsigned char family) {
 std::optional<tcp_info> info_of(const nlmsghdr* header) {
   const auto* connection = static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
   auto length = static_cast<int>(header->nlmsg_len - NLMSG_LENGTH(sizeof *connection));
-  for (auto* part = reinterpret_cast<const rtattr*>(connection + 1); RTA_OK(part, length); part = RTA_NEXT(part, length)) {
+  for (auto* part = reinterpret_cast<const rtattr*>(connection + 1); RTA_OK(part, length);
+       part = RTA_NEXT(part, length)) {
     if (part->rta_type != INET_DIAG_INFO) continue;
     tcp_info info{};
     std::memcpy(&info, RTA_DATA(part), std::min<std::size_t>(RTA_PAYLOAD(part), sizeof info));
@@ -70,7 +71,8 @@ void collect(const Socket& socket, std::vector<tcp_info>& infos) {
     if (received < 0 && errno == EINTR) continue;
     if (received <= 0) refuse("netlink answer");
     auto left = static_cast<unsigned>(received);
-    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
+    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(header, left);
+         header = NLMSG_NEXT(header, left)) {
       if (header->nlmsg_type == NLMSG_DONE) return;
       if (header->nlmsg_type == NLMSG_ERROR) {
         errno = -static_cast<const nlmsgerr*>(NLMSG_DATA(header))->error;
@@ -133,12 +135,15 @@ std::optional<std::array<float, 4>> Telemetry::sample(std::uint64_t now_ns) {
   if (!before || seconds <= 0 || connections.count == 0) return std::nullopt;
 
   // Connections end, and take their segments with them: a count that has fallen tells nothing.
-  const auto rise = [](std::uint64_t now, std::uint64_t then) { return now > then ? static_cast<double>(now - then) : 0.0; };
+  const auto rise = [](std::uint64_t now, std::uint64_t then) {
+    return now > then ? static_cast<double>(now - then) : 0.0;
+  };
   const auto share = [](double part, double whole) { return whole > 0 ? std::min(part / whole, 1.0) : 0.0; };
   const double mbps = rise(counters.sent_bytes, before->sent_bytes) * 8 / 1e6 / seconds;
   const double loss = share(rise(connections.retransmissions, connections_before.retransmissions),
                             rise(connections.segments, connections_before.segments));
-  const double failed = rise(counters.sent_errors, before->sent_errors) + rise(counters.sent_dropped, before->sent_dropped);
+  const double failed =
+      rise(counters.sent_errors, before->sent_errors) + rise(counters.sent_dropped, before->sent_dropped);
   const double tried = rise(counters.sent_packets, before->sent_packets) + failed;
   return std::array<float, 4>{static_cast<float>(connections.median_rtt_ms), static_cast<float>(mbps),
                               static_cast<float>(loss), static_cast<float>(1 - share(failed, tried))};

@@ -20,9 +20,9 @@ Counters read_counters(const std::string& interface);
 /// All established TCP connections of this network namespace, together.
 struct Connections {
   std::size_t count = 0;
-  double median_rtt_ms = 0;             ///< smoothed round-trip times; 0 without connections
-  std::uint64_t segments = 0;           ///< sent
-  std::uint64_t retransmissions = 0;    ///< of those
+  double median_rtt_ms = 0;           ///< smoothed round-trip times; 0 without connections
+  std::uint64_t segments = 0;         ///< sent
+  std::uint64_t retransmissions = 0;  ///< of those
 };
 
 /// Asks the kernel (NETLINK_SOCK_DIAG, as ss does). @throws std::runtime_error

@@ -37,10 +37,13 @@ TrafficControl::TrafficControl(std::string interface, Shaper shaper, bool apply)
 
 std::vector<Command> TrafficControl::commands(double mbps) const {
   const std::string rate = std::to_string(std::max(1L, std::lround(mbps * 1000))) + "kbit";
-  if (shaper_ == Shaper::cake) return {{"tc", "qdisc", "replace", "dev", interface_, "root", "cake", "bandwidth", rate}};
+  if (shaper_ == Shaper::cake)
+    return {{"tc", "qdisc", "replace", "dev", interface_, "root", "cake", "bandwidth", rate}};
   std::vector<Command> all;
-  if (!started_) all.push_back({"tc", "qdisc", "replace", "dev", interface_, "root", "handle", "1:", "htb", "default", "10"});
-  all.push_back({"tc", "class", "replace", "dev", interface_, "parent", "1:", "classid", "1:10", "htb", "rate", rate, "ceil", rate});
+  if (!started_)
+    all.push_back({"tc", "qdisc", "replace", "dev", interface_, "root", "handle", "1:", "htb", "default", "10"});
+  all.push_back({"tc", "class", "replace", "dev", interface_, "parent", "1:", "classid", "1:10", "htb", "rate", rate,
+                 "ceil", rate});
   return all;
 }
 

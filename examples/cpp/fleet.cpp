@@ -1,4 +1,5 @@
-// Links of one box that tick together, in C++: one call forecasts all of them, and another thread may reload the models.
+// Links of one box that tick together, in C++: one call forecasts all of them, and another thread may reload the
+// models.
 //
 //     fleet [links] [ticks]          default: 16 60
 #include <cmath>
