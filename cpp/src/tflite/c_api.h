@@ -117,6 +117,7 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(Status, InterpreterAllocateTensors, (InterpreterHandle*))                                                          \
   X(Status, InterpreterInvoke, (InterpreterHandle*))                                                                   \
   X(Status, InterpreterResetVariableTensors, (InterpreterHandle*))                                                     \
+  X(std::int32_t, InterpreterGetVariableTensorCount, (const InterpreterHandle*))                                       \
   X(Status, InterpreterResizeInputTensor, (InterpreterHandle*, std::int32_t, const int*, std::int32_t))                \
   X(Status, InterpreterSetCustomAllocationForTensor, (InterpreterHandle*, int, const CustomAllocation*, std::int64_t)) \
   X(std::int32_t, InterpreterGetInputTensorCount, (const InterpreterHandle*))                                          \

@@ -58,6 +58,7 @@ Interpreter::Interpreter(std::shared_ptr<const ModelFile> file, const Options& o
     create(options);
     if (options.batch > 0) resize_batch(options.batch);
     if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
+    stateful_ = api_.InterpreterGetVariableTensorCount(interpreter_) > 0;
     place_tensors();
   } catch (...) {
     if (interpreter_) api_.InterpreterDelete(interpreter_);
@@ -168,7 +169,7 @@ void Interpreter::place_tensors() {
 }
 
 void Interpreter::invoke() {
-  Status status = api_.InterpreterResetVariableTensors(interpreter_);
+  Status status = stateful_ ? api_.InterpreterResetVariableTensors(interpreter_) : kOk;
   if (status == kOk) status = api_.InterpreterInvoke(interpreter_);
   if (status != kOk)
     throw InvokeError(file_->path() + ": invoke failed (" + status_name(status) + ")" + errors_.take());

@@ -90,6 +90,7 @@ class Interpreter {
   Inspector inspector_;
   OpaqueDelegate* xnnpack_ = nullptr;  // lives as long as the interpreter that it was applied to
   InterpreterHandle* interpreter_ = nullptr;
+  bool stateful_ = true;  // has variable tensors: an LSTM's states
   std::vector<int> input_shape_;
   std::vector<int> output_shape_;
   std::size_t input_size_ = 0;
