@@ -24,19 +24,10 @@ struct DenseOutput {
   std::size_t outputs;  // floats of each row
 };
 
-/// P vectors of outputs from `panel` on, for R rows.
 template <class Product, int R, int P>
-LINKCAST_INLINE void dense_block(const DenseLayer& layer, const Operand& x, const DenseOutput& out, std::size_t panel,
-                                 std::size_t row) {
+LINKCAST_INLINE void dense_store(const DenseLayer& layer, const typename Product::Float (&sum)[R][P],
+                                 const DenseOutput& out, std::size_t panel, std::size_t row) {
   using V = typename Product::Vec;
-  typename V::Float sum[R][P];
-  LINKCAST_UNROLL
-  for (int v = 0; v < P; ++v) {
-    const auto bias = V::load(layer.bias + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
-    LINKCAST_UNROLL
-    for (int r = 0; r < R; ++r) sum[r][v] = bias;
-  }
-  Product::template add<R, P, false>(sum, layer.matrix, panel, x, row);
   LINKCAST_UNROLL
   for (int r = 0; r < R; ++r) {
     float* y = out.y + (row + static_cast<std::size_t>(r)) * out.stride;
@@ -53,12 +44,68 @@ LINKCAST_INLINE void dense_block(const DenseLayer& layer, const Operand& x, cons
   }
 }
 
+/// P vectors of outputs from `panel` on, for R rows.
+template <class Product, int R, int P>
+LINKCAST_INLINE void dense_block(const DenseLayer& layer, const Operand& x, const DenseOutput& out, std::size_t panel,
+                                 std::size_t row) {
+  using V = typename Product::Vec;
+  typename V::Float sum[R][P];
+  LINKCAST_UNROLL
+  for (int v = 0; v < P; ++v) {
+    const auto bias = V::load(layer.bias + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
+    LINKCAST_UNROLL
+    for (int r = 0; r < R; ++r) sum[r][v] = bias;
+  }
+  Product::template add<R, P, false>(sum, layer.matrix, panel, x, row);
+  dense_store<Product, R, P>(layer, sum, out, panel, row);
+}
+
+/// One whole panel for one row, its inputs in two halves that are summed by themselves: either half may come first and
+/// the bits are the same. Calls that take turns find the half that the call before read last in the first-level cache.
+template <class Product>
+LINKCAST_INLINE void dense_halves(const DenseLayer& layer, const Operand& x, const DenseOutput& out, std::size_t panel,
+                                  bool second_first) {
+  using V = typename Product::Vec;
+  const std::size_t half = layer.matrix.depth / 2;
+  const auto column_bytes = 4 * static_cast<std::size_t>(Product::Ops::vector_bytes);
+  Matrix first = layer.matrix;
+  first.weights = static_cast<const char*>(first.weights) + panel * first.depth * column_bytes;
+  if (first.scale != nullptr) first.scale += panel * 4 * V::lanes;
+  Matrix second = first;
+  first.depth = half;
+  second.depth -= half;
+  second.weights = static_cast<const char*>(second.weights) + half * column_bytes;
+  const Operand later{static_cast<const char*>(x.data) + half * sizeof(float), x.stride, nullptr};
+  typename V::Float sum[1][4], later_sum[1][4];
+  LINKCAST_UNROLL
+  for (int v = 0; v < 4; ++v) {
+    sum[0][v] = V::load(layer.bias + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
+    later_sum[0][v] = V::zero();
+  }
+  if (second_first) {
+    Product::template add<1, 4, false>(later_sum, second, 0, later, 0);
+    Product::template add<1, 4, false>(sum, first, 0, x, 0);
+  } else {
+    Product::template add<1, 4, false>(sum, first, 0, x, 0);
+    Product::template add<1, 4, false>(later_sum, second, 0, later, 0);
+  }
+  LINKCAST_UNROLL
+  for (int v = 0; v < 4; ++v) sum[0][v] = V::add(sum[0][v], later_sum[0][v]);
+  dense_store<Product, 1, 4>(layer, sum, out, panel, 0);
+}
+
 /// One row: two panels at a time while there are two.
 template <class Product>
-LINKCAST_INLINE void dense_row(const DenseLayer& layer, const Operand& x, const DenseOutput& out) {
+LINKCAST_INLINE void dense_row(const DenseLayer& layer, const Operand& x, const DenseOutput& out, bool second_first) {
+  constexpr std::size_t long_enough = 64;  // inputs; a shorter panel is too small for the order to matter
   const std::size_t whole = layer.matrix.vectors / 4;
   std::size_t panel = 0;
   for (; panel + 2 <= whole; panel += 2) dense_block<Product, 1, 8>(layer, x, out, panel, 0);
+  if constexpr (!Product::encoded) {
+    if (panel < whole && layer.matrix.depth >= long_enough) {
+      dense_halves<Product>(layer, x, out, panel++, second_first);
+    }
+  }
   if (panel < whole) dense_block<Product, 1, 4>(layer, x, out, panel++, 0);
   switch (layer.matrix.vectors % 4) {
     case 1:
@@ -98,10 +145,10 @@ void dense_rows(const DenseLayer& layer, const Operand& x, std::size_t rows, con
 
 template <class Product>
 void dense(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t y_stride,
-           std::size_t outputs) {
+           std::size_t outputs, bool second_first) {
   const DenseOutput out{y, y_stride, outputs};
   if (rows == 1) {
-    dense_row<Product>(layer, x, out);
+    dense_row<Product>(layer, x, out, second_first);
   } else {
     dense_rows<Product>(layer, x, rows, out);
   }

@@ -82,9 +82,10 @@ struct Kernels {
   /// x (rows, stride floats) -> out (rows, out_stride bytes) and scale (rows). Null when operands are float32.
   void (*encode)(const float* x, std::size_t stride, std::size_t rows, std::size_t depth, void* out,
                  std::size_t out_stride, float* scale) = nullptr;
-  /// y (rows, y_stride floats); `outputs` floats of each row are written, at most vectors * lanes.
+  /// y (rows, y_stride floats); `outputs` floats of each row are written, at most vectors * lanes. Calls take turns
+  /// with `second_first`: weights are read in another order, and the result is the same.
   void (*dense)(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t y_stride,
-                std::size_t outputs) = nullptr;
+                std::size_t outputs, bool second_first) = nullptr;
   void (*lstm_step)(const LstmArgs& args) = nullptr;
   /// y = activation(x * scale + offset) over (rows, stride floats), in place; `width` floats of each row, padded to
   /// whole vectors.

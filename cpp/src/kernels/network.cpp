@@ -248,8 +248,9 @@ struct Network::Impl {
   std::vector<Layer> layers;
   AlignedBuffer weights;
   Workspace work;
-  Deadline deadline;      // of the present run
-  bool given_up = false;  // because it passed
+  Deadline deadline;          // of the present run
+  bool second_first = false;  // every second run reads half of its dense weights first that the other reads last
+  bool given_up = false;      // because it passed
 
   void reserve(std::size_t batch);
   void run_part(const float* input, std::size_t batch, float* output);
@@ -344,6 +345,7 @@ bool Network::run(const float* input, std::size_t batch, float* output, Deadline
   Impl& impl = *impl_;
   impl.deadline = deadline;
   impl.given_up = false;
+  impl.second_first = !impl.second_first;
   const std::size_t input_size = impl.steps * impl.features;
   const std::size_t output_size = impl.output_steps * impl.outputs;
   while (batch > 0) {
@@ -508,7 +510,7 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
   const bool at_once = projects_at_once(batch);
   const std::size_t gates_width = 4 * layer.padded;
   if (at_once) {
-    kernels->dense(layer.dense, x, in.steps * batch, work.gates, gates_width, gates_width);
+    kernels->dense(layer.dense, x, in.steps * batch, work.gates, gates_width, gates_width, false);
   }
   const std::size_t hidden_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
   for (std::size_t t = 0; t < in.steps; ++t) {
@@ -537,7 +539,7 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
 Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                               std::size_t outputs_written) {
   const std::size_t rows = in.steps * batch;
-  kernels->dense(layer.dense, operand(in, rows, layer.inputs), rows, y, y_stride, outputs_written);
+  kernels->dense(layer.dense, operand(in, rows, layer.inputs), rows, y, y_stride, outputs_written, second_first);
   return {y, y_stride, in.steps, layer.width};
 }
 
