@@ -48,8 +48,11 @@ Safeguard::Safeguard(Engine& engine, std::size_t forecaster, std::size_t rows, c
   if (!spec.target) throw std::invalid_argument("model: expected a forecaster, got " + spec.name);
   const double least = spec.target_scaler->offset()[0];
   const double width = 1 / spec.target_scaler->scale()[0];
+  double most = least + width;
+  for (const ServiceGroup& group : engine.metadata().groups)
+    if (group.model == spec.name) most = std::max(most, group.max_bandwidth_mbps);
   least_mbps_ = least - options.plausible_margin * width;
-  most_mbps_ = least + (1 + options.plausible_margin) * width;
+  most_mbps_ = most + options.plausible_margin * width;
   step_s_ = spec.step_s;
   if (!find_fallback(forecaster)) fallback_.reset();
   reserve(rows);

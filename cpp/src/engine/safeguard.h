@@ -22,7 +22,9 @@ class Safeguard {
   enum class Held { last, ewma };
 
   struct Options {
-    /// A forecast is plausible within the target's range of scalers.json, widened at either end by this share of it.
+    /// A forecast is plausible from the target's minimum to its maximum in scalers.json, or to the service group's
+    /// maximum in service_group_stats.json where that is larger; widened at either end by this share of the target's
+    /// range.
     double plausible_margin = 0.5;
     Held held = Held::last;    ///< what the row's earlier forecasts say: the last good one, or their moving average
     double ewma_weight = 0.3;  ///< of the newest value, above 0 and at most 1
