@@ -105,9 +105,18 @@ void require(bool condition) {
   if (!condition) throw std::runtime_error(std::string("a call failed: ") + linkcast_last_error());
 }
 
+constexpr std::size_t kBatch = 8;
+
+linkcast::Engine open_engine() {
+  const char* folder = std::getenv("LINKCAST_BUNDLE");
+  linkcast_engine_options options = linkcast::Engine::default_options();
+  options.batch = kBatch;
+  return linkcast::Engine(folder ? folder : "", options);
+}
+
 /// Every object of the ABI, and each hot function as a call that returns whether it did what it should.
 struct Loop {
-  linkcast::Engine engine{std::getenv("LINKCAST_BUNDLE") ? std::getenv("LINKCAST_BUNDLE") : ""};
+  linkcast::Engine engine = open_engine();
   linkcast_model forecaster = engine.find("internet", LINKCAST_ROLE_FORECASTER);
   linkcast_model allocator = engine.find("internet", LINKCAST_ROLE_ALLOCATOR);
   linkcast::Stream stream{engine, forecaster};
@@ -116,6 +125,9 @@ struct Loop {
   std::vector<float> window;        // (10, 4)
   std::vector<float> group_window;  // (10, 8)
   std::vector<float> samples;       // (4, 4)
+  std::vector<float> windows;       // (kBatch, 10, 4)
+  std::array<float, kBatch> batch_forecasts{};
+  std::array<std::int32_t, kBatch> actions{};
   std::array<linkcast_group, 5> groups{};
   std::array<float, 5> group_forecasts{};
   std::array<float, 4> stream_forecasts{};
@@ -131,6 +143,7 @@ struct Loop {
       group_window.insert(group_window.end(), kSample.begin(), kSample.end());
       group_window.insert(group_window.end(), {0.0F, 1.0F, 0.0F, 1.0F});
     }
+    for (std::size_t k = 0; k < kBatch; ++k) windows.insert(windows.end(), window.begin(), window.end());
     for (int k = 0; k < 4; ++k) samples.insert(samples.end(), kSample.begin(), kSample.end());
     const char* names[] = {"streaming", "gaming", "social_media", "shopping", "software"};
     for (std::size_t k = 0; k < groups.size(); ++k) {
@@ -155,6 +168,17 @@ struct Loop {
   bool forecast_groups() {
     return linkcast_forecast_groups(engine.get(), groups.data(), groups.size(), 0) == LINKCAST_OK &&
            groups[4].result.status == LINKCAST_OK;
+  }
+  bool forecast_batches() {
+    for (const std::size_t batch : {kBatch, std::size_t{3}})
+      if (linkcast_forecast(engine.get(), forecaster, windows.data(), batch * 40, batch_forecasts.data(), batch, 0,
+                            nullptr) != LINKCAST_OK)
+        return false;
+    return true;
+  }
+  bool decide_batch() {
+    return linkcast_decide(engine.get(), allocator, windows.data(), kBatch * 4, actions.data(), kBatch, &result) ==
+           LINKCAST_OK;
   }
   bool decide() {
     return linkcast_decide(engine.get(), allocator, kSample.data(), 4, &action, 1, &result) == LINKCAST_OK;
@@ -194,6 +218,8 @@ constexpr Named kCalls[] = {{"forecast", &Loop::forecast},
                             {"forecast behind its deadline", &Loop::late_forecast},
                             {"forecast_groups", &Loop::forecast_groups},
                             {"decide", &Loop::decide},
+                            {"forecast of batches", &Loop::forecast_batches},
+                            {"decide of a batch", &Loop::decide_batch},
                             {"stream_push", &Loop::push},
                             {"stream_advance", &Loop::advance},
                             {"streams_push", &Loop::push_many},

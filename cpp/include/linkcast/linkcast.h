@@ -15,9 +15,10 @@
  * same engine gets LINKCAST_ERROR_BUSY, and nothing is harmed. Functions marked "any thread" can be called at any time,
  * but for the time in which their handle is being closed.
  *
- * Hot path. Functions marked "hot" allocate nothing, take no lock and make no system call, from the first call on (for
- * a batch up to linkcast_engine_options.batch, and no larger number of windows than before). A call that fails may do
- * so. Everything else loads, allocates or locks, and belongs outside the loop.
+ * Hot path. Functions marked "hot" allocate nothing, take no lock and make no system call, from the first call on, with
+ * a batch of 1 or of linkcast_engine_options.batch; a forecaster on the native kernels with anything between as well.
+ * Where another model's batch changes between those, its tensors are laid out anew, which allocates. A call that fails
+ * may allocate, too. Everything that is not hot loads, allocates or locks, and belongs outside the loop.
  *
  * Structs. Each begins with its size, which the caller sets: use the _INIT macros, which also give every option its
  * default. A library of a later version accepts the struct of an earlier one; new fields come at the end.
