@@ -508,10 +508,10 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
   args.c_stride = layer.padded;
   args.h_out_stride = layer.padded;
   const bool at_once = projects_at_once(batch);
+  // With a deadline, the input projection is cut in two, so that neither part takes longer than a time step of all
+  // layers.
+  const std::size_t steps_at_once = deadline.set() ? (in.steps + 1) / 2 : in.steps;
   const std::size_t gates_width = 4 * layer.padded;
-  if (at_once) {
-    kernels->dense(layer.dense, x, in.steps * batch, work.gates, gates_width, gates_width, false);
-  }
   const std::size_t hidden_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
   for (std::size_t t = 0; t < in.steps; ++t) {
     if (deadline.passed()) {
@@ -519,7 +519,12 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
       break;
     }
     if (at_once) {
-      args.gates = work.gates + t * batch * gates_width;
+      float* gates = work.gates + t * batch * gates_width;
+      if (t % steps_at_once == 0) {
+        const std::size_t rows = std::min(steps_at_once, in.steps - t) * batch;
+        kernels->dense(layer.dense, part(x, t * batch), rows, gates, gates_width, gates_width, false);
+      }
+      args.gates = gates;
       args.gates_stride = gates_width;
     } else {
       args.gates = layer.dense.bias;
