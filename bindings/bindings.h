@@ -71,6 +71,8 @@ py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::
 /// (batch, row...)
 std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& row);
 
+Model::Options model_options(const std::string& backend, int threads, const std::string& precision);
+
 void bind_scaler(py::module_& module);
 void bind_model(py::module_& module);
 void bind_engine(py::module_& module);

@@ -10,10 +10,9 @@
 namespace linkcast::bindings {
 namespace {
 
-std::unique_ptr<BoundEngine> open_engine(const std::filesystem::path& folder, const std::string& backend, int threads) {
-  Model::Options options;
-  options.backend = backend_from_name(backend);
-  options.threads = threads;
+std::unique_ptr<BoundEngine> open_engine(const std::filesystem::path& folder, const std::string& backend, int threads,
+                                         const std::string& precision) {
+  const Model::Options options = model_options(backend, threads, precision);
   auto bound = std::make_unique<BoundEngine>();
   const py::gil_scoped_release release;
   bound->engine = std::make_shared<Engine>(folder.string(), options);
@@ -129,28 +128,33 @@ py::array_t<float> q_values(BoundEngine& bound, const std::string& name, const p
 void bind_engine(py::module_& module) {
   py::class_<BoundEngine>(module, "Engine", "The models of one bundle folder with their scalers.")
       .def(py::init(&open_engine), py::arg("folder"), py::arg("backend") = "auto", py::arg("threads") = 1,
+           py::arg("precision") = "float32",
            R"(Reads metadata/ and models/ of a folder, and checks each file.
 
 Raises:
     LoadError: a file is missing, damaged or wrong; names it, and the key in a metadata file.)")
       .def_property_readonly("names", &names, "Every model's name, in the manifest's order.")
       .def_property_readonly("folder", [](const BoundEngine& b) { return b.engine->folder(); })
-      .def("model",
-           [](const BoundEngine& b, const std::string& name) { return b.models[b.engine->find(name)]; },
-           py::arg("name"), "The model with this name; ValueError naming the known ones.")
-      .def("resolve",
-           [](const BoundEngine& b, const std::string& name, const std::string& role) {
-             return b.engine->spec(b.engine->find(name, role_from_name(role))).name;
-           },
-           py::arg("name"), py::arg("role"), "The name of the model that serves a profile or group in a role.")
+      .def(
+          "model", [](const BoundEngine& b, const std::string& name) { return b.models[b.engine->find(name)]; },
+          py::arg("name"), "The model with this name; ValueError naming the known ones.")
+      .def(
+          "resolve",
+          [](const BoundEngine& b, const std::string& name, const std::string& role) {
+            return b.engine->spec(b.engine->find(name, role_from_name(role))).name;
+          },
+          py::arg("name"), py::arg("role"), "The name of the model that serves a profile or group in a role.")
       .def("spec", &spec_dict, py::arg("name"), "What the metadata says of a model.")
-      .def("scaler", [](const BoundEngine& b, const std::string& name) { return b.engine->spec(b.engine->find(name)).scaler; },
-           py::arg("name"))
-      .def("target_scaler",
-           [](const BoundEngine& b, const std::string& name) {
-             return b.engine->spec(b.engine->find(name)).target_scaler;
-           },
-           py::arg("name"), "None for an allocator.")
+      .def(
+          "scaler",
+          [](const BoundEngine& b, const std::string& name) { return b.engine->spec(b.engine->find(name)).scaler; },
+          py::arg("name"))
+      .def(
+          "target_scaler",
+          [](const BoundEngine& b, const std::string& name) {
+            return b.engine->spec(b.engine->find(name)).target_scaler;
+          },
+          py::arg("name"), "None for an allocator.")
       .def("forecast", &forecast, py::arg("name"), py::arg("windows"),
            R"(The next value of each window.
 
@@ -163,8 +167,9 @@ Raises:
     ValueError: an unknown name, another shape, or a value that is not finite.)")
       .def("forecast_batch", &forecast_batch, py::arg("name"), py::arg("batch"),
            "The same for scaled windows that stand in model(name).batch_input(batch).")
-      .def("decide", &decide, py::arg("name"), py::arg("states"),
-           R"((batch, features) or one state, physical units -> (batch,) int32 actions; action a allocates (a + 1) * 10 %.
+      .def(
+          "decide", &decide, py::arg("name"), py::arg("states"),
+          R"((batch, features) or one state, physical units -> (batch,) int32 actions; action a allocates (a + 1) * 10 %.
 
 Raises:
     ValueError: an unknown name, another shape, or a value that is not finite.)")

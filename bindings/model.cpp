@@ -11,10 +11,9 @@
 namespace linkcast::bindings {
 namespace {
 
-std::shared_ptr<BoundModel> open_model(const std::filesystem::path& path, const std::string& backend, int threads) {
-  Model::Options options;
-  options.backend = backend_from_name(backend);
-  options.threads = threads;
+std::shared_ptr<BoundModel> open_model(const std::filesystem::path& path, const std::string& backend, int threads,
+                                       const std::string& precision) {
+  const Model::Options options = model_options(backend, threads, precision);
   auto bound = std::make_shared<BoundModel>();
   const py::gil_scoped_release release;
   bound->model = std::make_shared<Model>(path.string(), options);
@@ -118,15 +117,19 @@ void bind_model(py::module_& module) {
 
 Every invoke starts from zero LSTM state. One thread at a time: a second one gets a RuntimeError.)")
       .def(py::init(&open_model), py::arg("path"), py::arg("backend") = "auto", py::arg("threads") = 1,
+           py::arg("precision") = "float32",
            R"(Loads a model and allocates its tensors.
 
 Args:
     path: a .tflite file that TensorFlow Lite runs.
     backend: "auto", "native" or "tflite".
     threads: for TensorFlow Lite's own kernels.
+    precision: of the native kernels' weights: "float32", "bfloat16" or "int8". What it costs is measured at load
+        (proof_error), and past a bound the load refuses.
 Raises:
-    LoadError: the file is missing or damaged, or has several inputs or an input that is not float32.
-    ValueError: an unknown backend, or threads < 1.)")
+    LoadError: the file is missing or damaged, has several inputs or an input that is not float32, or does not run as
+        asked for (backend "native", a reduced precision).
+    ValueError: an unknown backend or precision, or threads < 1.)")
       .def_property_readonly("path", [](const BoundModel& b) { return b.model->path(); })
       .def_property_readonly("input", &input, "Writable float32 view on the input tensor, input_shape.")
       .def_property_readonly("output", &output, "float32 view on the output tensor, output_shape.")
@@ -155,6 +158,12 @@ A view for a smaller batch stays valid memory, but is no longer read once a larg
       .def_property_readonly(
           "isa", [](const BoundModel& b) { return b.model->isa(); },
           R"("avx512", "avx2", "neon" or "scalar"; "tflite" when its own kernels run.)")
+      .def_property_readonly(
+          "precision", [](const BoundModel& b) { return precision_name(b.model->precision()); },
+          R"("float32", "bfloat16" or "int8".)")
+      .def_property_readonly(
+          "proof_error", [](const BoundModel& b) { return b.model->proof_error(); },
+          "Largest difference from TensorFlow Lite on the golden windows at load; 0 when it runs them.")
       .def("operators", &operators,
            R"(The graph's operators, in order: a dict each, with index, name, inputs and outputs (shapes), output_type,
 constant_bytes, and runs_on ("native", "xnnpack" or "tflite").)")

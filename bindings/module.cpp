@@ -56,6 +56,14 @@ Rows as_row(const py::object& values, const std::vector<int>& row_shape, const s
   return rows;
 }
 
+Model::Options model_options(const std::string& backend, int threads, const std::string& precision) {
+  Model::Options options;
+  options.backend = backend_from_name(backend);
+  options.threads = threads;
+  options.precision = precision_from_name(precision);
+  return options;
+}
+
 py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::ssize_t> shape) {
   auto* kept = new std::shared_ptr<float[]>(memory);  // owned by the capsule
   const py::capsule owner(kept, [](void* p) { delete static_cast<std::shared_ptr<float[]>*>(p); });

@@ -186,3 +186,26 @@ def test_a_zero_scale_is_refused_with_its_file_and_key(edit):
     folder = edit("scalers", flatten)
     with pytest.raises(linkcast.LoadError, match=r"scalers\.json.*internet_lstm.*latency_ms"):
         linkcast.Engine.load(folder)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_reduced_precision_is_the_forecasters_and_its_error_can_be_read(precision: str) -> None:
+    exact, reduced = linkcast.Engine.load(), linkcast.Engine.load(precision=precision)
+    for name in reduced.names:
+        model = reduced.model(name)
+        assert model.backend == "native", model.backend_reason
+        assert model.precision == (precision if reduced.spec(name)["role"] == "forecaster" else "float32")
+    golden = np.array(exact.manifest["models"]["internet_lstm"]["golden"]["inputs"], np.float32)
+    difference = np.abs(reduced.model("internet_lstm").predict(golden) - exact.model("internet_lstm").predict(golden))
+    error = reduced.model("internet_lstm").proof_error
+    assert 0 < difference.max() <= 1.2 * error  # the proof compares with TensorFlow Lite, which rounds in its own way
+    with pytest.raises(ValueError, match='expected "float32", "bfloat16" or "int8", got "float16"'):
+        linkcast.Engine.load(precision="float16")
+    with pytest.raises(linkcast.LoadError, match=f'precision "{precision}" is the native kernels'):
+        linkcast.Engine.load(backend="tflite", precision=precision)
+
+
+def test_every_bundled_model_runs_on_the_native_kernels(engine: linkcast.Engine) -> None:
+    for name in engine.names:
+        model = engine.model(name)
+        assert model.backend == "native", f"{name}: {model.backend_reason}"

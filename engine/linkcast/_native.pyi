@@ -45,7 +45,13 @@ class Spec(TypedDict):
 class Model:
     """One .tflite file and its interpreter. Used by one thread at a time."""
 
-    def __init__(self, path: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> None: ...
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        backend: str = "auto",
+        threads: int = 1,
+        precision: str = "float32",
+    ) -> None: ...
     @property
     def path(self) -> str: ...
     @property
@@ -62,6 +68,10 @@ class Model:
     def backend_reason(self) -> str: ...
     @property
     def isa(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def proof_error(self) -> float: ...
     @property
     def input_shape(self) -> tuple[int, ...]: ...
     @property
@@ -83,7 +93,9 @@ class Scaler:
 class Engine:
     """The models of one bundle folder with their scalers. Used by one thread at a time."""
 
-    def __init__(self, folder: str, backend: str = "auto", threads: int = 1) -> None: ...
+    def __init__(
+        self, folder: str, backend: str = "auto", threads: int = 1, precision: str = "float32"
+    ) -> None: ...
     @property
     def names(self) -> list[str]: ...
     @property

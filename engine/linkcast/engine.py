@@ -38,19 +38,33 @@ class Engine:
         folder: holds `models/` and `metadata/`; None is the bundle that ships with linkcast.
         backend: "auto", "native" or "tflite".
         threads: for TFLite's own kernels.
+        precision: of the forecasters' native weights: "float32", "bfloat16" or "int8"; see `Model`. Allocators and
+            fallbacks keep float32.
     Raises:
         LoadError: a model or metadata file is missing, damaged or wrong; the text names the file and the key.
-        ValueError: an unknown backend, or threads below 1.
+        ValueError: an unknown backend or precision, or threads below 1.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None, backend: str = "auto", threads: int = 1) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        backend: str = "auto",
+        threads: int = 1,
+        precision: str = "float32",
+    ) -> None:
         bundle = Path(_native.__file__).parent if folder is None else Path(folder)
-        self._native = _native.Engine(str(bundle), backend, threads)
+        self._native = _native.Engine(str(bundle), backend, threads, precision)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str] | None = None, backend: str = "auto", threads: int = 1) -> Engine:
+    def load(
+        cls,
+        folder: str | os.PathLike[str] | None = None,
+        backend: str = "auto",
+        threads: int = 1,
+        precision: str = "float32",
+    ) -> Engine:
         """The same as the constructor: the bundled models and metadata, or those of a folder."""
-        return cls(folder, backend, threads)
+        return cls(folder, backend, threads, precision)
 
     def __repr__(self) -> str:
         return f"Engine({self.folder!r}, {len(self.names)} models)"

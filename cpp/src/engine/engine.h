@@ -18,7 +18,8 @@ namespace linkcast {
 class Engine {
  public:
   /// Reads the metadata, checks every model file against its SHA-256, loads it, and checks its shapes.
-  /// @param folder  holds models/ and metadata/
+  /// @param folder   holds models/ and metadata/
+  /// @param options  its precision is the forecasters'; allocators and fallbacks keep float32
   /// @throws LoadError  naming the file, and the key where there is one
   Engine(const std::string& folder, const Model::Options& options);
 

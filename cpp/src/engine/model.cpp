@@ -25,6 +25,24 @@ Backend backend_from_name(const std::string& name) {
   throw std::invalid_argument("backend: expected \"auto\", \"native\" or \"tflite\", got \"" + name + "\"");
 }
 
+Precision precision_from_name(const std::string& name) {
+  for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8})
+    if (name == precision_name(precision)) return precision;
+  throw std::invalid_argument("precision: expected \"float32\", \"bfloat16\" or \"int8\", got \"" + name + "\"");
+}
+
+const char* precision_name(Precision precision) noexcept {
+  switch (precision) {
+    case Precision::float32:
+      return "float32";
+    case Precision::bfloat16:
+      return "bfloat16";
+    case Precision::int8:
+      return "int8";
+  }
+  return "";
+}
+
 /// Batches run on an interpreter of their own where the graph takes any batch; otherwise in chunks of the model's own
 /// batch through the first interpreter, out of staging memory.
 struct Model::Batch {
@@ -45,6 +63,9 @@ Model::Model(const std::string& path, const Options& options) : options_(options
   backend_reason_ = options.backend == Backend::tflite ? "asked for" : open_native();
   if (options.backend == Backend::native && !native_)
     throw LoadError(path + ": backend \"native\": " + backend_reason_);
+  if (options.precision != Precision::float32 && !native_)
+    throw LoadError(path + ": precision \"" + precision_name(options.precision) +
+                    "\" is the native kernels': " + backend_reason_);
   if (!native_) interpreter_ = std::make_unique<tflite::Interpreter>(file_, interpreter_options(nullptr));
   read_shapes();
   interpreter_->invoke();

@@ -19,6 +19,10 @@ enum class Backend { automatic, native, tflite };
 /// "auto", "native" or "tflite". @throws std::invalid_argument naming these
 Backend backend_from_name(const std::string& name);
 
+/// "float32", "bfloat16" or "int8". @throws std::invalid_argument naming these
+Precision precision_from_name(const std::string& name);
+const char* precision_name(Precision precision) noexcept;
+
 /// Not thread-safe: one thread at a time per object.
 class Model {
  public:
@@ -75,6 +79,8 @@ class Model {
   const std::string& backend_reason() const noexcept { return backend_reason_; }
   /// The instruction set of the native kernels; "tflite" without them.
   const char* isa() const noexcept;
+  /// Of the weights that run: reduced only where it was asked for.
+  Precision precision() const noexcept { return options_.precision; }
   /// Largest difference between the native network and TensorFlow Lite seen in the proof, over the golden windows
   /// (without any, over random ones in 0..1); 0 on TensorFlow Lite.
   double proof_error() const noexcept { return proof_error_; }

@@ -59,7 +59,7 @@ ProofWindows::ProofWindows(std::size_t row_inputs, const std::vector<float>& gol
 
 double proof_tolerance(Precision precision, bool quantised_weights) {
   if (precision == Precision::int8 || quantised_weights) return 5e-2;
-  return precision == Precision::bfloat16 ? 2e-2 : 1e-5;
+  return precision == Precision::bfloat16 ? 2e-2 : 1e-4;
 }
 
 Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interpreter& reference,
