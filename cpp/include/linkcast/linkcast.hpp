@@ -22,6 +22,8 @@
 #include "linkcast/linkcast.h"
 
 namespace linkcast {
+/// Users write linkcast::Engine; to the linker it is another one than the library's own class of that name.
+inline namespace api {
 
 /// Thrown for every status but LINKCAST_OK and LINKCAST_NOT_READY; the text is linkcast_last_error's.
 class Error : public std::runtime_error {
@@ -273,6 +275,7 @@ class Controller {
   std::unique_ptr<linkcast_controller, ControllerCloser> handle_;
 };
 
+}  // namespace api
 }  // namespace linkcast
 
 #endif
