@@ -13,7 +13,6 @@ from linkcast.features import (
     calendar_features,
     feature_columns,
     hour_of_week,
-    next_calendar,
     profile_windows,
     to_datetime64,
     to_seconds,
@@ -97,9 +96,3 @@ def test_the_columns_of_a_window_follow_the_feature_list():
 def test_an_unknown_feature_is_refused_by_name():
     with pytest.raises(ValueError, match=r"latency_ms.*weekday_cos, got jitter_ms"):
         feature_columns(["latency_ms", "jitter_ms"])
-
-
-def test_next_calendar_is_the_calendar_one_step_later():
-    seconds = to_seconds(np.arange("2026-03-01T00:10", "2026-03-15T00:10", np.timedelta64(37, "m"), "datetime64[m]"))
-    advanced = next_calendar(calendar_features(seconds), 3600)
-    np.testing.assert_allclose(advanced, calendar_features(seconds + 3600), rtol=0, atol=1e-12)

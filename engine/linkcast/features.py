@@ -125,18 +125,3 @@ def profile_windows(
     steps = step_seconds(seconds, window, step_s)
     features = np.concatenate([profile[hour_of_week(steps)], calendar_features(steps)], axis=-1)
     return np.ascontiguousarray(features[..., columns])
-
-
-def next_calendar(calendar: npt.NDArray[np.float64], step_s: int) -> npt.NDArray[np.float64]:
-    """Calendar features one step after the given ones: the time that a window ending there forecasts.
-
-    Args:
-        calendar: (n, 4) in the order of CALENDAR.
-        step_s: seconds to advance; at most a day.
-    Returns:
-        (n, 4) float64.
-    """
-    minute = np.rint(np.arctan2(calendar[:, 0], calendar[:, 1]) / (2.0 * np.pi) * 1440.0).astype(np.int64) % 1440
-    weekday = np.rint(np.arctan2(calendar[:, 2], calendar[:, 3]) / (2.0 * np.pi) * 7.0).astype(np.int64) % 7
-    monday = -EPOCH_WEEKDAY * DAY_S
-    return calendar_features(monday + weekday * DAY_S + minute * 60 + step_s)
