@@ -50,10 +50,10 @@ def start_far_end() -> subprocess.Popen[str]:
 
 
 def send(done: threading.Event) -> None:
-    """About 8 Mbit/s."""
+    """About 2.5 Mbit/s."""
     with socket.create_connection((FAR, PORT)) as connection, contextlib.suppress(OSError):
         while not done.is_set():
-            connection.sendall(bytes(50_000))
+            connection.sendall(bytes(16_000))
             time.sleep(0.05)
 
 

@@ -75,7 +75,7 @@ def test_forecasts_are_those_of_the_python_engine(
     model = ctypes.c_int32()
     assert library.linkcast_model_find(handle, b"internet", 1, ctypes.byref(model)) == 0
     random = np.random.default_rng(7)
-    windows = (np.array([20, 10, 0.01, 0.97]) * random.uniform(0.8, 1.0, (3, 10, 4))).astype(np.float32)
+    windows = (np.array([50, 2.5, 0.01, 0.97]) * random.uniform(0.8, 1.0, (3, 10, 4))).astype(np.float32)
     forecasts = np.zeros(3, np.float32)
     status = library.linkcast_forecast(
         handle,

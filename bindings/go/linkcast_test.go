@@ -31,7 +31,7 @@ func predictor(t *testing.T, engine *Engine) *Predictor {
 func sequence(steps int) []NetworkState {
 	var states []NetworkState
 	for step := 0; step < steps; step++ {
-		states = append(states, NetworkState{20, 5 + math.Sin(float64(step)), 0.001, 0.999})
+		states = append(states, NetworkState{50, 2.5 + math.Sin(float64(step)), 0.001, 0.999})
 	}
 	return states
 }

@@ -18,7 +18,7 @@
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr std::array<float, 4> kSample{20.0F, 5.0F, 0.001F, 0.999F};
+constexpr std::array<float, 4> kSample{50.0F, 2.5F, 0.001F, 0.999F};
 
 std::string bundle() {
   const char* folder = std::getenv("LINKCAST_BUNDLE");

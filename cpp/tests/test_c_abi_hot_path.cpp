@@ -99,7 +99,7 @@ FORWARD_LOCK(pthread_rwlock_wrlock, pthread_rwlock_t)
 namespace {
 
 constexpr int kRounds = 1000;
-constexpr std::array<float, 4> kSample{20.0F, 5.0F, 0.001F, 0.999F};
+constexpr std::array<float, 4> kSample{50.0F, 2.5F, 0.001F, 0.999F};
 
 void require(bool condition) {
   if (!condition) throw std::runtime_error(std::string("a call failed: ") + linkcast_last_error());

@@ -29,7 +29,7 @@ constexpr bool kSanitized = true;  // slower, and keeps memory that was freed
 constexpr bool kSanitized = false;
 #endif
 
-constexpr std::array<float, 4> kSample{20.0F, 5.0F, 0.001F, 0.999F};
+constexpr std::array<float, 4> kSample{50.0F, 2.5F, 0.001F, 0.999F};
 
 fs::path bundle() {
   const char* folder = std::getenv("LINKCAST_BUNDLE");

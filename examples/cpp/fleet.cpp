@@ -18,7 +18,7 @@ std::vector<float> measure(std::size_t links, int tick) {
   std::vector<float> samples;
   for (std::size_t link = 0; link < links; ++link) {
     const float load = 0.5F + 0.5F * std::sin(0.2F * static_cast<float>(tick) + static_cast<float>(link));
-    samples.insert(samples.end(), {20 + 10 * load, 20 + 15 * load, 0.01F * load, 1 - 0.02F * load});
+    samples.insert(samples.end(), {40 + 20 * load, 1 + 2 * load, 0.01F * load, 1 - 0.02F * load});
   }
   return samples;
 }

@@ -16,7 +16,7 @@ import (
 // measure is made up here; a controller reads it from its link.
 func measure(tick int) linkcast.NetworkState {
 	load := 0.5 + 0.5*math.Sin(float64(tick)/5)
-	return linkcast.NetworkState{Latency: 20 + 10*load, Bandwidth: 20 + 15*load, PacketLoss: 0.01 * load, Reliability: 1 - 0.02*load}
+	return linkcast.NetworkState{Latency: 40 + 20*load, Bandwidth: 1 + 2*load, PacketLoss: 0.01 * load, Reliability: 1 - 0.02*load}
 }
 
 func run(ticks int, period time.Duration) error {

@@ -3,7 +3,7 @@
 //
 //     linkcast::Engine engine;                                  // the bundled models
 //     linkcast::Stream stream(engine, engine.find("internet", LINKCAST_ROLE_FORECASTER));
-//     if (auto forecast = stream.push({20.0f, 5.0f, 0.0f, 1.0f})) use(forecast->mbps, forecast->source);
+//     if (auto forecast = stream.push({50.0f, 2.5f, 0.0f, 1.0f})) use(forecast->mbps, forecast->source);
 //     stream.advance();
 #ifndef LINKCAST_LINKCAST_HPP
 #define LINKCAST_LINKCAST_HPP
