@@ -93,9 +93,7 @@ class Scaler:
 class Engine:
     """The models of one bundle folder with their scalers. Used by one thread at a time."""
 
-    def __init__(
-        self, folder: str, backend: str = "auto", threads: int = 1, precision: str = "float32"
-    ) -> None: ...
+    def __init__(self, folder: str, backend: str = "auto", threads: int = 1, precision: str = "float32") -> None: ...
     @property
     def names(self) -> list[str]: ...
     @property

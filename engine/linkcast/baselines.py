@@ -43,7 +43,8 @@ def persistence(windows: npt.ArrayLike, bandwidth: int = 1) -> FloatArray:
     Raises:
         ValueError: the windows are not (n, T, F) or have no such column.
     """
-    return _column(windows, bandwidth)[:, -1].copy()
+    last: FloatArray = _column(windows, bandwidth)[:, -1].copy()
+    return last
 
 
 def moving_average(windows: npt.ArrayLike, bandwidth: int = 1) -> FloatArray:
@@ -65,7 +66,7 @@ def ewma(windows: npt.ArrayLike, bandwidth: int = 1, alpha: float = EWMA_ALPHA) 
     if not 0.0 < alpha <= 1.0:
         raise ValueError(f"alpha must be in (0, 1], got {alpha}")
     column = _column(windows, bandwidth)
-    level = column[:, 0].copy()
+    level: FloatArray = column[:, 0].copy()
     for step in range(1, column.shape[1]):
         level += alpha * (column[:, step] - level)
     return level
