@@ -187,8 +187,8 @@ Args:
     cpus: one for each of the other threads, to pin them; empty: not pinned.
     spin_us: how long they look for work before they sleep.
     batch: windows of each group that memory is reserved for; larger batches make it grow.
-    plausible_margin: a forecast counts from the target's minimum to its maximum in scalers.json, or to the group's
-        maximum where that is larger; widened at either end by this share of the target's range.
+    plausible_margin: a forecast counts within the range of targets that training has seen (trained_on.target_range in
+        manifest.json) or up to the group's maximum; widened at either end by this share of the range.
     held: "last" or "ewma": what answers when neither the model nor a fallback can.
     ewma_weight: of the newest forecast, above 0 and at most 1.)");
   engine.def("stats", &stats_dict, py::arg("name"),

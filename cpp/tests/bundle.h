@@ -2,7 +2,11 @@
 #pragma once
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <random>
+#include <regex>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -22,6 +26,33 @@ inline linkcast::Engine& bundle() {
   static linkcast::Engine engine = open_bundle();
   return engine;
 }
+
+/// A copy of the bundle in which training has seen only targets from `lowest` to `highest`. Gone with the object.
+class BundleCopy {
+ public:
+  BundleCopy(double lowest, double highest) {
+    namespace fs = std::filesystem;
+    std::string name = (fs::temp_directory_path() / "linkcast-XXXXXX").string();
+    if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
+    folder_ = name;
+    for (const char* part : {"models", "metadata"})
+      fs::copy(fs::path(std::getenv("LINKCAST_BUNDLE")) / part, folder_ / part, fs::copy_options::recursive);
+    std::ostringstream text;
+    text << std::ifstream(folder_ / "metadata/manifest.json").rdbuf();
+    std::ostringstream range;
+    range.precision(17);
+    range << "\"target_range\": [" << lowest << ", " << highest << "]";
+    static const std::regex kRange(R"re("target_range": *\[[^\]]*\])re");
+    std::ofstream(folder_ / "metadata/manifest.json") << std::regex_replace(text.str(), kRange, range.str());
+  }
+  ~BundleCopy() { std::filesystem::remove_all(folder_); }
+  BundleCopy(const BundleCopy&) = delete;
+  BundleCopy& operator=(const BundleCopy&) = delete;
+  std::string folder() const { return folder_.string(); }
+
+ private:
+  std::filesystem::path folder_;
+};
 
 /// A forecast's tolerance in the target's unit: 1e-6 of its range, as native kernels may differ by the order of sums.
 inline double tolerance(const linkcast::Engine& engine, std::size_t model) {

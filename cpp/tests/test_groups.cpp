@@ -228,8 +228,8 @@ TEST(calls_sources_causes_and_lateness_are_counted) {
 
 TEST(a_forecast_outside_the_widened_range_of_the_target_is_implausible) {
   const std::size_t model = bundle().find("internet", Role::forecaster);
-  const double least = bundle().spec(model).target_scaler->offset()[0];
-  const double width = 1 / bundle().spec(model).target_scaler->scale()[0];
+  const double least = bundle().spec(model).target_range->at(0);
+  const double width = bundle().spec(model).target_range->at(1) - least;
   Safeguard::Options options;
   options.plausible_margin = 0.25;
   const Safeguard safeguard(bundle(), model, 1, options);

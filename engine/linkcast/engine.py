@@ -129,7 +129,7 @@ class Engine:
         """Forecasts for several groups in one call, each with its own model and batch.
 
         A value that a group's model does not give in time, or gives as not finite or outside a plausible range (that of
-        the target in scalers.json or up to the group's maximum, widened by half the target's range at either end), is
+        the targets seen in training or up to the group's maximum, widened by half that range at either end), is
         replaced by the fallback model's for the step after the window. Without a fallback, the row's last good value of
         an earlier call answers, or else it is NaN.
 

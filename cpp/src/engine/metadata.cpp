@@ -80,6 +80,12 @@ GoldenVectors parse_golden(const Json& json, const ModelSpec& spec) {
   return golden;
 }
 
+std::array<double, 2> parse_target_range(const Json& json) {
+  const auto range = json.numbers(2);
+  if (!(range[1] > range[0])) json.refuse("expected [lowest, highest], got the highest not above the lowest");
+  return {range[0], range[1]};
+}
+
 std::vector<ModelSpec> parse_manifest(const Json& root) {
   std::vector<ModelSpec> models;
   for (const auto& [name, json] : root.at("models").object()) {
@@ -92,6 +98,7 @@ std::vector<ModelSpec> parse_manifest(const Json& root) {
     spec.input_shape = parse_shape(json.at("input_shape"));
     spec.output_shape = parse_shape(json.at("output_shape"));
     spec.golden = parse_golden(json.at("golden"), spec);
+    if (const Json* range = json.at("trained_on").find("target_range")) spec.target_range = parse_target_range(*range);
     models.push_back(std::move(spec));
   }
   if (models.empty()) root.at("models").refuse("expected at least one model, got none");

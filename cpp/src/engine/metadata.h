@@ -4,6 +4,7 @@
 // schema is refused here with the file and the key.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <map>
 #include <optional>
@@ -43,6 +44,7 @@ struct ModelSpec {
   std::size_t actions = 0;  // allocators
   Scaler scaler;
   std::optional<Scaler> target_scaler;
+  std::optional<std::array<double, 2>> target_range;  // lowest and highest target that training has seen
   GoldenVectors golden;
 };
 

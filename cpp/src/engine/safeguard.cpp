@@ -46,13 +46,14 @@ Safeguard::Safeguard(Engine& engine, std::size_t forecaster, std::size_t rows, c
   check(options);
   const ModelSpec& spec = engine.spec(forecaster);
   if (!spec.target) throw std::invalid_argument("model: expected a forecaster, got " + spec.name);
-  const double least = spec.target_scaler->offset()[0];
-  const double width = 1 / spec.target_scaler->scale()[0];
-  double most = least + width;
-  for (const ServiceGroup& group : engine.metadata().groups)
-    if (group.model == spec.name) most = std::max(most, group.max_bandwidth_mbps);
-  least_mbps_ = least - options.plausible_margin * width;
-  most_mbps_ = most + options.plausible_margin * width;
+  if (spec.target_range) {
+    const auto [least, most] = *spec.target_range;
+    const double margin = options.plausible_margin * (most - least);
+    least_mbps_ = least - margin;
+    most_mbps_ = most + margin;
+    for (const ServiceGroup& group : engine.metadata().groups)
+      if (group.model == spec.name) most_mbps_ = std::max(most_mbps_, group.max_bandwidth_mbps + margin);
+  }
   step_s_ = spec.step_s;
   if (!find_fallback(forecaster)) fallback_.reset();
   reserve(rows);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -22,9 +23,9 @@ class Safeguard {
   enum class Held { last, ewma };
 
   struct Options {
-    /// A forecast is plausible from the target's minimum to its maximum in scalers.json, or to the service group's
-    /// maximum in service_group_stats.json where that is larger; widened at either end by this share of the target's
-    /// range.
+    /// A forecast is plausible from the lowest to the highest target that training has seen (trained_on.target_range in
+    /// manifest.json), or to the service group's maximum in service_group_stats.json where that is larger; widened at
+    /// either end by this share of that range. Without target_range every finite forecast is plausible.
     double plausible_margin = 0.5;
     Held held = Held::last;    ///< what the row's earlier forecasts say: the last good one, or their moving average
     double ewma_weight = 0.3;  ///< of the newest value, above 0 and at most 1
@@ -58,8 +59,8 @@ class Safeguard {
 
   Engine& engine_;
   Options options_;
-  double least_mbps_ = 0;
-  double most_mbps_ = 0;
+  double least_mbps_ = -std::numeric_limits<double>::infinity();
+  double most_mbps_ = std::numeric_limits<double>::infinity();
   double step_s_ = 0;
   std::optional<std::size_t> fallback_;
   std::array<std::size_t, 4>

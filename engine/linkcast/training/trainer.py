@@ -26,6 +26,11 @@ TARGET = {"name": "bandwidth_mbps", "unit": UNITS["bandwidth_mbps"]}
 SCORE_DIGITS = 6  # significant digits of a score in the manifest
 
 
+def target_range(dataset: Dataset) -> list[float]:
+    """The lowest and the highest target that training has seen: what lies far outside is no forecast to rely on."""
+    return [float(dataset.train.targets.min()), float(dataset.train.targets.max())]
+
+
 @dataclass
 class Trainer:
     """Adds models to a bundle; the bundle is complete when every profile and group has been through."""
@@ -91,7 +96,7 @@ class Trainer:
             "features": _features(dataset.features),
             "target": TARGET,
         }
-        trained_on = {**dataset.origin, "history": trained.history}
+        trained_on = {**dataset.origin, "target_range": target_range(dataset), "history": trained.history}
         self._add(
             name, "forecaster", serves, trained.content, trained.ranges, features, trained_on, skill, trained.golden
         )
