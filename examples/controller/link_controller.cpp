@@ -125,7 +125,7 @@ void run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  struct sigaction stop {};
+  struct sigaction stop{};
   stop.sa_handler = [](int) { stopped = 1; };
   sigaction(SIGINT, &stop, nullptr);
   sigaction(SIGTERM, &stop, nullptr);

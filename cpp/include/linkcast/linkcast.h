@@ -135,8 +135,7 @@ typedef struct linkcast_safeguard {
   int32_t held; /* without a fallback model: LINKCAST_SOURCE_LAST, the last good forecast, or LINKCAST_SOURCE_EWMA,
                    their average */
 } linkcast_safeguard;
-#define LINKCAST_SAFEGUARD_INIT \
-  { 0.5, 0.3, LINKCAST_SOURCE_LAST }
+#define LINKCAST_SAFEGUARD_INIT {0.5, 0.3, LINKCAST_SOURCE_LAST}
 
 typedef struct linkcast_engine_options {
   size_t size;
@@ -151,7 +150,7 @@ typedef struct linkcast_engine_options {
   linkcast_safeguard safeguard; /* of linkcast_forecast and linkcast_forecast_groups */
 } linkcast_engine_options;
 #define LINKCAST_ENGINE_OPTIONS_INIT \
-  { sizeof(linkcast_engine_options), NULL, NULL, 1, 1, 1, 0, NULL, LINKCAST_SAFEGUARD_INIT }
+  {sizeof(linkcast_engine_options), NULL, NULL, 1, 1, 1, 0, NULL, LINKCAST_SAFEGUARD_INIT}
 
 /* Reads metadata/ and models/ of `folder`, checks every file, runs every model on its golden inputs and compares.
  * folder:  NULL takes $LINKCAST_BUNDLE, or else the models that were installed with this library
@@ -195,7 +194,7 @@ typedef struct linkcast_model_info {
   double step_s;     /* seconds from one time step to the next; 0 without a window */
 } linkcast_model_info;
 #define LINKCAST_MODEL_INFO_INIT \
-  { sizeof(linkcast_model_info), NULL, NULL, NULL, NULL, NULL, LINKCAST_ROLE_ANY, 0, 0, 0, 0.0 }
+  {sizeof(linkcast_model_info), NULL, NULL, NULL, NULL, NULL, LINKCAST_ROLE_ANY, 0, 0, 0, 0.0}
 
 /* Any thread. HANDLE, ARGUMENT, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_model_describe(linkcast_engine* engine, linkcast_model model,
@@ -212,8 +211,7 @@ typedef struct linkcast_result {
   linkcast_cause cause;   /* why the first such row was not answered by the model */
   uint64_t latency_ns;    /* spent on this model */
 } linkcast_result;
-#define LINKCAST_RESULT_INIT \
-  { sizeof(linkcast_result), LINKCAST_OK, LINKCAST_SOURCE_NONE, LINKCAST_CAUSE_NONE, 0 }
+#define LINKCAST_RESULT_INIT {sizeof(linkcast_result), LINKCAST_OK, LINKCAST_SOURCE_NONE, LINKCAST_CAUSE_NONE, 0}
 
 /* The next bandwidth of each window. Late, failed, not finite or implausible: the service group's fallback model
  * answers, after it the last good forecast of that row or a moving average; the result and the stats say so. Row r of a
@@ -236,8 +234,7 @@ typedef struct linkcast_group {
   size_t batch;
   linkcast_result result; /* out; its size is set here */
 } linkcast_group;
-#define LINKCAST_GROUP_INIT \
-  { sizeof(linkcast_group), 0, NULL, 0, NULL, 0, LINKCAST_RESULT_INIT }
+#define LINKCAST_GROUP_INIT {sizeof(linkcast_group), 0, NULL, 0, NULL, 0, LINKCAST_RESULT_INIT}
 
 /* linkcast_forecast for several models in one call, in the order given, on linkcast_engine_options.group_threads. OK
  * when every group has been run: each one's own status is in its result. Hot; with more than one thread it wakes and
@@ -263,10 +260,7 @@ typedef struct linkcast_model_stats {
   uint64_t sources[5]; /* answers, by linkcast_source: one for each row */
   uint64_t causes[5];  /* answers that the model did not give, by linkcast_cause */
 } linkcast_model_stats;
-#define LINKCAST_MODEL_STATS_INIT                                                         \
-  {                                                                                       \
-    sizeof(linkcast_model_stats), 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}, { 0, 0, 0, 0, 0 } \
-  }
+#define LINKCAST_MODEL_STATS_INIT {sizeof(linkcast_model_stats), 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}, {0, 0, 0, 0, 0}}
 
 /* What has happened to a model since it was loaded. Any thread. HANDLE, ARGUMENT, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_stats(linkcast_engine* engine, linkcast_model model, linkcast_model_stats* stats);
@@ -280,8 +274,7 @@ typedef struct linkcast_stream_options {
   uint32_t most_held; /* ticks in a row for which a missing sample is replaced by the last one */
   linkcast_safeguard safeguard;
 } linkcast_stream_options;
-#define LINKCAST_STREAM_OPTIONS_INIT \
-  { sizeof(linkcast_stream_options), 3, LINKCAST_SAFEGUARD_INIT }
+#define LINKCAST_STREAM_OPTIONS_INIT {sizeof(linkcast_stream_options), 3, LINKCAST_SAFEGUARD_INIT}
 
 /* A sliding window of a forecaster, empty. options: NULL: all defaults. HANDLE, ARGUMENT, STRUCT_SIZE, BUSY, MEMORY */
 LINKCAST_API linkcast_status linkcast_stream_open(linkcast_engine* engine, linkcast_model model,
@@ -321,8 +314,7 @@ typedef struct linkcast_stream_info {
   uint32_t held;       /* of those, held ones */
   int32_t outdated;    /* 1: the engine has been reloaded since the stream was opened or followed */
 } linkcast_stream_info;
-#define LINKCAST_STREAM_INFO_INIT \
-  { sizeof(linkcast_stream_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0 }
+#define LINKCAST_STREAM_INFO_INIT {sizeof(linkcast_stream_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0}
 
 /* HANDLE, ARGUMENT, BUSY, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_stream_describe(linkcast_stream* stream, linkcast_stream_info* info);
@@ -386,7 +378,7 @@ typedef struct linkcast_controller_options {
   linkcast_safeguard safeguard;
 } linkcast_controller_options;
 #define LINKCAST_CONTROLLER_OPTIONS_INIT \
-  { sizeof(linkcast_controller_options), 0.0, 0.1, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.3, 0, 3, LINKCAST_SAFEGUARD_INIT }
+  {sizeof(linkcast_controller_options), 0.0, 0.1, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.3, 0, 3, LINKCAST_SAFEGUARD_INIT}
 
 typedef struct linkcast_decision {
   size_t size;
@@ -398,8 +390,7 @@ typedef struct linkcast_decision {
   uint32_t limits;            /* LINKCAST_LIMIT_* that were at work */
   uint64_t latency_ns;        /* of the tick */
 } linkcast_decision;
-#define LINKCAST_DECISION_INIT \
-  { sizeof(linkcast_decision), 0.0, 0.0, 0.0f, -1, LINKCAST_SOURCE_NONE, 0, 0 }
+#define LINKCAST_DECISION_INIT {sizeof(linkcast_decision), 0.0, 0.0, 0.0f, -1, LINKCAST_SOURCE_NONE, 0, 0}
 #define LINKCAST_LIMIT_CLAMPED 1u /* the least or most fraction set the allocation */
 #define LINKCAST_LIMIT_SLEWED 2u  /* the slew limit kept it from its target */
 #define LINKCAST_LIMIT_HOLDING 4u /* the hold time kept it as it was */
@@ -436,8 +427,7 @@ typedef struct linkcast_controller_counts {
   uint64_t changes; /* of the allocation */
   uint64_t late;    /* behind the deadline */
 } linkcast_controller_counts;
-#define LINKCAST_CONTROLLER_COUNTS_INIT \
-  { sizeof(linkcast_controller_counts), 0, 0, 0, 0, 0 }
+#define LINKCAST_CONTROLLER_COUNTS_INIT {sizeof(linkcast_controller_counts), 0, 0, 0, 0, 0}
 
 /* HANDLE, ARGUMENT, BUSY, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_controller_stats(linkcast_controller* controller,

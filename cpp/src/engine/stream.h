@@ -77,7 +77,7 @@ class StreamFleet {
   std::uint64_t ticks() const noexcept { return ticks_; }
   std::uint64_t missing(std::size_t stream) const noexcept {
     return missing_[stream];
-  }                                                                           ///< ticks without a sample, ever
+  }  ///< ticks without a sample, ever
   Cause cause(std::size_t stream) const noexcept { return causes_[stream]; }  ///< why the last answer isn't the model's
 
   /// The windows in physical units with the hash of the model: what restore() takes, on any machine and instruction

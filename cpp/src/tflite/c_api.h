@@ -144,8 +144,8 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(const char*, OperatorGetCustomName, (const Operator*))                                                             \
   X(Status, OperatorSetInitWithData, (Operator*, void* (*)(void*, OpaqueContext*, const char*, std::size_t)))          \
   X(Status, OperatorSetFreeWithData, (Operator*, void (*)(void*, OpaqueContext*, void*)))                              \
-  X(Status, OperatorSetPrepareWithData, (Operator*, Status(*)(void*, OpaqueContext*, OpaqueNode*)))                    \
-  X(Status, OperatorSetInvokeWithData, (Operator*, Status(*)(void*, OpaqueContext*, OpaqueNode*)))                     \
+  X(Status, OperatorSetPrepareWithData, (Operator*, Status (*)(void*, OpaqueContext*, OpaqueNode*)))                   \
+  X(Status, OperatorSetInvokeWithData, (Operator*, Status (*)(void*, OpaqueContext*, OpaqueNode*)))                    \
   X(Status, OpaqueContextGetExecutionPlan, (OpaqueContext*, IntArray**))                                               \
   X(Status, OpaqueContextGetNodeAndRegistration, (OpaqueContext*, int, OpaqueNode**, Operator**))                      \
   X(Status, OpaqueContextReplaceNodeSubsetsWithDelegateKernels,                                                        \
