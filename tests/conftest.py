@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import pytest
 import linkcast
 
 ROOT = Path(__file__).parent.parent
+
+# cmake and ninja come with the test extra, and pytest can be called without its environment being active.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ["PATH"]])
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
@@ -29,6 +33,7 @@ def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C++ side built with its tests, warnings as errors; LINKCAST_TEST_SANITIZE names sanitizers."""
     folder = tmp_path_factory.mktemp("cpp")
     options = ["-G", "Ninja", "-DLINKCAST_BUILD_TESTS=ON", "-DLINKCAST_WERROR=ON"]
+    options += [f"-DPython_EXECUTABLE={sys.executable}"]  # where the TensorFlow Lite library is looked for
     if sanitizers := os.environ.get("LINKCAST_TEST_SANITIZE"):
         options += [f"-DLINKCAST_SANITIZE={sanitizers}", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"]
     run("cmake", "-S", ROOT, "-B", folder, *options, cwd=folder)
