@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <functional>
 #include <random>
 #include <string>
@@ -212,13 +213,19 @@ void time_paced(Engine& engine, int seconds) {
 
 int main(int argc, char** argv) {
   const std::string folder = argc > 1 ? argv[1] : ".";
-  Engine engine = open(folder, Backend::automatic);
-  Engine tflite = open(folder, Backend::tflite);
-  const Model& model = engine.model(engine.find("internet", Role::forecaster));
-  std::printf("backend %s (%s)\n\n", model.backend(), model.backend_reason().c_str());
-  time_stream(engine, tflite);
-  time_groups(engine);
-  time_deadline(engine);
-  time_paced(engine, argc > 2 ? std::atoi(argv[2]) : 10);
-  return 0;
+  try {
+    Engine engine = open(folder, Backend::automatic);
+    Engine tflite = open(folder, Backend::tflite);
+    const Model& model = engine.model(engine.find("internet", Role::forecaster));
+    std::printf("backend %s (%s)\n\n", model.backend(), model.backend_reason().c_str());
+    time_stream(engine, tflite);
+    time_groups(engine);
+    time_deadline(engine);
+    time_paced(engine, argc > 2 ? std::atoi(argv[2]) : 10);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "linkcast-loop: %s\nusage: linkcast-loop [folder of models/ and metadata/] [seconds]\n",
+                 error.what());
+    return 1;
+  }
 }
