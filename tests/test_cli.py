@@ -179,6 +179,15 @@ def test_rows_without_a_value_are_reported(run, trace_file):
     assert "39 rows in 2 segments, 1 dropped" in out
 
 
+def test_a_feature_that_is_not_in_the_file_is_reported(run, trace_file):
+    trace_file.write_text(trace_file.read_text().replace("packet_loss", "something"))
+    for command in ("replay", "evaluate"):
+        _, out, _ = run(command, trace_file)
+        assert "packet_loss: not in the file, taken as 0" in out
+    _, out, _ = run("evaluate", trace_file, "--json")
+    assert json.loads(out)[0]["neutral"] == {"packet_loss": 40}
+
+
 def test_evaluate_gives_one_result_for_each_file(run, trace_file):
     _, out, _ = run("evaluate", trace_file, trace_file, "--model", "datacenter", "--json")
     results = json.loads(out)

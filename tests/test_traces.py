@@ -65,14 +65,45 @@ def test_columns_may_be_named_or_stated_as_constants(tmp_path):
     assert read_trace(path, columns).features.tolist() == [[30, 2, 0, 1], [31, 3, 0, 1]]
 
 
-def test_missing_columns_are_named_beside_those_expected_and_found(tmp_path):
+def test_a_bandwidth_is_never_made_up(tmp_path):
     path = write(tmp_path, "rtt_ms,throughput\n1,2\n")
-    expected = (
-        r"trace.csv: expected the columns latency_ms, bandwidth_mbps, packet_loss, reliability; "
-        r"missing bandwidth_mbps, packet_loss, reliability; found rtt_ms, throughput"
-    )
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(ValueError, match=r"trace.csv: expected the columns bandwidth_mbps, found rtt_ms, throughput"):
         read_trace(path)
+
+
+def test_a_column_that_is_asked_for_has_to_be_there(tmp_path):
+    path = write(tmp_path, "bandwidth_mbps\n1\n")
+    with pytest.raises(ValueError, match=r"trace.csv: expected the columns loss, found bandwidth_mbps"):
+        read_trace(path, {"packet_loss": "loss"})
+
+
+def test_a_feature_without_a_column_takes_its_neutral_value_and_the_trace_says_so(tmp_path):
+    trace = read_trace(write(tmp_path, "bandwidth_mbps,reliability\n17,0.5\n18,0.75\n"))
+    assert trace.features.tolist() == [[50, 17, 0, 0.5], [50, 18, 0, 0.75]]
+    assert trace.neutral_notes() == [
+        "latency_ms: not in the file, taken as 50",
+        "packet_loss: not in the file, taken as 0",
+    ]
+    assert trace.dropped_rows == 0
+
+
+def test_a_source_without_any_value_of_a_feature_takes_the_neutral_one_and_single_rows_are_dropped(tmp_path):
+    rows = "\n".join(
+        f"{session},2026-03-02T18:00:{second:02d},{'' if session == 'b' or second == 3 else 30},17,0,1"
+        for second in range(6)
+        for session in "ab"
+    )
+    trace = read_trace(write(tmp_path, f"session,{HEADER}\n{rows}\n"))
+    assert trace.features[:, 0].tolist() == [30] * 5 + [50] * 6  # a without its fourth second, then b
+    assert trace.segment_starts.tolist() == [0, 3, 5]
+    assert trace.dropped_rows == 1
+    assert trace.neutral_notes() == ["latency_ms: not measured in 6 of 11 rows, taken as 50"]
+
+
+def test_a_complete_trace_has_no_neutral_values(tmp_path):
+    trace = read_trace(write(tmp_path, f"{HEADER}\n{lines(range(3))}\n"))
+    assert not trace.neutral
+    assert trace.neutral_notes() == []
 
 
 def test_an_unknown_feature_in_columns_is_refused(tmp_path):

@@ -16,6 +16,9 @@ CALENDAR = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
 FEATURES = TELEMETRY + CALENDAR
 BANDWIDTH = TELEMETRY.index("bandwidth_mbps")
 
+NEUTRAL = {"latency_ms": 50.0, "packet_loss": 0.0, "reliability": 1.0}
+"""What a feature that a trace does not have is taken as; forecasters have seen it in training. Bandwidth has none."""
+
 HOUR_S = 3_600
 DAY_S = 86_400
 HOURS_PER_WEEK = 168

@@ -3,20 +3,23 @@
 A trace is rows of the four telemetry features, cut into segments: a window never crosses from one into the next. A new
 segment starts where a `provider`, `session` or `trace` column changes, where time goes backwards or jumps by more than
 three median steps, and where rows were dropped because a value was missing.
+
+Bandwidth is required. A latency, packet loss or reliability that a source of the trace does not have at all (no such
+column, or no value in any row of one provider, session and trace) is taken as its neutral value, and the trace says so.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.features import CALENDAR, TELEMETRY, calendar_features, feature_columns, to_seconds
+from linkcast.features import CALENDAR, NEUTRAL, TELEMETRY, calendar_features, feature_columns, to_seconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,9 +50,20 @@ class Trace:
     segment_starts: npt.NDArray[np.int64]  # (segments,) first row of each segment, ascending, the first is 0
     dropped_rows: int = 0  # rows that had no value in one of the columns
     columns: Columns | None = None  # where each feature came from: a column of the file, or a constant
+    neutral: Mapping[str, int] = field(
+        default_factory=dict
+    )  # features that are not measured: rows with a neutral value
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def neutral_notes(self) -> list[str]:
+        """A line for each feature that has neutral values: "packet_loss: not in the file, taken as 0"."""
+        notes = []
+        for name, rows in self.neutral.items():
+            missing = "not in the file" if rows == len(self) else f"not measured in {rows:,} of {len(self):,} rows"
+            notes.append(f"{name}: {missing}, taken as {NEUTRAL[name]:g}")
+        return notes
 
     def segments(self) -> Iterator[slice]:
         """The rows of each segment, in order."""
@@ -118,7 +132,9 @@ def read_trace(path: str | os.PathLike[str], columns: Columns | None = None) -> 
 
     A feature is read from the column of its name, or else from an alias (see ALIASES: `rtt_ms` for latency_ms,
     `dl_mbps` for bandwidth_mbps). Rows of one provider, session and trace are brought together, in the file's order.
-    Rows without a value are dropped, counted in `dropped_rows`, and leave a segment break.
+    A feature other than the bandwidth that has no column, or no value in all rows of a provider, session and trace,
+    takes its neutral value there (NEUTRAL in linkcast.features), counted in `neutral`. Other rows without a value are
+    dropped, counted in `dropped_rows`, and leave a segment break.
 
     Args:
         path: the file; what does not end in .parquet or .pq is read as CSV with a header line.
@@ -127,8 +143,8 @@ def read_trace(path: str | os.PathLike[str], columns: Columns | None = None) -> 
     Returns:
         The trace; timestamps may be text, date-times, POSIX seconds or (above 1e11) POSIX milliseconds.
     Raises:
-        ValueError: a column is missing (the text names those expected and found) or is not numeric, a fraction is
-            outside 0..1, a latency or bandwidth is negative, or no row is complete.
+        ValueError: the bandwidth's column or one that `columns` names is missing (the text names those found), a column
+            is not numeric, a fraction is outside 0..1, a latency or bandwidth is negative, or no row is complete.
         OSError: the file cannot be read.
         ImportError: pyarrow is not installed.
     """
@@ -136,14 +152,18 @@ def read_trace(path: str | os.PathLike[str], columns: Columns | None = None) -> 
     name = str(Path(*path.parts[-2:]))  # files of one name in several folders stay apart
     table = _read_table(path)
     chosen = _choose_columns(name, table.column_names, columns or {})
+    absent = [feature for feature in TELEMETRY if feature not in chosen]
+    chosen.update({feature: NEUTRAL[feature] for feature in absent})
     features = np.stack([_numbers(name, table, feature, chosen[feature]) for feature in TELEMETRY], axis=1)
     times = _times(name, table, chosen["timestamp"]) if "timestamp" in chosen else None
     keys = _segment_keys(table)
+    unmeasured = _fill_unmeasured(features, keys)
+    unmeasured[:, [TELEMETRY.index(feature) for feature in absent]] = True
 
     order = np.argsort(keys, kind="stable")
-    features, keys = features[order], keys[order]
+    features, keys, unmeasured = features[order], keys[order], unmeasured[order]
     times = None if times is None else times[order]
-    return _build(name, features, times, keys, chosen)
+    return _build(name, features, times, keys, chosen, unmeasured)
 
 
 def _read_table(path: Path) -> pa.Table:
@@ -176,13 +196,10 @@ def _choose_columns(file: str, found: list[str], asked: Columns) -> dict[str, st
             missing.append(source)
         elif source is not None:
             chosen[name] = source
-        elif name in TELEMETRY:
+        elif name in TELEMETRY and name not in NEUTRAL:
             missing.append(name)
     if missing:
-        raise ValueError(
-            f"{file}: expected the columns {', '.join(TELEMETRY)}; missing {', '.join(missing)}; "
-            f"found {', '.join(found)}"
-        )
+        raise ValueError(f"{file}: expected the columns {', '.join(missing)}, found {', '.join(found)}")
     return chosen
 
 
@@ -208,6 +225,17 @@ def _numbers(file: str, table: pa.Table, name: str, source: str | float) -> npt.
         row = int(np.argmax(wrong))
         raise ValueError(f"{file}: {name}: expected {wanted}, got {values[row]:g} in column {source}, row {row + 1}")
     return values
+
+
+def _fill_unmeasured(features: npt.NDArray[np.float64], keys: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Fills in the neutral value, in place, where a feature has no value in all rows of a key; (rows, 4) True there."""
+    filled = np.zeros(features.shape, np.bool_)
+    for name, value in NEUTRAL.items():
+        column = TELEMETRY.index(name)
+        measured = np.bincount(keys, np.isfinite(features[:, column]))  # values per key
+        filled[:, column] = measured[keys] == 0
+        features[filled[:, column], column] = value
+    return filled
 
 
 def _times(file: str, table: pa.Table, source: str | float) -> npt.NDArray[np.datetime64]:
@@ -251,6 +279,7 @@ def _build(
     times: npt.NDArray[np.datetime64] | None,
     keys: npt.NDArray[np.int64],
     columns: Columns | None,
+    unmeasured: npt.NDArray[np.bool_] | None = None,
 ) -> Trace:
     complete = np.isfinite(features).all(axis=1)
     if times is not None:
@@ -265,7 +294,9 @@ def _build(
         times = times[kept]
         breaks |= _time_breaks(times, breaks)
     starts = np.concatenate([[0], np.flatnonzero(breaks) + 1]).astype(np.int64)
-    return Trace(name, features, times, starts, int(np.count_nonzero(~complete)), columns)
+    rows = np.zeros(len(TELEMETRY), int) if unmeasured is None else unmeasured[kept].sum(axis=0)
+    neutral = {feature: int(count) for feature, count in zip(TELEMETRY, rows, strict=True) if count}
+    return Trace(name, features, times, starts, int(np.count_nonzero(~complete)), columns, neutral)
 
 
 def _time_breaks(times: npt.NDArray[np.datetime64], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -46,6 +46,7 @@ def evaluate(
                     "rows": len(trace),
                     "dropped_rows": trace.dropped_rows,
                     "segments": len(trace.segment_starts),
+                    "neutral": trace.neutral,
                     "forecaster": name,
                     **evaluation,
                 }
@@ -60,10 +61,12 @@ def evaluate(
 
 
 def describe_trace(trace: Trace) -> str:
-    """ "dev.parquet: 22,100 rows in 18 segments, 12 dropped"."""
+    """ "dev.parquet: 22,100 rows in 18 segments, 12 dropped", and what was not measured in lines of its own."""
     segments = len(trace.segment_starts)
     text = f"{trace.name}: {len(trace):,} rows in {segments:,} segment{'s' if segments != 1 else ''}"
-    return f"{text}, {trace.dropped_rows:,} dropped (no value)" if trace.dropped_rows else text
+    if trace.dropped_rows:
+        text += f", {trace.dropped_rows:,} dropped (no value)"
+    return "\n".join([text, *trace.neutral_notes()])
 
 
 def accuracy_table(forecaster: str, evaluation: Evaluation) -> Any:
