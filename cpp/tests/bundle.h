@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
-#include <regex>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -41,9 +40,8 @@ class BundleCopy {
     text << std::ifstream(folder_ / "metadata/manifest.json").rdbuf();
     std::ostringstream range;
     range.precision(17);
-    range << "\"target_range\": [" << lowest << ", " << highest << "]";
-    static const std::regex kRange(R"re("target_range": *\[[^\]]*\])re");
-    std::ofstream(folder_ / "metadata/manifest.json") << std::regex_replace(text.str(), kRange, range.str());
+    range << "[" << lowest << ", " << highest << "]";
+    std::ofstream(folder_ / "metadata/manifest.json") << with_range(text.str(), range.str());
   }
   ~BundleCopy() { std::filesystem::remove_all(folder_); }
   BundleCopy(const BundleCopy&) = delete;
@@ -51,6 +49,16 @@ class BundleCopy {
   std::string folder() const { return folder_.string(); }
 
  private:
+  /// The manifest with every target_range replaced.
+  static std::string with_range(std::string manifest, const std::string& range) {
+    const std::string key = "\"target_range\":";
+    for (std::size_t at = manifest.find(key); at != std::string::npos; at = manifest.find(key, at + key.size())) {
+      const std::size_t open = manifest.find('[', at), close = manifest.find(']', at);
+      manifest.replace(open, close - open + 1, range);
+    }
+    return manifest;
+  }
+
   std::filesystem::path folder_;
 };
 

@@ -334,16 +334,37 @@ Subgraph read_subgraph(const Api& api, OpaqueContext* context, int index) {
   return read_subgraph(api, other.get());
 }
 
+namespace {
+
+/// Whether an operator keeps state in variable tensors, by its builtin code.
+bool keeps_state(int code) {
+  constexpr int kLstm = 16, kRnn = 24, kSvdf = 27, kSequenceRnn = 35, kSequenceLstm = 44, kTwoWayRnn = 46,
+                kTwoWayLstm = 52;
+  for (const int stateful : {kLstm, kRnn, kSvdf, kSequenceRnn, kSequenceLstm, kTwoWayRnn, kTwoWayLstm})
+    if (code == stateful) return true;
+  return false;
+}
+
+}  // namespace
+
 void check_order(const Subgraph& graph) {
   std::vector<bool> written(graph.tensors.size());
-  for (std::size_t t = 0; t < written.size(); ++t)
-    written[t] = graph.tensors[t].constant != nullptr || graph.tensors[t].variable;
+  for (std::size_t t = 0; t < written.size(); ++t) written[t] = graph.tensors[t].constant != nullptr;
   for (const int input : graph.inputs) written[static_cast<std::size_t>(input)] = true;
   for (const GraphNode& node : graph.nodes) {
-    for (const int input : node.inputs)
-      if (input >= 0 && !written[static_cast<std::size_t>(input)])
-        fail(node.name + " (node " + std::to_string(node.index) + ") reads tensor " + std::to_string(input) +
-             " before anything has written it");
+    const std::string reader = node.name + " (node " + std::to_string(node.index) + ")";
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      if (node.inputs[i] < 0) continue;
+      const auto tensor = static_cast<std::size_t>(node.inputs[i]);
+      const std::string which = " reads tensor " + std::to_string(tensor);
+      if (graph.tensors[tensor].variable) {
+        // The runtime places variables for the operators that own them; another one that reads them crashes.
+        if (i == 0 || !keeps_state(node.code))
+          fail(reader + which + ", a variable, which only a recurrent operator may, as its state");
+      } else if (!written[tensor]) {
+        fail(reader + which + " before anything has written it");
+      }
+    }
     for (const int output : node.outputs)
       if (output >= 0) written[static_cast<std::size_t>(output)] = true;
   }

@@ -51,9 +51,8 @@ Subgraph read_subgraph(const Api& api, OpaqueContext* context);
 /// @throws std::runtime_error  no such subgraph, or as above
 Subgraph read_subgraph(const Api& api, OpaqueContext* context, int index);
 
-/// @throws std::runtime_error  a node reads a tensor that is no constant, no variable and no input of the graph, and
-/// that
-///                             no node before it writes
+/// @throws std::runtime_error  a node reads a tensor that is no constant and no input of the graph, and that no node
+///                             before it writes; or a variable that is not its own state
 void check_order(const Subgraph& graph);
 
 /// One operator of the primary graph, for people.
