@@ -54,18 +54,18 @@ def test_half_as_hurst_exponent_is_white_noise():
 def test_queue_delays_what_exceeds_the_capacity_and_then_loses_it():
     # By hand: 12 Mbit/s on 10 Mbit/s leave 2 Mbit a second; the buffer of 300 ms holds 3 Mbit.
     wanted, capacity = np.full((1, 3), 12.0), np.full((1, 3), 10.0)
-    offered, carried, delay_ms, lost = simulator.queue(wanted, capacity, buffer_ms=300.0, step_s=1)
+    offered, carried, delay_ms, lost = simulator.queue(wanted, capacity, buffer_ms=300.0, reaction=0.1, step_s=1)
     np.testing.assert_allclose(offered[0, :2], 12.0)
     np.testing.assert_allclose(carried[0], 10.0)
     np.testing.assert_allclose(delay_ms[0, :2], [200.0, 300.0])
-    np.testing.assert_allclose(lost[0, :2], [0.0, 1.0 / 12.0])
-    # The senders answer the loss: (1 - 1/12) * 0.9 of what they want.
+    np.testing.assert_allclose(lost[0, :2], [0.0, 0.1 * 1.0 / 12.0])  # a tenth of it before they notice
+    # The senders answer the overflow: (1 - 1/12) * 0.9 of what they want.
     assert offered[0, 2] == pytest.approx(12.0 * (11.0 / 12.0) * simulator.BACK_OFF)
 
 
 def test_queue_below_capacity_adds_nothing():
     wanted, capacity = np.full((2, 50), 4.0), np.full((2, 50), 10.0)
-    offered, carried, delay_ms, lost = simulator.queue(wanted, capacity, buffer_ms=300.0, step_s=1)
+    offered, carried, delay_ms, lost = simulator.queue(wanted, capacity, buffer_ms=300.0, reaction=0.1, step_s=1)
     np.testing.assert_array_equal(offered, carried)
     assert not delay_ms.any() and not lost.any()
 
@@ -80,10 +80,11 @@ def test_round_trip_time_rises_when_the_link_is_full():
 
 def test_gilbert_elliott_loss_has_the_chain_s_mean_and_comes_in_runs():
     profile = simulator.PROFILES["internet"]
-    loss = simulator.gilbert_elliott(np.random.default_rng(1), profile, 400, 1_000)
+    carried = np.full((400, 4_000), 50.0)
+    loss = simulator.gilbert_elliott(np.random.default_rng(1), profile, carried)
     bad_share = profile.good_to_bad / (profile.good_to_bad + profile.bad_to_good)  # stationary distribution
     expected = bad_share * profile.bad_loss + (1.0 - bad_share) * profile.good_loss
-    assert loss.mean() == pytest.approx(expected, rel=0.1)  # about 1,500 bad runs
+    assert loss.mean() == pytest.approx(expected, rel=0.1)  # about 1,600 bad runs
     high = loss > 0.02
     assert high[:, 1:][high[:, :-1]].mean() > 10.0 * high.mean()
 

@@ -48,13 +48,11 @@ class AllocatedLinks:
         total = steps + 1
         start = simulator.EPOCH_S + rng.integers(0, simulator.WEEK_S // profile.step_s, links) * profile.step_s
         seconds = start[:, None] + np.arange(total, dtype=np.int64) * profile.step_s
-        self._wanted = simulator.offered_load(rng, profile, np.full(links, self.capacity_mbps), seconds)
-        self._path_loss = simulator.gilbert_elliott(rng, profile, links, total)
-        low, high = np.log(profile.base_latency_ms)
-        self._base_ms = np.exp(rng.uniform(low, high, links))
-        low, high = np.log(profile.measurement_noise)
-        noise = np.exp(rng.uniform(low, high, links))[:, None]
-        self._measured = np.exp(noise * rng.standard_normal((links, total)))
+        level = simulator.log_uniform(rng, profile.noise, links)
+        self._wanted = simulator.offered_load(rng, profile, np.full(links, self.capacity_mbps), level, seconds)
+        self._path_loss = simulator.gilbert_elliott(rng, profile, self._wanted)
+        self._base_ms = simulator.log_uniform(rng, profile.base_latency_ms, links)
+        self._measured = simulator.measurement_error(rng, profile, level, total)
         self._backlog = np.zeros(links)  # (links,) Mbit
         self._share = np.ones(links)  # (links,) of the wanted load that senders offer
         self._good = np.ones((links, RELIABILITY_SAMPLES), bool)  # ring buffer
@@ -73,13 +71,13 @@ class AllocatedLinks:
         wanted = self._wanted[:, step]
         offered = wanted * self._share
         buffer_mbit = np.full(len(wanted), self.capacity_mbps * profile.buffer_ms / 1e3)
-        carried, queue_ms, lost, self._backlog = simulator.queue_step(
+        carried, queue_ms, overflow, self._backlog = simulator.queue_step(
             offered, allocated, self._backlog, buffer_mbit, profile.step_s
         )
-        self._share = simulator.back_off(self._share, lost)
+        self._share = simulator.back_off(self._share, overflow)
 
         latency = simulator.round_trip_ms(self._rng, profile, self._base_ms, queue_ms, offered / allocated)
-        loss = 1.0 - (1.0 - lost) * (1.0 - self._path_loss[:, step])
+        loss = 1.0 - (1.0 - profile.reaction * overflow) * (1.0 - self._path_loss[:, step])
         self._good[:, step % RELIABILITY_SAMPLES] = loss < simulator.GOOD_LOSS
         bandwidth = carried * self._measured[:, step]
         self.state = np.stack([latency, bandwidth, loss, self._good.mean(axis=1)], axis=1)
