@@ -286,11 +286,11 @@ def test_evaluate_scores_the_model_and_persistence_by_hand(predictor):
     assert result["skill"] == pytest.approx(1.0 - result["model"]["mae"] / best)
 
 
-def test_on_a_constant_link_evaluate_says_that_persistence_wins(predictor):
+def test_on_a_constant_link_evaluate_says_that_persistence_is_as_good(predictor):
     windows = np.tile([30.0, 20.0, 0.0, 1.0], (20, 10, 1))
     result = predictor.evaluate(windows, np.full(20, 20.0))
     assert result["baselines"]["persistence"]["mae"] == 0.0
-    assert result["verdict"].startswith("Persistence")
+    assert "persistence is as good" in result["verdict"]
 
 
 def modules_after(code: str) -> set[str]:

@@ -1,7 +1,7 @@
 """Naive one-step forecasts: what a model has to beat before it earns its place.
 
 Every baseline reads the bandwidth column of windows (n, T, F), oldest first, and answers (n,) in that column's unit.
-It sees the window only, as the model does.
+It sees the window only, as the model does; the autoregression has also seen windows before, to fit its coefficients.
 """
 
 from __future__ import annotations
@@ -23,7 +23,24 @@ HARMONIC_SAMPLES = 5
 HARMONIC_FLOOR = 1e-3
 """A sample below this share of the mean counts as this share: one idle sample must not force a forecast of zero."""
 
-__all__ = ["BASELINES", "Baseline", "ewma", "harmonic_mean", "hour_of_week", "moving_average", "persistence"]
+AR_ORDER = 10
+"""Values that the autoregression reads: AR(10)."""
+
+AR_REFIT = 100
+"""Windows between two fits of the autoregression that learns as it goes."""
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "autoregression",
+    "ewma",
+    "fit_autoregression",
+    "growing_autoregression",
+    "harmonic_mean",
+    "hour_of_week",
+    "moving_average",
+    "persistence",
+]
 
 
 def _column(windows: npt.ArrayLike, bandwidth: int) -> FloatArray:
@@ -85,6 +102,77 @@ def harmonic_mean(windows: npt.ArrayLike, bandwidth: int = 1, samples: int = HAR
     floored = np.maximum(column, np.maximum(HARMONIC_FLOOR * mean, np.finfo(np.float64).tiny)[:, None])
     harmonic: FloatArray = 1.0 / np.mean(1.0 / floored, axis=1)
     return np.where(mean > 0.0, harmonic, 0.0)
+
+
+def fit_autoregression(windows: npt.ArrayLike, targets: npt.ArrayLike, bandwidth: int = 1) -> FloatArray:
+    """Coefficients of an AR(10) with a constant, by ordinary least squares.
+
+    Args:
+        windows: (n, T, F), the earlier part of a trace; a window shorter than AR_ORDER gives an AR(T).
+        targets: (n,) the value after each window.
+    Returns:
+        (order + 1,): the constant, then one for each value, oldest first. The shortest solution when there are many.
+    Raises:
+        ValueError: the windows are not (n, T, F) or have no such column, targets of another shape, or n is 0.
+    """
+    inputs, outputs = _regressors(windows, bandwidth), np.asarray(targets, dtype=np.float64)
+    if outputs.shape != inputs.shape[:1] or not len(outputs):
+        raise ValueError(f"targets must be ({len(inputs)},) and not empty, got {outputs.shape}")
+    return np.asarray(np.linalg.lstsq(inputs, outputs, rcond=None)[0], dtype=np.float64)
+
+
+def autoregression(windows: npt.ArrayLike, coefficients: npt.ArrayLike, bandwidth: int = 1) -> FloatArray:
+    """Forecasts of a fitted autoregression, at least 0: (n, T, F) -> (n,).
+
+    Raises:
+        ValueError: the windows are not (n, T, F) or have no such column, or do not fit the coefficients.
+    """
+    inputs, weights = _regressors(windows, bandwidth), np.asarray(coefficients, dtype=np.float64)
+    if weights.shape != inputs.shape[1:]:
+        raise ValueError(f"coefficients must be ({inputs.shape[1]},), got {weights.shape}")
+    return np.maximum(inputs @ weights, 0.0)
+
+
+def growing_autoregression(
+    windows: npt.ArrayLike, targets: npt.ArrayLike, bandwidth: int = 1, order: npt.ArrayLike | None = None
+) -> FloatArray:
+    """An AR(10) that learns as it goes, for a trace that has no earlier part.
+
+    Every AR_REFIT windows it is fitted again, on all windows before; the first ones are answered by persistence.
+
+    Args:
+        windows, targets: as in `fit_autoregression`.
+        order: (n,) the windows' positions in the order of time, as np.argsort gives them; None is their own order.
+    Returns:
+        (n,) at least 0.
+    Raises:
+        ValueError: as in `fit_autoregression`.
+    """
+    inputs, outputs = _regressors(windows, bandwidth), np.asarray(targets, dtype=np.float64)
+    if outputs.shape != inputs.shape[:1]:
+        raise ValueError(f"targets must be ({len(inputs)},), got {outputs.shape}")
+    if not len(outputs):
+        return np.empty(0)
+    sequence = np.arange(len(outputs)) if order is None else np.asarray(order, dtype=np.int64)
+    width = inputs.shape[1]
+    padding = -len(sequence) % AR_REFIT
+    padded_inputs = np.pad(inputs[sequence], ((0, padding), (0, 0))).reshape(-1, AR_REFIT, width)
+    padded_outputs = np.pad(outputs[sequence], (0, padding)).reshape(-1, AR_REFIT, 1)
+    transposed = padded_inputs.transpose(0, 2, 1)
+    squares = np.cumsum(transposed @ padded_inputs, axis=0)[:-1]  # (blocks - 1, width, width), all blocks before
+    products = np.cumsum(transposed @ padded_outputs, axis=0)[:-1]  # (blocks - 1, width, 1)
+    weights = np.zeros((len(padded_inputs), width, 1))
+    weights[0, -1] = 1.0  # persistence
+    weights[1:] = np.linalg.pinv(squares, rcond=1e-12, hermitian=True) @ products
+    forecasts = np.empty(len(outputs))
+    forecasts[sequence] = (padded_inputs @ weights).reshape(-1)[: len(sequence)]
+    return np.maximum(forecasts, 0.0)
+
+
+def _regressors(windows: npt.ArrayLike, bandwidth: int) -> FloatArray:
+    """(n, order + 1): a one, and the last values of each window."""
+    column = _column(windows, bandwidth)[:, -AR_ORDER:]
+    return np.concatenate([np.ones((len(column), 1)), column], axis=1)
 
 
 def hour_of_week(profile: npt.ArrayLike, index: npt.ArrayLike) -> FloatArray:

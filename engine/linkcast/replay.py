@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linkcast.engine import Engine
-from linkcast.evaluation import Evaluation, baseline_label, evaluate_forecasts, windows_of
+from linkcast.evaluation import Evaluation, baseline_forecasts, baseline_label, evaluate_forecasts, windows_of
 from linkcast.features import BANDWIDTH
 from linkcast.traces import Trace
 
@@ -217,13 +217,12 @@ def _plot_excerpt(axes: Axes, result: Replay) -> None:
 
 def _plot_errors(axes: Axes, result: Replay) -> None:
     """Share of the ticks whose absolute error is below x: the model and the baselines' best."""
-    from linkcast.baselines import BASELINES
-
     windows = windows_of(result.trace.features, result.starts, result.window)
     targets = result.targets
+    baselines = baseline_forecasts(windows, targets, BANDWIDTH)
     curves = {"model": np.abs(result.forecasts - targets)}
     for name in dict.fromkeys(["persistence", result.evaluation["best_baseline"]]):
-        curves[baseline_label(name)] = np.abs(BASELINES[name](windows, BANDWIDTH) - targets)
+        curves[baseline_label(name)] = np.abs(baselines[name] - targets)
     share = np.linspace(0.0, 100.0, 501)
     for (label, errors), colour in zip(curves.items(), ("tab:blue", "0.35", "tab:orange"), strict=False):
         axes.plot(np.percentile(errors, share), share, color=colour, linewidth=1.4, label=label)

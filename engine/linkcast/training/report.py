@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+from linkcast.evaluation import baseline_label
+
 Json = dict[str, Any]
 
 
@@ -95,7 +97,7 @@ def markdown(manifest: Json) -> str:
 
 
 def _methods(skill: Json) -> list[tuple[str, Json]]:
-    return [("model", skill["model"]), *((name.replace("_", " "), row) for name, row in skill["baselines"].items())]
+    return [("model", skill["model"]), *((baseline_label(name), row) for name, row in skill["baselines"].items())]
 
 
 def _policies(skill: Json) -> list[tuple[str, Json]]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from linkcast import metrics, simulator
 from linkcast.baselines import hour_of_week as hour_of_week_baseline
-from linkcast.evaluation import evaluate_forecasts, verdict
+from linkcast.evaluation import evaluate_forecasts
 from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, hour_of_week
 from linkcast.training import allocators, datasets, forecasters, networks
 from linkcast.training.bundle import Bundle, BundledGroup, BundledModel, Json, model_entry
@@ -43,8 +43,7 @@ class Trainer:
         """The forecaster of a profile."""
         name = f"{profile}_lstm"
         trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed_of(self.seed, name), progress)
-        skill = evaluate_forecasts(trained.forecasts, dataset.test.targets, dataset.test.windows, BANDWIDTH)
-        self._add_forecaster(name, profile, dataset, trained, dict(skill))
+        self._add_forecaster(name, profile, dataset, trained, _forecaster_skill(trained, dataset))
 
     def allocator(self, profile: str, progress: Progress) -> None:
         """The allocator of a profile."""
@@ -66,12 +65,7 @@ class Trainer:
         """The forecaster of a service group, and the group's statistics."""
         name = f"{group}_model"
         trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed_of(self.seed, name), progress)
-        skill = dict(evaluate_forecasts(trained.forecasts, dataset.test.targets, dataset.test.windows, BANDWIDTH))
-        profile = rows.profile("train")
-        if profile is not None:
-            forecast = datasets.scaled_profile_forecast(dataset.test, profile, dataset.step_s)
-            _add_baseline(skill, "hour_of_week", metrics.summary(forecast, dataset.test.targets))
-        self._add_forecaster(name, group, dataset, trained, skill)
+        self._add_forecaster(name, group, dataset, trained, _forecaster_skill(trained, dataset, rows.profile("train")))
         self.bundle.groups[group] = _group_entry(group, rows)
 
     def fallback(self, group: str, rows: GroupRows, progress: Progress) -> None:
@@ -122,6 +116,15 @@ class Trainer:
         self.bundle.models[name] = BundledModel(content, features, scalers, entry)
 
 
+def _forecaster_skill(trained: Trained, dataset: Dataset, profile: FloatArray | None = None) -> Json:
+    """Scores on the test part; the AR(10) is fitted on the training part. A group's profile is one more baseline."""
+    others = {}
+    if profile is not None:
+        others["hour_of_week"] = datasets.scaled_profile_forecast(dataset.test, profile, dataset.step_s)
+    test, earlier = dataset.test, (dataset.train.windows, dataset.train.targets)
+    return dict(evaluate_forecasts(trained.forecasts, test.targets, test.windows, BANDWIDTH, earlier, others))
+
+
 def _fallback_skill(trained: Trained, rows: GroupRows, test: Part) -> Json:
     """Beside the training part's mean and its hour-of-week profile: what one can say without telemetry."""
     train = rows.features("train")[:, BANDWIDTH]
@@ -142,16 +145,6 @@ def _fallback_skill(trained: Trained, rows: GroupRows, test: Part) -> Json:
         "verdict": f"Mean absolute error {scores['mae']:.3f} Mbps without any telemetry; the best naive forecast, the "
         f"{best.replace('_', ' ')}, has {baselines[best]['mae']:.3f}.",
     }
-
-
-def _add_baseline(skill: Json, name: str, scores: dict[str, float]) -> None:
-    skill["baselines"] = {**skill["baselines"], name: scores}
-    errors = {baseline: row["mae"] for baseline, row in skill["baselines"].items()}
-    best = min(errors, key=lambda baseline: errors[baseline])
-    model = skill["model"]["mae"]
-    skill["best_baseline"] = best
-    skill["skill"] = 1.0 - model / errors[best] if errors[best] > 0.0 else float("nan")
-    skill["verdict"] = verdict(model, errors)
 
 
 def _allocator_skill(rewards: dict[str, FloatArray]) -> Json:
