@@ -93,14 +93,19 @@ py::array_t<float> forecast(BoundEngine& bound, const std::string& name, const p
   return target;
 }
 
-py::array_t<float> forecast_batch(BoundEngine& bound, const std::string& name, py::ssize_t batch) {
+py::array_t<float> forecast_batch(BoundEngine& bound, const std::string& name,
+                                  const py::array_t<double, py::array::c_style | py::array::forcecast>& newest) {
   const std::size_t index = find_with_target(bound, name);
-  if (batch < 1) throw std::invalid_argument("batch: expected at least 1, got " + std::to_string(batch));
-  py::array_t<float> target(batch);
+  if (newest.ndim() != 1 || newest.size() == 0)
+    throw std::invalid_argument("newest: expected (batch,) with at least 1 value, got " +
+                                shape_text({newest.shape(), newest.shape() + newest.ndim()}));
+  py::array_t<float> target(newest.size());
   float* out = target.mutable_data();
+  const double* values = newest.data();
+  const auto batch = static_cast<std::size_t>(newest.size());
   const Lease lease(*bound.models[index]);
   const py::gil_scoped_release release;
-  bound.engine->forecast_scaled(index, static_cast<std::size_t>(batch), out);
+  bound.engine->forecast_scaled(index, values, batch, out);
   return target;
 }
 
@@ -165,8 +170,12 @@ Returns:
     (batch,) float32, in the target's unit (Mbit/s).
 Raises:
     ValueError: an unknown name, another shape, or a value that is not finite.)")
-      .def("forecast_batch", &forecast_batch, py::arg("name"), py::arg("batch"),
-           "The same for scaled windows that stand in model(name).batch_input(batch).")
+      .def("forecast_batch", &forecast_batch, py::arg("name"), py::arg("newest"),
+           R"(The same for scaled windows that stand in model(name).batch_input(batch).
+
+Args:
+    newest: (batch,) each window's last value of the feature that has the target's name, physical units; what a target
+        that is relative to "last" is relative to, and else not read.)")
       .def(
           "decide", &decide, py::arg("name"), py::arg("states"),
           R"((batch, features) or one state, physical units -> (batch,) int32 actions; action a allocates (a + 1) * 10 %.

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import linkcast
+from telemetry import random_telemetry
 
 
 @pytest.fixture
 def telemetry(engine: linkcast.Engine) -> np.ndarray:
-    scaler = engine.scaler("internet_lstm")
-    return np.random.default_rng(9).uniform(0, 1, (30, 4)) / scaler.scale + scaler.offset
+    return random_telemetry(engine, "internet", 30, seed=9)
 
 
 def test_a_tick_decides_what_the_allocator_decides_for_the_forecast(engine, telemetry):

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import linkcast
-from linkcast.features import CALENDAR
+from linkcast.features import BANDWIDTH, CALENDAR
+from telemetry import (
+    TRANSFORMS,
+    physical_target,
+    physical_windows,
+    random_telemetry,
+    scaled_windows,
+    scalers_of,
+    tolerance,
+)
 
 # A golden input is float32; taken to physical units and scaled again it moves by a few float32 steps (6e-8 each), which
 # a model amplifies a little. The largest shift seen is far below this share of the target's range.
 GOLDEN_TOLERANCE = 2e-5
 
 
-def metadata(engine: linkcast.Engine, stem: str) -> dict:
-    return json.loads((Path(engine.folder) / "metadata" / f"{stem}.json").read_text(encoding="utf-8"))
-
-
-def golden(engine: linkcast.Engine, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(physical inputs, TensorFlow's outputs, (min, max) of the target), unscaled by hand from scalers.json."""
+def golden(engine: linkcast.Engine, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(physical inputs, TensorFlow's outputs), unscaled by hand from scalers.json."""
     entry = engine.manifest["models"][name]["golden"]
-    scalers = metadata(engine, "scalers")["models"][name]
-    names = [feature["name"] for feature in metadata(engine, "feature_list")["models"][name]["features"]]
-    low = np.array([scalers["features"][feature]["min"] for feature in names])
-    high = np.array([scalers["features"][feature]["max"] for feature in names])
-    target = scalers.get("target", {"min": 0.0, "max": 1.0})
-    inputs = np.array(entry["inputs"]) * (high - low) + low
-    return inputs, np.array(entry["outputs"]), np.array([target["min"], target["max"]])
+    return physical_windows(np.array(entry["inputs"]), scalers_of(engine, name)["features"]), np.array(entry["outputs"])
 
 
 def names_of_role(engine: linkcast.Engine, *roles: str) -> list[str]:
@@ -38,10 +35,9 @@ def names_of_role(engine: linkcast.Engine, *roles: str) -> list[str]:
 
 
 def random_windows(engine: linkcast.Engine, name: str, n: int, seed: int) -> np.ndarray:
-    """(n, ...) inputs between the minimum and the maximum of each feature."""
-    scaler = engine.scaler(engine.resolve(name, "forecaster"))
-    shape = engine.model(engine.resolve(name, "forecaster")).input_shape[1:]
-    return np.random.default_rng(seed).uniform(0, 1, (n, *shape)) / scaler.scale + scaler.offset
+    """(n, T, F) telemetry that the model's scaler maps to 0..1."""
+    steps = engine.spec(engine.resolve(name, "forecaster"))["window"]
+    return random_telemetry(engine, name, n, steps, seed=seed)
 
 
 def test_the_engine_names_the_fourteen_models(engine):
@@ -58,15 +54,17 @@ def test_the_engine_names_the_fourteen_models(engine):
 
 def test_forecasts_equal_tensorflows_golden_outputs_in_mbps(engine):
     for name in names_of_role(engine, "forecaster", "fallback"):
-        inputs, outputs, (low, high) = golden(engine, name)
-        expected = outputs[:, 0] * (high - low) + low
-        tolerance = GOLDEN_TOLERANCE * (high - low)
-        np.testing.assert_allclose(engine.forecast(name, inputs), expected, rtol=0, atol=tolerance, err_msg=name)
+        inputs, outputs = golden(engine, name)
+        spec, entry = engine.spec(name), scalers_of(engine, name)["target"]
+        newest = inputs[:, -1, spec["features"].index(spec["target"])] if spec["role"] == "forecaster" else inputs[:, 0]
+        expected, above = (physical_target(outputs[:, 0] + shift, newest, entry) for shift in (0, GOLDEN_TOLERANCE))
+        difference = np.abs(engine.forecast(name, inputs) - expected)
+        assert np.all(difference <= 1.01 * (above - expected) + 1e-6), name
 
 
 def test_decisions_are_the_largest_of_tensorflows_golden_q_values(engine):
     for name in names_of_role(engine, "allocator"):
-        inputs, outputs, _ = golden(engine, name)
+        inputs, outputs = golden(engine, name)
         assert engine.decide(name, inputs).tolist() == outputs.argmax(axis=1).tolist()
         scale = np.abs(outputs).max()
         np.testing.assert_allclose(engine.q_values(name, inputs), outputs, rtol=0, atol=GOLDEN_TOLERANCE * scale)
@@ -94,9 +92,10 @@ def test_one_window_without_a_batch_axis_is_a_batch_of_one(engine):
 def test_a_batch_gives_what_its_windows_give_alone(engine, batch):
     windows = random_windows(engine, "internet", batch, seed=4)
     alone = [engine.forecast("internet", window)[0] for window in windows]
-    # A batch may sum in another order than a single window: 1e-6 of the scaled output.
-    tolerance = 1e-6 / engine.target_scaler("internet_lstm").scale[0]
-    np.testing.assert_allclose(engine.forecast("internet", windows), alone, rtol=0, atol=tolerance)
+    # A batch may sum in another order than a single window.
+    np.testing.assert_allclose(
+        engine.forecast("internet", windows), alone, rtol=0, atol=tolerance(engine, "internet", max(alone))
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100])
@@ -104,7 +103,10 @@ def test_windows_scaled_into_the_batch_input_give_the_same_forecasts(engine, bat
     windows = random_windows(engine, "streaming", batch, seed=5)
     expected = engine.forecast("streaming", windows)
     engine.model("streaming_model").batch_input(batch)[...] = engine.scaler("streaming_model").transform(windows)
-    np.testing.assert_array_equal(engine.forecast_batch("streaming", batch), expected)
+    newest = windows[:, -1, BANDWIDTH]
+    np.testing.assert_array_equal(engine.forecast_batch("streaming", newest), expected)
+    with pytest.raises(ValueError, match=r"newest: expected \(batch,\) with at least 1 value, got \(0,\)"):
+        engine.forecast_batch("streaming", [])
 
 
 @pytest.mark.parametrize(
@@ -186,6 +188,69 @@ def test_a_zero_scale_is_refused_with_its_file_and_key(edit):
     folder = edit("scalers", flatten)
     with pytest.raises(linkcast.LoadError, match=r"scalers\.json.*internet_lstm.*latency_ms"):
         linkcast.Engine.load(folder)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_logarithms_and_references_are_applied_as_numpy_does_it(edit, batch):
+    own = linkcast.Engine.load(edit("scalers", lambda scalers: scalers["models"].update(internet_lstm=TRANSFORMS)))
+    windows = random_telemetry(own, "internet", batch, 10, seed=21)
+    scaled = scaled_windows(windows, TRANSFORMS["features"])
+    np.testing.assert_allclose(own.scaler("internet_lstm").transform(windows), scaled, rtol=0, atol=2e-6)
+    outputs = own.model("internet_lstm").predict(scaled.astype(np.float32))[:, 0].astype(np.float64)
+    expected = physical_target(outputs, windows[:, -1, BANDWIDTH], TRANSFORMS["target"])
+    for dtype in (np.float64, np.float32):  # of the windows; a float32 window is another one by a few 1e-7
+        forecasts = own.forecast("internet", windows.astype(dtype))
+        np.testing.assert_allclose(forecasts, expected, rtol=2e-5 if dtype == np.float32 else 2e-6)
+    answers = own.group_forecaster(plausible_margin=1e9).forecast({"internet": windows})
+    np.testing.assert_allclose(answers["internet"][0], expected, rtol=2e-6)
+    own.model("internet_lstm").batch_input(batch)[...] = scaled
+    np.testing.assert_allclose(own.forecast_batch("internet", windows[:, -1, BANDWIDTH]), expected, rtol=2e-6)
+
+
+WRONG_TRANSFORMS = [
+    ("internet_lstm", "latency_ms", {"log_offset": 0.0}, r"latency_ms\.log_offset: expected a number above 0, got 0"),
+    ("internet_lstm", "latency_ms", {"log_offset": "1"}, r"latency_ms\.log_offset: expected a number, got"),
+    ("internet_lstm", "latency_ms", {"relative_to": "last"}, r'latency_ms\.relative_to: expected "first", got "last"'),
+    ("internet_lstm", "latency_ms", {"relative_to": None}, r"latency_ms\.relative_to: expected a string, got null"),
+    ("internet_lstm", "latency_ms", {"log": 1.0}, r"latency_ms\.log: expected min, max, log_offset or relative_to"),
+    (
+        "internet_ddqn",
+        "latency_ms",
+        {"relative_to": "first"},
+        r"relative_to: expected no such key in a model",
+    ),
+    ("internet_lstm", "target", {"relative_to": "first"}, r'target\.relative_to: expected "last", got "first"'),
+    ("streaming_fallback", "target", {"relative_to": "last"}, r"target\.relative_to: expected no such key: the target"),
+    ("internet_lstm", "target", {"log_offset": -1.0}, r"target\.log_offset: expected a number above 0, got -1"),
+]
+
+
+@pytest.mark.parametrize(("model", "place", "keys", "message"), WRONG_TRANSFORMS)
+def test_a_wrong_transform_is_refused_with_its_key(edit, model, place, keys, message):
+    def change(scalers):
+        entry = scalers["models"][model]
+        (entry["target"] if place == "target" else entry["features"][place]).update(keys)
+
+    folder = edit("scalers", change)
+    with pytest.raises(linkcast.LoadError, match=rf"scalers\.json: models\.{model}\..*{message}"):
+        linkcast.Engine.load(folder)
+
+
+def test_a_logarithm_needs_no_window(edit):
+    def change(scalers):
+        scalers["models"]["internet_ddqn"]["features"]["latency_ms"] = {"min": 0.0, "max": 8.0, "log_offset": 0.5}
+        scalers["models"]["streaming_fallback"]["target"] = {"min": -3.0, "max": 5.0, "log_offset": 0.5}
+
+    folder = edit("scalers", change)
+    own = linkcast.Engine.load(folder)
+    state = np.array([[30.0, 20.0, 0.01, 0.99]])
+    features = scalers_of(own, "internet_ddqn")["features"]
+    expected = own.model("internet_ddqn").predict(scaled_windows(state[None], features)[0].astype(np.float32))
+    np.testing.assert_allclose(own.q_values("internet", state), expected, rtol=1e-5)
+    calendar = np.array([[0.0, 1.0, 0.5, -0.5]])
+    scaled = own.model("streaming_fallback").predict(own.scaler("streaming_fallback").transform(calendar))
+    expected = np.maximum(np.exp(scaled[:, 0].astype(np.float64) * 8.0 - 3.0) - 0.5, 0.0)
+    np.testing.assert_allclose(own.forecast("streaming_fallback", calendar), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])

@@ -7,16 +7,15 @@ import pytest
 
 import linkcast
 from linkcast.features import CALENDAR, calendar_features, to_seconds
+from telemetry import random_telemetry
 
 GROUPS = ("streaming", "gaming", "social_media", "shopping", "software")
 TOO_SHORT_MS = 1e-6
 
 
 def random_windows(engine: linkcast.Engine, name: str, batch: int) -> np.ndarray:
-    """(batch, 10, F) between the minimum and the maximum of each feature."""
-    scaler = engine.scaler(engine.resolve(name, "forecaster"))
-    shape = (batch, *engine.model(engine.resolve(name, "forecaster")).input_shape[1:])
-    return np.random.default_rng(3).uniform(0, 1, shape) / scaler.scale + scaler.offset
+    """(batch, 10, F) telemetry that the model's scaler maps to 0..1."""
+    return random_telemetry(engine, name, batch, 10, seed=3)
 
 
 @pytest.fixture

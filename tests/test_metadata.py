@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from telemetry import TRANSFORMS
+
 jsonschema = pytest.importorskip("jsonschema")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +48,14 @@ WRONG = {
         (("models", "internet_lstm", "features"), []),
         (("models", "internet_lstm", "horizon"), 1),
     ],
-    "scalers": [(("models", "internet_lstm", "target"), {"min": 0.0}), (("schema_version",), 2)],
+    "scalers": [
+        (("models", "internet_lstm", "target"), {"min": 0.0}),
+        (("models", "internet_lstm", "target", "relative_to"), "first"),
+        (("models", "internet_lstm", "features", "latency_ms", "relative_to"), "last"),
+        (("models", "internet_lstm", "features", "latency_ms", "log_offset"), 0),
+        (("models", "internet_lstm", "features", "latency_ms", "log"), 1.0),
+        (("schema_version",), 2),
+    ],
     "service_mappings": [(("groups", "streaming", "group_id"), "1001"), (("groups", "Streaming"), {})],
     "service_group_stats": [
         (("groups", "streaming", "max_bandwidth_mbps"), 0),
@@ -71,6 +80,12 @@ def test_schema_refuses_a_wrong_value(name, path, value):
     with pytest.raises(jsonschema.ValidationError) as error:
         _validator(name).validate(content)
     assert path[-1] in [*error.value.absolute_path, *str(error.value.message).split("'")]
+
+
+def test_the_schema_takes_logarithms_and_references():
+    content = _read("scalers")
+    content["models"]["internet_lstm"] = TRANSFORMS
+    _validator("scalers").validate(content)
 
 
 @pytest.mark.parametrize("name", FILES)

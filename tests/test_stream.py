@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import linkcast
+from telemetry import GROUP_TRANSFORMS, TRANSFORMS, tolerance, unscaled
 
 WINDOW = 10
 
@@ -15,13 +16,7 @@ def walk(engine: linkcast.Engine) -> np.ndarray:
     """(400, 4) telemetry of a link: random walks between the minimum and the maximum of each feature."""
     rng = np.random.default_rng(11)
     steps = np.cumsum(rng.normal(0, 0.05, (400, 4)), axis=0) + 0.5
-    scaler = engine.scaler("internet_lstm")
-    return np.abs((steps + 1) % 2 - 1) / scaler.scale + scaler.offset
-
-
-def tolerance(engine: linkcast.Engine, name: str) -> float:
-    """1e-6 of the target's range: kernels may sum in another order."""
-    return 1e-6 / engine.target_scaler(name).scale[0]
+    return unscaled(engine, "internet", np.abs((steps + 1) % 2 - 1))
 
 
 def windows_of(samples: np.ndarray) -> np.ndarray:
@@ -34,10 +29,31 @@ def test_each_push_is_the_forecast_of_the_full_window(engine, walk):
     forecasts = [stream.push(sample) for sample in walk]
     assert forecasts[: WINDOW - 1] == [None] * (WINDOW - 1)
     expected = engine.forecast("internet", windows_of(walk))
-    np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(engine, "internet_lstm"))
+    np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(engine, "internet"))
     assert stream.source == "model"
     assert stream.ready
     assert stream.ticks == len(walk)
+
+
+@pytest.mark.parametrize("backend", ["auto", "tflite"])
+@pytest.mark.parametrize(("name", "scalers"), [("internet_lstm", TRANSFORMS), ("streaming_model", GROUP_TRANSFORMS)])
+def test_with_logarithms_and_references_each_push_is_the_forecast_of_the_full_window(
+    edit, walk, name, scalers, backend
+):
+    own = linkcast.Engine.load(edit("scalers", lambda content: content["models"].update({name: scalers})), backend)
+    hours = np.arange(len(walk)) * (2 * np.pi / 24)
+    samples = np.column_stack([walk, np.sin(hours), np.cos(hours), np.sin(hours / 7), np.cos(hours / 7)])
+    samples = samples[:, : len(own.spec(name)["features"])]
+    stream, fleet = own.stream(name, plausible_margin=1e9), own.streams(name, 2, plausible_margin=1e9)
+    rows = samples if backend == "auto" else samples[:60]
+    forecasts = np.array([stream.push(sample) for sample in rows], dtype=np.float64)
+    expected = own.forecast(name, windows_of(rows))
+    assert stream.mode == ("window" if backend == "tflite" else "incremental")
+    np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(own, name, max(expected)))
+    both = np.array([fleet.push(np.stack([sample, other])) for sample, other in zip(rows, rows[::-1], strict=True)])
+    np.testing.assert_allclose(both[WINDOW - 1 :, 0], expected, rtol=0, atol=tolerance(own, name, max(expected)))
+    expected = own.forecast(name, windows_of(rows[::-1]))
+    np.testing.assert_allclose(both[WINDOW - 1 :, 1], expected, rtol=0, atol=tolerance(own, name, max(expected)))
 
 
 def test_advance_only_moves_work(engine, walk):
@@ -55,7 +71,7 @@ def test_a_model_on_tensorflow_lite_runs_the_full_window_and_says_so(engine, wal
     assert "TensorFlow Lite" in stream.mode_reason
     forecasts = [stream.push(sample) for sample in walk[:40]]
     expected = reference.forecast("internet", windows_of(walk[:40]))
-    np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(engine, "internet_lstm"))
+    np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(engine, "internet"))
 
 
 def test_a_native_model_is_stepped(engine):
@@ -72,15 +88,13 @@ def test_missing_ticks_hold_the_last_sample_until_the_window_is_dropped(engine, 
     filled = np.vstack([walk[:20], walk[19], walk[19]])
     expected = engine.forecast("internet", windows_of(filled))[-2:]
     held = [stream.push_missing(), stream.push_missing()]
-    np.testing.assert_allclose(held, expected, rtol=0, atol=tolerance(engine, "internet_lstm"))
+    np.testing.assert_allclose(held, expected, rtol=0, atol=tolerance(engine, "internet"))
     assert (stream.held, stream.missing, stream.samples_in) == (2, 2, WINDOW)
     assert stream.push_missing() is None
     assert (stream.source, stream.samples_in, stream.missing) == ("none", 0, 3)
     again = [stream.push(sample) for sample in walk[20:30]]
     assert again[:-1] == [None] * 9
-    assert again[-1] == pytest.approx(
-        engine.forecast("internet", walk[20:30])[0], abs=tolerance(engine, "internet_lstm")
-    )
+    assert again[-1] == pytest.approx(engine.forecast("internet", walk[20:30])[0], abs=tolerance(engine, "internet"))
 
 
 def test_a_snapshot_goes_on_in_another_stream(engine, walk):
@@ -89,7 +103,7 @@ def test_a_snapshot_goes_on_in_another_stream(engine, walk):
         stream.push(sample)
     other.restore(stream.snapshot())
     for sample in walk[33:60]:
-        assert stream.push(sample) == pytest.approx(other.push(sample), abs=tolerance(engine, "internet_lstm"))
+        assert stream.push(sample) == pytest.approx(other.push(sample), abs=tolerance(engine, "internet"))
     with pytest.raises(ValueError, match="snapshot: expected"):
         other.restore(b"nothing")
     with pytest.raises(ValueError, match="another model file"):
@@ -109,7 +123,7 @@ def test_a_fleet_gives_each_link_its_own_forecast(engine, walk):
             if expected is None:
                 assert np.isnan(forecast)
             else:
-                assert forecast == pytest.approx(expected, abs=tolerance(engine, "internet_lstm"))
+                assert forecast == pytest.approx(expected, abs=tolerance(engine, "internet"))
     assert len(fleet) == 3
     assert [fleet.missing(index) for index in range(3)] == [single.missing for single in singles]
     fleet.reset(1)

@@ -26,29 +26,49 @@ inline linkcast::Engine& bundle() {
   return engine;
 }
 
-/// A copy of the bundle in which training has seen only targets from `lowest` to `highest`. Gone with the object.
+/// A copy of the bundle, to be changed. Gone with the object.
 class BundleCopy {
  public:
-  BundleCopy(double lowest, double highest) {
+  BundleCopy() {
     namespace fs = std::filesystem;
     std::string name = (fs::temp_directory_path() / "linkcast-XXXXXX").string();
     if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
     folder_ = name;
     for (const char* part : {"models", "metadata"})
       fs::copy(fs::path(std::getenv("LINKCAST_BUNDLE")) / part, folder_ / part, fs::copy_options::recursive);
-    std::ostringstream text;
-    text << std::ifstream(folder_ / "metadata/manifest.json").rdbuf();
+  }
+  /// In which training has seen only targets from `lowest` to `highest`.
+  BundleCopy(double lowest, double highest) : BundleCopy() {
     std::ostringstream range;
     range.precision(17);
     range << "[" << lowest << ", " << highest << "]";
-    std::ofstream(folder_ / "metadata/manifest.json") << with_range(text.str(), range.str());
+    write("manifest", with_range(read("manifest"), range.str()));
   }
   ~BundleCopy() { std::filesystem::remove_all(folder_); }
   BundleCopy(const BundleCopy&) = delete;
   BundleCopy& operator=(const BundleCopy&) = delete;
   std::string folder() const { return folder_.string(); }
 
+  /// Replaces what scalers.json says of a model. @param json  an object
+  void set_scalers(const std::string& model, const std::string& json) {
+    std::string text = read("scalers");
+    const std::size_t open = text.find('{', text.find("\"" + model + "\":"));
+    std::size_t close = open;
+    for (int depth = 0; depth > 0 || close == open; ++close) depth += (text[close] == '{') - (text[close] == '}');
+    write("scalers", text.replace(open, close - open, json));
+  }
+
  private:
+  std::string read(const std::string& stem) const {
+    std::ostringstream text;
+    text << std::ifstream(folder_ / "metadata" / (stem + ".json")).rdbuf();
+    return text.str();
+  }
+
+  void write(const std::string& stem, const std::string& text) const {
+    std::ofstream(folder_ / "metadata" / (stem + ".json")) << text;
+  }
+
   /// The manifest with every target_range replaced.
   static std::string with_range(std::string manifest, const std::string& range) {
     const std::string key = "\"target_range\":";
@@ -62,20 +82,22 @@ class BundleCopy {
   std::filesystem::path folder_;
 };
 
-/// A forecast's tolerance in the target's unit: 1e-6 of its range, as native kernels may differ by the order of sums.
-inline double tolerance(const linkcast::Engine& engine, std::size_t model) {
-  return 1e-6 / engine.spec(model).target_scaler->scale()[0];
+/// A forecast's tolerance in the target's unit: 1e-6 of the scaled output, as native kernels may differ by the order of
+/// sums. @param mbps  about what is forecast; it counts where the target is scaled by its logarithm
+inline double tolerance(const linkcast::Engine& engine, std::size_t model, double mbps = 100) {
+  return 1e-6 * engine.spec(model).target_scaler->range(0).slope(mbps);
 }
 
-/// Random telemetry: (count, features) between the minimum and maximum of each feature, physical units.
+/// Random telemetry: (count, features) between the minimum and maximum of each feature, physical units; around 20 where
+/// those are of what is relative to another value.
 inline std::vector<double> telemetry(const linkcast::Engine& engine, std::size_t model, std::size_t count,
                                      unsigned seed) {
   const linkcast::Scaler& scaler = engine.spec(model).scaler;
-  const std::size_t features = engine.spec(model).features.size();
   std::mt19937 random(seed);
-  std::uniform_real_distribution<double> uniform(0, 1);
-  std::vector<double> samples(count * features);
-  for (std::size_t k = 0; k < samples.size(); ++k)
-    samples[k] = scaler.offset()[k % features] + uniform(random) / scaler.scale()[k % features];
-  return samples;
+  std::uniform_real_distribution<float> uniform(0, 1);
+  std::vector<float> values(count * scaler.features());
+  for (float& value : values) value = uniform(random);
+  const std::vector<double> around(scaler.features(), 20.0);
+  scaler.inverse_transform(values.data(), count, values.data(), around.data(), 0);
+  return {values.begin(), values.end()};
 }

@@ -84,6 +84,133 @@ TEST(every_push_equals_the_full_window_on_tensorflow_lite) {
   }
 }
 
+namespace {
+
+/// Logarithms, references and plain ranges, mixed; the model is what it is, so only the agreement says something.
+const char* const kTransforms = R"({"features": {
+  "latency_ms": {"min": 0, "max": 6, "log_offset": 1},
+  "bandwidth_mbps": {"min": -2, "max": 2, "log_offset": 0.01, "relative_to": "first"},
+  "packet_loss": {"min": 0, "max": 40},
+  "reliability": {"min": -10, "max": 10, "relative_to": "first"}},
+  "target": {"min": -1.5, "max": 1, "log_offset": 0.02, "relative_to": "last"}})";
+
+/// (count, kFeatures) random values from 15 to 25: all transforms stay within 0..1.
+std::vector<double> values_around_20(std::size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<double> uniform(15, 25);
+  std::vector<double> samples(count * kFeatures);
+  for (double& value : samples) value = uniform(random);
+  return samples;
+}
+
+/// The scaled output for a window and what it stands for, from the formulas of metadata/schema/scalers.schema.json.
+double transformed_forecast(Engine& engine, std::size_t model, const double* window) {
+  std::vector<float> scaled;
+  for (std::size_t k = 0; k < kWindow; ++k) {
+    const double* x = window + k * kFeatures;
+    scaled.push_back(static_cast<float>(std::log(x[0] + 1) / 6));
+    scaled.push_back(static_cast<float>((std::log(x[1] + 0.01) - std::log(window[1] + 0.01) + 2) / 4));
+    scaled.push_back(static_cast<float>(x[2] / 40));
+    scaled.push_back(static_cast<float>((x[3] - window[3] + 10) / 20));
+  }
+  std::copy(scaled.begin(), scaled.end(), engine.model(model).batch_input(1).get());
+  const auto output = static_cast<double>(engine.model(model).invoke_batch(1)[0]);
+  const double last = window[(kWindow - 1) * kFeatures + 1];
+  return std::max((last + 0.02) * std::exp(output * 2.5 - 1.5) - 0.02, 0.0);
+}
+
+}  // namespace
+
+TEST(every_push_of_ten_thousand_equals_the_full_window_with_logarithms_and_references) {
+  constexpr std::size_t kTicks = 10'000;
+  BundleCopy copy;
+  copy.set_scalers("internet_lstm", kTransforms);
+  Engine engine(copy.folder(), {});
+  Engine tflite = [&] {
+    Model::Options options;
+    options.backend = Backend::tflite;
+    return Engine(copy.folder(), options);
+  }();
+  const std::size_t model = engine.find("internet_lstm");
+  Stream::Options any;
+  any.safeguard.plausible_margin = 1e9;
+  Stream stream(engine, model, any);
+  Stream window(tflite, model, any);
+  CHECK_EQ(std::string(window.mode()), "window");
+  StreamFleet fleet(engine, model, 3, any);
+  const auto samples = values_around_20(kTicks, 13);
+  for (std::size_t k = 0; k < kTicks; ++k) {
+    const double* sample = samples.data() + k * kFeatures;
+    float forecast = 0;
+    const bool ready = stream.push(sample, &forecast);
+    if (k % 3) stream.advance();
+    CHECK_EQ(ready, k + 1 >= kWindow);
+    std::vector<double> three(sample, sample + kFeatures);  // the same link, and two of its past
+    for (const std::size_t before : {100U, 200U})
+      three.insert(three.end(), samples.data() + (k < before ? 0 : k - before) * kFeatures,
+                   samples.data() + (k < before ? 1 : k - before + 1) * kFeatures);
+    float forecasts[3];
+    if (k < 2'000) fleet.push(three.data(), nullptr, forecasts);
+    float by_window = 0;
+    if (k < 200) window.push(sample, &by_window);
+    if (!ready) continue;
+    const double* begin = sample - (kWindow - 1) * kFeatures;
+    const double wanted = transformed_forecast(engine, model, begin);
+    CHECK_NEAR(forecast, wanted, tolerance(engine, model, wanted));
+    CHECK_NEAR(whole_window(engine, model, begin), wanted, tolerance(engine, model, wanted));
+    if (k < 200) CHECK_NEAR(by_window, wanted, 2 * tolerance(engine, model, wanted));
+    if (k < 2'000) CHECK_NEAR(forecasts[0], wanted, tolerance(engine, model, wanted));
+    if (k < 2'000 && k >= 200 + kWindow) {
+      const double past = transformed_forecast(engine, model, begin - 200 * kFeatures);
+      CHECK_NEAR(forecasts[2], past, tolerance(engine, model, past));
+    }
+  }
+}
+
+TEST(with_references_held_samples_resets_and_snapshots_stay_right) {
+  BundleCopy copy;
+  copy.set_scalers("internet_lstm", kTransforms);
+  Engine engine(copy.folder(), {});
+  const std::size_t model = engine.find("internet_lstm");
+  const auto samples = values_around_20(400, 14);
+  Stream::Options any;
+  any.safeguard.plausible_margin = 1e9;
+  Stream stream(engine, model, any);
+  std::vector<double> window;  // what the stream should have seen since it was empty
+  std::mt19937 random(15);
+  std::size_t compared = 0;
+  for (std::size_t k = 0; k < 400; ++k) {
+    const double* sample = samples.data() + k * kFeatures;
+    float forecast = 0;
+    const bool missing = random() % 8 == 0 && !window.empty();
+    if (missing) {
+      stream.push_missing(&forecast);
+      const std::vector<double> last(window.end() - kFeatures, window.end());
+      window.insert(window.end(), last.begin(), last.end());
+    } else {
+      stream.push(sample, &forecast);
+      window.insert(window.end(), sample, sample + kFeatures);
+    }
+    if (stream.samples_in() == 0) window.clear();  // too many were missing
+    CHECK_EQ(stream.ready(), window.size() >= kWindow * kFeatures);
+    if (stream.ready()) {
+      const double wanted = transformed_forecast(engine, model, window.data() + window.size() - kWindow * kFeatures);
+      CHECK_NEAR(forecast, wanted, tolerance(engine, model, wanted));
+      ++compared;
+    }
+    if (k % 5 == 0) {  // goes on where it was, after other things
+      const auto snapshot = stream.snapshot();
+      push_all(stream, samples, 100, 100 + k % 23);
+      stream.restore(snapshot.data(), snapshot.size());
+    }
+    if (random() % 60 == 0) {
+      stream.reset();
+      window.clear();
+    }
+  }
+  CHECK(compared > 150);
+}
+
 TEST(samples_may_be_float32) {
   Stream stream = open_stream();
   Stream wide = open_stream();

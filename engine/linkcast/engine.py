@@ -119,9 +119,17 @@ class Engine:
         """
         return self._native.forecast(name, windows)
 
-    def forecast_batch(self, name: str, batch: int) -> npt.NDArray[np.float32]:
-        """Forecasts from scaled windows that stand in `model(name).batch_input(batch)`; (batch,) float32, Mbps."""
-        return self._native.forecast_batch(name, batch)
+    def forecast_batch(self, name: str, newest: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Forecasts from scaled windows that stand in `model(name).batch_input(batch)`.
+
+        Args:
+            name: as in `forecast`.
+            newest: (batch,) each window's last value of the feature that has the target's name, in physical units: what
+                a target that is scaled relative to "last" is relative to. Of another target's only the count matters.
+        Returns:
+            (batch,) float32, Mbps.
+        """
+        return self._native.forecast_batch(name, newest)
 
     def forecast_groups(
         self, windows: Mapping[str, npt.ArrayLike], deadline_ms: float | None = None

@@ -231,9 +231,10 @@ def _forecast_part(
         from linkcast import scaling
     except ImportError:  # armv7 has no numba: the engine scales
         return engine.forecast(model_name, windows_of(series, starts, window))
-    scaler, scaled = engine.scaler(model_name), engine.model(model_name).batch_input(len(starts))
-    scaling.scale_windows(series, starts, scaler.offset, scaler.scale, scaled)
-    return engine.forecast_batch(model_name, len(starts))
+    spec, scaled = engine.spec(model_name), engine.model(model_name).batch_input(len(starts))
+    scaling.scale_windows(series, starts, scaling.ranges(engine.scaler(model_name)), scaled)
+    target = spec["features"].index(spec["target"]) if spec["target"] in spec["features"] else 0
+    return engine.forecast_batch(model_name, series[starts + window - 1, target])
 
 
 def windows_of(series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], window: int) -> npt.NDArray[np.float64]:

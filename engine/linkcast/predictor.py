@@ -18,6 +18,7 @@ from linkcast.features import (
     Timestamp,
     calendar_features,
     feature_columns,
+    hour_of_week,
     profile_windows,
     to_datetime64,
     to_seconds,
@@ -277,10 +278,10 @@ class BandwidthPredictor:
             return self._engine.forecast(
                 model_name, profile_windows(seconds, spec["window"] or 1, step_s, profile, columns)
             )
-        scaler = self._engine.scaler(model_name)
         scaled = self._engine.model(model_name).batch_input(len(seconds))
-        scaling.scale_profile_windows(seconds, step_s, profile, columns, scaler.offset, scaler.scale, scaled)
-        return self._engine.forecast_batch(model_name, len(seconds))
+        ranges = scaling.ranges(self._engine.scaler(model_name))
+        scaling.scale_profile_windows(seconds, step_s, profile, columns, ranges, scaled)
+        return self._engine.forecast_batch(model_name, profile[hour_of_week(seconds - step_s), BANDWIDTH])
 
     def _fallback(self, group: ServiceGroup, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """(n,) Mbps from the calendar of each time, before usage and device group."""

@@ -1,20 +1,24 @@
 """The batch paths' kernels: they build and scale windows straight into an engine's input memory.
 
-Each does what `Scaler` does: scaled = (x - offset) * scale in float64, rounded once to float32. Only batch paths import
-this module, since importing numba takes longer than a thousand forecasts; the machine code is cached on disk.
+Each does what `Scaler.transform` does, in float64 and rounded once to float32; `ranges` gives what they need of a
+scaler. Only batch paths import this module, since importing numba takes longer than a thousand forecasts; the machine
+code is cached on disk.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
 from linkcast.features import DAY_S, EPOCH_WEEKDAY, HOUR_S, HOURS_PER_WEEK, TELEMETRY
+
+if TYPE_CHECKING:
+    from linkcast._native import Scaler
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
@@ -32,49 +36,42 @@ def _kernel(function: _Kernel) -> _Kernel:
         return cast("_Kernel", numba.njit(nogil=True)(function))
 
 
-@_kernel
-def scale_rows(rows: Float64, offset: Float64, scale: Float64, scaled: Float32) -> None:
-    """Scales rows.
-
-    Args:
-        rows: (n, F) physical units.
-        offset: (F,) the minimum of each feature.
-        scale: (F,) 1 / (maximum - minimum).
-        scaled: (n, F) float32, written.
-    """
-    for row in range(rows.shape[0]):
-        for feature in range(rows.shape[1]):
-            scaled[row, feature] = np.float32((rows[row, feature] - offset[feature]) * scale[feature])
+def ranges(scaler: Scaler) -> Float64:
+    """(4, F) float64: offset, scale, log_offset (0: none), and 1 where a feature is relative to the first step."""
+    relative = [word is not None for word in scaler.relative_to]
+    return np.array([scaler.offset, scaler.scale, scaler.log_offset, relative], dtype=np.float64)
 
 
 @_kernel
-def scale_windows(series: Float64, starts: Int64, offset: Float64, scale: Float64, scaled: Float32) -> None:
+def _level(value: float, log_offset: float) -> float:
+    """What of a value is scaled: its logarithm where there is a log_offset, and a value below 0 counts as 0 then."""
+    if log_offset == 0.0:
+        return value
+    return math.log((0.0 if value < 0.0 else value) + log_offset)
+
+
+@_kernel
+def scale_windows(series: Float64, starts: Int64, ranges: Float64, scaled: Float32) -> None:
     """Scales sliding windows of a series; window i is the rows starts[i] .. starts[i] + T - 1.
 
     Args:
-        series: (rows, F) physical units.
+        series: (rows, F) physical units, finite.
         starts: (n,) first row of each window; starts[i] + T <= rows.
-        offset: (F,) the minimum of each feature.
-        scale: (F,) 1 / (maximum - minimum).
+        ranges: (4, F) as `ranges` gives them.
         scaled: (n, T, F) float32, written.
     """
     for index in range(scaled.shape[0]):
-        for step in range(scaled.shape[1]):
-            row = starts[index] + step
-            for feature in range(scaled.shape[2]):
-                value = (series[row, feature] - offset[feature]) * scale[feature]
-                scaled[index, step, feature] = np.float32(value)
+        for feature in range(scaled.shape[2]):
+            offset, scale, log_offset = ranges[0, feature], ranges[1, feature], ranges[2, feature]
+            first = ranges[3, feature] * _level(series[starts[index], feature], log_offset)
+            for step in range(scaled.shape[1]):
+                level = _level(series[starts[index] + step, feature], log_offset)
+                scaled[index, step, feature] = np.float32((level - first - offset) * scale)
 
 
 @_kernel
 def scale_profile_windows(
-    seconds: Int64,
-    step_s: int,
-    profile: Float64,
-    columns: Int64,
-    offset: Float64,
-    scale: Float64,
-    scaled: Float32,
+    seconds: Int64, step_s: int, profile: Float64, columns: Int64, ranges: Float64, scaled: Float32
 ) -> None:
     """Builds the windows of `features.profile_windows` and scales them.
 
@@ -83,12 +80,12 @@ def scale_profile_windows(
         step_s: seconds between steps.
         profile: (168, 4) telemetry by hour of the week.
         columns: (F,) the model's features, from `features.feature_columns`.
-        offset: (F,) the minimum of each feature.
-        scale: (F,) 1 / (maximum - minimum).
+        ranges: (4, F) as `ranges` gives them.
         scaled: (n, T, F) float32, written.
     """
     steps = scaled.shape[1]
     features = np.empty(_N_TELEMETRY + 4)
+    first = np.empty(scaled.shape[2])
     for index in range(scaled.shape[0]):
         for step in range(steps):
             time = seconds[index] - (steps - step) * step_s
@@ -102,5 +99,8 @@ def scale_profile_windows(
             features[_N_TELEMETRY + 2] = math.sin(weekday_angle)
             features[_N_TELEMETRY + 3] = math.cos(weekday_angle)
             for feature in range(scaled.shape[2]):
-                value = (features[columns[feature]] - offset[feature]) * scale[feature]
+                level = _level(features[columns[feature]], ranges[2, feature])
+                if step == 0:
+                    first[feature] = ranges[3, feature] * level
+                value = (level - first[feature] - ranges[0, feature]) * ranges[1, feature]
                 scaled[index, step, feature] = np.float32(value)

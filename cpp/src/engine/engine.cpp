@@ -18,7 +18,7 @@ std::string shape_text(const std::vector<int>& shape) {
 
 template <class Real>
 void check_finite(const ModelSpec& spec, const Real* features, std::size_t batch) {
-  const std::size_t row = std::max<std::size_t>(spec.window, 1) * spec.features.size();
+  const std::size_t row = spec.steps() * spec.features.size();
   for (std::size_t k = 0; k < batch * row; ++k) {
     if (std::isfinite(features[k])) continue;
     std::ostringstream text;
@@ -83,25 +83,27 @@ const float* Engine::scale_and_invoke(std::size_t index, const Real* features, s
   const ModelSpec& spec = metadata_.models[index];
   Model& model = *models_[index];
   check_finite(spec, features, batch);
-  const std::size_t rows = batch * std::max<std::size_t>(spec.window, 1);
+  const std::size_t steps = spec.steps();
   if (batch == model.own_batch()) {
-    spec.scaler.transform(features, rows, model.input().get());
+    spec.scaler.transform(features, batch, steps, model.input().get());
     model.invoke();
     return model.output().get();
   }
-  spec.scaler.transform(features, rows, model.batch_input(batch).get());
+  spec.scaler.transform(features, batch, steps, model.batch_input(batch).get());
   return model.invoke_batch(batch).get();
 }
 
 template <class Real>
 void Engine::forecast(std::size_t index, const Real* windows, std::size_t batch, float* target) {
   const float* scaled = scale_and_invoke(index, windows, batch);
-  metadata_.models[index].target_scaler->inverse_transform(scaled, batch, target);
+  const ModelSpec& spec = metadata_.models[index];
+  const std::size_t row = spec.steps() * spec.features.size();
+  spec.target_scaler->inverse_transform(scaled, batch, target, spec.newest_target(windows), row);
 }
 
-void Engine::forecast_scaled(std::size_t index, std::size_t batch, float* target) {
+void Engine::forecast_scaled(std::size_t index, const double* newest, std::size_t batch, float* target) {
   const float* scaled = models_[index]->invoke_batch(batch).get();
-  metadata_.models[index].target_scaler->inverse_transform(scaled, batch, target);
+  metadata_.models[index].target_scaler->inverse_transform(scaled, batch, target, newest, 1);
 }
 
 template <class Real>

@@ -46,7 +46,9 @@ class Engine {
   void forecast(std::size_t index, const Real* windows, std::size_t batch, float* target);
 
   /// The same for windows that stand scaled in model(index).batch_input(batch).
-  void forecast_scaled(std::size_t index, std::size_t batch, float* target);
+  /// @param newest  (batch) the last value in each window of the feature that has the target's name, physical units;
+  ///                not read unless the target is relative to it
+  void forecast_scaled(std::size_t index, const double* newest, std::size_t batch, float* target);
 
   /// Q-values of each state. @param states (batch, features), physical units  @param q_values (batch, actions)
   template <class Real>

@@ -166,8 +166,9 @@ void GroupForecaster::run_model(const GroupRequest& request, GroupResult& result
   Group& group = *groups_[request.model];
   result = {};
   float* scaled = group.windows.get();
-  const std::size_t rows = request.batch * std::max<std::size_t>(group.spec.window, 1);
-  std::visit([&](const auto* windows) { group.spec.scaler.transform(windows, rows, scaled); }, request.windows);
+  std::visit(
+      [&](const auto* windows) { group.spec.scaler.transform(windows, request.batch, group.spec.steps(), scaled); },
+      request.windows);
   if (!all_finite(scaled, request.batch * group.model.row_inputs())) {
     result.status = GroupStatus::bad_window;
     return;
@@ -188,9 +189,15 @@ void GroupForecaster::settle(const GroupRequest& request, GroupResult& result, s
     return;
   }
   const Cause run = result.cause;
-  if (run == Cause::none) group.spec.target_scaler->inverse_transform(group.answers.get(), request.batch, mbps);
-  result.source = Source::model;
   const std::size_t row_inputs = group.model.row_inputs();
+  if (run == Cause::none)
+    std::visit(
+        [&](const auto* windows) {
+          group.spec.target_scaler->inverse_transform(group.answers.get(), request.batch, mbps,
+                                                      group.spec.newest_target(windows), row_inputs);
+        },
+        request.windows);
+  result.source = Source::model;
   const std::size_t last_step = row_inputs - group.spec.features.size();
   for (std::size_t row = 0; row < request.batch; ++row) {
     const Cause cause = run == Cause::none ? group.safeguard.judge(mbps[row]) : run;

@@ -1,6 +1,7 @@
 #include "engine/metadata.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <string_view>
 
@@ -136,40 +137,60 @@ void parse_features(const Json& models, ModelSpec& spec) {
                     " features do not make the input shape that manifest.json gives for " + spec.name);
 }
 
-/// {"min": a, "max": b} as an offset and a scale.
-void parse_range(const Json& json, std::vector<double>& offset, std::vector<double>& scale) {
+double parse_positive(const Json& json) {
+  if (!(json.number() > 0)) json.refuse("expected a number above 0, got " + json.describe());
+  return json.number();
+}
+
+/// The word of relative_to. @param allowed  the one that may stand there; Reference::none: none may
+Reference parse_reference(const Json& json, Reference allowed, const char* instead) {
+  if (allowed == Reference::none || json.string() != reference_name(allowed))
+    json.refuse("expected " + std::string(instead) + ", got " + json.describe());
+  return allowed;
+}
+
+/// {"min": a, "max": b, "log_offset": c, "relative_to": "..."}, the last two optional. @param allowed, instead  as
+/// above
+Range parse_range(const Json& json, Reference allowed, const char* instead) {
+  Range range;
   const double least = json.at("min").number();
   const double most = json.at("max").number();
   if (!(most > least))
     json.refuse("expected max above min (a zero scale can't be inverted), got min " + json.at("min").describe() +
                 " and max " + json.at("max").describe());
-  offset.push_back(least);
-  scale.push_back(1.0 / (most - least));
-}
-
-Scaler make_scaler(const Json& json, std::vector<double> offset, std::vector<double> scale) {
-  try {
-    return Scaler(std::move(offset), std::move(scale));
-  } catch (const std::invalid_argument& error) {
-    json.refuse(error.what());
+  range.offset = least;
+  range.scale = 1.0 / (most - least);
+  if (!std::isfinite(range.scale)) json.refuse("expected max so far above min that 1 / (max - min) is finite");
+  for (const auto& [key, value] : json.object()) {
+    if (key == "log_offset")
+      range.log_offset = parse_positive(value);
+    else if (key == "relative_to")
+      range.relative_to = parse_reference(value, allowed, instead);
+    else if (key != "min" && key != "max")
+      value.refuse("expected min, max, log_offset or relative_to");
   }
+  return range;
 }
 
 void parse_scalers(const Json& models, ModelSpec& spec) {
   const Json& json = models.at(spec.name);
   const Json& features = json.at("features");
-  std::vector<double> offset;
-  std::vector<double> scale;
-  for (const Feature& feature : spec.features) parse_range(features.at(feature.name), offset, scale);
+  const bool windows = spec.window > 0;
+  const char* word = windows ? "\"first\"" : "no such key in a model without a window";
+  std::vector<Range> ranges;
+  for (const Feature& feature : spec.features)
+    ranges.push_back(parse_range(features.at(feature.name), windows ? Reference::first : Reference::none, word));
   if (features.object().size() != spec.features.size())
     features.refuse("expected the " + std::to_string(spec.features.size()) + " features of feature_list.json, got " +
                     std::to_string(features.object().size()));
-  spec.scaler = make_scaler(features, std::move(offset), std::move(scale));
+  spec.scaler = Scaler(std::move(ranges));
   if (!spec.target) return;
-  std::vector<double> target_offset;
-  std::vector<double> target_scale;
-  parse_range(json.at("target"), target_offset, target_scale);
-  spec.target_scaler = make_scaler(json.at("target"), std::move(target_offset), std::move(target_scale));
+  const auto column = std::find_if(spec.features.begin(), spec.features.end(),
+                                   [&](const Feature& feature) { return feature.name == spec.target->name; });
+  const bool among = spec.role == Role::forecaster && windows && column != spec.features.end();
+  if (among) spec.target_column = static_cast<std::size_t>(column - spec.features.begin());
+  word = among ? "\"last\"" : "no such key: the target is not among the features of a window";
+  spec.target_scaler = Scaler({parse_range(json.at("target"), among ? Reference::last : Reference::none, word)});
 }
 
 std::string parse_model_name(const Json& json, const std::vector<ModelSpec>& models, Role role) {
@@ -197,11 +218,6 @@ std::vector<ServiceGroup> parse_mappings(const Json& root, const std::vector<Mod
     groups.push_back(std::move(group));
   }
   return groups;
-}
-
-double parse_positive(const Json& json) {
-  if (!(json.number() > 0)) json.refuse("expected a number above 0, got " + json.describe());
-  return json.number();
 }
 
 void parse_stats(const Json& root, ServiceGroup& group) {

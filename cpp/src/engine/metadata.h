@@ -44,8 +44,16 @@ struct ModelSpec {
   std::size_t actions = 0;  // allocators
   Scaler scaler;
   std::optional<Scaler> target_scaler;
+  std::size_t target_column = 0;  // of the feature with the target's name: a target relative to "last" has one
   std::optional<std::array<double, 2>> target_range;  // lowest and highest target that training has seen
   GoldenVectors golden;
+
+  std::size_t steps() const noexcept { return window > 0 ? window : 1; }  ///< rows of features in an input
+  /// Where the last value of the feature that has the target's name stands in a window, (steps(), features).
+  template <class Real>
+  const Real* newest_target(const Real* window_values) const noexcept {
+    return window_values + (steps() - 1) * features.size() + target_column;
+  }
 };
 
 struct ServiceGroup {

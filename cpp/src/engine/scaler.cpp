@@ -1,40 +1,110 @@
 #include "engine/scaler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <string>
 
 namespace linkcast {
+namespace {
 
-Scaler::Scaler(std::vector<double> offset, std::vector<double> scale)
-    : offset_(std::move(offset)), scale_(std::move(scale)) {
-  if (offset_.size() != scale_.size() || offset_.empty())
-    throw std::invalid_argument("scaler: expected one offset and one scale for each feature, got " +
-                                std::to_string(offset_.size()) + " and " + std::to_string(scale_.size()));
-  for (std::size_t f = 0; f < offset_.size(); ++f)
-    if (!std::isfinite(offset_[f]) || !std::isfinite(scale_[f]) || scale_[f] == 0)
-      throw std::invalid_argument("scaler: feature " + std::to_string(f) +
-                                  ": expected a finite offset and a finite scale that is not zero");
+/// A value below 0 has the level of 0; one that is not finite keeps its level from being so.
+double level_of(const Range& range, double value) noexcept {
+  if (range.log_offset == 0) return value;
+  return std::log((value < 0 && std::isfinite(value) ? 0 : value) + range.log_offset);
+}
+
+double value_of(const Range& range, double level) noexcept {
+  if (range.log_offset == 0) return level;
+  return std::max(std::exp(level) - range.log_offset, 0.0);  // in this order NaN stays NaN
+}
+
+float scaled_of(const Range& range, double level, double first) noexcept {
+  const double reference = range.relative_to == Reference::none ? 0 : first;
+  return static_cast<float>((level - reference - range.offset) * range.scale);
+}
+
+}  // namespace
+
+const char* reference_name(Reference reference) noexcept {
+  switch (reference) {
+    case Reference::none:
+      return "none";
+    case Reference::first:
+      return "first";
+    case Reference::last:
+      return "last";
+  }
+  return "";
+}
+
+Scaler::Scaler(std::vector<Range> ranges) : ranges_(std::move(ranges)) {
+  if (ranges_.empty()) throw std::invalid_argument("scaler: expected at least one feature, got none");
+  for (std::size_t f = 0; f < ranges_.size(); ++f) {
+    const Range& range = ranges_[f];
+    const std::string feature = "scaler: feature " + std::to_string(f) + ": ";
+    if (!std::isfinite(range.offset) || !std::isfinite(range.scale) || range.scale == 0)
+      throw std::invalid_argument(feature + "expected a finite offset and a finite scale that is not zero");
+    if (!std::isfinite(range.log_offset) || range.log_offset < 0)
+      throw std::invalid_argument(feature + "expected a finite log_offset of 0 or more, got " +
+                                  std::to_string(range.log_offset));
+    relative_ |= range.relative_to != Reference::none;
+    plain_ &= range.log_offset == 0;
+  }
+  plain_ &= !relative_;
 }
 
 template <class Real>
-void Scaler::transform(const Real* features, std::size_t rows, float* scaled) const noexcept {
-  const std::size_t n = offset_.size();
-  const double* offset = offset_.data();
-  const double* scale = scale_.data();
-  for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t f = 0; f < n; ++f)
-      scaled[r * n + f] = static_cast<float>((static_cast<double>(features[r * n + f]) - offset[f]) * scale[f]);
+void Scaler::transform(const Real* features, std::size_t windows, std::size_t steps, float* scaled) const noexcept {
+  const std::size_t n = ranges_.size();
+  const Range* ranges = ranges_.data();
+  if (plain_) {
+    for (std::size_t row = 0; row < windows * steps; ++row)
+      for (std::size_t f = 0; f < n; ++f)
+        scaled[row * n + f] =
+            static_cast<float>((static_cast<double>(features[row * n + f]) - ranges[f].offset) * ranges[f].scale);
+    return;
+  }
+  for (std::size_t window = 0; window < windows; ++window, features += steps * n, scaled += steps * n)
+    for (std::size_t f = 0; f < n; ++f) {
+      const double first = level_of(ranges[f], static_cast<double>(features[f]));
+      for (std::size_t step = 0; step < steps; ++step) {
+        const double level = step == 0 ? first : level_of(ranges[f], static_cast<double>(features[step * n + f]));
+        scaled[step * n + f] = scaled_of(ranges[f], level, first);
+      }
+    }
 }
 
-template void Scaler::transform(const float*, std::size_t, float*) const noexcept;
-template void Scaler::transform(const double*, std::size_t, float*) const noexcept;
+template void Scaler::transform(const float*, std::size_t, std::size_t, float*) const noexcept;
+template void Scaler::transform(const double*, std::size_t, std::size_t, float*) const noexcept;
 
-void Scaler::inverse_transform(const float* scaled, std::size_t rows, float* features) const noexcept {
-  const std::size_t n = offset_.size();
-  for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t f = 0; f < n; ++f)
-      features[r * n + f] = static_cast<float>(static_cast<double>(scaled[r * n + f]) / scale_[f] + offset_[f]);
+template <class Real>
+void Scaler::level(const Real* features, double* levels) const noexcept {
+  for (std::size_t f = 0; f < ranges_.size(); ++f) levels[f] = level_of(ranges_[f], static_cast<double>(features[f]));
 }
+
+template void Scaler::level(const float*, double*) const noexcept;
+template void Scaler::level(const double*, double*) const noexcept;
+
+void Scaler::scale(const double* levels, const double* first, float* scaled) const noexcept {
+  for (std::size_t f = 0; f < ranges_.size(); ++f) scaled[f] = scaled_of(ranges_[f], levels[f], first[f]);
+}
+
+template <class Real>
+void Scaler::inverse_transform(const float* scaled, std::size_t rows, float* features, const Real* reference,
+                               std::size_t stride) const noexcept {
+  const std::size_t n = ranges_.size();
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t f = 0; f < n; ++f) {
+      const Range& range = ranges_[f];
+      double level = static_cast<double>(scaled[r * n + f]) / range.scale + range.offset;
+      if (range.relative_to != Reference::none)
+        level += level_of(range, static_cast<double>(reference[r * stride + f]));
+      features[r * n + f] = static_cast<float>(value_of(range, level));
+    }
+}
+
+template void Scaler::inverse_transform(const float*, std::size_t, float*, const float*, std::size_t) const noexcept;
+template void Scaler::inverse_transform(const float*, std::size_t, float*, const double*, std::size_t) const noexcept;
 
 }  // namespace linkcast

@@ -70,6 +70,7 @@ StreamFleet::StreamFleet(Engine& engine, std::size_t forecaster, std::size_t str
       safeguard_(engine, forecaster, streams, options.safeguard),
       answers_(tflite::aligned_floats(streams)),
       history_(streams * window_ * features_),
+      levels_(streams * window_ * features_),
       is_held_(streams * window_),
       counts_(streams),
       gaps_(streams),
@@ -104,6 +105,10 @@ double* StreamFleet::sample_at(std::size_t stream, std::size_t position) noexcep
   return history_.data() + (stream * window_ + position) * features_;
 }
 
+double* StreamFleet::level_at(std::size_t stream, std::size_t position) noexcept {
+  return levels_.data() + (stream * window_ + position) * features_;
+}
+
 template <class Real>
 std::size_t StreamFleet::push(const Real* samples, const std::uint8_t* present, float* forecasts, Source* sources,
                               Deadline deadline) {
@@ -116,9 +121,11 @@ std::size_t StreamFleet::push(const Real* samples, const std::uint8_t* present, 
   std::size_t ready = 0;
   for (std::size_t s = 0; s < streams_; ++s) ready += full(s);
   const Cause run = ready > 0 ? answer() : Cause::none;
-  if (ready > 0 && run == Cause::none) spec.target_scaler->inverse_transform(answers_.get(), streams_, forecasts);
-  ModelStats& stats = engine_.stats(model_);
   const std::size_t position = (ticks_ - 1) % window_;
+  if (ready > 0 && run == Cause::none)
+    spec.target_scaler->inverse_transform(answers_.get(), streams_, forecasts,
+                                          sample_at(0, position) + spec.target_column, window_ * features_);
+  ModelStats& stats = engine_.stats(model_);
   for (std::size_t s = 0; s < streams_; ++s) {
     Source source = Source::none;
     causes_[s] = Cause::none;
@@ -146,7 +153,7 @@ std::size_t StreamFleet::push(const Real* samples, const std::uint8_t* present, 
 template std::size_t StreamFleet::push(const float*, const std::uint8_t*, float*, Source*, Deadline);
 template std::size_t StreamFleet::push(const double*, const std::uint8_t*, float*, Source*, Deadline);
 
-/// Brings each stream's sample of this tick, or the one held for it, into history_ and samples_.
+/// Brings each stream's sample of this tick, or the one held for it, into history_, levels_ and samples_.
 template <class Real>
 void StreamFleet::take(const Real* samples, const std::uint8_t* present) {
   const Scaler& scaler = engine_.spec(model_).scaler;
@@ -165,10 +172,19 @@ void StreamFleet::take(const Real* samples, const std::uint8_t* present) {
     }
     is_held_[s * window_ + position] = !came;
     if (came || counts_[s] > 0) counts_[s] = std::min(counts_[s] + 1, window_);
-    scaler.transform(sample, 1, samples_.get() + s * features_);
+    scaler.level(sample, level_at(s, position));
   }
   ++ticks_;
+  scale_newest(ticks_ % window_, samples_.get());
   pending_ = true;
+}
+
+/// The last tick's samples, scaled for windows that began with the samples at `first`. @param rows (streams, features)
+void StreamFleet::scale_newest(std::size_t first, float* rows) noexcept {
+  const Scaler& scaler = engine_.spec(model_).scaler;
+  const std::size_t newest = (ticks_ - 1) % window_;
+  for (std::size_t s = 0; s < streams_; ++s)
+    scaler.scale(level_at(s, newest), level_at(s, first), rows + s * features_);
 }
 
 /// The scaled answers of all streams, those whose window is not full included.
@@ -180,13 +196,11 @@ Cause StreamFleet::answer() noexcept {
     return Cause::none;
   }
   const Scaler& scaler = engine_.spec(model_).scaler;
-  const std::size_t newest = (ticks_ - 1) % window_;
-  for (std::size_t s = 0; s < streams_; ++s) {
-    float* window = windows_.get() + s * window_ * features_;
-    const std::size_t older = window_ - 1 - newest;  // samples behind the newest one in the ring
-    scaler.transform(sample_at(s, newest + 1), older, window);
-    scaler.transform(sample_at(s, 0), newest + 1, window + older * features_);
-  }
+  const std::size_t first = ticks_ % window_;
+  float* step = windows_.get();
+  for (std::size_t s = 0; s < streams_; ++s)
+    for (std::size_t k = 0; k < window_; ++k, step += features_)
+      scaler.scale(level_at(s, (first + k) % window_), level_at(s, first), step);
   Model& model = engine_.model(model_);
   try {
     std::copy_n(windows_.get(), streams_ * window_ * features_, model.batch_input(streams_).get());
@@ -205,12 +219,17 @@ void StreamFleet::advance() noexcept {
   const std::size_t slots = window_ - 1;
   const std::size_t slot_floats = streams_ * network_->state_size();
   std::fill_n(states_.get() + (ticks_ - 1) % slots * slot_floats, slot_floats, 0.0f);
-  if (streams_ == 1) {
+  const std::size_t row = streams_ * features_;
+  if (engine_.spec(model_).scaler.relative()) {
+    // The state that began `age` ticks ago takes the sample relative to that tick's.
+    for (std::size_t age = 0; age < slots; ++age)
+      scale_newest((ticks_ - 1 + window_ - age) % window_, samples_.get() + (ticks_ - 1 + slots - age) % slots * row);
+  } else if (streams_ == 1) {
     network_->step(samples_.get(), 0, slots, states_.get(), nullptr);
     return;
+  } else {
+    for (std::size_t slot = 1; slot < slots; ++slot) std::copy_n(samples_.get(), row, samples_.get() + slot * row);
   }
-  const std::size_t row = streams_ * features_;
-  for (std::size_t slot = 1; slot < slots; ++slot) std::copy_n(samples_.get(), row, samples_.get() + slot * row);
   network_->step(samples_.get(), features_, slots * streams_, states_.get(), nullptr);
 }
 
@@ -316,10 +335,11 @@ void StreamFleet::replay(std::uint64_t ticks) {
     std::rotate(samples, samples + static_cast<std::size_t>(shift) * features_, samples + window_ * features_);
   }
   const Scaler& scaler = engine_.spec(model_).scaler;
+  for (std::size_t s = 0; s < streams_; ++s)
+    for (std::size_t k = 0; k < window_; ++k) scaler.level(sample_at(s, k), level_at(s, k));
   for (ticks_ = ticks - std::min<std::uint64_t>(ticks, window_); ticks_ < ticks;) {
-    for (std::size_t s = 0; s < streams_; ++s)
-      scaler.transform(sample_at(s, ticks_ % window_), 1, samples_.get() + s * features_);
     ++ticks_;
+    scale_newest(ticks_ % window_, samples_.get());
     pending_ = true;
     advance();
   }

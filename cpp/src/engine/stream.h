@@ -95,7 +95,9 @@ class StreamFleet {
   void take(const Real* samples, const std::uint8_t* present);
   Cause answer() noexcept;
   void replay(std::uint64_t ticks);
+  void scale_newest(std::size_t first, float* rows) noexcept;
   double* sample_at(std::size_t stream, std::size_t position) noexcept;
+  double* level_at(std::size_t stream, std::size_t position) noexcept;
 
   Engine& engine_;
   std::size_t model_;
@@ -108,10 +110,11 @@ class StreamFleet {
   Safeguard safeguard_;
 
   std::shared_ptr<float[]> states_;     // (window - 1, streams, state size); slot ticks % (window - 1) is the oldest
-  std::shared_ptr<float[]> samples_;    // (window - 1, streams, features) scaled; the last tick's, once for each slot
+  std::shared_ptr<float[]> samples_;    // (window - 1, streams, features) the last tick's, scaled for each slot's state
   std::shared_ptr<float[]> windows_;    // (streams, window, features) scaled; mode "window"
   std::shared_ptr<float[]> answers_;    // (streams) scaled
   std::vector<double> history_;         // (streams, window, features) physical units; ring in the second dimension
+  std::vector<double> levels_;          // as history_; each sample before it is scaled: see Scaler::level
   std::vector<std::uint8_t> is_held_;   // (streams, window) as history_
   std::vector<std::size_t> counts_;     // (streams) samples in the window
   std::vector<std::size_t> gaps_;       // (streams) ticks in a row without a sample
