@@ -1,72 +1,60 @@
-// linkcast-bench: what a model costs on this machine, beside TensorFlow Lite in the same run and beside the core's
-// limit.
-//
-// Every contender is checked against TensorFlow Lite's own kernels before anything is timed. Contenders take turns, so
-// that what disturbs the machine disturbs all of them, and ratios are those of one run.
-#include <algorithm>
-#include <chrono>
-#include <cmath>
+// linkcast-bench: the latency certificate of this machine, or, given .tflite files, each beside TensorFlow Lite.
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <functional>
-#include <memory>
-#include <random>
+#include <map>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "base/error.h"
-#include "engine/model.h"
-#include "engine/proof.h"
-#include "roofline.h"
+#include "certificate.h"
+#include "machine.h"
+#include "report.h"
+#include "side_by_side.h"
 
 namespace linkcast::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-constexpr const char* usage =
-    "usage: linkcast-bench [options] model.tflite...\n"
-    "  --batch N         windows in a call (1)\n"
-    "  --precision LIST  of float32,bfloat16,int8 (float32)\n"
+constexpr const char* kUsage =
+    "usage: linkcast-bench [options]                   the latency certificate of this machine\n"
+    "       linkcast-bench [options] model.tflite...   models beside TensorFlow Lite and the core's limit\n"
     "  --isa NAME        scalar, neon, avx2 or avx512 (LINKCAST_ISA, or the fastest there is)\n"
+    "  --precision P     float32, bfloat16 or int8 (float32); a list of them with models\n"
+    "  --tflite PATH     the TensorFlow Lite C library\n"
+    "certificate:\n"
+    "  --models FOLDER   holds models/ and metadata/ (beside the program, or in ../share/linkcast, or here)\n"
+    "  --quick           less than a minute: 40 s, and not every pace for every call\n"
+    "  --seconds N       the whole run, about (600)\n"
+    "  --rounds N        that it is spread over (10)\n"
+    "  --only LIST       of lstm,ddqn,batch100,groups,push,advance (all)\n"
+    "  --rates LIST      ticks per second (1000,100,10)\n"
+    "  --profile NAME    whose link (internet)\n"
+    "  --no-reference    without TensorFlow Lite beside\n"
+    "  --no-hogs         without the part beside noisy neighbours\n"
+    "  --cpu N           run on this CPU only\n"
+    "  --hog-cpus A,B    pin the two neighbours: one computes, one streams through memory\n"
+    "  --json FILE       write JSON; - is standard output, without the table then\n"
+    "  --machine         only what is known of this machine, as JSON\n"
+    "exit status: 0 every budget is kept, 1 a call takes too long or an error, 2 wrong usage, 3 calls keep the "
+    "budgets\n"
+    "but this machine starts them too late\n"
+    "models:\n"
+    "  --batch N         windows in a call (1)\n"
     "  --paced HZ        one call in each tick of this rate, caches cold, and not back to back\n"
     "  --iterations N    samples of each contender (2000; 300 when paced)\n"
-    "  --kernels         also the kernels alone, without the TensorFlow Lite interpreter around them\n"
-    "  --tflite PATH     the TensorFlow Lite C library\n";
+    "  --kernels         also the kernels alone, without the TensorFlow Lite interpreter around them\n";
 
 struct Options {
-  std::vector<std::string> models;
-  std::vector<Precision> precisions = {Precision::float32};
-  std::size_t batch = 1;
-  double paced_hz = 0.0;
-  std::size_t iterations = 0;
-  bool kernels = false;
-  std::string tflite_library;
+  CertificateOptions certificate;
+  SideBySideOptions models;
+  std::string json;
+  bool machine = false;
 };
-
-struct Contender {
-  std::string name;
-  std::function<void()> call;
-  std::function<const float*()> output;
-  double tolerance = 0.0;         // against TensorFlow Lite, relative where outputs are larger than one
-  double error = 0.0;             // what was seen
-  std::size_t multiply_adds = 0;  // of a call; 0: unknown
-  std::vector<double> us;         // samples, of one call each
-};
-
-const char* name_of(Precision precision) {
-  return precision == Precision::float32 ? "float32" : precision == Precision::bfloat16 ? "bfloat16" : "int8";
-}
-
-Precision precision_from_name(const std::string& name) {
-  for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
-    if (name == name_of(precision)) return precision;
-  }
-  throw std::invalid_argument("--precision: expected float32, bfloat16 or int8, got '" + name + "'");
-}
 
 double number_of(const std::string& option, const std::string& text) {
   std::size_t used = 0;
@@ -82,227 +70,166 @@ double number_of(const std::string& option, const std::string& text) {
   return value;
 }
 
+std::size_t count_of(const std::string& option, const std::string& text) {
+  const double value = number_of(option, text);
+  if (value != static_cast<double>(static_cast<std::size_t>(value)))
+    throw std::invalid_argument(option + ": expected a whole number, got '" + text + "'");
+  return static_cast<std::size_t>(value);
+}
+
+int cpu_of(const std::string& option, const std::string& text) {
+  if (text.empty() || text.find_first_not_of("0123456789") != std::string::npos || text.size() > 4)
+    throw std::invalid_argument(option + ": expected the number of a CPU, got '" + text + "'");
+  return std::stoi(text);
+}
+
+std::vector<std::string> items_of(std::string list) {
+  std::vector<std::string> items;
+  list += ",";
+  for (std::size_t comma; (comma = list.find(',')) != std::string::npos; list.erase(0, comma + 1))
+    items.push_back(list.substr(0, comma));
+  return items;
+}
+
+std::size_t workload_of(const std::string& name) {
+  std::string known;
+  for (std::size_t i = 0; i < workload_infos().size(); ++i) {
+    if (name == workload_infos()[i].name) return i;
+    known += std::string(i == 0 ? "" : ", ") + workload_infos()[i].name;
+  }
+  throw std::invalid_argument("--only: expected some of " + known + ", got '" + name + "'");
+}
+
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string option = argv[i];
-    const auto value = [&]() -> std::string {
-      if (i + 1 >= argc) throw std::invalid_argument(option + ": expected a value");
-      return argv[++i];
-    };
-    if (option == "--batch") {
-      options.batch = static_cast<std::size_t>(number_of(option, value()));
-    } else if (option == "--precision") {
-      options.precisions.clear();
-      std::string list = value() + ",";
-      for (std::size_t comma; (comma = list.find(',')) != std::string::npos; list.erase(0, comma + 1)) {
-        options.precisions.push_back(precision_from_name(list.substr(0, comma)));
-      }
-    } else if (option == "--isa") {
-      setenv("LINKCAST_ISA", value().c_str(), 1);
-    } else if (option == "--paced") {
-      options.paced_hz = number_of(option, value());
-    } else if (option == "--iterations") {
-      options.iterations = static_cast<std::size_t>(number_of(option, value()));
-    } else if (option == "--kernels") {
-      options.kernels = true;
-    } else if (option == "--tflite") {
-      options.tflite_library = value();
+  CertificateOptions& certificate = options.certificate;
+  SideBySideOptions& models = options.models;
+  std::string only_certificate;  // the last option that only one of the two modes knows
+  std::string only_models;
+  std::size_t precisions = 1;
+  int i = 1;
+  std::string option;
+  const auto value = [&]() -> std::string {
+    if (i + 1 >= argc) throw std::invalid_argument(option + ": expected a value");
+    return argv[++i];
+  };
+  // What each option does, by name; those of both modes stand first.
+  const std::map<std::string, std::function<void()>> both = {
+      {"--isa", [&] { setenv("LINKCAST_ISA", value().c_str(), 1); }},
+      {"--precision",
+       [&] {
+         models.precisions.clear();
+         for (const std::string& name : items_of(value())) models.precisions.push_back(precision_from_name(name));
+         certificate.precision = models.precisions.front();
+         precisions = models.precisions.size();
+       }},
+      {"--tflite", [&] { certificate.tflite_library = models.tflite_library = value(); }},
+      {"--machine", [&] { options.machine = true; }},
+  };
+  const std::map<std::string, std::function<void()>> of_certificate = {
+      {"--models", [&] { certificate.folder = value(); }},
+      {"--quick", [&] { certificate.quick = true; }},
+      {"--seconds", [&] { certificate.seconds = number_of(option, value()); }},
+      {"--rounds", [&] { certificate.rounds = count_of(option, value()); }},
+      {"--only",
+       [&] {
+         for (const std::string& name : items_of(value())) certificate.workloads.push_back(workload_of(name));
+       }},
+      {"--rates",
+       [&] {
+         certificate.rates_hz.clear();
+         for (const std::string& rate : items_of(value())) certificate.rates_hz.push_back(number_of(option, rate));
+       }},
+      {"--profile", [&] { certificate.profile = value(); }},
+      {"--no-reference", [&] { certificate.reference = false; }},
+      {"--no-hogs", [&] { certificate.hogs = false; }},
+      {"--cpu", [&] { certificate.cpu = cpu_of(option, value()); }},
+      {"--hog-cpus",
+       [&] {
+         for (const std::string& cpu : items_of(value())) certificate.hog_cpus.push_back(cpu_of(option, cpu));
+         if (certificate.hog_cpus.size() != 2) throw std::invalid_argument(option + ": expected two CPUs, such as 2,3");
+       }},
+      {"--json", [&] { options.json = value(); }},
+  };
+  const std::map<std::string, std::function<void()>> of_models = {
+      {"--batch", [&] { models.batch = count_of(option, value()); }},
+      {"--paced", [&] { models.paced_hz = number_of(option, value()); }},
+      {"--iterations", [&] { models.iterations = count_of(option, value()); }},
+      {"--kernels", [&] { models.kernels = true; }},
+  };
+  for (; i < argc; ++i) {
+    option = argv[i];
+    if (const auto known = both.find(option); known != both.end()) {
+      known->second();
+    } else if (const auto of_this = of_certificate.find(option); of_this != of_certificate.end()) {
+      of_this->second();
+      only_certificate = option;
+    } else if (const auto of_that = of_models.find(option); of_that != of_models.end()) {
+      of_that->second();
+      only_models = option;
     } else if (option.rfind("--", 0) == 0) {
       throw std::invalid_argument("unknown option '" + option + "'");
     } else {
-      options.models.push_back(option);
+      models.models.push_back(option);
     }
   }
-  if (options.models.empty()) throw std::invalid_argument("no model given");
-  if (options.iterations == 0) options.iterations = options.paced_hz > 0.0 ? 300 : 2000;
+  if (models.models.empty() && !only_models.empty()) throw std::invalid_argument(only_models + ": no model given");
+  if (models.models.empty() && precisions > 1) throw std::invalid_argument("--precision: expected one, got a list");
+  if (!models.models.empty() && !only_certificate.empty())
+    throw std::invalid_argument(only_certificate + ": has no meaning with models");
   return options;
 }
 
-/// The same windows for every contender, uniform in 0..1 as scaled features are.
-void fill(float* values, std::size_t count) {
-  std::mt19937 generator(1);
-  std::uniform_real_distribution<float> uniform(0.0f, 1.0f);
-  for (std::size_t i = 0; i < count; ++i) values[i] = uniform(generator);
+bool has_bundle(const std::filesystem::path& folder) {
+  return std::filesystem::is_regular_file(folder / "metadata" / "manifest.json");
 }
 
-Contender model_contender(std::string name, const std::shared_ptr<Model>& model, std::size_t batch) {
-  Contender contender;
-  contender.name = std::move(name);
-  if (batch == model->own_batch()) {
-    fill(model->input().get(), batch * model->row_inputs());
-    contender.call = [model] { model->invoke(); };
-    contender.output = [model] { return model->output().get(); };
+/// Where the program finds models/ and metadata/ when it is not told: beside itself (a wheel), where an installation
+/// puts them, or in the current folder (a source tree).
+std::string default_folder() {
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  for (const std::filesystem::path& folder :
+       {self, self.parent_path() / "share" / "linkcast", std::filesystem::path(".")})
+    if (has_bundle(folder)) return folder.string();
+  throw std::runtime_error("no models/ and metadata/ beside the program or here; name their folder with --models");
+}
+
+int certify_and_report(Options& options) {
+  if (options.certificate.folder.empty()) options.certificate.folder = default_folder();
+  std::ofstream file;
+  if (!options.json.empty() && options.json != "-") {  // now, and not after ten minutes
+    file.open(options.json);
+    if (!file) throw std::runtime_error(options.json + ": " + std::strerror(errno));
+  }
+  const Certificate certificate = certify(options.certificate);
+  if (options.json == "-") {
+    std::fputs(to_json(certificate).c_str(), stdout);
   } else {
-    fill(model->batch_input(batch).get(), batch * model->row_inputs());
-    const auto last = std::make_shared<const float*>(nullptr);
-    contender.call = [model, batch, last] { *last = model->invoke_batch(batch).get(); };
-    contender.output = [last] { return *last; };
+    print(certificate, stdout);
   }
-  return contender;
-}
-
-Contender kernel_contender(std::string name, const std::shared_ptr<Model>& model, std::size_t batch) {
-  const auto input = std::make_shared<std::vector<float>>(batch * model->row_inputs());
-  const auto output = std::make_shared<std::vector<float>>(batch * model->row_outputs());
-  fill(input->data(), input->size());
-  model->network()->reserve(batch);
-  Contender contender;
-  contender.name = std::move(name);
-  contender.call = [=] { model->network()->run(input->data(), batch, output->data()); };
-  contender.output = [=] { return output->data(); };
-  return contender;
-}
-
-/// TensorFlow Lite first: the others are compared with it.
-std::vector<Contender> contenders_of(const std::string& path, const Options& options) {
-  std::vector<Contender> contenders;
-  Model::Options how;
-  how.tflite_library = options.tflite_library;
-  how.backend = Backend::tflite;
-  contenders.push_back(model_contender("tflite", std::make_shared<Model>(path, how), options.batch));
-  for (const Precision precision : options.precisions) {
-    how.backend = Backend::native;
-    how.precision = precision;
-    std::shared_ptr<Model> model;
-    try {
-      model = std::make_shared<Model>(path, how);
-    } catch (const LoadError& error) {
-      std::printf("%s: refused, %s\n", name_of(precision), error.what());
-      continue;
-    }
-    std::vector<Contender> ours;
-    ours.push_back(model_contender(name_of(precision), model, options.batch));
-    if (options.kernels) {
-      // A model of its own: a network is used by one contender at a time, but its caches should not be shared.
-      ours.push_back(kernel_contender(std::string(name_of(precision)) + " kernels", std::make_shared<Model>(path, how),
-                                      options.batch));
-    }
-    for (Contender& contender : ours) {
-      contender.tolerance = proof_tolerance(precision, false);
-      contender.multiply_adds = model->network()->multiply_adds() * options.batch;
-      contenders.push_back(std::move(contender));
-    }
-  }
-  return contenders;
-}
-
-/// @throws std::runtime_error  a contender is further from TensorFlow Lite than its tolerance
-void check_results(std::vector<Contender>& contenders, std::size_t outputs) {
-  contenders.front().call();
-  const float* first = contenders.front().output();
-  const std::vector<float> expected(first, first + outputs);
-  for (Contender& contender : contenders) {
-    contender.call();
-    const float* got = contender.output();
-    for (std::size_t i = 0; i < outputs; ++i) {
-      const double error = std::fabs(static_cast<double>(got[i]) - static_cast<double>(expected[i]));
-      const double relative = error / std::max(1.0, std::fabs(static_cast<double>(expected[i])));
-      if (!(relative <= contender.error)) contender.error = relative;
-    }
-    if (!(contender.error <= contender.tolerance)) {
-      throw std::runtime_error(contender.name + ": " + std::to_string(contender.error) +
-                               " from TensorFlow Lite, tolerance " + std::to_string(contender.tolerance));
-    }
-  }
-}
-
-double microseconds(Clock::duration duration) { return std::chrono::duration<double, std::micro>(duration).count(); }
-
-/// Calls in a sample, so that reading the clock (some 25 ns) does not count: 1 from 5 us on.
-std::size_t calls_in_a_sample(const Contender& contender) {
-  const auto start = Clock::now();
-  for (int i = 0; i < 50; ++i) contender.call();
-  const double us = microseconds(Clock::now() - start) / 50.0;
-  return us >= 5.0 ? 1 : static_cast<std::size_t>(std::ceil(5.0 / us));
-}
-
-void time_back_to_back(std::vector<Contender>& contenders, std::size_t iterations) {
-  std::vector<std::size_t> calls;
-  for (const Contender& contender : contenders) calls.push_back(calls_in_a_sample(contender));
-  constexpr std::size_t turn = 20;  // samples in a row: the first call after another contender finds cold caches
-  for (std::size_t done = 0; done < iterations; done += turn) {
-    for (std::size_t c = 0; c < contenders.size(); ++c) {
-      contenders[c].call();
-      for (std::size_t i = 0; i < turn; ++i) {
-        const auto start = Clock::now();
-        for (std::size_t call = 0; call < calls[c]; ++call) contenders[c].call();
-        contenders[c].us.push_back(microseconds(Clock::now() - start) / static_cast<double>(calls[c]));
-      }
-    }
-  }
-}
-
-void time_paced(std::vector<Contender>& contenders, std::size_t iterations, double hz) {
-  const auto period = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(1.0 / hz));
-  auto tick = Clock::now();
-  for (std::size_t i = 0; i < iterations; ++i) {
-    for (Contender& contender : contenders) {
-      tick += period;
-      std::this_thread::sleep_until(tick);
-      const auto start = Clock::now();
-      contender.call();
-      contender.us.push_back(microseconds(Clock::now() - start));
-    }
-  }
-}
-
-/// Nearest rank; `sorted` is not empty.
-double percentile(const std::vector<double>& sorted, double percent) {
-  const auto rank = static_cast<std::size_t>(std::ceil(percent / 100.0 * static_cast<double>(sorted.size())));
-  return sorted[std::min(sorted.size(), std::max<std::size_t>(rank, 1)) - 1];
-}
-
-void print(const std::string& path, std::vector<Contender>& contenders, const Roofline& roofline, std::size_t batch) {
-  const std::size_t multiply_adds = contenders.back().multiply_adds;  // 0 when TensorFlow Lite stands alone
-  const double at_peak_us = static_cast<double>(multiply_adds) / roofline.multiply_adds_per_s * 1e6;
-  std::printf("\n%s, batch %zu: %zu multiply-adds, %.3g us at peak\n", path.c_str(), batch, multiply_adds, at_peak_us);
-  std::printf("  %-18s %10s %10s %10s %10s %10s %9s %9s %9s\n", "us per call", "p50", "p90", "p99", "p99.9", "max",
-              "/ tflite", "/ peak", "error");
-  double tflite = 0.0;
-  for (Contender& contender : contenders) {
-    std::sort(contender.us.begin(), contender.us.end());
-    const double p50 = percentile(contender.us, 50.0);
-    if (tflite == 0.0) tflite = p50;
-    std::printf("  %-18s %10.3f %10.3f %10.3f %10.3f %10.3f %9.3f %9.2f %9.1e\n", contender.name.c_str(), p50,
-                percentile(contender.us, 90.0), percentile(contender.us, 99.0), percentile(contender.us, 99.9),
-                contender.us.back(), p50 / tflite, p50 / at_peak_us, contender.error);
-  }
-}
-
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const std::size_t colon = line.find(": ");
-    if (line.rfind("model name", 0) == 0 && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown processor";
+  if (file.is_open() && !(file << to_json(certificate)).flush())
+    throw std::runtime_error(options.json + ": cannot be written");
+  return exit_status(judge(certificate.cells));
 }
 
 int run(int argc, char** argv) {
-  const Options options = parse(argc, argv);
-  const Isa isa = default_isa();
-  const Roofline roofline = measure_roofline(isa);
-  std::printf("%s, %s: %.1f G multiply-adds/s, %.0f GB/s from L2\n", processor().c_str(), isa_name(isa),
-              roofline.multiply_adds_per_s * 1e-9, roofline.l2_bytes_per_s * 1e-9);
-  if (options.paced_hz > 0.0) {
-    std::printf("one call in each tick of %g Hz\n", options.paced_hz);
-  } else {
-    std::printf("back to back\n");
-  }
-  for (const std::string& path : options.models) {
-    std::vector<Contender> contenders = contenders_of(path, options);
-    Model::Options how;
-    how.backend = Backend::tflite;
-    how.tflite_library = options.tflite_library;
-    check_results(contenders, options.batch * Model(path, how).row_outputs());
-    if (options.paced_hz > 0.0) {
-      time_paced(contenders, options.iterations, options.paced_hz);
-    } else {
-      time_back_to_back(contenders, options.iterations);
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--help") == 0 || std::strcmp(argv[i], "-h") == 0) {
+      std::fputs(kUsage, stdout);
+      return 0;
     }
-    print(path, contenders, roofline, options.batch);
   }
+  Options options = parse(argc, argv);
+  if (options.machine) {
+    const MachineState state = MachineState::now();
+    JsonWriter json;
+    json.object([&] { write_machine(json, state, state); });
+    std::fputs(json.text().c_str(), stdout);
+    return 0;
+  }
+  if (options.models.models.empty()) return certify_and_report(options);
+  time_side_by_side(options.models);
   return 0;
 }
 
@@ -313,7 +240,7 @@ int main(int argc, char** argv) {
   try {
     return linkcast::bench::run(argc, argv);
   } catch (const std::invalid_argument& error) {
-    std::fprintf(stderr, "linkcast-bench: %s\n%s", error.what(), linkcast::bench::usage);
+    std::fprintf(stderr, "linkcast-bench: %s\n%s", error.what(), linkcast::bench::kUsage);
     return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "linkcast-bench: %s\n", error.what());

@@ -1,0 +1,203 @@
+#include "workloads.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <stdexcept>
+
+#include "kernels/deadline.h"
+
+namespace linkcast::bench {
+namespace {
+
+constexpr std::size_t kTicks = 256;  // of telemetry; then it starts again
+constexpr std::size_t kBatch = 100;
+
+/// A plausible link: (count, features) in physical units, by the features' names; the calendar's lie in -1..1.
+std::vector<double> telemetry(const ModelSpec& spec, std::size_t count) {
+  std::mt19937 random(1);
+  std::vector<double> samples;
+  samples.reserve(count * spec.features.size());
+  const auto draw = [&](double low, double high) {
+    return low + (high - low) * static_cast<double>(random()) / static_cast<double>(std::mt19937::max());
+  };
+  for (std::size_t tick = 0; tick < count; ++tick) {
+    for (const Feature& feature : spec.features) {
+      const double value = feature.name == "latency_ms"       ? draw(25, 40)
+                           : feature.name == "bandwidth_mbps" ? draw(8, 14)
+                           : feature.name == "packet_loss"    ? draw(0, 0.01)
+                           : feature.name == "reliability"    ? draw(0.98, 1)
+                                                              : draw(-1, 1);
+      samples.push_back(value);
+    }
+  }
+  return samples;
+}
+
+double now_ms() { return static_cast<double>(monotonic_ns()) * 1e-6; }
+
+}  // namespace
+
+const std::vector<WorkloadInfo>& workload_infos() {
+  static const std::vector<WorkloadInfo> infos = {
+      {"lstm", "LSTM, one window", {5'000, 99.9}},
+      {"ddqn", "DDQN, one state", {1'000, 99.9}},
+      {"batch100", "LSTM, 100 windows", {20'000, 99}},
+      {"groups", "all service groups in one call", {}},
+      {"push", "stream, push", {}},
+      {"advance", "stream, advance", {}},
+  };
+  return infos;
+}
+
+Workloads::Workloads(const std::string& folder, const std::string& profile, const Model::Options& options)
+    : load_ms_(now_ms()),
+      engine_(folder, options),
+      forecaster_(engine_.find(profile, Role::forecaster)),
+      allocator_(engine_.find(profile, Role::allocator)) {
+  load_ms_ = now_ms() - load_ms_;
+  const auto& infos = workload_infos();
+  add_forecast(infos[0], 1);
+  add_decide(infos[1]);
+  add_forecast(infos[2], kBatch);
+  add_groups(infos[3]);
+  add_stream(infos[4], false);
+  add_stream(infos[5], true);
+}
+
+void Workloads::add_forecast(const WorkloadInfo& info, std::size_t batch) {
+  struct State {
+    std::vector<double> samples;  // (ticks, features)
+    std::vector<double> windows;  // (batch, window, features), when batch > 1
+    std::vector<float> mbps;      // (batch)
+    std::size_t tick = 0;
+  };
+  const ModelSpec& spec = engine_.spec(forecaster_);
+  const std::size_t features = spec.features.size();
+  const auto state = std::make_shared<State>();
+  state->samples = telemetry(spec, kTicks + spec.window);
+  state->mbps.resize(batch);
+  for (std::size_t row = 0; batch > 1 && row < batch; ++row) {
+    const auto begin = state->samples.begin() + static_cast<std::ptrdiff_t>(row * features);
+    state->windows.insert(state->windows.end(), begin, begin + static_cast<std::ptrdiff_t>(spec.window * features));
+  }
+  Workload workload;
+  workload.info = &info;
+  State* const s = state.get();
+  if (batch == 1) {
+    workload.call = [this, s, features] {
+      engine_.forecast(forecaster_, s->samples.data() + s->tick % kTicks * features, 1, s->mbps.data());
+      ++s->tick;
+    };
+  } else {
+    workload.call = [this, s, batch] { engine_.forecast(forecaster_, s->windows.data(), batch, s->mbps.data()); };
+  }
+  workload.result = [s] { return std::vector<double>(s->mbps.begin(), s->mbps.end()); };
+  owned_.push_back(state);
+  all_.push_back(std::move(workload));
+}
+
+void Workloads::add_decide(const WorkloadInfo& info) {
+  struct State {
+    std::vector<double> samples;  // (ticks, features)
+    std::int32_t action = 0;
+    std::size_t tick = 0;
+  };
+  const ModelSpec& spec = engine_.spec(allocator_);
+  const std::size_t features = spec.features.size();
+  const std::size_t actions = spec.actions;
+  const auto state = std::make_shared<State>();
+  state->samples = telemetry(spec, kTicks);
+  State* const s = state.get();
+  Workload workload;
+  workload.info = &info;
+  workload.call = [this, s, features] {
+    engine_.decide(allocator_, s->samples.data() + s->tick % kTicks * features, 1, &s->action);
+    ++s->tick;
+  };
+  workload.result = [this, s, features,
+                     actions] {  // Q-values: an action alone says little, and flips where two are equal
+    std::vector<float> q_values(actions);
+    engine_.q_values(allocator_, s->samples.data() + (s->tick - 1) % kTicks * features, 1, q_values.data());
+    return std::vector<double>(q_values.begin(), q_values.end());
+  };
+  owned_.push_back(state);
+  all_.push_back(std::move(workload));
+}
+
+void Workloads::add_groups(const WorkloadInfo& info) {
+  struct State {
+    std::vector<std::vector<double>> windows;  // (groups) (window, features)
+    std::vector<float> mbps;                   // (groups)
+    std::vector<GroupRequest> requests;
+    std::vector<GroupResult> results;
+    std::unique_ptr<GroupForecaster> forecaster;
+  };
+  const auto state = std::make_shared<State>();
+  const auto& groups = engine_.metadata().groups;
+  state->mbps.resize(groups.size());
+  for (const ServiceGroup& group : groups) {
+    const std::size_t model = engine_.find(group.model);
+    state->windows.push_back(telemetry(engine_.spec(model), engine_.spec(model).window));
+    const std::size_t row = state->requests.size();
+    state->requests.push_back({model, state->windows.back().data(), 1, &state->mbps[row], nullptr});
+  }
+  state->results.resize(groups.size());
+  state->forecaster = std::make_unique<GroupForecaster>(engine_, GroupForecaster::Options{});
+  State* const s = state.get();
+  Workload workload;
+  workload.info = &info;
+  workload.call = [s] { s->forecaster->forecast(s->requests, s->results); };
+  workload.result = [s] { return std::vector<double>(s->mbps.begin(), s->mbps.end()); };
+  owned_.push_back(state);
+  all_.push_back(std::move(workload));
+}
+
+void Workloads::add_stream(const WorkloadInfo& info, bool timed_advance) {
+  const ModelSpec& spec = engine_.spec(forecaster_);
+  const std::size_t features = spec.features.size();
+  struct State {
+    std::vector<double> samples;  // (ticks, features)
+    std::unique_ptr<Stream> stream;
+    float mbps = 0;
+    std::size_t tick = 0;
+  };
+  const auto state = std::make_shared<State>();
+  state->samples = telemetry(spec, kTicks);
+  state->stream = std::make_unique<Stream>(engine_, forecaster_, Stream::Options{});
+  State* const s = state.get();
+  const auto push = [s, features] {
+    s->stream->push(s->samples.data() + s->tick % kTicks * features, &s->mbps);
+    ++s->tick;
+  };
+  for (std::size_t k = 0; k + 1 < spec.window; ++k) push();  // the next one gives a forecast
+  s->stream->advance();
+  Workload workload;
+  workload.info = &info;
+  const bool incremental = std::string(s->stream->mode()) == "incremental";
+  if (timed_advance && incremental) {
+    workload.lead_in = push;
+    workload.call = [s] { s->stream->advance(); };
+  } else {
+    workload.call = push;
+    workload.after = [s] { s->stream->advance(); };
+  }
+  workload.result = [s] { return std::vector<double>{s->mbps}; };
+  owned_.push_back(state);
+  all_.push_back(std::move(workload));
+}
+
+void check_same_result(const Workload& ours, const Workload& reference, double tolerance) {
+  const std::vector<double> got = ours.result();
+  const std::vector<double> expected = reference.result();
+  if (got.size() != expected.size())
+    throw std::runtime_error(std::string(ours.info->name) + ": results of other sizes");
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const double error = std::fabs(got[i] - expected[i]);
+    if (!(error <= tolerance * std::max(1.0, std::fabs(expected[i]))))
+      throw std::runtime_error(std::string(ours.info->name) + ": " + std::to_string(got[i]) +
+                               " where TensorFlow Lite gives " + std::to_string(expected[i]));
+  }
+}
+
+}  // namespace linkcast::bench
