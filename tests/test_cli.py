@@ -43,6 +43,17 @@ def trace_file(tmp_path):
     return path
 
 
+@pytest.fixture
+def long_trace_file(tmp_path):
+    """400 rows, one a second: enough for a part before the cut."""
+    rows = np.random.default_rng(2).uniform([20, 5, 0, 0.9], [60, 40, 0.02, 1], (400, 4))
+    times = np.datetime64("2026-03-02T18:00:00") + np.arange(400)
+    lines = [f"{time},{','.join(map(str, row))}" for time, row in zip(times, rows, strict=True)]
+    path = tmp_path / "long.csv"
+    path.write_text("timestamp,latency_ms,bandwidth_mbps,packet_loss,reliability\n" + "\n".join(lines) + "\n")
+    return path
+
+
 def test_the_version_is_the_packages(run):
     assert run("--version") == (0, f"linkcast {linkcast.__version__}\n", "")
 
@@ -202,6 +213,91 @@ def test_evaluate_reads_the_columns_that_it_is_told(run, trace_file):
     assert json.loads(out)[0]["samples"] == 30
 
 
+def test_evaluate_scores_the_last_share_in_time(run, long_trace_file):
+    _, out, _ = run("evaluate", long_trace_file, "--last", "0.25", "--json")
+    result = json.loads(out)[0]
+    assert (result["samples"], result["last"]) == (100, 0.25)
+    assert "ar10" in result["baselines"]
+    low, high = result["interval"]["mae"]
+    assert low <= result["model"]["mae"] <= high
+    _, out, _ = run("evaluate", long_trace_file, "--last", "0.25")
+    for words in ("last 25 % in time: 100 samples", "AR(10)", "95 % intervals", "A row every 1 s"):
+        assert words in out
+
+
+def test_evaluate_puts_lightgbm_beside_the_model(run, long_trace_file):
+    pytest.importorskip("lightgbm")
+    _, out, _ = run("evaluate", long_trace_file, "--last", "0.25", "--reference", "--json")
+    assert set(json.loads(out)[0]["reference"]) == {"within_2_percent", "within_10_percent", "mae", "mse", "mape", "r2"}
+
+
+def test_without_lightgbm_the_reference_names_the_extra(run, long_trace_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    status, _, err = run("evaluate", long_trace_file, "--last", "0.25", "--reference")
+    assert status == 1
+    assert "pip install 'linkcast[reference]'" in err
+
+
+def test_evaluate_plots_to_a_file(run, long_trace_file, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, _, err = run("evaluate", long_trace_file, "--plot", tmp_path / "scores.png")
+    assert status == 0
+    assert "wrote" in err
+    assert (tmp_path / "scores.png").stat().st_size > 10_000
+
+
+def test_sources_are_scored_each_by_itself(run, long_trace_file):
+    lines = long_trace_file.read_text().splitlines()
+    rows = [f"{line},{'dsl' if row < 150 else 'lte'}" for row, line in enumerate(lines[1:])]
+    long_trace_file.write_text("\n".join([f"{lines[0]},session", *rows]) + "\n")
+    _, out, _ = run("evaluate", long_trace_file, "--json")
+    result = json.loads(out)[0]
+    assert {name: one["samples"] for name, one in result["sources"].items()} == {"dsl": 140, "lte": 240}
+    _, out, _ = run("evaluate", long_trace_file)
+    assert "dsl: " in out
+    _, out, _ = run("evaluate", long_trace_file, "--where", "session=dsl", "--json")
+    assert json.loads(out)[0]["samples"] == 140
+
+
+def test_a_mapping_file_says_what_the_options_say(run, long_trace_file, tmp_path):
+    text = long_trace_file.read_text().replace("bandwidth_mbps", "rate").replace("timestamp", "at")
+    other = tmp_path / "own.csv"
+    other.write_text(text)
+    options = ["-c", "bandwidth_mbps=rate", "-c", "timestamp=at", "-u", "bandwidth_mbps=kbit/s", "--step", "2s"]
+    _, by_options, _ = run("evaluate", other, *options, "--json")
+    mapping = tmp_path / "mapping.json"
+    columns, units = {"bandwidth_mbps": "rate", "timestamp": "at"}, {"bandwidth_mbps": "kbit/s"}
+    mapping.write_text(json.dumps({"columns": columns, "units": units, "step": "2s"}))
+    _, by_file, _ = run("evaluate", other, "--mapping", mapping, "--json")
+    assert json.loads(by_file) == json.loads(by_options)
+    assert json.loads(by_file)[0]["rows"] == 200
+    assert json.loads(by_file)[0]["resampled_from_s"] == 1.0
+    _, megabits, _ = run("evaluate", other, "--mapping", mapping, "-u", "bandwidth_mbps=Mbit/s", "--json")
+    ratio = [json.loads(text)[0]["baselines"]["persistence"]["mae"] for text in (megabits, by_file)]
+    assert ratio[0] / ratio[1] == pytest.approx(1000, rel=1e-3)
+    _, out, _ = run("evaluate", other, "--mapping", mapping)
+    assert "A row every 1 s, brought to 2 s by time-weighted means" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("nonsense", "expected JSON"),
+        ("[]", "expected an object with columns, units, where, step"),
+        ('{"colums": {}}', "expected an object with columns, units, where, step"),
+        ('{"step": 1}', "step: expected a str, got 1"),
+        ('{"units": {"bandwidth_mbps": "kB"}}', "bandwidth_mbps: expected one of"),
+    ],
+)
+def test_a_wrong_mapping_file_is_refused_in_one_line(run, trace_file, tmp_path, content, message):
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text(content)
+    status, out, err = run("evaluate", trace_file, "--mapping", mapping)
+    assert (status, out) == (1, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -235,6 +331,10 @@ def test_an_error_is_one_line_on_standard_error_and_exit_status_1(run, arguments
         ["nonsense"],
         ["forecast", "--output", "forecast.txt"],
         ["evaluate"],
+        ["evaluate", "a.csv", "--reference"],
+        ["evaluate", "a.csv", "b.csv", "--plot", "a.png"],
+        ["evaluate", "a.csv", "--step", "soon"],
+        ["train", "--unit", "bandwidth_mbps=kbit/s"],
         ["replay", "--column", "packet_loss"],
         ["inspect", "internet_lstm", "--backend", "gpu"],
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linkcast.traces import read_trace, trace_from_arrays
+from linkcast.traces import Layout, read_trace, resample, trace_from_arrays
 
 pytest.importorskip("pyarrow")
 
@@ -98,6 +98,121 @@ def test_a_source_without_any_value_of_a_feature_takes_the_neutral_one_and_singl
     assert trace.segment_starts.tolist() == [0, 3, 5]
     assert trace.dropped_rows == 1
     assert trace.neutral_notes() == ["latency_ms: not measured in 6 of 11 rows, taken as 50"]
+
+
+def test_a_column_without_any_value_is_not_called_missing_from_the_file(tmp_path):
+    trace = read_trace(write(tmp_path, "rtt_ms,bandwidth_mbps,packet_loss,reliability\n,17,0,1\n,18,0,1\n"))
+    assert trace.neutral_notes() == ["latency_ms: no value in these rows, taken as 50"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "expected"),
+    [("bit/s", 17e6, 17), ("kbit/s", 17e3, 17), ("Gbit/s", 0.017, 17), ("MB/s", 2, 16), ("B/s", 1e6, 8)],
+)
+def test_a_bandwidth_in_another_unit_is_brought_to_megabits(tmp_path, unit, value, expected):
+    path = write(tmp_path, f"rate\n{value}\n")
+    trace = read_trace(path, Layout({"bandwidth_mbps": "rate"}, {"bandwidth_mbps": unit}))
+    assert trace.features[0, 1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_shares_in_percent_and_latency_in_seconds(tmp_path):
+    path = write(tmp_path, "latency_ms,bandwidth_mbps,packet_loss,reliability\n0.03,17,2.5,99\n")
+    units = {"latency_ms": "s", "packet_loss": "percent", "reliability": "%"}
+    np.testing.assert_allclose(read_trace(path, Layout(units=units)).features, [[30, 17, 0.025, 0.99]], rtol=1e-12)
+
+
+def test_a_timestamp_in_nanoseconds(tmp_path):
+    path = write(tmp_path, f"{HEADER}\n{1772474400 * 10**9},30,17,0,1\n")
+    trace = read_trace(path, Layout(units={"timestamp": "ns"}))
+    assert trace.timestamps[0] == np.datetime64("2026-03-02T18:00:00")
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ({"units": {"bandwidth_mbps": "furlong"}}, "bandwidth_mbps: expected one of bit/s, .*, got 'furlong'"),
+        ({"units": {"jitter": "ms"}}, "units: expected names among latency_ms"),
+        ({"step_s": 0.0}, "step_s: expected a number above 0, got 0.0"),
+    ],
+)
+def test_a_layout_refuses_what_it_does_not_know(layout, message):
+    with pytest.raises(ValueError, match=message):
+        Layout(**layout)
+
+
+def test_rows_are_chosen_by_patterns(tmp_path):
+    rows = "\n".join(f"{modem},{value},0,1,30" for value, modem in enumerate(["5g-a", "lte-a", "5g-b", "lte-b"]))
+    path = write(tmp_path, f"modem,bandwidth_mbps,packet_loss,reliability,latency_ms\n{rows}\n")
+    assert read_trace(path, Layout(where={"modem": ["5g-*"]})).features[:, 1].tolist() == [0, 2]
+    assert read_trace(path, Layout(where={"modem": ["5g-*", "lte-b"]})).features[:, 1].tolist() == [0, 2, 3]
+    with pytest.raises(ValueError, match="modem: expected rows with dsl, found 5g-a, lte-a"):
+        read_trace(path, Layout(where={"modem": ["dsl"]}))
+    with pytest.raises(ValueError, match="expected the columns line, found modem"):
+        read_trace(path, Layout(where={"line": ["a"]}))
+
+
+def test_each_segment_knows_its_source(tmp_path):
+    rows = "\n".join(
+        f"{link},2026-03-02T18:00:{second:02d},30,1,0,1" for second in (0, 1, 2, 30, 31) for link in ("dsl", "lte")
+    )
+    path = write(tmp_path, f"link,{HEADER}\n{rows}\n")
+    trace = read_trace(path, Layout({"session": "link"}))
+    assert trace.segment_starts.tolist() == [0, 3, 5, 8]
+    assert trace.sources == ("dsl", "dsl", "lte", "lte")
+    assert {name: rows.tolist() for name, rows in trace.source_rows().items()} == {
+        "dsl": [True] * 5 + [False] * 5,
+        "lte": [False] * 5 + [True] * 5,
+    }
+    assert read_trace(path).sources == ()
+
+
+def test_the_last_share_is_cut_at_one_moment_for_all_sources():
+    times = np.concatenate([np.arange(10), np.arange(10)]).astype("datetime64[s]")
+    trace = trace_from_arrays(np.zeros((20, 4)), times)
+    assert trace.last_rows(0.3).tolist() == ([False] * 7 + [True] * 3) * 2
+    assert trace_from_arrays(np.zeros((10, 4))).last_rows(0.3).tolist() == [False] * 7 + [True] * 3
+    for share in (0.0, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="share: expected a number above 0 and below 1"):
+            trace.last_rows(share)
+
+
+def test_resampling_weighs_values_by_the_time_that_they_hold():
+    # By hand: 0..1 s holds 10, 1..1.5 s holds 20, 1.5..4 s holds 40, and the last row holds for one median step, 1 s.
+    times = np.array([0, 1000, 1500, 4000, 5000], "datetime64[ms]")
+    values = np.array([10.0, 20.0, 40.0, 80.0, 160.0])
+    trace = trace_from_arrays(np.stack([values, values, values / 1000, values / 1000], axis=1), times)
+    even = resample(trace, 2.0)
+    np.testing.assert_allclose(even.features[:, 1], [(10 + 10 + 20) / 2, 40, (80 + 160) / 2], rtol=1e-12)
+    np.testing.assert_allclose(even.features[:, 2], np.array([20, 40, 120]) / 1000, rtol=1e-12)
+    assert even.timestamps.astype("datetime64[s]").astype(int).tolist() == [0, 2, 4]
+    assert (even.step_s, even.resampled_from_s) == (2.0, 1.0)
+
+
+def test_resampling_to_the_step_of_an_even_trace_changes_nothing():
+    times = np.concatenate([np.arange(20), np.arange(100, 115)]).astype("datetime64[s]")
+    trace = trace_from_arrays(np.random.default_rng(0).random((35, 4)), times)
+    even = resample(trace, 1.0)
+    np.testing.assert_allclose(even.features, trace.features, atol=1e-7)  # seconds since 1970 in float64: 2e-7 s
+    np.testing.assert_array_equal(even.timestamps, trace.timestamps)
+    np.testing.assert_array_equal(even.segment_starts, trace.segment_starts)
+
+
+def test_resampling_keeps_segments_apart_and_leaves_out_steps_that_are_hardly_covered():
+    times = np.concatenate([np.arange(10, 20), np.arange(103, 121)]).astype("datetime64[s]")
+    values = np.concatenate([np.full(10, 1.0), np.full(18, 0.5)])
+    even = resample(trace_from_arrays(np.repeat(values[:, None], 4, axis=1), times), 10.0)
+    # 100..110 is covered from 103, 7 s of 10; 120..130 has one second and is left out.
+    assert even.timestamps.astype("datetime64[s]").astype(int).tolist() == [10, 100, 110]
+    assert even.segment_starts.tolist() == [0, 1]
+    np.testing.assert_allclose(even.features[:, 1], [1.0, 0.5, 0.5], rtol=1e-9)
+
+
+def test_a_step_below_the_traces_own_is_refused_because_values_would_be_made_up():
+    trace = trace_from_arrays(np.zeros((20, 4)), (5 * np.arange(20)).astype("datetime64[s]"))
+    with pytest.raises(ValueError, match="expected at least the 5 s between the file's rows, got 1"):
+        resample(trace, 1.0)
+    with pytest.raises(ValueError, match="expected a column timestamp"):
+        resample(trace_from_arrays(np.zeros((20, 4))), 1.0)
 
 
 def test_a_complete_trace_has_no_neutral_values(tmp_path):

@@ -99,7 +99,7 @@ def harmonic_mean(windows: npt.ArrayLike, bandwidth: int = 1, samples: int = HAR
         raise ValueError(f"samples must be positive, got {samples}")
     column = _column(windows, bandwidth)[:, -samples:]
     mean = column.mean(axis=1)
-    floored = np.maximum(column, np.maximum(HARMONIC_FLOOR * mean, np.finfo(np.float64).tiny)[:, None])
+    floored = np.maximum(column, np.maximum(HARMONIC_FLOOR * mean, 1e-300)[:, None])
     harmonic: FloatArray = 1.0 / np.mean(1.0 / floored, axis=1)
     return np.where(mean > 0.0, harmonic, 0.0)
 

@@ -119,7 +119,10 @@ class Trace:
         """A line for each feature that has neutral values: "packet_loss: not in the file, taken as 0"."""
         notes = []
         for name, rows in self.neutral.items():
-            missing = "not in the file" if rows == len(self) else f"not measured in {rows:,} of {len(self):,} rows"
+            missing = f"not measured in {rows:,} of {len(self):,} rows"
+            if rows == len(self):
+                in_file = isinstance((self.columns or {}).get(name), str)
+                missing = "no value in these rows" if in_file else "not in the file"
             notes.append(f"{name}: {missing}, taken as {NEUTRAL[name]:g}")
         return notes
 
@@ -427,7 +430,7 @@ def _times(file: str, table: pa.Table, source: str | float, unit: str | None) ->
     kind = column.type
     try:
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-            seconds = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            seconds = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             if unit is None:
                 unit = "ms" if np.nanmax(np.abs(seconds), initial=0.0) > _MILLISECONDS_FROM else "s"
             micros = seconds * UNITS["timestamp"][unit]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from linkcast.traces import Layout
 
 
 class Backend(str, Enum):
@@ -43,25 +47,112 @@ Column = Annotated[
     typer.Option(
         "--column",
         "-c",
-        metavar="FEATURE=SOURCE",
-        help="Read a feature from another column, or take a constant: bandwidth_mbps=ul_mbps, packet_loss=0.",
+        metavar="NAME=SOURCE",
+        help="Read a feature, timestamp, session or service_group from another column, or take a constant: "
+        "bandwidth_mbps=ul_mbps, packet_loss=0. May be repeated.",
+    ),
+]
+Unit = Annotated[
+    list[str] | None,
+    typer.Option("--unit", "-u", metavar="NAME=UNIT", help="The unit of a column: bandwidth_mbps=kbit/s."),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="COLUMN=PATTERN",
+        help="Only rows whose value matches, as in a shell: 'modem=5G-*'. Repeated for one column: any of them.",
+    ),
+]
+Step = Annotated[
+    str | None,
+    typer.Option("--step", metavar="TIME", help="Bring rows to an even step by time-weighted means: 1s, 500ms, 30min."),
+]
+MappingFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--mapping",
+        metavar="FILE.json",
+        help='The four options above from a file: {"columns": {...}, "units": {...}, "where": {...}, "step": "1s"}.',
     ),
 ]
 
+_STEP_UNITS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
-def parse_columns(assignments: list[str] | None) -> dict[str, str | float]:
-    """["bandwidth_mbps=ul_mbps", "packet_loss=0"] -> {"bandwidth_mbps": "ul_mbps", "packet_loss": 0.0}.
+
+def layout(
+    column: list[str] | None = None,
+    unit: list[str] | None = None,
+    where: list[str] | None = None,
+    step: str | None = None,
+    mapping: Path | None = None,
+) -> Layout:
+    """How a trace is read: what the mapping file says, and over it what the options say.
 
     Raises:
-        typer.BadParameter: no "=" in an assignment.
+        typer.BadParameter: an assignment without "=", or a step that is no time.
+        ValueError: the mapping file is not the JSON that it should be, or names what there is not.
+        OSError: it cannot be read.
     """
-    columns: dict[str, str | float] = {}
+    from linkcast.traces import Layout
+
+    stated = _read_mapping(mapping) if mapping is not None else {}
+    columns: dict[str, str | float] = dict(stated.get("columns", {}))
+    for feature, source in _assignments(column, "--column"):
+        columns[feature] = _number(source)
+    patterns: dict[str, list[str]] = {}
+    for name, pattern in _assignments(where, "--where"):
+        patterns.setdefault(name, []).append(pattern)
+    written = step if step is not None else stated.get("step")
+    return Layout(
+        columns,
+        {**stated.get("units", {}), **dict(_assignments(unit, "--unit"))},
+        {**stated.get("where", {}), **patterns},
+        None if written is None else _seconds(written),
+    )
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """The parsed mapping file, each part of the type that it should be."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name}: expected JSON: {error}") from error
+    parts = {"columns": dict, "units": dict, "where": dict, "step": str}
+    if not isinstance(content, dict) or not set(content) <= set(parts):
+        raise ValueError(f"{path.name}: expected an object with {', '.join(parts)}, got {str(content)[:80]}")
+    for name, value in content.items():
+        if not isinstance(value, parts[name]):
+            raise ValueError(f"{path.name}: {name}: expected a {parts[name].__name__}, got {value!r}")
+    where = content.get("where", {})
+    content["where"] = {name: [value] if isinstance(value, str) else value for name, value in where.items()}
+    return content
+
+
+def _assignments(assignments: list[str] | None, option: str) -> list[tuple[str, str]]:
+    """["bandwidth_mbps=ul_mbps"] -> [("bandwidth_mbps", "ul_mbps")]."""
+    pairs = []
     for assignment in assignments or []:
-        feature, separator, source = assignment.partition("=")
-        if not separator or not feature or not source:
-            raise typer.BadParameter(f"expected FEATURE=SOURCE, got {assignment!r}", param_hint="--column")
-        try:
-            columns[feature] = float(source)
-        except ValueError:
-            columns[feature] = source
-    return columns
+        name, separator, value = assignment.partition("=")
+        if not separator or not name or not value:
+            raise typer.BadParameter(f"expected NAME=VALUE, got {assignment!r}", param_hint=option)
+        pairs.append((name, value))
+    return pairs
+
+
+def _number(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _seconds(text: str) -> float:
+    """ "500ms" -> 0.5."""
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(number) :].strip() or "s"
+    try:
+        return float(number) * _STEP_UNITS[unit]
+    except (KeyError, ValueError):
+        known = ", ".join(_STEP_UNITS)
+        raise typer.BadParameter(f"expected a time such as 1s ({known}), got {text!r}", param_hint="--step") from None

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linkcast.cli.evaluate import accuracy_table, describe_trace
-from linkcast.cli.options import Backend, BackendOption, Capacity, Column, Json, Models, Profile, parse_columns
+from linkcast.cli.options import (
+    Backend,
+    BackendOption,
+    Capacity,
+    Column,
+    Json,
+    MappingFile,
+    Models,
+    Profile,
+    Step,
+    Unit,
+    Where,
+    layout,
+)
 from linkcast.cli.output import note, print_json, progress, show, table
 
 if TYPE_CHECKING:
@@ -31,6 +44,10 @@ def replay(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated trace.")] = 0,
     capacity: Capacity = None,
     column: Column = None,
+    unit: Unit = None,
+    where: Where = None,
+    step: Step = None,
+    mapping: MappingFile = None,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
     as_json: Json = False,
@@ -40,11 +57,11 @@ def replay(
     from linkcast.engine import Engine
     from linkcast.traces import read_trace
 
-    columns = parse_columns(column)
-    if columns and file is None:
-        raise typer.BadParameter("needs a FILE to read the column from", param_hint="--column")
+    if file is None and any((column, unit, where, step, mapping)):
+        raise typer.BadParameter("needs a FILE", param_hint="--column, --unit, --where, --step and --mapping")
+    reading = layout(column, unit, where, step, mapping)
     engine = Engine(models, backend.value)
-    trace = _simulate(profile, rows, seed) if file is None else read_trace(file, columns)
+    trace = _simulate(profile, rows, seed) if file is None else read_trace(file, reading)
     with progress(f"Replaying {trace.name}", len(trace)) as advance:
         result = replaying.replay(engine, trace, profile, advance, capacity)
     if plot is not None:

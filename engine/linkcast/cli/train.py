@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from linkcast.cli.options import Column, Json, parse_columns
+from linkcast.cli.options import Column, Json, MappingFile, Step, Unit, Where, layout
 from linkcast.cli.output import print_json, show
 
 
@@ -19,6 +19,12 @@ def train(
         Path | None,
         typer.Option(
             "--telemetry", "-t", metavar="FILE", help="Train on a CSV or Parquet trace, not on the simulator."
+        ),
+    ] = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option(
+            "--traces", metavar="FOLDER", help="Train the internet forecaster on public traces of real links, too."
         ),
     ] = None,
     only: Annotated[
@@ -34,13 +40,19 @@ def train(
         ),
     ] = None,
     column: Column = None,
+    unit: Unit = None,
+    where: Where = None,
+    step: Step = None,
+    mapping: MappingFile = None,
     as_json: Json = False,
 ) -> None:
     """Train models on the simulator or on your own telemetry, and write them with their metadata."""
-    columns = parse_columns(column)
+    if telemetry is None and any((column, unit, where, step, mapping)):
+        raise typer.BadParameter("needs --telemetry FILE", param_hint="--column, --unit, --where, --step and --mapping")
+    reading = layout(column, unit, where, step, mapping)
     from linkcast.training import run
 
-    result = run(output, telemetry, seed=seed, quick=quick, only=only, columns=columns or None, base=base)
+    result = run(output, telemetry, traces=traces, seed=seed, quick=quick, only=only, columns=reading, base=base)
     if as_json:
         print_json(
             {
