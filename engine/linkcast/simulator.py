@@ -67,6 +67,7 @@ class LinkProfile:
     base_latency_ms: tuple[float, float]  # log, without any queue
     jitter: float  # relative standard deviation of the propagation part
     buffer_ms: float  # the buffer holds what the capacity drains in this time
+    shaper_ms: float  # the queue before an allocated share holds what the whole link drains in this time
     reaction: float  # share of a step's overflow that is lost before senders notice
     micro_queue_ms: float  # queueing below one step: micro_queue_ms * rho / (1 - rho), the M/M/1 mean
     good_to_bad: float  # Gilbert-Elliott: probability per step to turn bad
@@ -108,6 +109,7 @@ PROFILES: dict[str, LinkProfile] = {
         base_latency_ms=(0.2, 0.6),
         jitter=0.03,
         buffer_ms=12.0,
+        shaper_ms=200.0,
         reaction=0.01,
         micro_queue_ms=0.05,
         good_to_bad=0.0005,
@@ -139,6 +141,7 @@ PROFILES: dict[str, LinkProfile] = {
         base_latency_ms=(10.0, 90.0),
         jitter=0.08,
         buffer_ms=300.0,
+        shaper_ms=500.0,
         reaction=0.05,
         micro_queue_ms=2.0,
         good_to_bad=0.001,
