@@ -154,6 +154,8 @@ def growing_autoregression(
     if not len(outputs):
         return np.empty(0)
     sequence = np.arange(len(outputs)) if order is None else np.asarray(order, dtype=np.int64)
+    level = float(np.mean(np.abs(inputs[:, 1:])))  # brings values beside the constant 1: conditioning, not knowledge
+    inputs[:, 1:] /= level if level > 0.0 else 1.0
     width = inputs.shape[1]
     padding = -len(sequence) % AR_REFIT
     padded_inputs = np.pad(inputs[sequence], ((0, padding), (0, 0))).reshape(-1, AR_REFIT, width)
@@ -162,7 +164,7 @@ def growing_autoregression(
     squares = np.cumsum(transposed @ padded_inputs, axis=0)[:-1]  # (blocks - 1, width, width), all blocks before
     products = np.cumsum(transposed @ padded_outputs, axis=0)[:-1]  # (blocks - 1, width, 1)
     weights = np.zeros((len(padded_inputs), width, 1))
-    weights[0, -1] = 1.0  # persistence
+    weights[0, -1] = level  # persistence
     weights[1:] = np.linalg.pinv(squares, rcond=1e-12, hermitian=True) @ products
     forecasts = np.empty(len(outputs))
     forecasts[sequence] = (padded_inputs @ weights).reshape(-1)[: len(sequence)]
