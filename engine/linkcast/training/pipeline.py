@@ -36,7 +36,8 @@ NOTES = (
     "Loss: the absolute error of that logarithm, each window weighted by its level over the EWMA's error on its source.",
     "Forecasters: a batch of 128 goes through two to three times as many windows a second as one of 32.",
     "Batch normalisation, in the LSTMs and in the DDQN: statistics measured once on training inputs, then fixed.",
-    "DDQN: the running mean of the rewards is subtracted in the targets; exported Q-values are relative to it.",
+    "DDQN: learned is the reward minus that of the best action without a past (environment.reference_rewards); the "
+    "exported Q-values are relative to it.",
     "Allocators: the state's bandwidth is that of a link of trained_on.capacity_mbps; scale it for another link.",
 )
 

@@ -25,21 +25,25 @@ class AllocatorSettings:
     """Double DQN (van Hasselt, Guez, Silver 2016)."""
 
     learning_rate: float = 1e-3
-    final_learning_rate: float = 1e-4  # reached by exponential decay over the whole run
+    final_learning_rate: float = 1e-5  # reached by exponential decay over the whole run
     batch: int = 64
     episodes: int = 2_000
-    episode_steps: int = 32
+    episode_steps: int = 64
+    links: int = 20  # episodes that are played side by side
     discount: float = 0.99
     epsilon_start: float = 1.0
     epsilon_end: float = 0.01
     epsilon_decay: float = 0.995  # per episode
     replay: int = 10_000
-    warm_up: int = 1_000  # random transitions before the first update; they also calibrate the normalisation
-    update_every: int = 2  # steps of the environment between two updates
-    target_update: int = 10  # updates between two copies of the network to the target network
+    warm_up: int = 2_000  # random transitions before the first update; they also calibrate the normalisation
+    updates: int = 80  # gradient steps after each step of the links
+    target_update: int = 10  # steps of the links between two moves of the target network
+    target_mix: float = 0.25  # of the online network in the target network at each move
+    averaging: float = 0.02  # of the online network in the moving average at each step of the links
     evaluate_every: int = 100  # episodes between two validations
-    validation_episodes: int = 64
-    test_episodes: int = 400
+    validation_episodes: int = 400
+    test_seeds: int = 20
+    test_episodes: int = 100  # of each seed
 
 
 @dataclass(frozen=True)
@@ -76,5 +80,5 @@ def quick() -> Settings:
         typical_sites=12,
         forecaster=replace(base.forecaster, epochs=5),
         fallback=replace(base.fallback, epochs=8),
-        allocator=replace(base.allocator, episodes=150, evaluate_every=50, epsilon_decay=0.97),
+        allocator=replace(base.allocator, episodes=200, updates=20, epsilon_decay=0.97, test_episodes=20),
     )

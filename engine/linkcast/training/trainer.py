@@ -56,7 +56,7 @@ class Trainer:
             "capacity_mbps": parameters.reference_capacity_mbps,
             "history": trained.history,
         }
-        skill = _allocator_skill(trained.rewards)
+        skill = allocators.skill(trained.rewards)
         self._add(
             name, "allocator", profile, trained.content, trained.ranges, features, trained_on, skill, trained.golden
         )
@@ -144,31 +144,6 @@ def _fallback_skill(trained: Trained, rows: GroupRows, test: Part) -> Json:
         "skill": skill,
         "verdict": f"Mean absolute error {scores['mae']:.3f} Mbps without any telemetry; the best naive forecast, the "
         f"{best.replace('_', ' ')}, has {baselines[best]['mae']:.3f}.",
-    }
-
-
-def _allocator_skill(rewards: dict[str, FloatArray]) -> Json:
-    """Mean rewards with intervals; the verdict rests on the paired difference to the best rule."""
-    scores = {}
-    for policy, episodes in rewards.items():
-        reward, interval = allocators.mean_with_interval(episodes)
-        scores[policy] = {"reward": reward, "interval": interval}
-    best = max((policy for policy in scores if policy != "model"), key=lambda policy: scores[policy]["reward"])
-    gain, interval = allocators.mean_with_interval(rewards["model"] - rewards[best])
-    compared = f"by {abs(gain):.4f} ± {interval:.4f} per step on {len(rewards['model'])} paired episodes"
-    if gain > interval:
-        outcome = f"The model beats the best rule ({best}) {compared}."
-    elif gain < -interval:
-        outcome = f"The best rule ({best}) beats the model {compared}."
-    else:
-        outcome = f"The best rule ({best}) is as good as the model: they differ {compared}."
-    return {
-        "model": scores.pop("model"),
-        "baselines": scores,
-        "best_baseline": best,
-        "gain": gain,
-        "gain_interval": interval,
-        "verdict": outcome,
     }
 
 
