@@ -1,7 +1,10 @@
 """The world that allocators are trained in: a link whose allocation is set at every step, as a gymnasium environment.
 
-The allocation changes what happens next. What it cannot carry waits and shows as delay in this step and as backlog in
-the next; what the buffer cannot hold is lost, and then senders back off for some steps.
+A shaper gives the users a share of the link. What the share cannot carry waits in the shaper's queue: it shows as delay
+in this step and has to be carried in the next ones. What the queue cannot hold is lost or not sent, and then senders
+back off for some steps. The state tells more than the last bandwidth: bandwidth at a share's rate with a long delay is
+a backlog to be drained; loss tells that users hold back; and a share a little too small for one or two steps is
+cheaper than the next larger one, if the queue is watched.
 """
 
 from __future__ import annotations
@@ -18,15 +21,18 @@ from linkcast.features import BANDWIDTH, TELEMETRY
 from linkcast.simulator import RELIABILITY_SAMPLES, LinkProfile
 
 FloatArray = npt.NDArray[np.float64]
-Policy = Callable[[FloatArray], npt.NDArray[np.int64]]
+Actions = npt.NDArray[np.int64]
+Policy = Callable[[FloatArray], Actions]
 """States (n, 4) in physical units -> actions (n,)."""
 
+LATENCY = TELEMETRY.index("latency_ms")
 ACTIONS = 10
 UTILISATION_WEIGHT = 0.4
 DELAY_WEIGHT = 0.3
-SERVICE_WEIGHT = 0.3
-DELAY_TARGET = 0.2  # queueing delay, as a share of the buffer's, at which the delay term is one half
-UNSERVED_LIMIT = 0.1  # share of the wanted load that goes unserved at which the service term is zero
+LOSS_WEIGHT = 0.3
+DELAY_TARGET = 0.5  # queueing delay over the shaper's (shaper_ms), at which the delay term is one half
+LOSS_LIMIT = 0.1  # share of the wanted load that is lost or held back, at which the loss term is zero
+LARGEST_MEAN_LOAD = 0.75  # of the reference capacity: the link is sized for its users
 LARGEST_LATENCY_MS = 60_000.0
 
 
@@ -35,30 +41,32 @@ class AllocatedLinks:
 
     Reward, per link and step, in 0..1:
         0.4 * carried / allocated
-      + 0.3 / (1 + queueing delay / (0.2 * buffer delay))
-      + 0.3 * max(0, 1 - unserved / 0.1),  unserved = 1 - carried / wanted, of what users wanted before any back-off.
+      + 0.3 / (1 + (queueing delay / (0.5 * shaper_ms)) ** 2)
+      + 0.3 * max(0, 1 - lost / 0.1),  lost: the share of what users want that overflows or that they hold back.
     """
 
     def __init__(self, profile: LinkProfile, links: int, steps: int, rng: np.random.Generator) -> None:
         """Draws everything that does not depend on the allocation: (links, steps + 1) each, one step to start from."""
         self.profile = profile
         self.capacity_mbps = profile.reference_capacity_mbps
-        self._rng = rng
         self._step = 0
         total = steps + 1
         start = simulator.EPOCH_S + rng.integers(0, simulator.WEEK_S // profile.step_s, links) * profile.step_s
         seconds = start[:, None] + np.arange(total, dtype=np.int64) * profile.step_s
         level = simulator.log_uniform(rng, profile.noise, links)
-        self._wanted = simulator.offered_load(rng, profile, np.full(links, self.capacity_mbps), level, seconds)
+        nominal = np.full(links, self.capacity_mbps * LARGEST_MEAN_LOAD / profile.utilisation[1])
+        self._wanted = simulator.offered_load(rng, profile, nominal, level, seconds)
         self._path_loss = simulator.gilbert_elliott(rng, profile, self._wanted)
         self._base_ms = simulator.log_uniform(rng, profile.base_latency_ms, links)
         self._measured = simulator.measurement_error(rng, profile, level, total)
+        self._jitter = rng.spawn(total)  # a stream for each step: every policy meets the same jitter
+        self._buffer_mbit = np.full(links, self.capacity_mbps * profile.shaper_ms / 1e3)
         self._backlog = np.zeros(links)  # (links,) Mbit
         self._share = np.ones(links)  # (links,) of the wanted load that senders offer
         self._good = np.ones((links, RELIABILITY_SAMPLES), bool)  # ring buffer
         self.state, _ = self.step(np.full(links, ACTIONS - 1))  # before anyone decides, all of the link is allocated
 
-    def step(self, actions: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    def step(self, actions: Actions) -> tuple[FloatArray, FloatArray]:
         """Allocates (action + 1) * 10 % for one step.
 
         Args:
@@ -67,33 +75,64 @@ class AllocatedLinks:
             The next states (links, 4), physical units, and the rewards (links,).
         """
         profile, step = self.profile, self._step
-        allocated = self.capacity_mbps * (actions + 1) / ACTIONS
-        wanted = self._wanted[:, step]
-        offered = wanted * self._share
-        buffer_mbit = np.full(len(wanted), self.capacity_mbps * profile.buffer_ms / 1e3)
-        carried, queue_ms, overflow, self._backlog = simulator.queue_step(
-            offered, allocated, self._backlog, buffer_mbit, profile.step_s
-        )
+        allocated, offered = self._allocated(actions), self._offered()
+        carried, queue_ms, overflow, backlog = self._carry(allocated)
+        rewards = reward(profile, carried, allocated, self._lost(overflow), queue_ms)
+        self._backlog = backlog
         self._share = simulator.back_off(self._share, overflow)
 
-        latency = simulator.round_trip_ms(self._rng, profile, self._base_ms, queue_ms, offered / allocated)
+        latency = simulator.round_trip_ms(self._jitter[step], profile, self._base_ms, queue_ms, offered / allocated)
         loss = 1.0 - (1.0 - profile.reaction * overflow) * (1.0 - self._path_loss[:, step])
         self._good[:, step % RELIABILITY_SAMPLES] = loss < simulator.GOOD_LOSS
         bandwidth = carried * self._measured[:, step]
         self.state = np.stack([latency, bandwidth, loss, self._good.mean(axis=1)], axis=1)
         self._step += 1
-        return self.state, reward(profile, carried, allocated, wanted, queue_ms)
+        return self.state, rewards
+
+    def rewards_ahead(self) -> FloatArray:
+        """The reward that each action would have in the coming step, (links, 10); changes nothing."""
+        columns = []
+        for action in range(ACTIONS):
+            allocated = self._allocated(np.full(len(self._share), action))
+            carried, queue_ms, overflow, _ = self._carry(allocated)
+            columns.append(reward(self.profile, carried, allocated, self._lost(overflow), queue_ms))
+        return np.stack(columns, axis=1)
+
+    def reference_rewards(self) -> FloatArray:
+        """What the best action would have in the coming step had nothing happened before, (links,).
+
+        No queue, no back-off: it depends on what users want and on nothing that an allocation changes.
+        """
+        allocated = self.capacity_mbps * np.arange(1, ACTIONS + 1) / ACTIONS
+        wanted, nothing = self._wanted[:, self._step, None], np.zeros((len(self._share), 1))
+        carried, queue_ms, overflow, _ = simulator.queue_step(
+            wanted, allocated, nothing, self._buffer_mbit[:, None], self.profile.step_s
+        )
+        best: FloatArray = reward(self.profile, carried, allocated, overflow, queue_ms).max(axis=1)
+        return best
+
+    def _allocated(self, actions: Actions) -> FloatArray:
+        allocated: FloatArray = self.capacity_mbps * (actions + 1) / ACTIONS
+        return allocated
+
+    def _offered(self) -> FloatArray:
+        return self._wanted[:, self._step] * self._share
+
+    def _carry(self, allocated: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        return simulator.queue_step(self._offered(), allocated, self._backlog, self._buffer_mbit, self.profile.step_s)
+
+    def _lost(self, overflow: FloatArray) -> FloatArray:
+        return 1.0 - self._share * (1.0 - overflow)
 
 
 def reward(
-    profile: LinkProfile, carried: FloatArray, allocated: FloatArray, wanted: FloatArray, queue_ms: FloatArray
+    profile: LinkProfile, carried: FloatArray, allocated: FloatArray, lost: FloatArray, queue_ms: FloatArray
 ) -> FloatArray:
-    """(links,) in 0..1; see AllocatedLinks. Bandwidths in Mbit/s."""
+    """In 0..1, of the arguments' shape; see AllocatedLinks. Bandwidths in Mbit/s, lost as a share."""
     utilisation = np.minimum(carried / allocated, 1.0)
-    delay = 1.0 / (1.0 + queue_ms / (DELAY_TARGET * profile.buffer_ms))
-    unserved = 1.0 - np.minimum(carried / np.maximum(wanted, 1e-12), 1.0)
-    service = np.maximum(0.0, 1.0 - unserved / UNSERVED_LIMIT)
-    total: FloatArray = UTILISATION_WEIGHT * utilisation + DELAY_WEIGHT * delay + SERVICE_WEIGHT * service
+    delay = 1.0 / (1.0 + np.square(queue_ms / (DELAY_TARGET * profile.shaper_ms)))
+    served = np.maximum(0.0, 1.0 - lost / LOSS_LIMIT)
+    total: FloatArray = UTILISATION_WEIGHT * utilisation + DELAY_WEIGHT * delay + LOSS_WEIGHT * served
     return total
 
 
@@ -143,14 +182,25 @@ class AllocationEnv(gymnasium.Env[npt.NDArray[np.float32], np.int64]):
 
 
 def play(policy: Policy, profile: LinkProfile, episodes: int, steps: int, seed: int) -> FloatArray:
-    """Mean reward of each episode under a policy, (episodes,). The same seed gives every policy the same episodes.
+    """Mean reward of each episode under a policy, (episodes,). The same seed gives every policy the same episodes."""
+    return _play(lambda links: policy(links.state), profile, episodes, steps, seed)
 
-    The random stream of the delay jitter is shared by the links, so it also is the same for every policy.
+
+def play_oracle(profile: LinkProfile, episodes: int, steps: int, seed: int) -> FloatArray:
+    """As `play`, for the greedy one-step oracle: it knows the next load, tries all actions and takes the best one.
+
+    It does not look further than one step, so that a policy may do better.
     """
+    return _play(lambda links: links.rewards_ahead().argmax(axis=1), profile, episodes, steps, seed)
+
+
+def _play(
+    choose: Callable[[AllocatedLinks], Actions], profile: LinkProfile, episodes: int, steps: int, seed: int
+) -> FloatArray:
     links = AllocatedLinks(profile, episodes, steps, np.random.default_rng(seed))
     total = np.zeros(episodes)
     for _ in range(steps):
-        _, rewards = links.step(policy(links.state))
+        _, rewards = links.step(choose(links))
         total += rewards
     return total / steps
 
@@ -172,5 +222,22 @@ def round_up(capacity_mbps: float, margin: float = 1.0) -> Policy:
     def policy(states: FloatArray) -> npt.NDArray[np.int64]:
         tenths = np.ceil(margin * states[:, BANDWIDTH] / capacity_mbps * ACTIONS - 1e-9)
         return (np.clip(tenths, 1, ACTIONS) - 1).astype(np.int64)
+
+    return policy
+
+
+def round_up_and_drain(profile: LinkProfile, margin: float = 1.0) -> Policy:
+    """As `round_up`, for the last bandwidth and the backlog that the delay shows beside it.
+
+    The delay is what exceeds twice the profile's middle latency; what waits is that delay at the last bandwidth's rate.
+    """
+    idle_ms = 2.0 * np.sqrt(profile.base_latency_ms[0] * profile.base_latency_ms[1])
+    rule = round_up(profile.reference_capacity_mbps, margin)
+
+    def policy(states: FloatArray) -> Actions:
+        waiting_s = np.maximum(states[:, LATENCY] - idle_ms, 0.0) / 1e3
+        drained = states.copy()
+        drained[:, BANDWIDTH] *= 1.0 + waiting_s / profile.step_s
+        return rule(drained)
 
     return policy
