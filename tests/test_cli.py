@@ -141,6 +141,25 @@ def test_groups_lists_the_services(run):
     assert groups["streaming"]["default_service_id"] == 102
 
 
+def test_groups_and_predict_say_that_the_shipped_profiles_are_simulated(run):
+    for command in (["groups"], ["predict"], ["predict", "gaming"]):
+        _, out, _ = run(*command)
+        assert "Simulated: statistics, hour-of-week profiles and models" in out
+    _, out, _ = run("groups", "--json")
+    assert {group["source"] for group in json.loads(out).values()} == {"simulated"}
+
+
+def test_a_group_from_telemetry_says_so(run, edit):
+    def change(manifest):
+        manifest["models"]["gaming_model"]["trained_on"]["source"] = "telemetry"
+
+    folder = edit("manifest", change)
+    _, out, _ = run("predict", "gaming", "--models", folder)
+    assert "imulated" not in out
+    _, out, _ = run("groups", "--models", folder, "--json")
+    assert json.loads(out)["gaming"]["source"] == "telemetry"
+
+
 def test_inspect_shows_shapes_operators_and_what_runs_them(run, engine):
     _, out, _ = run("inspect", "internet_lstm", "--json")
     answer = json.loads(out)

@@ -94,6 +94,11 @@ def read_groups(mappings: Mapping[str, Any], stats: Mapping[str, Any]) -> dict[s
     return groups
 
 
+def group_source(manifest: Mapping[str, Any], group: ServiceGroup) -> str:
+    """Where a group's statistics, profile and models come from: "simulated" or "telemetry"."""
+    return str(manifest["models"][group.model]["trained_on"]["source"])
+
+
 def find_group(groups: Mapping[str, ServiceGroup], name: str) -> ServiceGroup:
     """The group of that name.
 

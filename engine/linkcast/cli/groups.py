@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from linkcast.cli.options import Json, Models
 from linkcast.cli.output import print_json, show, table
 
@@ -9,8 +11,11 @@ from linkcast.cli.output import print_json, show, table
 def groups(models: Models = None, as_json: Json = False) -> None:
     """List the service groups, their services and device groups."""
     from linkcast.engine import Engine
+    from linkcast.groups import group_source
 
-    known = Engine(models).groups.values()
+    engine = Engine(models)
+    known = engine.groups.values()
+    sources = {group.key: group_source(engine.manifest, group) for group in known}
     if as_json:
         print_json(
             {
@@ -25,6 +30,7 @@ def groups(models: Models = None, as_json: Json = False) -> None:
                     "std_bandwidth_mbps": group.std_bandwidth_mbps,
                     "typical_usage_percentage": group.typical_usage_percentage,
                     "has_profile": group.profile is not None,
+                    "source": sources[group.key],
                     "model": group.model,
                     "fallback": group.fallback,
                 }
@@ -36,6 +42,7 @@ def groups(models: Models = None, as_json: Json = False) -> None:
     rows.add_column("Group", no_wrap=True)
     for heading in ("Id", "Mean", "Max"):
         rows.add_column(heading, justify="right", no_wrap=True)
+    rows.add_column("Source")
     rows.add_column("Services (* default)", no_wrap=True)
     rows.add_column("Device groups", ratio=1)
     for group in known:
@@ -48,7 +55,18 @@ def groups(models: Models = None, as_json: Json = False) -> None:
             str(group.group_id),
             f"{group.mean_bandwidth_mbps:.1f}",
             f"{group.max_bandwidth_mbps:.1f}",
+            sources[group.key],
             "\n".join(services),
             ", ".join(group.device_groups),
         )
-    show(rows)
+    show(rows, *source_note(sources.values()))
+
+
+def source_note(sources: Iterable[str]) -> list[str]:
+    """What to say of numbers that come from the simulator; nothing when all come from telemetry."""
+    if "simulated" not in sources:
+        return []
+    return [
+        "Simulated: statistics, hour-of-week profiles and models come from the simulator, not from measurements; "
+        "`linkcast train --telemetry FILE` makes them from yours."
+    ]

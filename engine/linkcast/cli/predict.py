@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from linkcast.cli.groups import source_note
 from linkcast.cli.options import Device, Json, Models, Usage
 from linkcast.cli.output import print_json, show, table
 
@@ -27,6 +28,7 @@ def predict(
 ) -> None:
     """Predict what a service group needs at a time."""
     from linkcast.features import to_datetime64
+    from linkcast.groups import group_source
     from linkcast.predictor import BandwidthPredictor
 
     predictor = BandwidthPredictor(models)
@@ -53,4 +55,5 @@ def predict(
             f"{values['bandwidth_allocation']:.2f} %",
             str(values["source"]),
         )
-    show(rows)
+    engine = predictor.engine
+    show(rows, *source_note(group_source(engine.manifest, engine.group(name)) for name in predictions))
