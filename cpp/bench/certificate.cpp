@@ -1,5 +1,6 @@
 #include "certificate.h"
 
+#include <dlfcn.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -146,7 +147,8 @@ class Run {
     if (isatty(STDERR_FILENO)) std::fprintf(stderr, "\r                  \r");
     certificate_.end = MachineState::now();
     certificate_.elapsed_s = static_cast<double>(monotonic_ns() - start) / kNs;
-    finish();
+    describe_programs();
+    keep_cells();
     return std::move(certificate_);
   }
 
@@ -336,7 +338,7 @@ class Run {
     round.clear();
   }
 
-  void finish() {
+  void describe_programs() {
     Engine& engine = ours_->engine();
     for (std::size_t i = 0; i < engine.metadata().models.size(); ++i) {
       const ModelSpec& spec = engine.spec(i);
@@ -346,11 +348,15 @@ class Run {
     }
     const tflite::Runtime& runtime = engine.model(0).runtime();
     certificate_.tflite_version = runtime.version();
-    certificate_.tflite_path = runtime.path();
-    if (std::ifstream file(runtime.path(), std::ios::binary); file) {
+    Dl_info library{};  // the loader may have found it in another folder
+    if (dladdr(reinterpret_cast<const void*>(runtime.api().Version), &library) == 0 || !library.dli_fname) return;
+    if (std::ifstream file(library.dli_fname, std::ios::binary); file) {
       const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
       certificate_.tflite_sha256 = sha256(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size());
     }
+  }
+
+  void keep_cells() {
     for (auto& cell : cells_)
       if (cell->call.count() > 0) certificate_.cells.push_back(std::move(*cell));
   }

@@ -92,7 +92,7 @@ struct Certificate {
   double elapsed_s = 0;
   std::string created;  // UTC
   MachineState begin, end;
-  std::string tflite_version, tflite_path, tflite_sha256;
+  std::string tflite_version, tflite_sha256;
   std::vector<ModelFacts> models;
   std::vector<Cell> cells;
   std::vector<ColdCall> cold;

@@ -23,13 +23,13 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
-/// "back to back", "100 Hz", with " beside hogs".
+/// "back to back", "100 Hz", with ", hogs".
 std::string scenario_of(const Cell& cell) {
   char text[48];
   if (cell.rate_hz) {
-    std::snprintf(text, sizeof text, "%g Hz%s", *cell.rate_hz, cell.hogs ? " beside hogs" : "");
+    std::snprintf(text, sizeof text, "%g Hz%s", *cell.rate_hz, cell.hogs ? ", hogs" : "");
   } else {
-    std::snprintf(text, sizeof text, "back to back%s", cell.hogs ? " beside hogs" : "");
+    std::snprintf(text, sizeof text, "back to back%s", cell.hogs ? ", hogs" : "");
   }
   return text;
 }
@@ -103,6 +103,8 @@ void write_verdict(JsonWriter& json, const BudgetVerdict& verdict) {
     json.member("us", verdict.call_us);
     json.member("rate_hz", verdict.call_at->rate_hz);
     json.member("samples", verdict.call_at->call.count());
+    json.member("missed", verdict.call_at->missed_calls);
+    json.member("missed_preempted", verdict.call_at->preempted_misses);
   });
   json.key("tick");
   if (verdict.tick_at) {
@@ -194,7 +196,8 @@ void print_cells(std::FILE* out, const Certificate& certificate) {
   }
   std::fprintf(out,
                "tflite: median of TensorFlow Lite, interleaved. missed: calls as long as the budget, or ticks not over "
-               "when the next was due.\nlost: times that another process got the CPU. -: too few samples.\n");
+               "when the next was due.\nlost: times that another process got the CPU. hogs: beside a CPU hog and a "
+               "memory hog. -: too few samples.\n");
 }
 
 void print_verdicts(std::FILE* out, const std::vector<BudgetVerdict>& verdicts) {
@@ -306,7 +309,7 @@ void print(const Certificate& certificate, std::FILE* out) {
   std::fprintf(out, "\n");
   for (const Skipped& skipped : certificate.skipped)
     std::fprintf(out, "skipped: %s on %s at %g Hz%s: %s\n", skipped.workload.c_str(), contender(skipped.reference),
-                 skipped.rate_hz, skipped.hogs ? " beside hogs" : "", skipped.reason.c_str());
+                 skipped.rate_hz, skipped.hogs ? ", hogs" : "", skipped.reason.c_str());
   std::fprintf(out, "\n");
   print_verdicts(out, verdicts);
 }

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from linkcast.cli.bench import bench
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
 from linkcast.cli.forecast import forecast
@@ -43,7 +44,7 @@ def _options(
     """Forecasts how much bandwidth a link or a service group needs next, and decides how much to allocate."""
 
 
-for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, train):
+for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, bench, train):
     app.command()(_command)
 
 
