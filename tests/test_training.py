@@ -15,10 +15,11 @@ pytest.importorskip("gymnasium")
 
 from rich.console import Console
 
+import linkcast
 from linkcast import read_trace, simulator, training
 from linkcast.features import TELEMETRY
 from linkcast.traces import trace_from_arrays
-from linkcast.training import bundle, datasets, networks, settings
+from linkcast.training import bundle, datasets, forecasters, networks, public, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("LINKCAST_DATA", ROOT.parent / "shared" / "data"))
@@ -32,7 +33,7 @@ TINY = replace(
     group_sites=6,
     group_hours=30,
     typical_sites=8,
-    forecaster=replace(_BASE.forecaster, epochs=2),
+    forecaster=replace(_BASE.forecaster, epochs=2, epoch_windows=256),
     fallback=replace(_BASE.fallback, epochs=2),
     allocator=replace(
         _BASE.allocator, episodes=6, evaluate_every=3, warm_up=64, validation_episodes=4, test_episodes=10
@@ -172,24 +173,150 @@ def test_telemetry_is_split_by_time_without_a_window_across_the_cut():
     np.testing.assert_array_equal(train.targets, train.windows[:, -1, 1] + 1.0)
 
 
-def test_ranges_have_the_meaning_of_sklearns_min_max_scaler():
+def test_ranges_span_the_quartiles_of_what_is_scaled():
     preprocessing = pytest.importorskip("sklearn.preprocessing")
     dataset = datasets.link_dataset("internet", TINY, 1)
     ranges = datasets.ranges_of(dataset)
-    flat = dataset.train.windows.reshape(-1, 4)
-    expected = preprocessing.MinMaxScaler().fit_transform(flat)
-    scaled = ranges.scale(dataset.train.windows).reshape(-1, 4)
-    for column, name in enumerate(TELEMETRY):
-        if name != "bandwidth_mbps":  # its range is chosen, not the data's
-            np.testing.assert_allclose(scaled[:, column], expected[:, column], atol=1e-6)
-    assert scaled[:, 1].max() > 1.0  # not clipped
-    np.testing.assert_allclose(ranges.target.unscale(ranges.target.scale(dataset.train.targets)), dataset.train.targets)
+    windows = dataset.train.windows
+    scaled = ranges.scale(windows)
+    levels = np.log(windows[:, :, 1] + 0.01)
+    from_first = (levels - levels[:, :1])[:, 1:].reshape(-1, 1)
+    # RobustScaler divides by the distance of the quartiles, too, and puts the median at 0.
+    expected = preprocessing.RobustScaler().fit_transform(from_first)
+    found = scaled[:, 1:, 1].reshape(-1, 1)
+    np.testing.assert_allclose(found - np.median(found), expected, atol=0.02 * np.abs(expected).max())
+    assert (scaled[:, 0, 1] == scaled[0, 0, 1]).all()  # every window starts at its own reference
+    assert scaled[..., 1].max() > 1.0  # not clipped
+
+
+def test_targets_come_back_from_their_scaled_values():
+    dataset = datasets.link_dataset("internet", TINY, 1)
+    ranges = datasets.ranges_of(dataset)
+    scaled = ranges.scale_targets(dataset.train)
+    np.testing.assert_allclose(ranges.unscale_targets(scaled[:, 0], dataset.train), dataset.train.targets, rtol=1e-5)
+    repeated = ranges.target.scale(dataset.train.windows[:, -1, 1], dataset.train.windows[:, -1, 1])
+    np.testing.assert_allclose(repeated, repeated[0])  # one output repeats the last value, whatever it is
+    assert (ranges.unscale_targets(np.full(len(dataset.train), -1e3), dataset.train) == 0.0).all()
+
+
+def test_links_that_differ_in_size_only_look_alike():
+    window = np.tile([[20.0, 0.0, 0.0, 1.0]], (1, 10, 1))
+    window[0, :, 1] = np.linspace(50.0, 60.0, 10)
+    ranges = datasets.ranges_of(datasets.link_dataset("internet", TINY, 1))
+    small, large = ranges.scale(window), ranges.scale(window * [1.0, 10.0, 1.0, 1.0])
+    np.testing.assert_allclose(small, large, atol=0.02)  # the offset of the logarithm makes a small difference
+
+
+def test_every_source_counts_alike_in_the_loss():
+    rng = np.random.default_rng(0)
+    levels = np.repeat([1.0, 100.0], 2_000)[:, None]
+    series = levels * np.exp(0.2 * rng.standard_normal((4_000, 11)))
+    windows = np.repeat(series[:, :10, None], 4, axis=2)
+    weights = datasets.loss_weights(windows, series[:, 10], np.repeat([0, 1], 2_000))
+    error = np.abs(np.log(series[:, 10]) - np.log(windows[:, :, 1].mean(axis=1))) * weights
+    assert error[:2_000].mean() == pytest.approx(error[2_000:].mean(), rel=0.1)
+    assert error.mean() == pytest.approx(1.0, abs=0.25)  # about the EWMA's error, so about 1
+
+
+def test_windows_are_drawn_by_their_chances():
+    part = datasets.link_dataset("internet", TINY, 1).train
+    chances = np.where(np.arange(len(part)) < 20, 3.0, 1.0)
+    part = replace(part, chances=chances / chances.sum())
+    drawn = np.bincount(part.draw(10 * int(chances.sum()), np.random.default_rng(0)), minlength=len(part))
+    np.testing.assert_allclose(drawn, 10 * chances, atol=1)
+    whole = replace(part, chances=np.full(len(part), 1.0 / len(part))).draw(len(part), np.random.default_rng(0))
+    np.testing.assert_array_equal(whole, np.arange(len(part)))
 
 
 def test_a_constant_feature_keeps_a_range():
     trace = trace_from_arrays(np.tile([20.0, 5.0, 0.0, 1.0], (100, 1)))
     ranges = datasets.ranges_of(datasets.telemetry_dataset(trace, TINY, calendar=False))
     assert all(limits.max > limits.min for limits in ranges.features.values())
+
+
+def _public_folder(folder):
+    """Every file of the public traces' table, simulated: the columns and the layout, not the data."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    for file in {public_trace.file for public_trace in public.TRACES}:
+        sessions = []
+        for session in ("5G-A-WAVELAB", "CAU-1"):
+            rows = 400
+            features, seconds = _simulated_rows(rows)
+            names = {"session": session, "modem": session} if "modem" in file else {"session": session}
+            rates = {"bandwidth_mbps": features[:, 1]} if "webrtc" in file else {}
+            rates = rates or {"dl_mbps": features[:, 1], "ul_mbps": 0.1 * features[:, 1]}
+            sessions.append(
+                pa.table(
+                    {
+                        "timestamp": pa.array(seconds.astype("datetime64[s]")),
+                        **{name: [value] * rows for name, value in names.items()},
+                        "latency_ms": features[:, 0],
+                        **rates,
+                        "packet_loss": features[:, 2],
+                        "reliability": features[:, 3],
+                    }
+                )
+            )
+        path = folder / file
+        path.parent.mkdir(exist_ok=True)
+        table = pa.concat_tables(sessions)
+        if path.suffix == ".parquet":
+            parquet.write_table(table, path)
+        else:
+            with pa.CompressedOutputStream(path, "gzip") as stream:
+                csv.write_csv(table.drop_columns("session"), stream)
+    return folder
+
+
+def test_public_traces_join_the_simulated_links_and_their_last_part_is_held_out(tmp_path):
+    simulated = datasets.link_dataset("internet", TINY, 1)
+    dataset = public.internet_dataset(_public_folder(tmp_path), simulated, TINY)
+    scored = [trace.name for trace in public.TRACES if trace.scored]
+    assert list(dataset.held_out) == scored
+    features, _ = _simulated_rows(400)
+    held_out = dataset.held_out["webrtc video"]
+    # 400 rows a session: 280 before the cut, of which 56 validate; windows of 10 rows and a target fit into each part.
+    assert len(held_out) == 2 * 110
+    np.testing.assert_array_equal(held_out.targets[:110], features[290:, 1])
+    trained = dataset.train.windows[len(simulated.train) :]
+    assert not set(np.unique(trained[:, :, 1])) & set(features[280:, 1])
+    sizes = dataset.origin["traces"]["webrtc video"]["windows"]
+    assert sizes == {"train": 2 * 214, "validation": 2 * 46, "test": 2 * 110}
+    assert dataset.train.chances.sum() == pytest.approx(1.0)
+    assert dataset.train.chances[: len(simulated.train)].sum() == pytest.approx(TINY.simulated_share)
+    assert all("CC BY 4.0" in entry["credit"] for entry in dataset.origin["traces"].values())
+
+
+def test_training_with_public_traces_scores_each_of_them(tmp_path):
+    folder = _public_folder(tmp_path)
+    result = _run(tmp_path / "out", traces=folder, only=["internet"])
+    entry = result.manifest["models"]["internet_lstm"]
+    assert list(entry["skill"]["sources"]) == [trace.name for trace in public.TRACES if trace.scored]
+    assert entry["trained_on"]["source"] == "traces and simulation"
+    assert "WizardTim" in json.dumps(entry["trained_on"])
+
+
+def test_the_engine_forecasts_what_the_training_pipeline_scored(tiny):
+    dataset = datasets.link_dataset("internet", TINY, 9)
+    windows = np.concatenate([dataset.train.windows, dataset.test.windows])
+    file = DATA / "webrtc_video_1hz" / "dev.parquet"
+    if file.is_file():
+        trace = read_trace(file)
+        starts = trace.window_starts(10)[::100]
+        windows = np.concatenate([windows, trace.features[starts[:, None] + np.arange(10)]])
+    part = replace(dataset.train, windows=windows, targets=windows[:, -1, 1])
+    name = "internet_lstm"
+    content = (tiny.folder / "models" / f"{name}.tflite").read_bytes()
+    scalers = json.loads((tiny.folder / "metadata" / "scalers.json").read_text(encoding="utf-8"))["models"][name]
+    ranges = datasets.ScalerRanges(
+        {feature: datasets.Range(**entry) for feature, entry in scalers["features"].items()},
+        datasets.Range(**scalers["target"]),
+    )
+    expected = forecasters.Trained(content, ranges, {}, {}).forecast(part)
+    found = linkcast.Engine.load(tiny.folder).forecast("internet", windows)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def _write_csv(path, traces, group=None):
@@ -259,7 +386,7 @@ def test_unknown_name_is_refused_with_the_known_ones(tmp_path):
 
 def test_full_settings_are_those_of_the_design():
     full = settings.full()
-    assert (full.forecaster.learning_rate, full.forecaster.epochs, full.forecaster.batch) == (1e-3, 100, 32)
+    assert full.forecaster.epochs == 100
     allocator = full.allocator
     assert (allocator.episodes, allocator.discount, allocator.replay, allocator.batch) == (2_000, 0.99, 10_000, 64)
     assert (allocator.epsilon_start, allocator.epsilon_end, allocator.epsilon_decay) == (1.0, 0.01, 0.995)

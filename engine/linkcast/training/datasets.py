@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linkcast import simulator
+from linkcast.baselines import ewma
 from linkcast.features import (
     BANDWIDTH,
     CALENDAR,
@@ -39,9 +40,18 @@ class Part:
     windows: FloatArray  # (n, window, F) physical units
     targets: FloatArray  # (n,) Mbit/s, one step after the window
     seconds: SecondsArray | None  # (n,) wall clock of the target; None when the trace has no timestamps
+    weights: FloatArray  # (n,) of the windows' errors in the loss, see `loss_weights`
+    chances: FloatArray  # (n,) of being drawn for an epoch, summing up to 1
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Indices of windows, by systematic sampling: each window count * chance times, rounded up or down."""
+        ends = np.cumsum(self.chances)
+        points = (np.arange(count) + rng.random()) / count * ends[-1]
+        drawn: npt.NDArray[np.int64] = np.searchsorted(ends, points, side="right")
+        return drawn
 
 
 @dataclass(frozen=True)
@@ -54,20 +64,48 @@ class Dataset:
     validation: Part
     test: Part
     origin: dict[str, Any] = field(default_factory=dict)  # goes into the manifest
+    held_out: dict[str, Part] = field(default_factory=dict)  # more test parts, each scored by itself, by name
+    masked: float = 0.0  # share of the training windows in which a feature is as if it had not been measured
 
 
 @dataclass(frozen=True)
 class Range:
-    """scaled = (x - min) / (max - min), the meaning of scikit-learn's MinMaxScaler; values outside are not clipped."""
+    """How a feature or a target is scaled: scaled = (level - level of the reference - min) / (max - min), not clipped.
+
+    The level of a value x is ln(x + log_offset), or x without a log_offset. The reference is a sample of the same
+    window: a feature's is the "first" one, a target's the "last" one of the feature that it continues; or none.
+    """
 
     min: float
     max: float
+    log_offset: float | None = None
+    relative_to: str | None = None
 
-    def scale(self, values: FloatArray) -> FloatArray:
-        return (values - self.min) / (self.max - self.min)
+    def level(self, values: FloatArray) -> FloatArray:
+        return values if self.log_offset is None else np.log(np.maximum(values, 0.0) + self.log_offset)
 
-    def unscale(self, values: FloatArray) -> FloatArray:
-        return values * (self.max - self.min) + self.min
+    def scale(self, values: FloatArray, reference: FloatArray | None = None) -> FloatArray:
+        """Scaled values, of the shape of `values` and `reference` together; physical units in."""
+        return (self._relative(values, reference) - self.min) / (self.max - self.min)
+
+    def unscale(self, scaled: FloatArray, reference: FloatArray | None = None) -> FloatArray:
+        """The values that `scale` made `scaled` of; at least 0 where there is a log_offset."""
+        level = scaled * (self.max - self.min) + self.min
+        if self.relative_to is not None:
+            assert reference is not None
+            level = level + self.level(reference)
+        return level if self.log_offset is None else np.maximum(np.exp(level) - self.log_offset, 0.0)
+
+    def _relative(self, values: FloatArray, reference: FloatArray | None) -> FloatArray:
+        if self.relative_to is None:
+            return self.level(values)
+        assert reference is not None
+        return self.level(values) - self.level(reference)
+
+    def fitted(self, values: FloatArray, reference: FloatArray | None, smallest: float) -> Range:
+        """The same with min and max at the quartiles of the data, at least `smallest` apart."""
+        low, high = np.quantile(self._relative(values, reference), (0.25, 0.75))
+        return replace(self, min=float(low), max=float(max(high, low + smallest)))
 
 
 @dataclass(frozen=True)
@@ -78,11 +116,33 @@ class ScalerRanges:
     target: Range | None
 
     def scale(self, values: FloatArray) -> npt.NDArray[np.float32]:
-        """(..., F) physical -> (..., F) float32 scaled; float64 arithmetic, as the engine does it."""
-        low = np.array([limits.min for limits in self.features.values()])
-        width = np.array([limits.max - limits.min for limits in self.features.values()])
-        scaled: npt.NDArray[np.float32] = ((values - low) * (1.0 / width)).astype(np.float32)
+        """(n, T, F) windows or (n, F) rows, physical -> float32 scaled, same shape; in float64, as the engine does it.
+
+        Only windows have a first sample that a feature can be relative to.
+        """
+        scaled = np.empty(values.shape, np.float32)
+        for column, limits in enumerate(self.features.values()):
+            first = values[..., :1, column] if limits.relative_to else None
+            scaled[..., column] = limits.scale(values[..., column], first)
         return scaled
+
+    def scale_targets(self, part: Part) -> npt.NDArray[np.float32]:
+        """(n, 1) float32."""
+        assert self.target is not None
+        return self.target.scale(part.targets, self._last(part)).astype(np.float32)[:, None]
+
+    def unscale_targets(self, outputs: FloatArray, part: Part) -> FloatArray:
+        """The model's outputs (n,) as Mbit/s."""
+        assert self.target is not None
+        return self.target.unscale(outputs, self._last(part))
+
+    def _last(self, part: Part) -> FloatArray | None:
+        """(n,) the newest bandwidth of each window, for a target that is relative to it."""
+        assert self.target is not None
+        if self.target.relative_to is None:
+            return None
+        last: FloatArray = part.windows[:, -1, list(self.features).index("bandwidth_mbps")]
+        return last
 
 
 def seed_of(seed: int, *words: str) -> int:
@@ -138,7 +198,7 @@ def telemetry_dataset(trace: Trace, settings: Settings, calendar: bool) -> Datas
     rows_of_part: list[list[slice]] = [[], [], []]
     for index, rows in _cut_by_time(trace):
         rows_of_part[index].append(rows)
-    parts = [_windows(series, seconds, rows, settings.window) for rows in rows_of_part]
+    parts = [windows_of_rows(series, seconds, rows, settings.window) for rows in rows_of_part]
     for name, part in zip(PARTS, parts, strict=True):
         if not len(part):
             raise ValueError(
@@ -149,27 +209,75 @@ def telemetry_dataset(trace: Trace, settings: Settings, calendar: bool) -> Datas
     return _dataset(tuple(names), _step_s(trace), parts, _telemetry_origin(trace))
 
 
-def ranges_of(dataset: Dataset) -> ScalerRanges:
-    """Ranges from the training part.
+LOG_OFFSET_MBPS = 0.01
+TRANSFORMS = {
+    "latency_ms": Range(0.0, 1.0, log_offset=1.0),
+    "bandwidth_mbps": Range(0.0, 1.0, log_offset=LOG_OFFSET_MBPS, relative_to="first"),
+    "packet_loss": Range(0.0, 1.0, log_offset=1e-3),
+    "reliability": Range(0.0, 1.0),
+}
+"""What of a feature enters a forecaster. Bandwidth relative to the window's first sample, in logarithms: links that
+differ in size by a factor of hundreds look alike, and a link of a size that training has not seen is no stranger."""
 
-    Each feature spans its smallest to its largest value; one that is constant gets a width of 1. Bandwidth starts at 0
-    and ends at the training part's median, as feature and as target alike: on a data set whose links differ in
-    size by a factor of hundreds the largest link would otherwise press the others into a corner. What lies above the
-    range is scaled beyond 1, not clipped.
+TARGET_TRANSFORM = Range(0.0, 1.0, log_offset=LOG_OFFSET_MBPS, relative_to="last")
+"""What comes out: by how much the logarithm changes from the last sample to the next. 0 repeats the last value, which
+a network learns exactly where that is right."""
+
+SMALLEST_WIDTHS = {"latency_ms": 1.0, "bandwidth_mbps": 0.005, "packet_loss": 3.0, "reliability": 0.2}
+"""Of a range, in the unit of its level: a feature that hardly changes in training must not come out large later."""
+
+RANGE_WINDOWS = 20_000  # windows of the training part that ranges are measured on
+
+
+def ranges_of(dataset: Dataset) -> ScalerRanges:
+    """Ranges from the training part: from the first to the third quartile of what is scaled, at least SMALLEST_WIDTHS.
+
+    The quartiles keep the usual values at the size of 1, where an LSTM's gates are sensitive, whatever bursts there
+    are: what lies outside is scaled beyond 0..1, not clipped. Calendar features span -1 to 1.
     """
-    flat = dataset.train.windows.reshape(-1, dataset.train.windows.shape[2])
-    low, high = flat.min(axis=0), flat.max(axis=0)
+    sample = dataset.train.draw(min(RANGE_WINDOWS, len(dataset.train)), np.random.default_rng(0))
+    windows, targets = dataset.train.windows[sample], dataset.train.targets[sample]
     ranges = {}
     for column, name in enumerate(dataset.features):
-        width = float(high[column] - low[column])
-        ranges[name] = Range(float(low[column]), float(high[column]) if width > 0.0 else float(low[column]) + 1.0)
-    for name in CALENDAR:
-        if name in ranges:
+        if name in CALENDAR:
             ranges[name] = Range(-1.0, 1.0)
-    top = float(np.median(flat[:, BANDWIDTH]))
-    bandwidth = Range(0.0, top if top > 0.0 else 1.0)
-    ranges["bandwidth_mbps"] = bandwidth
-    return ScalerRanges(ranges, bandwidth)
+        else:
+            values = windows[:, 1:, column]  # the first sample is 0 where it is the reference
+            ranges[name] = TRANSFORMS[name].fitted(values, windows[:, :1, column], SMALLEST_WIDTHS[name])
+    last = windows[:, -1, dataset.features.index("bandwidth_mbps")]
+    return ScalerRanges(ranges, TARGET_TRANSFORM.fitted(targets, last, SMALLEST_WIDTHS["bandwidth_mbps"]))
+
+
+def fallback_target(train: Part) -> Range:
+    """The range of a fallback's target: logarithms, since the quiet hours count as much as the busy ones."""
+    return Range(0.0, 1.0, log_offset=LOG_OFFSET_MBPS).fitted(train.targets, None, SMALLEST_WIDTHS["bandwidth_mbps"])
+
+
+SMALLEST_ERROR = 0.01
+
+
+def loss_weights(windows: FloatArray, targets: FloatArray, source: npt.NDArray[np.int64]) -> FloatArray:
+    """What the error of a window's log-bandwidth counts in the loss: its level over its source's usual error.
+
+    An error of the logarithm times the level is about an error in Mbit/s. Over the mean absolute error of the EWMA on
+    the same source it says how hard the window is to forecast for a link like this one. So the loss comes close to the
+    mean over sources of the mean absolute error relative to the EWMA's: each source counts alike whatever its Mbit/s,
+    idle seconds count little, and the optimum of each window is the median.
+
+    Args:
+        windows: (n, T, F) with the telemetry features first.
+        targets: (n,) Mbit/s.
+        source: (n,) a number for each link or trace; an error below SMALLEST_ERROR of its level counts as that.
+    Returns:
+        (n,)
+    """
+    bandwidth = windows[:, :, BANDWIDTH]
+    level = 0.5 * (bandwidth.mean(axis=1) + bandwidth[:, -1])
+    error = np.abs(ewma(windows, BANDWIDTH) - targets)
+    count = np.maximum(np.bincount(source), 1)
+    usual = np.maximum(np.bincount(source, error), SMALLEST_ERROR * np.bincount(source, level)) / count
+    weights: FloatArray = (level + LOG_OFFSET_MBPS) / (usual[source] + 0.1 * LOG_OFFSET_MBPS)
+    return weights
 
 
 @dataclass(frozen=True)
@@ -189,7 +297,8 @@ class GroupRows:
     def calendar(self, part: str) -> Part:
         """The calendar (n, 4) and the bandwidth at the same time, as inputs and targets of the fallback."""
         features, seconds = self.rows[part]
-        return Part(calendar_features(seconds), features[:, BANDWIDTH], seconds)
+        same = np.ones(len(seconds))
+        return Part(calendar_features(seconds), features[:, BANDWIDTH], seconds, same, same / max(len(same), 1))
 
     def profile(self, *parts: str) -> FloatArray | None:
         """(168, 4) mean telemetry of the named parts by hour of the week, Monday 0:00 first; None if an hour lacks."""
@@ -264,7 +373,8 @@ def _split_by_trace(traces: simulator.SimulatedTraces, window: int, calendar: bo
             features = np.concatenate([features, calendar_features(seconds)], axis=2)
         traces_here, rows = features.shape[:2]
         slices = [slice(trace * rows, (trace + 1) * rows) for trace in range(traces_here)]
-        parts.append(_windows(features.reshape(traces_here * rows, -1), seconds.reshape(-1), slices, window))
+        series = features.reshape(traces_here * rows, -1)
+        parts.append(windows_of_rows(series, seconds.reshape(-1), slices, window, each_a_source=True))
     return parts
 
 
@@ -305,14 +415,35 @@ def _pieces(rows: slice, cuts: Sequence[int]) -> list[tuple[int, slice]]:
     return [(part, slice(*ends)) for part, ends in enumerate(pairwise(bounds))]
 
 
-def _windows(series: FloatArray, seconds: SecondsArray | None, pieces: Sequence[slice], window: int) -> Part:
-    starts = np.concatenate(
-        [np.empty(0, np.int64), *(np.arange(rows.start, rows.stop - window, dtype=np.int64) for rows in pieces)]
-    )
+def join(parts: Sequence[Part], shares: Sequence[float]) -> Part:
+    """All windows of several parts; `shares` of what is drawn come from each."""
     return Part(
-        windows=series[starts[:, None] + np.arange(window)],
-        targets=series[starts + window, BANDWIDTH],
+        windows=np.concatenate([part.windows for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+        seconds=None,
+        weights=np.concatenate([part.weights for part in parts]),
+        chances=np.concatenate([share * part.chances for part, share in zip(parts, shares, strict=True)]),
+    )
+
+
+def windows_of_rows(
+    series: FloatArray,
+    seconds: SecondsArray | None,
+    pieces: Sequence[slice],
+    window: int,
+    each_a_source: bool = False,
+) -> Part:
+    """Every window of the pieces; for the loss the pieces are of one source, or each is of another."""
+    of_piece = [np.arange(rows.start, rows.stop - window, dtype=np.int64) for rows in pieces]
+    starts = np.concatenate([np.empty(0, np.int64), *of_piece])
+    source = np.repeat(np.arange(len(pieces)) * each_a_source, [len(piece) for piece in of_piece])
+    windows, targets = series[starts[:, None] + np.arange(window)], series[starts + window, BANDWIDTH]
+    return Part(
+        windows=windows,
+        targets=targets,
         seconds=None if seconds is None else seconds[starts + window],
+        weights=loss_weights(windows, targets, source),
+        chances=np.full(len(starts), 1.0 / max(len(starts), 1)),
     )
 
 

@@ -1,15 +1,16 @@
-"""Fits the LSTM forecasters and the fallbacks, and scores them from the written .tflite file."""
+"""Fits the LSTM forecasters and the fallbacks, and forecasts from the written .tflite file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tf_keras
 
+from linkcast.features import NEUTRAL, TELEMETRY
 from linkcast.training import networks
 from linkcast.training.datasets import Dataset, Part, ScalerRanges, ranges_of
 from linkcast.training.settings import ForecasterSettings
@@ -27,55 +28,51 @@ class Trained:
     content: bytes  # the .tflite file
     ranges: ScalerRanges
     history: dict[str, Any]
-    forecasts: FloatArray = field(default_factory=lambda: np.empty(0))  # (n,) Mbit/s, the test part
-    golden: dict[str, Any] = field(default_factory=dict)
+    golden: dict[str, Any]
 
-
-class _Report(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports each epoch, and keeps the weights of the best one."""
-
-    def __init__(self, epochs: int, progress: Progress) -> None:
-        super().__init__()
-        self._epochs, self._progress = epochs, progress
-        self.validation_losses: list[float] = []
-        self.best_weights: list[FloatArray] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        loss = float((logs or {}).get("val_loss", float("nan")))
-        if not np.isfinite(loss):
-            raise RuntimeError(f"training diverged: the validation loss of epoch {epoch + 1} is {loss}")
-        self.validation_losses.append(loss)
-        if loss == min(self.validation_losses):
-            self.best_weights = self.model.get_weights()
-        self._progress(epoch + 1, self._epochs, f"validation loss {loss:.3e}")
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        self._progress(self._epochs, self._epochs, f"best validation loss {min(self.validation_losses):.3e}")
+    def forecast(self, part: Part) -> FloatArray:
+        """(n,) Mbit/s for each window of the part, by TensorFlow's interpreter from the written file."""
+        outputs = networks.TFLite(self.content).predict(self.ranges.scale(part.windows))
+        return self.ranges.unscale_targets(outputs[:, 0].astype(np.float64), part)
 
 
 def train_forecaster(dataset: Dataset, settings: ForecasterSettings, seed: int, progress: Progress) -> Trained:
     """Fits one LSTM forecaster.
 
-    The loss is the mean squared error of the scaled target, each window weighted by one over its squared level:
-    a 0.5 Mbit/s link counts as much as a 200 Mbit/s one.
+    The loss is the mean absolute error of the scaled target, each window weighted as `datasets.loss_weights` says.
+    Several networks are begun, each from its own random weights; the one with the least validation loss after a few
+    epochs is trained to the end.
 
     Returns:
-        The model at the epoch of the least validation loss, converted at batch 1; its forecasts of the test part.
+        The model at the epoch of the least validation loss, converted at batch 1.
+    Raises:
+        RuntimeError: the validation loss is not finite.
     """
     networks.make_deterministic(seed)
     ranges = ranges_of(dataset)
     window, features = dataset.train.windows.shape[1:]
-    model = networks.forecaster(window, features, settings.dropout)
-    bandwidth = list(ranges.features).index("bandwidth_mbps")
-    networks.spread_gains(model, bandwidth, ranges.scale(dataset.train.windows)[..., bandwidth], seed)
-    sample = np.random.default_rng(seed).integers(0, len(dataset.train), CALIBRATION_WINDOWS)
-    networks.calibrate_normalisation(model, ranges.scale(dataset.train.windows[sample]))
-    history = _fit(model, dataset.train, dataset.validation, ranges, settings, seed, progress)
+    rng = np.random.default_rng(seed)
+    sample = ranges.scale(dataset.train.windows[dataset.train.draw(CALIBRATION_WINDOWS, rng)])
+
+    total = (settings.trials - 1) * settings.trial_epochs + settings.epochs
+    trials = []
+    for trial in range(settings.trials):
+        model = networks.forecaster(window, features, settings.dropout)
+        networks.calibrate_normalisation(model, sample)
+        fit = _Fit(model, dataset.train, dataset.validation, ranges, settings, dataset.masked)
+        for epoch in range(min(settings.trial_epochs, settings.epochs)):
+            fit.epoch(rng)
+            done = trial * settings.trial_epochs + epoch + 1
+            progress(done, total, f"start {trial + 1}: validation loss {fit.losses[-1]:.4f}")
+        trials.append(fit)
+    fit = min(trials, key=lambda each: min(each.losses))
+    history = {"starts": [min(each.losses) for each in trials]}
+    _finish(fit, settings, rng, progress)
 
     single = networks.forecaster(window, features, settings.dropout, batch=1, unroll=False)
-    single.set_weights(model.get_weights())
+    single.set_weights(fit.best_weights)
     content = networks.convert(single, fused_lstms=3)
-    return _score(content, dataset.test, ranges, history)
+    return _trained(content, dataset.test, ranges, {**history, **fit.history()})
 
 
 def train_fallback(
@@ -90,89 +87,91 @@ def train_fallback(
     """
     networks.make_deterministic(seed)
     features = parts[0].windows.shape[1]
-    model = networks.fallback(features)
-    history = _fit(model, parts[0], parts[1], ranges, settings, seed, progress)
+    fit = _Fit(networks.fallback(features), parts[0], parts[1], ranges, settings)
+    _finish(fit, settings, np.random.default_rng(seed), progress)
     single = networks.fallback(features, batch=1)
-    single.set_weights(model.get_weights())
-    return _score(networks.convert(single), parts[2], ranges, history)
+    single.set_weights(fit.best_weights)
+    return _trained(networks.convert(single), parts[2], ranges, fit.history())
 
 
-def _fit(
-    model: Any,
-    train: Part,
-    validation: Part,
-    ranges: ScalerRanges,
-    settings: ForecasterSettings,
-    seed: int,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Fits in place, leaves the best weights in the model."""
-    model.compile(
-        optimizer=tf_keras.optimizers.Adam(settings.learning_rate, clipnorm=settings.clip_norm),
-        loss="mse",
-        weighted_metrics=[],
-    )
-    report = _Report(settings.epochs, progress)
-    callbacks = [
-        report,
-        tf_keras.callbacks.EarlyStopping(patience=settings.stop_patience),
-        tf_keras.callbacks.ReduceLROnPlateau(
-            factor=settings.reduce_factor, patience=settings.reduce_patience, min_lr=settings.smallest_learning_rate
-        ),
-    ]
-    scaled = [_scaled(part, ranges) for part in (train, validation)]
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(train))  # Keras shuffles within each epoch; this mixes the traces once more
-    inputs, targets, weights = (array[order] for array in scaled[0])
-    model.fit(
-        inputs,
-        targets,
-        sample_weight=weights,
-        validation_data=scaled[1],
-        epochs=settings.epochs,
-        batch_size=settings.batch,
-        callbacks=callbacks,
-        verbose=0,
-    )
-    model.set_weights(report.best_weights)
-    best = int(np.argmin(report.validation_losses))
-    return {
-        "epochs": len(report.validation_losses),
-        "best_epoch": best + 1,
-        "validation_loss": report.validation_losses[best],
-    }
+class _Fit:
+    """A network on its way: epoch after epoch, with its best weights so far.
 
-
-def _scaled(part: Part, ranges: ScalerRanges) -> tuple[npt.NDArray[np.float32], ...]:
-    """Scaled inputs, scaled targets (n, 1), and weights (n,) with mean 1."""
-    assert ranges.target is not None
-    targets = ranges.target.scale(part.targets).astype(np.float32)[:, None]
-    return ranges.scale(part.windows), targets, _relative_weights(part, ranges).astype(np.float32)
-
-
-def _relative_weights(part: Part, ranges: ScalerRanges) -> FloatArray:
-    """One over the squared level of each window, scaled so that a level at a tenth of the target's range weighs 1.
-
-    Levels below a thousandth of the range count as that, so that idle links do not take over the loss. Fallbacks have
-    no window: their rows weigh the same.
+    An epoch is `epoch_windows` windows drawn by their chances, or all when there are fewer. After `reduce_patience`
+    epochs without a better validation loss the learning rate is cut, and training goes on from the best weights; after
+    `stop_patience` it is over.
     """
-    if part.windows.ndim == 2:
-        return np.ones(len(part))
-    assert ranges.target is not None
-    column = list(ranges.features).index("bandwidth_mbps")
-    level = part.windows[:, :, column].mean(axis=1) / (ranges.target.max - ranges.target.min)
-    weights: FloatArray = np.square(0.1 / np.maximum(level, 1e-3))
-    return weights
+
+    def __init__(
+        self,
+        model: Any,
+        train: Part,
+        validation: Part,
+        ranges: ScalerRanges,
+        settings: ForecasterSettings,
+        masked: float = 0.0,
+    ) -> None:
+        self._model, self._train, self._ranges, self._settings = model, train, ranges, settings
+        self._masked = masked
+        model.compile(
+            optimizer=tf_keras.optimizers.Adam(settings.learning_rate, clipnorm=settings.clip_norm),
+            loss="mae",
+            weighted_metrics=[],
+        )
+        count = min(len(validation), settings.validation_windows)
+        self._validation = self._scaled(validation, validation.draw(count, np.random.default_rng(0)))
+        self._since_best = 0
+        self.losses: list[float] = []  # on the validation part, by epoch
+        self.best_weights: list[npt.NDArray[np.float32]] = []
+
+    @property
+    def finished(self) -> bool:
+        return len(self.losses) >= self._settings.epochs or self._since_best >= self._settings.stop_patience
+
+    def epoch(self, rng: np.random.Generator) -> None:
+        settings = self._settings
+        drawn = rng.permutation(self._train.draw(min(len(self._train), settings.epoch_windows), rng))
+        inputs, targets, weights = self._scaled(self._train, drawn, rng)
+        self._model.fit(inputs, targets, sample_weight=weights, batch_size=settings.batch, shuffle=False, verbose=0)
+        inputs, targets, weights = self._validation
+        errors = np.abs(self._model.predict(inputs, batch_size=1024, verbose=0) - targets)[:, 0]
+        loss = float(np.average(errors.astype(np.float64), weights=weights))
+        if not np.isfinite(loss):
+            raise RuntimeError(f"training diverged: the validation loss of epoch {len(self.losses) + 1} is {loss}")
+        self.losses.append(loss)
+        if loss == min(self.losses):
+            self.best_weights, self._since_best = self._model.get_weights(), 0
+            return
+        self._since_best += 1
+        if self._since_best % settings.reduce_patience == 0:
+            rate = self._model.optimizer.learning_rate
+            rate.assign(max(float(rate.numpy()) * settings.reduce_factor, settings.smallest_learning_rate))
+            self._model.set_weights(self.best_weights)
+
+    def history(self) -> dict[str, Any]:
+        """Goes into the manifest."""
+        best = int(np.argmin(self.losses))
+        return {"epochs": len(self.losses), "best_epoch": best + 1, "validation_loss": self.losses[best]}
+
+    def _scaled(
+        self, part: Part, rows: npt.NDArray[np.int64], rng: np.random.Generator | None = None
+    ) -> tuple[npt.NDArray[np.float32], ...]:
+        """Inputs, targets (n, 1) and weights (n,) of the chosen windows; with an rng some features are masked."""
+        chosen = replace(part, windows=part.windows[rows], targets=part.targets[rows], weights=part.weights[rows])
+        if rng is not None and self._masked > 0.0:
+            for feature, value in NEUTRAL.items():
+                chosen.windows[rng.random(len(rows)) < self._masked, :, TELEMETRY.index(feature)] = value
+        inputs, targets = self._ranges.scale(chosen.windows), self._ranges.scale_targets(chosen)
+        return inputs, targets, chosen.weights.astype(np.float32)
 
 
-def _score(content: bytes, test: Part, ranges: ScalerRanges, history: dict[str, Any]) -> Trained:
-    assert ranges.target is not None
-    inputs = ranges.scale(test.windows)
-    outputs = networks.TFLite(content).predict(inputs)
-    return Trained(
-        content=content,
-        ranges=ranges,
-        history=history,
-        forecasts=ranges.target.unscale(outputs[:, 0].astype(np.float64)),
-        golden=networks.golden(content, inputs),
-    )
+def _finish(fit: _Fit, settings: ForecasterSettings, rng: np.random.Generator, progress: Progress) -> None:
+    begun = (settings.trials - 1) * settings.trial_epochs
+    while not fit.finished:
+        fit.epoch(rng)
+        progress(begun + len(fit.losses), begun + settings.epochs, f"validation loss {fit.losses[-1]:.4f}")
+    progress(begun + settings.epochs, begun + settings.epochs, f"best validation loss {min(fit.losses):.4f}")
+
+
+def _trained(content: bytes, test: Part, ranges: ScalerRanges, history: dict[str, Any]) -> Trained:
+    return Trained(content, ranges, history, networks.golden(content, ranges.scale(test.windows)))

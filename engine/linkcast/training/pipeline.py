@@ -33,7 +33,7 @@ MODELS = (
 
 NOTES = (
     "Forecasters: bandwidth as the logarithm relative to the window's first sample, the target relative to its last. "
-    "Loss: the absolute error of that logarithm, each window weighted by its level over the EWMA's error on its source.",
+    "Loss: its absolute error, each window weighted by its level over the EWMA's mean absolute error on its source.",
     "Forecasters: a batch of 128 goes through two to three times as many windows a second as one of 32.",
     "Batch normalisation, in the LSTMs and in the DDQN: statistics measured once on training inputs, then fixed.",
     "DDQN: learned is the reward minus that of the best action without a past (environment.reference_rewards); the "
@@ -87,7 +87,8 @@ def run(
         run_settings: sizes and hyper-parameters, instead of those that `quick` chooses.
         console: where progress and the closing tables go; None is standard error, Console(quiet=True) is nowhere.
     Raises:
-        ValueError: an unknown name in `only`, traces together with a telemetry file, a telemetry file with missing columns or too few rows, a negative seed.
+        ValueError: an unknown name in `only`, traces together with a telemetry file, a negative seed, or a telemetry
+            file with missing columns or too few rows.
         OSError: a file cannot be read or written.
         ImportError: the train extra is not installed.
     """
@@ -140,9 +141,7 @@ def _known(only: Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def _simulated_jobs(
-    trainer: Trainer, names: list[str] | None, traces: str | os.PathLike[str] | None
-) -> dict[str, Job]:
+def _simulated_jobs(trainer: Trainer, names: list[str] | None, traces: str | os.PathLike[str] | None) -> dict[str, Job]:
     chosen, seed = trainer.settings, trainer.seed
 
     def link(profile: str, progress: forecasters.Progress) -> None:

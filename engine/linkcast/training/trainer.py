@@ -72,8 +72,7 @@ class Trainer:
         """The fallback of a service group: calendar in, bandwidth at typical use out."""
         name = f"{group}_fallback"
         train, validation, test = (rows.calendar(part) for part in datasets.PARTS)
-        top = float(train.targets.max())
-        target = Range(0.0, top if top > 0.0 else 1.0)
+        target = datasets.fallback_target(train)
         ranges = ScalerRanges({feature: Range(-1.0, 1.0) for feature in CALENDAR}, target)
         trained = forecasters.train_fallback(
             (train, validation, test), ranges, self.settings.fallback, seed_of(self.seed, name), progress
@@ -117,12 +116,22 @@ class Trainer:
 
 
 def _forecaster_skill(trained: Trained, dataset: Dataset, profile: FloatArray | None = None) -> Json:
-    """Scores on the test part; the AR(10) is fitted on the training part. A group's profile is one more baseline."""
+    """Scores on the test part; the AR(10) is fitted on the training part. A group's profile is one more baseline.
+
+    Every other held-out part has scores of its own, under "sources"; there the AR(10) learns as it goes.
+    """
     others = {}
     if profile is not None:
         others["hour_of_week"] = datasets.scaled_profile_forecast(dataset.test, profile, dataset.step_s)
     test, earlier = dataset.test, (dataset.train.windows, dataset.train.targets)
-    return dict(evaluate_forecasts(trained.forecasts, test.targets, test.windows, BANDWIDTH, earlier, others))
+    forecasts = trained.forecast(test)
+    skill: Json = dict(evaluate_forecasts(forecasts, test.targets, test.windows, BANDWIDTH, earlier, others))
+    if dataset.held_out:
+        skill["sources"] = {
+            name: evaluate_forecasts(trained.forecast(part), part.targets, part.windows, BANDWIDTH)
+            for name, part in dataset.held_out.items()
+        }
+    return skill
 
 
 def _fallback_skill(trained: Trained, rows: GroupRows, test: Part) -> Json:
@@ -133,7 +142,7 @@ def _fallback_skill(trained: Trained, rows: GroupRows, test: Part) -> Json:
     if profile is not None:
         forecast = hour_of_week_baseline(profile[:, BANDWIDTH], hour_of_week(rows.seconds("test")))
         baselines["hour_of_week"] = metrics.summary(forecast, test.targets)
-    scores = metrics.summary(trained.forecasts, test.targets)
+    scores = metrics.summary(trained.forecast(test), test.targets)
     best = min(baselines, key=lambda name: baselines[name]["mae"])
     skill = 1.0 - scores["mae"] / baselines[best]["mae"] if baselines[best]["mae"] > 0.0 else float("nan")
     return {
@@ -179,7 +188,12 @@ def _features(names: tuple[str, ...]) -> list[Json]:
 
 
 def _range(limits: Range) -> Json:
-    return {"min": limits.min, "max": limits.max}
+    entry: Json = {"min": limits.min, "max": limits.max}
+    if limits.log_offset is not None:
+        entry["log_offset"] = limits.log_offset
+    if limits.relative_to is not None:
+        entry["relative_to"] = limits.relative_to
+    return entry
 
 
 def _rounded(value: Any) -> Any:
