@@ -116,6 +116,7 @@ def evaluate_forecasts(
     bandwidth: int = 1,
     earlier: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     others: Mapping[str, npt.ArrayLike] | None = None,
+    reference: npt.ArrayLike | None = None,
 ) -> Evaluation:
     """Scores forecasts and, on the same windows, every naive baseline.
 
@@ -126,11 +127,12 @@ def evaluate_forecasts(
         bandwidth: the column of the windows that is forecast.
         earlier: as in `baseline_forecasts`.
         others: (n,) forecasts of further baselines, by name.
+        reference: (n,) LightGBM's forecasts.
     Raises:
         ValueError: the shapes do not belong together, or n is 0.
     """
     baselines = {**baseline_forecasts(windows, targets, bandwidth, earlier), **(others or {})}
-    return score(forecasts, targets, baselines)
+    return score(forecasts, targets, baselines, reference)
 
 
 def verdict(
@@ -336,9 +338,9 @@ def score_trace(
     if reference:
         from linkcast.reference import lightgbm_forecasts
 
-        light = lightgbm_forecasts(
-            (windows_of(series, before, window), bandwidth[before + window, 0]), windows_of(series, starts, window)
-        )
+        fitted_on = windows_of(series, before, window), bandwidth[before + window, 0]
+        column = spec["features"].index("bandwidth_mbps")
+        light = lightgbm_forecasts(fitted_on, windows_of(series, starts, window), column)
     return ScoredTrace(model_name, trace, starts, window, forecasts, rivals, light, last)
 
 
