@@ -25,17 +25,19 @@ void check_count(const char* what, std::size_t expected, std::size_t count) {
 }
 
 Scaler make_scaler(const Doubles& offset, const Doubles& scale, const std::optional<Doubles>& log_offset,
-                   const std::optional<Words>& relative_to) {
+                   const std::optional<Words>& relative_to, const std::optional<Doubles>& share) {
   const auto features = static_cast<std::size_t>(offset.size());
   check_count("one scale", features, static_cast<std::size_t>(scale.size()));
   if (log_offset) check_count("one log_offset", features, static_cast<std::size_t>(log_offset->size()));
   if (relative_to) check_count("one relative_to", features, relative_to->size());
+  if (share) check_count("one share", features, static_cast<std::size_t>(share->size()));
   std::vector<Range> ranges(features);
   for (std::size_t f = 0; f < features; ++f) {
     ranges[f].offset = offset.data()[f];
     ranges[f].scale = scale.data()[f];
     if (log_offset) ranges[f].log_offset = log_offset->data()[f];
     if (relative_to && (*relative_to)[f]) ranges[f].relative_to = reference_from_name(*(*relative_to)[f]);
+    if (share) ranges[f].share = share->data()[f];
   }
   return Scaler(std::move(ranges));
 }
@@ -102,18 +104,20 @@ void bind_scaler(py::module_& module) {
                      R"(Min-max scaling as scikit-learn's MinMaxScaler, of values or of their logarithms.
 
 The level of a value x is ln(max(x, 0) + log_offset) where there is a log_offset, else x itself; then
-scaled = (level - reference level - offset) * scale, with the level of the window's first step (relative_to "first") or
+scaled = (level - share * reference level - offset) * scale, with the level of the window's first step (relative_to "first") or
 of a value that is given ("last", of a target) as the reference's, or 0. All in float64, rounded once.)")
       .def(py::init(&make_scaler), py::arg("offset"), py::arg("scale"), py::arg("log_offset") = py::none(),
-           py::arg("relative_to") = py::none(),
+           py::arg("relative_to") = py::none(), py::arg("share") = py::none(),
            R"(Each for every feature.
 
 Args:
     offset, scale: float64; the minimum, and 1 / (maximum - minimum).
     log_offset: above 0, in the feature's unit; 0: no logarithm. None: none has one.
     relative_to: "first", "last" or None. None: none is relative.
+    share: of the reference level that is taken off, above 0 and at most 1. None: all of it.
 Raises:
-    ValueError: not as many of each, not finite, a scale of zero, a log_offset below 0, or another word.)")
+    ValueError: not as many of each, not finite, a scale of zero, a log_offset below 0, a share out of
+        range, or another word.)")
       .def_property_readonly(
           "offset", [](const Scaler& s) { return field(s, &Range::offset); }, "(n_features,) float64")
       .def_property_readonly(
@@ -122,6 +126,9 @@ Raises:
           "log_offset", [](const Scaler& s) { return field(s, &Range::log_offset); },
           "(n_features,) float64; 0 where there is no logarithm")
       .def_property_readonly("relative_to", &relative_to, R"("first", "last" or None for each feature)")
+      .def_property_readonly(
+          "share", [](const Scaler& s) { return field(s, &Range::share); },
+          "(n_features,) float64; of the reference level that is taken off")
       .def("transform", &transform<float>, py::arg("features").noconvert())
       .def(
           "transform",

@@ -74,11 +74,20 @@ TEST(a_relative_feature_is_so_to_the_first_step_of_its_own_window) {
   for (std::size_t k = 0; k < expected.size(); ++k) CHECK_NEAR(scaled[k], expected[k], kRounding);
 }
 
+TEST(a_share_of_the_first_steps_level_may_be_taken_off) {
+  const Scaler scaler({Range{.offset = -1, .scale = 0.5, .relative_to = Reference::first, .share = 0.75}});
+  const auto scaled = transformed(scaler, {4, 8, 3}, 3);
+  CHECK(scaled == std::vector<float>({1, 3, 0.5}));  // (4 - 3 + 1) / 2, (8 - 3 + 1) / 2, (3 - 3 + 1) / 2
+  for (const double share : {0.0, -0.5, 1.5})
+    CHECK_THROWS(Scaler({Range{.share = share}}), "feature 0: expected a share above 0 and at most 1");
+}
+
 TEST(a_window_taken_step_by_step_is_scaled_to_the_same_bits) {
-  const Scaler scaler({{.offset = -1.3, .scale = 0.37, .log_offset = 0.01, .relative_to = Reference::first},
-                       {.offset = 0.1, .scale = 3.1, .log_offset = 0.7},
-                       {.offset = 0.1, .scale = 3.1, .relative_to = Reference::first},
-                       {.offset = -7.7, .scale = 0.013}});
+  const Scaler scaler(
+      {{.offset = -1.3, .scale = 0.37, .log_offset = 0.01, .relative_to = Reference::first, .share = 0.7},
+       {.offset = 0.1, .scale = 3.1, .log_offset = 0.7},
+       {.offset = 0.1, .scale = 3.1, .relative_to = Reference::first},
+       {.offset = -7.7, .scale = 0.013}});
   constexpr std::size_t kSteps = 50;
   std::vector<double> window;
   for (std::size_t k = 0; k < kSteps * 4; ++k) window.push_back(10 + 9 * std::sin(static_cast<double>(k)));

@@ -82,7 +82,7 @@ class Model:
 class Scaler:
     """Min-max scaling of values or of their logarithms, as they are or relative to another value.
 
-    scaled = (level - reference level - offset) * scale, float64 arithmetic rounded once to float32.
+    scaled = (level - share * reference level - offset) * scale, float64 arithmetic rounded once to float32.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Scaler:
         scale: npt.ArrayLike,
         log_offset: npt.ArrayLike | None = None,
         relative_to: Sequence[str | None] | None = None,
+        share: npt.ArrayLike | None = None,
     ) -> None: ...
     @property
     def offset(self) -> _Float64: ...
@@ -100,6 +101,8 @@ class Scaler:
     def log_offset(self) -> _Float64: ...
     @property
     def relative_to(self) -> list[str | None]: ...  # "first", "last" or None
+    @property
+    def share(self) -> _Float64: ...
     def transform(self, features: npt.ArrayLike) -> _Float32: ...
     def inverse_transform(self, scaled: npt.ArrayLike, reference: npt.ArrayLike | None = None) -> _Float32: ...
 
@@ -128,6 +131,7 @@ class Engine:
         plausible_margin: float = 0.5,
         held: str = "last",
         ewma_weight: float = 0.3,
+        switch_to_ewma: int = 0,
     ) -> Stream: ...
     def streams(
         self,
@@ -138,6 +142,7 @@ class Engine:
         plausible_margin: float = 0.5,
         held: str = "last",
         ewma_weight: float = 0.3,
+        switch_to_ewma: int = 0,
     ) -> StreamFleet: ...
     def group_forecaster(
         self,
@@ -165,13 +170,15 @@ class Engine:
         ewma_weight: float = 0.3,
         deadline_ms: float = 0.0,
         most_held: int = 3,
+        switch_to_ewma: int = 60,
     ) -> Controller: ...
     def stats(self, name: str) -> Stats: ...
 
 class Stats(TypedDict):
     calls: int
     sources: dict[str, int]  # answers, by who gave them: "model", "fallback", "last", "ewma", "none"
-    causes: dict[str, int]  # answers not by the model, by why: "deadline", "failed", "not_finite", "implausible"
+    causes: dict[str, int]  # not by the model, by why: "deadline", "failed", "not_finite", "implausible", "beaten"
+    switches: int  # times that a stream's answers went over to its moving average
     late: int  # calls that ended behind their deadline
     latency_us: dict[str, float]  # "p50", "p90", "p99", "p99.9" (each at most 1/8 too large), "max"
 
@@ -216,6 +223,10 @@ class Stream:
     def source(self) -> str: ...
     @property
     def cause(self) -> str: ...
+    @property
+    def switched(self) -> bool: ...
+    @property
+    def skill(self) -> float | None: ...
 
 class StreamFleet:
     """Many sliding windows of one model that tick together. Used by one thread at a time."""
@@ -234,6 +245,8 @@ class StreamFleet:
     def ready(self, stream: int) -> bool: ...
     def held(self, stream: int) -> int: ...
     def missing(self, stream: int) -> int: ...
+    def switched(self, stream: int) -> bool: ...
+    def skill(self, stream: int) -> float | None: ...
     @property
     def model(self) -> str: ...
     @property
@@ -248,6 +261,8 @@ class StreamFleet:
     def ticks(self) -> int: ...
     @property
     def sources(self) -> list[str]: ...
+    @property
+    def causes(self) -> list[str]: ...
 
 class Decision:
     """What a controller decided in one tick."""
@@ -262,6 +277,8 @@ class Decision:
     def action(self) -> int: ...
     @property
     def source(self) -> str: ...
+    @property
+    def cause(self) -> str: ...
     @property
     def clamped(self) -> bool: ...
     @property

@@ -142,6 +142,12 @@ double parse_positive(const Json& json) {
   return json.number();
 }
 
+double parse_share(const Json& json) {
+  const double share = parse_positive(json);
+  if (share > 1) json.refuse("expected a number of at most 1, got " + json.describe());
+  return share;
+}
+
 /// The word of relative_to. @param allowed  the one that may stand there; Reference::none: none may
 Reference parse_reference(const Json& json, Reference allowed, const char* instead) {
   if (allowed == Reference::none || json.string() != reference_name(allowed))
@@ -149,8 +155,8 @@ Reference parse_reference(const Json& json, Reference allowed, const char* inste
   return allowed;
 }
 
-/// {"min": a, "max": b, "log_offset": c, "relative_to": "..."}, the last two optional. @param allowed, instead  as
-/// above
+/// {"min": a, "max": b, "log_offset": c, "relative_to": "...", "share": d}, the last three optional; share stands
+/// beside relative_to "first" only. @param allowed, instead  as above
 Range parse_range(const Json& json, Reference allowed, const char* instead) {
   Range range;
   const double least = json.at("min").number();
@@ -166,8 +172,12 @@ Range parse_range(const Json& json, Reference allowed, const char* instead) {
       range.log_offset = parse_positive(value);
     else if (key == "relative_to")
       range.relative_to = parse_reference(value, allowed, instead);
+    else if (key == "share" && allowed == Reference::first && json.find("relative_to"))
+      range.share = parse_share(value);
+    else if (key == "share")
+      value.refuse("expected it beside relative_to \"first\" only");
     else if (key != "min" && key != "max")
-      value.refuse("expected min, max, log_offset or relative_to");
+      value.refuse("expected min, max, log_offset, relative_to or share");
   }
   return range;
 }

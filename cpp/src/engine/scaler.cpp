@@ -20,7 +20,7 @@ double value_of(const Range& range, double level) noexcept {
 }
 
 float scaled_of(const Range& range, double level, double first) noexcept {
-  const double reference = range.relative_to == Reference::none ? 0 : first;
+  const double reference = range.relative_to == Reference::none ? 0 : range.share * first;
   return static_cast<float>((level - reference - range.offset) * range.scale);
 }
 
@@ -48,6 +48,9 @@ Scaler::Scaler(std::vector<Range> ranges) : ranges_(std::move(ranges)) {
     if (!std::isfinite(range.log_offset) || range.log_offset < 0)
       throw std::invalid_argument(feature + "expected a finite log_offset of 0 or more, got " +
                                   std::to_string(range.log_offset));
+    if (!(range.share > 0 && range.share <= 1))
+      throw std::invalid_argument(feature + "expected a share above 0 and at most 1, got " +
+                                  std::to_string(range.share));
     relative_ |= range.relative_to != Reference::none;
     plain_ &= range.log_offset == 0;
   }
@@ -99,7 +102,7 @@ void Scaler::inverse_transform(const float* scaled, std::size_t rows, float* fea
       const Range& range = ranges_[f];
       double level = static_cast<double>(scaled[r * n + f]) / range.scale + range.offset;
       if (range.relative_to != Reference::none)
-        level += level_of(range, static_cast<double>(reference[r * stride + f]));
+        level += range.share * level_of(range, static_cast<double>(reference[r * stride + f]));
       features[r * n + f] = static_cast<float>(value_of(range, level));
     }
 }

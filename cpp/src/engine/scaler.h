@@ -13,13 +13,14 @@ const char* reference_name(Reference reference) noexcept;
 
 /// How one feature, or the target, is scaled. The level of a value x is ln(max(x, 0) + log_offset) where there is a
 /// log_offset, else x itself; then
-///     scaled = (level - reference level - offset) * scale
+///     scaled = (level - share * reference level - offset) * scale
 /// with the level of the window's first (oldest) sample or of a given value as the reference's, or 0 without one.
 struct Range {
   double offset = 0;      ///< the minimum of what is scaled
   double scale = 1;       ///< 1 / (maximum - minimum); finite and not zero
   double log_offset = 0;  ///< in the feature's unit; 0: no logarithm
   Reference relative_to = Reference::none;
+  double share = 1;  ///< of the reference level that is taken off; above 0, at most 1
 
   /// By how much the feature changes at `value` when what is scaled changes by 1.
   double slope(double value) const noexcept { return (log_offset > 0 ? value + log_offset : 1) / scale; }
