@@ -17,6 +17,7 @@ from rich.console import Console
 
 import linkcast
 from linkcast import read_trace, simulator, training
+from linkcast.evaluation import baseline_label
 from linkcast.features import TELEMETRY
 from linkcast.traces import trace_from_arrays
 from linkcast.training import bundle, datasets, forecasters, networks, public, settings
@@ -89,6 +90,48 @@ def test_report_shows_every_baseline_beside_the_model(tiny):
         "quick run",
     ):
         assert words in text
+
+
+def test_the_model_card_has_intervals_and_every_baseline(tiny):
+    skill = tiny.manifest["models"]["internet_lstm"]["skill"]
+    assert set(skill["baselines"]) == {"persistence", "moving_average", "ewma", "harmonic_mean", "ar10"}
+    assert set(skill["model"]) == {"within_2_percent", "within_10_percent", "mae", "mse", "mape", "r2"}
+    low, high = skill["interval"]["mae"]
+    assert low < skill["model"]["mae"] < high
+    low, high = skill["interval"]["skill"]
+    assert low < skill["skill"] < high
+    text = tiny.report.read_text(encoding="utf-8")
+    assert "AR(10)" in text
+    assert f"Skill over the {baseline_label(skill['best_baseline'])} {100 * skill['skill']:+.1f} %" in text
+
+
+def test_the_report_says_what_calendar_and_telemetry_are_worth(tiny):
+    ablation = tiny.manifest["models"]["social_media_model"]["skill"]["ablation"]
+    assert ablation["mae"]["intact"] == tiny.manifest["models"]["social_media_model"]["skill"]["model"]["mae"]
+    assert len({*ablation["mae"].values()}) == 4
+    text = tiny.report.read_text(encoding="utf-8")
+    assert "## Calendar and telemetry" in text
+    assert ablation["verdict"] in text
+    assert "without training again" in text
+
+
+def test_the_fallback_is_scored_beside_the_forecaster(tiny):
+    skill = tiny.manifest["models"]["social_media_fallback"]["skill"]
+    beside = skill["beside_forecaster"]
+    # One test site of 30 hours: a window of ten before each of the other twenty.
+    assert beside["samples"] == 20
+    assert f"has {beside['forecaster']['mae']:.3f}, the fallback {beside['fallback']['mae']:.3f}" in skill["verdict"]
+    assert "the group's forecaster there" in tiny.report.read_text(encoding="utf-8")
+
+
+def test_a_full_run_puts_lightgbm_beside_the_forecasters(tmp_path):
+    pytest.importorskip("lightgbm")
+    full = replace(TINY, quick=False, allocator=replace(TINY.allocator, episodes=2))
+    file = _write_csv(tmp_path / "link.csv", [("", _simulated_rows(300))])
+    result = training.run(tmp_path / "out", file, base=ROOT, run_settings=full, console=QUIET)
+    reference = result.manifest["models"]["internet_lstm"]["skill"]["reference"]
+    assert 0.0 < reference["mae"] < 10 * result.manifest["models"]["internet_lstm"]["skill"]["model"]["mae"]
+    assert "LightGBM (reference)" in result.report.read_text(encoding="utf-8")
 
 
 def test_same_seed_gives_the_same_models(tiny, tmp_path):

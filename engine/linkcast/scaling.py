@@ -37,7 +37,7 @@ def _kernel(function: _Kernel) -> _Kernel:
 
 
 def ranges(scaler: Scaler) -> Float64:
-    """(4, F) float64: offset, scale, log_offset (0: none), and the share of the first step's level that is taken off."""
+    """(4, F) float64: offset, scale, log_offset (0: none), and the share of the first step's level to take off."""
     relative = [0.0 if word is None else share for word, share in zip(scaler.relative_to, scaler.share, strict=True)]
     return np.array([scaler.offset, scaler.scale, scaler.log_offset, relative], dtype=np.float64)
 

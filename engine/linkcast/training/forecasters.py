@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import tf_keras
 
-from linkcast.features import NEUTRAL, TELEMETRY
+from linkcast.features import BANDWIDTH, NEUTRAL, TELEMETRY
 from linkcast.training import networks
 from linkcast.training.datasets import Dataset, Part, ScalerRanges, ranges_of
-from linkcast.training.settings import ForecasterSettings
+from linkcast.training.settings import Augmentation, ForecasterSettings
 
 FloatArray = npt.NDArray[np.float64]
 CALIBRATION_WINDOWS = 4096
@@ -59,7 +59,7 @@ def train_forecaster(dataset: Dataset, settings: ForecasterSettings, seed: int, 
     for trial in range(settings.trials):
         model = networks.forecaster(window, features, settings.dropout)
         networks.calibrate_normalisation(model, sample)
-        fit = _Fit(model, dataset.train, dataset.validation, ranges, settings, dataset.masked)
+        fit = _Fit(model, dataset.train, dataset.validation, ranges, settings, dataset.augmentation)
         for epoch in range(min(settings.trial_epochs, settings.epochs)):
             fit.epoch(rng)
             done = trial * settings.trial_epochs + epoch + 1
@@ -109,10 +109,10 @@ class _Fit:
         validation: Part,
         ranges: ScalerRanges,
         settings: ForecasterSettings,
-        masked: float = 0.0,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self._model, self._train, self._ranges, self._settings = model, train, ranges, settings
-        self._masked = masked
+        self._augmentation = augmentation
         model.compile(
             optimizer=tf_keras.optimizers.Adam(settings.learning_rate, clipnorm=settings.clip_norm),
             loss="mae",
@@ -156,13 +156,22 @@ class _Fit:
     def _scaled(
         self, part: Part, rows: npt.NDArray[np.int64], rng: np.random.Generator | None = None
     ) -> tuple[npt.NDArray[np.float32], ...]:
-        """Inputs, targets (n, 1) and weights (n,) of the chosen windows; with an rng some features are masked."""
+        """Inputs, targets (n, 1) and weights (n,) of the chosen windows; with an rng they are varied."""
         chosen = replace(part, windows=part.windows[rows], targets=part.targets[rows], weights=part.weights[rows])
-        if rng is not None and self._masked > 0.0:
-            for feature, value in NEUTRAL.items():
-                chosen.windows[rng.random(len(rows)) < self._masked, :, TELEMETRY.index(feature)] = value
+        if rng is not None and self._augmentation is not None:
+            _vary(chosen, self._augmentation, rng)
         inputs, targets = self._ranges.scale(chosen.windows), self._ranges.scale_targets(chosen)
         return inputs, targets, chosen.weights.astype(np.float32)
+
+
+def _vary(part: Part, augmentation: Augmentation, rng: np.random.Generator) -> None:
+    """In place. The weights stay: a link of another size counts as much."""
+    for feature, value in NEUTRAL.items():
+        part.windows[rng.random(len(part)) < augmentation.masked, :, TELEMETRY.index(feature)] = value
+    factors = np.exp(augmentation.resize_sigma * rng.standard_normal(len(part)))
+    factors[rng.random(len(part)) >= augmentation.resized] = 1.0
+    part.windows[:, :, BANDWIDTH] *= factors[:, None]
+    part.targets[:] *= factors
 
 
 def _finish(fit: _Fit, settings: ForecasterSettings, rng: np.random.Generator, progress: Progress) -> None:

@@ -36,8 +36,8 @@ NOTES = (
     "Loss: its absolute error, each window weighted by its level over the EWMA's mean absolute error on its source.",
     "Forecasters: a batch of 128 goes through two to three times as many windows a second as one of 32.",
     "Batch normalisation, in the LSTMs and in the DDQN: statistics measured once on training inputs, then fixed.",
-    "DDQN: learned is the reward minus that of the best action without a past (environment.reference_rewards); the "
-    "exported Q-values are relative to it.",
+    "DDQN: learned is the gain over the rule that rounds up and drains, on the same links; the exported Q-values are "
+    "relative to it.",
     "Allocators: the state's bandwidth is that of a link of trained_on.capacity_mbps; scale it for another link.",
 )
 
@@ -147,7 +147,7 @@ def _simulated_jobs(trainer: Trainer, names: list[str] | None, traces: str | os.
     def link(profile: str, progress: forecasters.Progress) -> None:
         dataset = datasets.link_dataset(profile, chosen, seed)
         if profile == "internet":
-            dataset = replace(dataset, masked=chosen.masked)
+            dataset = replace(dataset, first_share=chosen.first_share, augmentation=chosen.augmentation)
             if traces is not None:
                 dataset = public.internet_dataset(traces, dataset, chosen)
         trainer.link(profile, dataset, progress)

@@ -29,6 +29,15 @@ class ForecasterSettings:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """How training windows are varied, anew in each epoch."""
+
+    masked: float = 0.15  # share of the windows in which latency is as if it was not measured; so loss and reliability
+    resized: float = 0.5  # share of the windows whose bandwidth is multiplied by a factor, with the target
+    resize_sigma: float = 0.7  # standard deviation of the factor's logarithm
+
+
+@dataclass(frozen=True)
 class AllocatorSettings:
     """Double DQN (van Hasselt, Guez, Silver 2016)."""
 
@@ -63,7 +72,8 @@ class Settings:
     link_traces: int = 700  # of each profile, each another link; a trace gives link_rows - window windows
     link_rows: int = 38
     simulated_share: float = 0.2  # of the internet forecaster's training, when there are traces of real links too
-    masked: float = 0.15  # share of its windows in which latency is as if not measured; the same for loss, reliability
+    first_share: float = 0.7  # of the window's first level that its bandwidth is taken relative to
+    augmentation: Augmentation = Augmentation()  # of its training windows
     group_sites: int = 36
     group_hours: int = 192  # of each site; more than a week, so that every hour of it occurs
     typical_sites: int = 60  # with typical use: statistics, profile and fallback

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import numpy.typing as npt
 from linkcast import metrics, simulator
 from linkcast.baselines import hour_of_week as hour_of_week_baseline
 from linkcast.evaluation import evaluate_forecasts
-from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, hour_of_week
+from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, calendar_features, hour_of_week
+from linkcast.reference import lightgbm_forecasts
+from linkcast.traces import GAP_STEPS
 from linkcast.training import allocators, datasets, forecasters, networks
+from linkcast.training.ablation import ablate
 from linkcast.training.bundle import Bundle, BundledGroup, BundledModel, Json, model_entry
 from linkcast.training.datasets import Dataset, GroupRows, Part, Range, ScalerRanges, seed_of
 from linkcast.training.environment import ACTIONS
@@ -24,6 +28,7 @@ FloatArray = npt.NDArray[np.float64]
 UNITS = {"latency_ms": "ms", "bandwidth_mbps": "Mbit/s", "packet_loss": "fraction", "reliability": "fraction"}
 TARGET = {"name": "bandwidth_mbps", "unit": UNITS["bandwidth_mbps"]}
 SCORE_DIGITS = 6  # significant digits of a score in the manifest
+REFERENCE_WINDOWS = 20_000  # of the training part that LightGBM is fitted on
 
 
 def target_range(dataset: Dataset) -> list[float]:
@@ -38,12 +43,14 @@ class Trainer:
     settings: Settings
     seed: int
     bundle: Bundle
+    forecasters: dict[str, Trained] = field(default_factory=dict)  # of the groups, to score the fallbacks beside
 
     def link(self, profile: str, dataset: Dataset, progress: Progress) -> None:
         """The forecaster of a profile."""
         name = f"{profile}_lstm"
         trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed_of(self.seed, name), progress)
-        self._add_forecaster(name, profile, dataset, trained, _forecaster_skill(trained, dataset))
+        skill = _forecaster_skill(trained, dataset, not self.settings.quick)
+        self._add_forecaster(name, profile, dataset, trained, skill)
 
     def allocator(self, profile: str, progress: Progress) -> None:
         """The allocator of a profile."""
@@ -65,7 +72,10 @@ class Trainer:
         """The forecaster of a service group, and the group's statistics."""
         name = f"{group}_model"
         trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed_of(self.seed, name), progress)
-        self._add_forecaster(name, group, dataset, trained, _forecaster_skill(trained, dataset, rows.profile("train")))
+        skill = _forecaster_skill(trained, dataset, not self.settings.quick, rows.profile("train"))
+        skill["ablation"] = ablate(trained.forecast, dataset.test, dataset.features)
+        self._add_forecaster(name, group, dataset, trained, skill)
+        self.forecasters[group] = trained
         self.bundle.groups[group] = _group_entry(group, rows)
 
     def fallback(self, group: str, rows: GroupRows, progress: Progress) -> None:
@@ -80,6 +90,8 @@ class Trainer:
         features = {"step_s": rows.step_s, "features": _features(CALENDAR), "target": TARGET}
         trained_on = {**rows.origin, "history": trained.history}
         skill = _fallback_skill(trained, rows, test)
+        if group in self.forecasters:
+            _score_beside(skill, trained, self.forecasters[group], _moments(rows, "test", self.settings.window))
         self._add(name, "fallback", group, trained.content, ranges, features, trained_on, skill, trained.golden)
 
     def _add_forecaster(self, name: str, serves: str, dataset: Dataset, trained: Trained, skill: Json) -> None:
@@ -115,23 +127,45 @@ class Trainer:
         self.bundle.models[name] = BundledModel(content, features, scalers, entry)
 
 
-def _forecaster_skill(trained: Trained, dataset: Dataset, profile: FloatArray | None = None) -> Json:
+def _forecaster_skill(trained: Trained, dataset: Dataset, reference: bool, profile: FloatArray | None = None) -> Json:
     """Scores on the test part; the AR(10) is fitted on the training part. A group's profile is one more baseline.
 
-    Every other held-out part has scores of its own, under "sources"; there the AR(10) learns as it goes.
+    Every other held-out part has scores of its own, under "sources"; there the AR(10) learns as it goes. With
+    `reference` LightGBM stands beside the model, fitted on the training part too, if it is installed.
     """
     others = {}
     if profile is not None:
         others["hour_of_week"] = datasets.scaled_profile_forecast(dataset.test, profile, dataset.step_s)
-    test, earlier = dataset.test, (dataset.train.windows, dataset.train.targets)
-    forecasts = trained.forecast(test)
-    skill: Json = dict(evaluate_forecasts(forecasts, test.targets, test.windows, BANDWIDTH, earlier, others))
-    if dataset.held_out:
-        skill["sources"] = {
-            name: evaluate_forecasts(trained.forecast(part), part.targets, part.windows, BANDWIDTH)
-            for name, part in dataset.held_out.items()
-        }
+    parts = {"": dataset.test, **dataset.held_out}
+    light = _light_forecasts(dataset, list(parts.values())) if reference else [None] * len(parts)
+    earlier = (dataset.train.windows, dataset.train.targets)
+    scores = {
+        name: evaluate_forecasts(
+            trained.forecast(part),
+            part.targets,
+            part.windows,
+            BANDWIDTH,
+            None if name else earlier,
+            None if name else others,
+            forecasts,
+        )
+        for (name, part), forecasts in zip(parts.items(), light, strict=True)
+    }
+    skill: Json = dict(scores.pop(""))
+    if scores:
+        skill["sources"] = scores
     return skill
+
+
+def _light_forecasts(dataset: Dataset, parts: list[Part]) -> list[FloatArray] | list[None]:
+    """LightGBM's forecasts of each part, fitted on the training part; None where it is not installed."""
+    windows = np.concatenate([part.windows for part in parts])
+    train = (dataset.train.windows, dataset.train.targets)
+    try:
+        forecasts = lightgbm_forecasts(train, windows, BANDWIDTH, REFERENCE_WINDOWS)
+    except ImportError:
+        return [None] * len(parts)
+    return np.split(forecasts, np.cumsum([len(part) for part in parts])[:-1])
 
 
 def _fallback_skill(trained: Trained, rows: GroupRows, test: Part) -> Json:
@@ -144,16 +178,42 @@ def _fallback_skill(trained: Trained, rows: GroupRows, test: Part) -> Json:
         baselines["hour_of_week"] = metrics.summary(forecast, test.targets)
     scores = metrics.summary(trained.forecast(test), test.targets)
     best = min(baselines, key=lambda name: baselines[name]["mae"])
-    skill = 1.0 - scores["mae"] / baselines[best]["mae"] if baselines[best]["mae"] > 0.0 else float("nan")
     return {
         "samples": len(test),
         "model": scores,
         "baselines": baselines,
         "best_baseline": best,
-        "skill": skill,
+        "skill": metrics.skill(scores["mae"], baselines[best]["mae"]),
         "verdict": f"Mean absolute error {scores['mae']:.3f} Mbps without any telemetry; the best naive forecast, the "
         f"{best.replace('_', ' ')}, has {baselines[best]['mae']:.3f}.",
     }
+
+
+def _moments(rows: GroupRows, part: str, window: int) -> Part:
+    """Windows of typical rows, telemetry and calendar, as a group's forecaster reads them."""
+    features, seconds = rows.rows[part]
+    steps = np.diff(seconds)
+    cuts = np.flatnonzero((steps <= 0) | (steps > GAP_STEPS * rows.step_s)) + 1
+    pieces = [slice(start, stop) for start, stop in pairwise([0, *cuts.tolist(), len(seconds)])]
+    series = np.concatenate([features, calendar_features(seconds)], axis=1)
+    return datasets.windows_of_rows(series, seconds, pieces, window)
+
+
+def _score_beside(skill: Json, fallback: Trained, primary: Trained, moments: Part) -> None:
+    """Adds what the group's forecaster, which reads telemetry, makes of the same moments."""
+    if not len(moments):
+        return
+    assert moments.seconds is not None
+    forecasts = fallback.forecast(replace(moments, windows=calendar_features(moments.seconds)))
+    scores = {
+        "forecaster": metrics.summary(primary.forecast(moments), moments.targets),
+        "fallback": metrics.summary(forecasts, moments.targets),
+    }
+    skill["beside_forecaster"] = {"samples": len(moments), **scores}
+    skill["verdict"] += (
+        f" At the {len(moments):,} moments that have a window of telemetry before them the group's forecaster has "
+        f"{scores['forecaster']['mae']:.3f}, the fallback {scores['fallback']['mae']:.3f}."
+    )
 
 
 def _group_entry(group: str, rows: GroupRows) -> BundledGroup:
@@ -193,6 +253,8 @@ def _range(limits: Range) -> Json:
         entry["log_offset"] = limits.log_offset
     if limits.relative_to is not None:
         entry["relative_to"] = limits.relative_to
+    if limits.share < 1.0:
+        entry["share"] = limits.share
     return entry
 
 
