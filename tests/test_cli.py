@@ -13,7 +13,7 @@ import linkcast
 from linkcast.cli import main
 
 GROUPS = ["Streaming", "Gaming", "Social Media", "Shopping", "Software"]
-COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "train"]
+COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train"]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 Both runs are spread over rounds, and each round has its own median. The change is estimated from all pairs of a new
 and an old round (Hodges and Lehmann 1963: the median of the differences of logarithms), and its interval is that of the
 rank-sum test of Mann and Whitney (1947), which asks nothing of the distribution and is not moved by a round that
-something disturbed. All intervals of a comparison hold together with a confidence of 95 % (Bonferroni).
+something disturbed. The intervals of what decides hold together, for all cells, with a confidence of 95 % (Bonferroni).
 
 What decides is the ratio to TensorFlow Lite, measured in the same rounds, since a machine that is slower today is so
 for both; without a reference, or with another build of it, the median itself decides. A call is slower when the
@@ -19,7 +19,7 @@ from statistics import median
 
 from linkcast.bench.results import EMPTY, Certificate, Key
 
-CONFIDENCE = 0.95  # of all intervals together
+CONFIDENCE = 0.95  # of one interval of each cell, together
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def compare(old: Certificate, new: Certificate) -> list[Comparison]:
             figures[key]["ratio"] = (ratios[0], ratios[1])
         if None not in before["p99_us"] and None not in after["p99_us"]:
             figures[key]["p99"] = (before["p99_us"], after["p99_us"])
-    count = sum(len(of_cell) for of_cell in figures.values())
+    confidence = 1.0 - (1.0 - CONFIDENCE) / max(1, len(keys))
     compared = []
     for key, of_cell in figures.items():
-        changes = {name: change(*pair, 1.0 - (1.0 - CONFIDENCE) / count) for name, pair in of_cell.items()}
+        changes = {name: change(*pair, confidence) for name, pair in of_cell.items()}
         before_us, after_us = map(median, of_cell["median"])
         compared.append(
             Comparison(

@@ -16,7 +16,7 @@ from linkcast.bench.tables import duration, machine_line, microseconds
 _STYLE = Path(__file__).with_name("page.css")
 _HEADLINES = {
     "pass": "Every budget is kept",
-    "late": "The calls keep every budget, but this machine starts some too late, or takes the CPU away",
+    "late": "The calls keep every budget, but this machine runs some of them too late",
     "fail": "A budget is missed",
 }
 _NINES = (0.0, 90.0, 99.0, 99.9, 99.99, 99.999)  # where the percentile axis has its marks; 0 stands for the left end
@@ -222,15 +222,14 @@ def _capped(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
 def _tails(certificate: Certificate) -> Iterable[str]:
     """A chart for each workload that was paced."""
     budgets = {verdict["workload"]: verdict for verdict in certificate.verdicts}
+    scenarios = sorted((key.hogs, -key.rate_hz, key.scenario) for key in certificate.cells if key.rate_hz is not None)
+    names = dict.fromkeys(scenario for _, _, scenario in scenarios)  # a scenario has the same colour in each chart
+    colours = {scenario: f"var(--s{min(index, 4)})" for index, scenario in enumerate(names)}
     for workload in certificate.workloads():
         paced = [key for key in certificate.cells if key.workload == workload and key.rate_hz is not None]
         if not paced:
             continue
-        colours = iter(range(5))
-        lines = [
-            Line(key.scenario, certificate.cells[key]["tick_us"]["curve"], f"var(--s{next(colours, 4)})")
-            for key in paced
-        ]
+        lines = [Line(key.scenario, certificate.cells[key]["tick_us"]["curve"], colours[key.scenario]) for key in paced]
         empty = [
             key
             for key in certificate.cells
@@ -303,7 +302,8 @@ def _figures(certificate: Certificate) -> str:
                 )
     return (
         f'<div class="scroll"><table>{"".join(rows)}</table></div><p>missed: calls as long as the budget, or ticks not '
-        "over when the next was due. lost CPU: times that another process got it. -: too few samples, or not "
+        "over when the next was due. alloc.: calls of malloc. faults: page faults. lost CPU: times that another process "
+        "got it. -: too few samples, or not "
         "readable.</p>"
     )
 

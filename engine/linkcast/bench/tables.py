@@ -69,7 +69,7 @@ def certificate_tables(certificate: Certificate, width: int = 130) -> list[Any]:
         f"{one['reason']}"
         for one in certificate.data["skipped"]
     ]
-    return [*items, *(["\n".join(skipped)] if skipped else []), verdict_table(certificate)]
+    return [*items, *(["\n".join(skipped)] if skipped else []), verdict_table(certificate, wide)]
 
 
 def _workload_rows(certificate: Certificate, workload: str) -> list[tuple[Any, ...]]:
@@ -117,13 +117,13 @@ def machine_line(certificate: Certificate) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def verdict_table(certificate: Certificate) -> Any:
-    """A line for each budget."""
+def verdict_table(certificate: Certificate, wide: bool = True) -> Any:
+    """A line for each budget; if wide, with the empty loop beside."""
     from rich.text import Text
 
     made = table("Budgets, where the call is slowest and where its answer is latest")
     made.add_column("", no_wrap=True)
-    for heading in ("Verdict", "Budget", "Call", "From the tick", "Empty"):
+    for heading in ("Verdict", "Budget", "Call", "From the tick", "Empty loop")[: 5 if wide else 4]:
         made.add_column(heading, no_wrap=True, justify="left" if heading == "Verdict" else "right")
     for verdict in certificate.verdicts:
         call, tick = verdict["call"], verdict["tick"]
@@ -133,7 +133,7 @@ def verdict_table(certificate: Certificate) -> Any:
             f"p{verdict['percentile']:g} < {verdict['budget_us'] / 1e3:g} ms",
             duration(call["us"]),
             f"{duration(tick['us'])} at {tick['rate_hz']:g} Hz" if tick else "-",
-            duration(tick["empty_loop_us"]) if tick else "-",
+            *([duration(tick["empty_loop_us"]) if tick else "-"] if wide else []),
         )
     if any(verdict["verdict"] == "late" for verdict in certificate.verdicts):
         made.caption = "late: calls that have the CPU keep the budget; this machine starts some late, or takes it away."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linkcast.cli.options import Json, Models
-from linkcast.cli.output import note, print_json, show
+from linkcast.cli.output import note, show
 
 if TYPE_CHECKING:
     from linkcast.bench import Certificate
@@ -87,8 +87,9 @@ def bench(
         html.write_text(page(certificate), encoding="utf-8")
         note(f"wrote {html}")
     compared = None if old is None else compare_certificates(old, certificate)
-    if as_json:
-        print_json(certificate.data if compared is None else {**certificate.data, "changes": _changes(compared)})
+    if as_json:  # as it was written, not rounded
+        changes = {} if compared is None else {"changes": _changes(compared)}
+        print(json.dumps({**certificate.data, **changes}, indent=2, ensure_ascii=False))
     else:
         from linkcast.bench.tables import certificate_tables, comparison_table
 

@@ -1,0 +1,163 @@
+"""Calls from Python: forecasts, decisions, groups, streams, the predictor. Results are checked before they're timed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+import linkcast
+from linkcast.features import feature_columns, profile_windows
+
+# Of a forecast, relative: the native kernels lie within 1e-6 of TensorFlow Lite's on scaled values, and undoing the
+# scaling of a target can make more of it.
+TOLERANCE = 1e-4
+GROUPS = ("streaming", "gaming", "social_media", "shopping", "software")
+
+
+@pytest.mark.benchmark(group="LSTM, one window")
+@pytest.mark.parametrize("backend", ["native", "tflite"])
+def test_lstm(benchmark, report_budget, engine, reference, windows, backend):
+    chosen = engine if backend == "native" else reference
+    np.testing.assert_allclose(
+        chosen.forecast("internet", windows[0]), reference.forecast("internet", windows[0]), rtol=TOLERANCE
+    )
+    benchmark.pedantic(chosen.forecast, ("internet", windows[0]), rounds=5000, warmup_rounds=100)
+    report_budget(5.0, 99.9)
+
+
+@pytest.mark.benchmark(group="LSTM, one window")
+def test_lstm_invoke_on_the_tensors(benchmark, engine, reference, windows):
+    model = engine.model("internet_lstm")
+    model.input[...] = engine.scaler("internet_lstm").transform(windows[0])
+    model.invoke()
+    expected = reference.model("internet_lstm").predict(model.input)
+    np.testing.assert_allclose(model.output, expected, rtol=TOLERANCE, atol=1e-6)
+    benchmark(model.invoke)
+
+
+@pytest.mark.benchmark(group="DDQN, one state")
+@pytest.mark.parametrize("backend", ["native", "tflite"])
+def test_ddqn(benchmark, report_budget, engine, reference, windows, backend):
+    chosen = engine if backend == "native" else reference
+    state = windows[0, -1]
+    np.testing.assert_allclose(
+        chosen.q_values("internet", state), reference.q_values("internet", state), rtol=TOLERANCE, atol=1e-4
+    )
+    benchmark.pedantic(chosen.decide, ("internet", state), rounds=20000, warmup_rounds=100)
+    report_budget(1.0, 99.9)
+
+
+@pytest.mark.benchmark(group="LSTM, 100 windows")
+@pytest.mark.parametrize("backend", ["native", "tflite"])
+def test_batch_of_100(benchmark, report_budget, engine, reference, windows, backend):
+    chosen = engine if backend == "native" else reference
+    np.testing.assert_allclose(
+        chosen.forecast("internet", windows), reference.forecast("internet", windows), rtol=TOLERANCE
+    )
+    rounds = 200 if backend == "native" else 20
+    benchmark.pedantic(chosen.forecast, ("internet", windows), rounds=rounds, warmup_rounds=2)
+    report_budget(20.0, 99.0)
+
+
+@pytest.mark.benchmark(group="all groups")
+def test_groups_in_one_call(benchmark, engine, reference):
+    by_group = group_windows(engine)
+    answers = engine.forecast_groups(by_group)
+    for name, window in by_group.items():
+        assert answers[name].source == "model"
+        expected = reference.forecast(name, window)
+        np.testing.assert_allclose(answers[name].bandwidth_mbps, expected, rtol=TOLERANCE, atol=1e-4)
+    benchmark(engine.forecast_groups, by_group)
+
+
+@pytest.mark.benchmark(group="all groups")
+def test_groups_in_single_calls(benchmark, engine):
+    by_group = group_windows(engine)
+    benchmark(lambda: [engine.forecast(name, window) for name, window in by_group.items()])
+
+
+def group_windows(engine: linkcast.Engine) -> dict[str, np.ndarray]:
+    """A window of each group: its own profile before an ordinary noon."""
+    noon = np.array([1772452800])  # 2026-03-02T12:00Z
+    windows = {}
+    for name in GROUPS:
+        group = engine.group(name)
+        spec = engine.spec(group.model)
+        columns = feature_columns(spec["features"])
+        windows[name] = profile_windows(noon, spec["window"], int(spec["step_s"]), group.scaled_profile(1, 1), columns)
+    return windows
+
+
+@pytest.mark.benchmark(group="stream")
+def test_stream_push(benchmark, engine, reference, windows):
+    stream = filled_stream(engine, reference, windows)
+    sample = windows[0, -1]
+    benchmark.pedantic(stream.push, (sample,), setup=stream.advance, rounds=5000, warmup_rounds=100)
+
+
+@pytest.mark.benchmark(group="stream")
+def test_stream_advance(benchmark, engine, reference, windows):
+    stream = filled_stream(engine, reference, windows)
+    sample = windows[0, -1]
+
+    def push() -> None:
+        stream.push(sample)
+
+    benchmark.pedantic(stream.advance, setup=push, rounds=5000, warmup_rounds=100)
+
+
+def filled_stream(engine: linkcast.Engine, reference: linkcast.Engine, windows: np.ndarray) -> linkcast.Stream:
+    """A stream whose next push gives a forecast; what it gives is checked against full windows."""
+    stream = engine.stream("internet")
+    for sample in windows[0]:
+        forecast = stream.push(sample)
+    for window in windows[1:20]:
+        forecast = stream.push(window[-1])
+        np.testing.assert_allclose(forecast, reference.forecast("internet", window)[0], rtol=TOLERANCE)
+    return stream
+
+
+@pytest.fixture(scope="module")
+def predictor() -> linkcast.BandwidthPredictor:
+    return linkcast.BandwidthPredictor()
+
+
+@pytest.mark.benchmark(group="predictor")
+def test_predict(benchmark, predictor):
+    answer = predictor.predict("2026-03-02 20:00", "Streaming", as_numbers=True)
+    assert answer["group_id"] == 1001 and answer["source"] == "model"
+    benchmark(predictor.predict, "2026-03-02 20:00", "Streaming")
+
+
+@pytest.mark.benchmark(group="predictor")
+def test_predict_all_groups(benchmark, predictor):
+    assert len(predictor.predict_all_groups("2026-03-02 20:00")) == len(GROUPS)
+    benchmark(predictor.predict_all_groups, "2026-03-02 20:00")
+
+
+@pytest.mark.benchmark(group="predictor")
+def test_a_week_of_every_group(benchmark, predictor):
+    start = datetime(2026, 3, 2)
+    arguments = (start, start + timedelta(hours=167))
+    series = predictor.generate_time_series_predictions(*arguments)
+    assert len(series) == 168
+    single = predictor.predict(start, "Gaming")
+    assert series[0]["predictions"]["Gaming"] == single
+    benchmark(predictor.generate_time_series_predictions, *arguments)
+
+
+@pytest.mark.benchmark(group="predictor")
+def test_predict_bandwidth(benchmark, predictor, reference, windows):
+    np.testing.assert_allclose(
+        predictor.predict_bandwidth(windows[:1]), reference.forecast("internet", windows[:1]), rtol=TOLERANCE
+    )
+    benchmark(predictor.predict_bandwidth, windows[:1])
+
+
+@pytest.mark.benchmark(group="predictor")
+def test_decide_allocation(benchmark, predictor, reference, windows):
+    state = windows[0, -1]
+    assert predictor.decide_allocation(state) == reference.decide("internet", state)[0]
+    benchmark(predictor.decide_allocation, state)
