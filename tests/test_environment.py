@@ -110,17 +110,6 @@ def test_rewards_ahead_are_what_each_action_then_gives():
         np.testing.assert_array_equal(ahead[:, action], rewards)
 
 
-def test_reference_rewards_depend_on_nothing_that_was_allocated():
-    starved, served = _links(), _links()
-    for _ in range(5):
-        np.testing.assert_array_equal(starved.reference_rewards(), served.reference_rewards())
-        starved.step(np.zeros(200, int))
-        served.step(np.full(200, 9))
-    # Without a past they are the best of the rewards ahead.
-    fresh = AllocatedLinks(simulator.PROFILES["datacenter"], 50, 2, np.random.default_rng(0))  # all below the capacity
-    np.testing.assert_allclose(fresh.reference_rewards(), fresh.rewards_ahead().max(axis=1))
-
-
 def test_the_oracle_beats_every_rule():
     for name in PROFILES:
         profile = simulator.PROFILES[name]

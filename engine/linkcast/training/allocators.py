@@ -2,11 +2,11 @@
 
 Many links are played side by side; each is one episode. What makes a difference of a thousandth in reward learnable:
 
-Reference rewards: what is learned is the reward minus that of the best action had nothing happened before
-(`AllocatedLinks.reference_rewards`). It depends on the users' load alone, which no action changes, so it moves the
-return of every policy by the same amount (an input-driven baseline: Mao et al. 2019) and takes away what dominates
-the variance: whether the load happens to lie just below or just above a tenth. With a discount of 0.99 the values
-stay small. The exported Q-values are relative to it, in units of the reward.
+What is learned is the gain over a rule: the reward minus what "round up and drain" gets at the same moment on the same
+links, in a second world with the same users. That does not depend on what the network does, so it moves the return of
+every policy by the same amount (an input-driven baseline: Mao et al. 2019), and it takes away most of the variance:
+some links are calm and others are not, and the load lies just below or just above a tenth. With a discount of 0.99 the
+values stay small. The exported Q-values are relative to it, in units of the reward.
 
 First layer: its weights on the bandwidth start as steps spread over the range, since which tenth holds the load is a
 function with ten sharp edges.
@@ -206,23 +206,13 @@ def rules(profile: LinkProfile, settings: AllocatorSettings, seed: int) -> dict[
     """What the allocator has to beat; constant and margins are the best ones on the validation episodes."""
     capacity = profile.reference_capacity_mbps
 
-    def best(candidates: dict[str, Policy]) -> dict[str, Policy]:
-        scores = {text: _validate(policy, profile, settings, seed) for text, policy in candidates.items()}
-        text = max(scores, key=lambda text: scores[text])
-        return {text: candidates[text]}
-
     constants = {f"constant {(action + 1) * 10} %": environment.constant(action) for action in range(ACTIONS)}
     margins = {_margin_text("round up", margin): environment.round_up(capacity, margin) for margin in MARGINS}
-    draining = {
-        _margin_text("round up and drain", margin): environment.round_up_and_drain(profile, margin)
-        for margin in (1.0, *MARGINS)
-    }
     return {
         "random": environment.random_actions(seed_of(seed, "random", profile.name)),
-        **best(constants),
+        **dict([_best(constants, profile, settings, seed)]),
         "round up": environment.round_up(capacity),
-        **best(margins),
-        **best(draining),
+        **dict([_best(margins, profile, settings, seed), _tuned_drain(profile, settings, seed)]),
     }
 
 
@@ -254,7 +244,10 @@ def skill(rewards: dict[str, FloatArray]) -> dict[str, Any]:
         reward, interval = mean_with_interval(by_seed)
         gain, gain_interval = mean_with_interval(rewards["model"] - by_seed)
         scores[policy] = {"reward": reward, "interval": interval, "gain": gain, "gain_interval": gain_interval}
-    model, oracle = ({key: scores.pop(name)[key] for key in ("reward", "interval")} for name in ("model", "oracle"))
+    model, oracle = (
+        {"reward": score["reward"], "interval": score["interval"]}
+        for score in (scores.pop("model"), scores.pop("oracle"))
+    )
     best = max(scores, key=lambda policy: scores[policy]["reward"])
     gain, interval = scores[best]["gain"], scores[best]["gain_interval"]
     gap = oracle["reward"] - scores[best]["reward"]
@@ -297,15 +290,20 @@ def _learn(
     gradient_steps = rounds * settings.episode_steps * settings.updates
     agent = DoubleDqn(settings, gradient_steps, seed_of(seed, "weights", profile.name))
     replay = Replay(settings.replay)
+    rule = _tuned_drain(profile, settings, seed)[1]
 
     def play_round(act: Callable[[States], environment.Actions], after_step: Callable[[], None]) -> None:
-        world = AllocatedLinks(profile, links, settings.episode_steps, rng)
+        round_seed = int(rng.integers(2**32))
+        world, other = (
+            AllocatedLinks(profile, links, settings.episode_steps, np.random.default_rng(round_seed)) for _ in range(2)
+        )
         states = ranges.scale(world.state)
         for _ in range(settings.episode_steps):
-            actions, reference = act(states), world.reference_rewards()
+            actions = act(states)
             observed, rewards = world.step(actions)
+            _, rule_rewards = other.step(rule(other.state))
             next_states = ranges.scale(observed)
-            replay.add(states, actions, REWARD_SCALE * (rewards - reference), next_states)
+            replay.add(states, actions, REWARD_SCALE * (rewards - rule_rewards), next_states)
             states = next_states
             after_step()
 
@@ -338,6 +336,24 @@ def _learn(
     agent.average.set_weights(best_weights)
     history = {"episodes": rounds * links, "best_episode": best_episode, "validation_reward": best}
     return agent, history
+
+
+def _tuned_drain(profile: LinkProfile, settings: AllocatorSettings, seed: int) -> tuple[str, Policy]:
+    margins = (1.0, *MARGINS)
+    candidates = {
+        _margin_text("round up and drain", margin): environment.round_up_and_drain(profile, margin)
+        for margin in margins
+    }
+    return _best(candidates, profile, settings, seed)
+
+
+def _best(
+    candidates: dict[str, Policy], profile: LinkProfile, settings: AllocatorSettings, seed: int
+) -> tuple[str, Policy]:
+    """The candidate with the highest reward on the validation episodes."""
+    scores = {text: _validate(policy, profile, settings, seed) for text, policy in candidates.items()}
+    text = max(scores, key=lambda text: scores[text])
+    return text, candidates[text]
 
 
 def _validate(policy: Policy, profile: LinkProfile, settings: AllocatorSettings, seed: int) -> float:

@@ -98,19 +98,6 @@ class AllocatedLinks:
             columns.append(reward(self.profile, carried, allocated, self._lost(overflow), queue_ms))
         return np.stack(columns, axis=1)
 
-    def reference_rewards(self) -> FloatArray:
-        """What the best action would have in the coming step had nothing happened before, (links,).
-
-        No queue, no back-off: it depends on what users want and on nothing that an allocation changes.
-        """
-        allocated = self.capacity_mbps * np.arange(1, ACTIONS + 1) / ACTIONS
-        wanted, nothing = self._wanted[:, self._step, None], np.zeros((len(self._share), 1))
-        carried, queue_ms, overflow, _ = simulator.queue_step(
-            wanted, allocated, nothing, self._buffer_mbit[:, None], self.profile.step_s
-        )
-        best: FloatArray = reward(self.profile, carried, allocated, overflow, queue_ms).max(axis=1)
-        return best
-
     def _allocated(self, actions: Actions) -> FloatArray:
         allocated: FloatArray = self.capacity_mbps * (actions + 1) / ACTIONS
         return allocated

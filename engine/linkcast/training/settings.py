@@ -45,22 +45,22 @@ class AllocatorSettings:
     final_learning_rate: float = 1e-5  # reached by exponential decay over the whole run
     batch: int = 64
     episodes: int = 2_000
-    episode_steps: int = 64
-    links: int = 20  # episodes that are played side by side
+    episode_steps: int = 400
+    links: int = 100  # episodes that are played side by side
     discount: float = 0.99
     epsilon_start: float = 1.0
     epsilon_end: float = 0.01
     epsilon_decay: float = 0.995  # per episode
     replay: int = 10_000
     warm_up: int = 2_000  # random transitions before the first update; they also calibrate the normalisation
-    updates: int = 80  # gradient steps after each step of the links
+    updates: int = 30  # gradient steps after each step of the links
     target_update: int = 10  # steps of the links between two moves of the target network
-    target_mix: float = 0.25  # of the online network in the target network at each move
-    averaging: float = 0.02  # of the online network in the moving average at each step of the links
+    target_mix: float = 0.1  # of the online network in the target network at each move
+    averaging: float = 0.005  # of the online network in the moving average at each step of the links
     evaluate_every: int = 100  # episodes between two validations
-    validation_episodes: int = 400
+    validation_episodes: int = 100
     test_seeds: int = 20
-    test_episodes: int = 100  # of each seed
+    test_episodes: int = 40  # of each seed
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,7 @@ def quick() -> Settings:
         typical_sites=12,
         forecaster=replace(base.forecaster, epochs=4, epoch_windows=8_000, trials=1),
         fallback=replace(base.fallback, epochs=8),
-        allocator=replace(base.allocator, episodes=200, updates=20, epsilon_decay=0.97, test_episodes=20),
+        allocator=replace(
+            base.allocator, episodes=200, episode_steps=32, links=20, averaging=0.05, epsilon_decay=0.97, test_episodes=20
+        ),
     )
