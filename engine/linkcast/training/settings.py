@@ -101,6 +101,12 @@ def quick() -> Settings:
         forecaster=replace(base.forecaster, epochs=4, epoch_windows=8_000, trials=1),
         fallback=replace(base.fallback, epochs=8),
         allocator=replace(
-            base.allocator, episodes=200, episode_steps=32, links=20, averaging=0.05, epsilon_decay=0.97, test_episodes=20
+            base.allocator,
+            episodes=200,
+            episode_steps=32,
+            links=20,
+            averaging=0.05,
+            epsilon_decay=0.97,
+            test_episodes=20,
         ),
     )
