@@ -66,6 +66,11 @@ WRONG = {
         (("models", "internet_lstm", "sha256"), "0" * 63),
         (("models", "internet_lstm", "file"), "../internet_lstm.tflite"),
         (("models", "internet_lstm", "role"), "predictor"),
+        (("models", "internet_lstm", "skill", "model", "within_2_percent"), 97.2),
+        (("models", "internet_lstm", "skill", "baselines", "ewma"), {"mae": 1.0}),
+        (("models", "internet_lstm", "skill", "interval"), {"mae": [1.0, 2.0, 3.0], "skill": [0.0, 0.1]}),
+        (("models", "internet_lstm", "skill", "verdict"), ""),
+        (("models", "internet_lstm", "skill", "comment"), "good"),
     ],
 }
 
