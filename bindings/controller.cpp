@@ -67,6 +67,9 @@ void bind_decision(py::module_& module) {
       .def_readonly("action", &Decision::action, "The allocator's, from 0; -1 without telemetry.")
       .def_property_readonly(
           "source", [](const Decision& decision) { return source_name(decision.source); }, "Who gave the forecast.")
+      .def_property_readonly(
+          "cause", [](const Decision& decision) { return cause_name(decision.cause); },
+          R"(Why it was not the model, once the window is full: as Stream.cause.)")
       .def_readonly("clamped", &Decision::clamped, "The minimum or the maximum set the target.")
       .def_readonly("holding", &Decision::holding, "The hold time kept the target as it was.")
       .def_readonly("slewed", &Decision::slewed, "The slew limit keeps the allocation from its target still.")
@@ -112,7 +115,7 @@ Raises:
       "controller",
       [](const BoundEngine& bound, const std::string& profile, double capacity_mbps, double least_fraction,
          double most_fraction, double safe_fraction, double headroom, double slew_per_s, double hold_s, double stall_s,
-         double ewma_weight, double deadline_ms, std::size_t most_held) {
+         double ewma_weight, double deadline_ms, std::size_t most_held, std::size_t switch_to_ewma) {
         if (!(deadline_ms >= 0))
           throw std::invalid_argument("deadline_ms: expected 0 or more, got " + std::to_string(deadline_ms));
         Controller::Options options;
@@ -127,12 +130,13 @@ Raises:
         options.ewma_weight = ewma_weight;
         options.deadline_ns = static_cast<std::uint64_t>(deadline_ms * 1e6);
         options.stream.most_held = most_held;
+        options.stream.switch_to_ewma = switch_to_ewma;
         return std::make_unique<BoundController>(bound, profile, options);
       },
       py::arg("profile"), py::kw_only(), py::arg("capacity_mbps"), py::arg("least_fraction") = 0.1,
       py::arg("most_fraction") = 1.0, py::arg("safe_fraction") = 1.0, py::arg("headroom") = 1.0,
       py::arg("slew_per_s") = 0.0, py::arg("hold_s") = 0.0, py::arg("stall_s") = 0.0, py::arg("ewma_weight") = 0.3,
-      py::arg("deadline_ms") = 0.0, py::arg("most_held") = 3,
+      py::arg("deadline_ms") = 0.0, py::arg("most_held") = 3, py::arg("switch_to_ewma") = Controller::kSwitchTicks,
       "A closed loop over a profile's forecaster and allocator.");
 }
 

@@ -124,6 +124,7 @@ py::dict stats_dict(const BoundEngine& bound, const std::string& name) {
   dict["calls"] = stats.latency.count();
   dict["sources"] = sources;
   dict["causes"] = causes;
+  dict["switches"] = stats.switches.value();
   dict["late"] = stats.late.value();
   dict["latency_us"] = latency;
   return dict;

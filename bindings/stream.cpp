@@ -11,12 +11,12 @@ namespace {
 
 /// A fleet and the models that it uses: its forecaster, and the group's fallback where there is one.
 struct BoundFleet {
-  BoundFleet(const BoundEngine& bound, const std::string& name, std::size_t streams, std::size_t most_held,
-             const Safeguard::Options& safeguard)
+  BoundFleet(const BoundEngine& bound, const std::string& name, std::size_t streams,
+             const StreamFleet::Options& options)
       : engine(bound.engine),
         forecaster(bound.models[bound.engine->find(name, Role::forecaster)]),
         fallback(fallback_of(bound, bound.engine->find(name, Role::forecaster))),
-        fleet(*engine, engine->find(name, Role::forecaster), streams, {most_held, safeguard}),
+        fleet(*engine, engine->find(name, Role::forecaster), streams, options),
         forecasts(streams),
         sources(streams, Source::none) {}
 
@@ -112,6 +112,11 @@ std::size_t checked_stream(const BoundFleet& bound, std::size_t stream) {
   return stream;
 }
 
+std::optional<double> skill(const BoundFleet& bound, std::size_t stream) {
+  const double skill = bound.fleet.skill(stream);
+  return std::isnan(skill) ? std::nullopt : std::optional(skill);
+}
+
 py::bytes snapshot(const BoundFleet& bound) {
   const auto bytes = bound.fleet.snapshot();
   return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -203,7 +208,13 @@ Raises:
           R"(Who gave the last forecast: "model", "fallback", "last", "ewma" or "none".)")
       .def_property_readonly(
           "cause", [](const BoundStream& bound) { return cause_name(bound.fleet.cause(0)); },
-          R"(Why it was not the model: "none", "failed", "not_finite" or "implausible".)");
+          R"(Why it was not the model: "none", "failed", "not_finite", "implausible" or "beaten" (switch_to_ewma).)")
+      .def_property_readonly(
+          "switched", [](const BoundStream& bound) { return bound.fleet.switched(0); },
+          "Whether the moving average answers: see switch_to_ewma of Engine.stream.")
+      .def_property_readonly(
+          "skill", [](const BoundStream& bound) { return skill(bound, 0); },
+          "1 - the model's absolute errors / the moving average's, over the last switch_to_ewma ticks; None before.");
 }
 
 void bind_fleet(py::module_& module) {
@@ -248,6 +259,24 @@ Raises:
             return bound.fleet.missing(checked_stream(bound, stream));
           },
           py::arg("stream"), "A stream's ticks without a sample so far.")
+      .def(
+          "switched",
+          [](const BoundFleet& bound, std::size_t stream) {
+            return bound.fleet.switched(checked_stream(bound, stream));
+          },
+          py::arg("stream"), "Whether the moving average answers for a stream.")
+      .def(
+          "skill",
+          [](const BoundFleet& bound, std::size_t stream) { return skill(bound, checked_stream(bound, stream)); },
+          py::arg("stream"), "As Stream.skill.")
+      .def_property_readonly(
+          "causes",
+          [](const BoundFleet& bound) {
+            py::list names;
+            for (std::size_t k = 0; k < bound.fleet.streams(); ++k) names.append(cause_name(bound.fleet.cause(k)));
+            return names;
+          },
+          "Why each forecast of the last push was not the model's.")
       .def_property_readonly(
           "sources",
           [](const BoundFleet& bound) {
@@ -267,21 +296,25 @@ void bind_stream(py::module_& module) {
   engine.def(
       "stream",
       [](const BoundEngine& bound, const std::string& name, std::size_t most_held, double plausible_margin,
-         const std::string& held, double ewma_weight) {
-        return std::make_unique<BoundStream>(bound, name, 1, most_held,
-                                             safeguard_options(plausible_margin, held, ewma_weight));
+         const std::string& held, double ewma_weight, std::size_t switch_to_ewma) {
+        const auto safeguard = safeguard_options(plausible_margin, held, ewma_weight);
+        return std::make_unique<BoundStream>(bound, name, 1,
+                                             StreamFleet::Options{most_held, safeguard, switch_to_ewma});
       },
       py::arg("name"), py::kw_only(), py::arg("most_held") = 3, py::arg("plausible_margin") = 0.5,
-      py::arg("held") = "last", py::arg("ewma_weight") = 0.3, "A sliding window of a forecaster.");
+      py::arg("held") = "last", py::arg("ewma_weight") = 0.3, py::arg("switch_to_ewma") = 0,
+      "A sliding window of a forecaster.");
   engine.def(
       "streams",
       [](const BoundEngine& bound, const std::string& name, std::size_t count, std::size_t most_held,
-         double plausible_margin, const std::string& held, double ewma_weight) {
-        return std::make_unique<BoundFleet>(bound, name, count, most_held,
-                                            safeguard_options(plausible_margin, held, ewma_weight));
+         double plausible_margin, const std::string& held, double ewma_weight, std::size_t switch_to_ewma) {
+        const auto safeguard = safeguard_options(plausible_margin, held, ewma_weight);
+        return std::make_unique<BoundFleet>(bound, name, count,
+                                            StreamFleet::Options{most_held, safeguard, switch_to_ewma});
       },
       py::arg("name"), py::arg("count"), py::kw_only(), py::arg("most_held") = 3, py::arg("plausible_margin") = 0.5,
-      py::arg("held") = "last", py::arg("ewma_weight") = 0.3, "Many sliding windows of a forecaster, as one batch.");
+      py::arg("held") = "last", py::arg("ewma_weight") = 0.3, py::arg("switch_to_ewma") = 0,
+      "Many sliding windows of a forecaster, as one batch.");
 }
 
 }  // namespace linkcast::bindings

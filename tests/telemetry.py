@@ -13,7 +13,7 @@ import linkcast
 TRANSFORMS = {
     "features": {
         "latency_ms": {"min": 0.0, "max": 6.0, "log_offset": 1.0},
-        "bandwidth_mbps": {"min": -2.0, "max": 2.0, "log_offset": 0.01, "relative_to": "first"},
+        "bandwidth_mbps": {"min": -2.0, "max": 2.0, "log_offset": 0.01, "relative_to": "first", "share": 0.8},
         "packet_loss": {"min": 0.0, "max": 40.0},
         "reliability": {"min": -10.0, "max": 10.0, "relative_to": "first"},
     },
@@ -66,7 +66,7 @@ def scaled_windows(windows: np.ndarray, features: dict[str, Any]) -> np.ndarray:
     for column, entry in enumerate(features.values()):
         levels = level(windows[..., column], entry)
         if "relative_to" in entry:
-            levels = levels - levels[:, :1]
+            levels = levels - entry.get("share", 1.0) * levels[:, :1]
         scaled[..., column] = (levels - entry["min"]) / (entry["max"] - entry["min"])
     return scaled
 
@@ -77,7 +77,7 @@ def physical_windows(scaled: np.ndarray, features: dict[str, Any], first: float 
     for column, entry in enumerate(features.values()):
         levels = scaled[..., column] * (entry["max"] - entry["min"]) + entry["min"]
         if "relative_to" in entry:
-            levels = levels + level(np.array(first), entry)
+            levels = levels + entry.get("share", 1.0) * level(np.array(first), entry)
         windows[..., column] = unlevel(levels, entry)
     return windows
 

@@ -37,6 +37,7 @@ def scaler_of(features: dict) -> linkcast.Scaler:
         [1.0 / (entry["max"] - entry["min"]) for entry in entries],
         [entry.get("log_offset", 0.0) for entry in entries],
         [entry.get("relative_to") for entry in entries],
+        [entry.get("share", 1.0) for entry in entries],
     )
 
 

@@ -14,6 +14,10 @@ static linkcast_engine_options engine_options(void) {
   linkcast_engine_options options = LINKCAST_ENGINE_OPTIONS_INIT;
   return options;
 }
+static linkcast_stream_options stream_options(void) {
+  linkcast_stream_options options = LINKCAST_STREAM_OPTIONS_INIT;
+  return options;
+}
 static linkcast_result empty_result(void) {
   linkcast_result result = LINKCAST_RESULT_INIT;
   return result;
@@ -85,11 +89,27 @@ const (
 
 func (s Source) String() string { return C.GoString(C.linkcast_source_name(C.linkcast_source(s))) }
 
+// Cause tells why an answer is not the model's.
+type Cause int
+
+// The causes.
+const (
+	ByModel     Cause = C.LINKCAST_CAUSE_NONE
+	Late        Cause = C.LINKCAST_CAUSE_DEADLINE
+	Failed      Cause = C.LINKCAST_CAUSE_FAILED
+	NotFinite   Cause = C.LINKCAST_CAUSE_NOT_FINITE
+	Implausible Cause = C.LINKCAST_CAUSE_IMPLAUSIBLE
+	Beaten      Cause = C.LINKCAST_CAUSE_BEATEN // a moving average has been better lately: StreamOptions.SwitchToEWMA
+)
+
+func (c Cause) String() string { return C.GoString(C.linkcast_cause_name(C.linkcast_cause(c))) }
+
 // Forecast is an answer, and who gave it.
 type Forecast struct {
 	Mbps    float64
 	Source  Source
 	Latency time.Duration // of the model's work
+	Cause   Cause         // why it was not the model
 }
 
 // Model stands for a model of an Engine; it stays the same across reloads.
@@ -212,7 +232,7 @@ func (e *Engine) Forecast(model Model, window []float32, deadline time.Duration)
 		return C.linkcast_forecast(handle, C.linkcast_model(model), floats(window), C.size_t(len(window)), &mbps, 1,
 			C.uint64_t(deadline.Nanoseconds()), &result)
 	})
-	return Forecast{float64(mbps), Source(result.source), time.Duration(result.latency_ns)}, err
+	return Forecast{float64(mbps), Source(result.source), time.Duration(result.latency_ns), Cause(result.cause)}, err
 }
 
 // Decide returns the action of a state: action a allocates (a+1)*10 %.
@@ -237,11 +257,23 @@ type Stream struct {
 	handle *C.linkcast_stream
 }
 
-// Stream opens an empty sliding window.
-func (e *Engine) Stream(model Model) (*Stream, error) {
+// StreamOptions of a stream; the zero value is the default.
+type StreamOptions struct {
+	// Ticks over which the model has to be worse than a moving average of what was measured for that to answer, until
+	// the model is better again; 0: off. See linkcast_stream_options in linkcast.h.
+	SwitchToEWMA int
+}
+
+// Stream opens an empty sliding window, with the default options.
+func (e *Engine) Stream(model Model) (*Stream, error) { return e.StreamWith(model, StreamOptions{}) }
+
+// StreamWith opens an empty sliding window.
+func (e *Engine) StreamWith(model Model, options StreamOptions) (*Stream, error) {
 	stream := &Stream{engine: e}
+	given := C.stream_options()
+	given.switch_to_ewma = C.uint32_t(options.SwitchToEWMA)
 	err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
-		return C.linkcast_stream_open(handle, C.linkcast_model(model), nil, &stream.handle)
+		return C.linkcast_stream_open(handle, C.linkcast_model(model), &given, &stream.handle)
 	})
 	if err != nil {
 		return nil, err
@@ -279,7 +311,7 @@ func (s *Stream) Push(sample []float32, deadline time.Duration) (forecast Foreca
 		return C.linkcast_stream_push(s.handle, floats(sample), C.size_t(len(sample)), &mbps,
 			C.uint64_t(deadline.Nanoseconds()), &result)
 	})
-	forecast = Forecast{float64(mbps), Source(result.source), time.Duration(result.latency_ns)}
+	forecast = Forecast{float64(mbps), Source(result.source), time.Duration(result.latency_ns), Cause(result.cause)}
 	return forecast, err == nil && status == C.LINKCAST_OK, err
 }
 

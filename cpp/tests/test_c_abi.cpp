@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -336,6 +337,38 @@ TEST(values_that_are_not_finite_give_a_status_and_leave_a_stream_as_it_was) {
   }
 }
 
+TEST(a_stream_on_which_the_moving_average_is_better_answers_with_that_and_says_so) {
+  linkcast_stream_options options = LINKCAST_STREAM_OPTIONS_INIT;
+  options.switch_to_ewma = 20;
+  options.safeguard.plausible_margin = 1e9;
+  linkcast::Stream stream(engine(), internet(), options);
+  const linkcast_model_stats before = engine().stats(internet());
+  // The model's forecasts are met with other values than it says, the average's with what it says: whatever the model
+  // is, it is worse.
+  std::vector<float> values(10, 2.5f);
+  float average = 2.5f;
+  std::uint64_t by_average = 0;
+  for (int tick = 0; tick < 80; ++tick) {
+    const auto forecast = stream.push({50.0f, values.back(), 0.0f, 1.0f});
+    if (!forecast) continue;
+    average = values[values.size() - 10];
+    for (std::size_t k = values.size() - 9; k < values.size(); ++k) average += 0.3f * (values[k] - average);
+    if (forecast->cause == LINKCAST_CAUSE_BEATEN) {
+      ++by_average;
+      CHECK_EQ(forecast->source, LINKCAST_SOURCE_EWMA);
+      CHECK_NEAR(forecast->mbps, average, 1e-4);
+    }
+    values.push_back(average + (tick % 2 ? 1e-3f : 0));
+  }
+  CHECK(by_average > 40);
+  const linkcast_stream_info info = stream.describe();
+  CHECK(info.switched == 1 && info.skill < -0.05);
+  const linkcast_model_stats after = engine().stats(internet());
+  CHECK_EQ(after.causes[LINKCAST_CAUSE_BEATEN] - before.causes[LINKCAST_CAUSE_BEATEN], by_average);
+  CHECK_EQ(after.switches - before.switches, 1U);
+  CHECK_EQ(std::string(linkcast_cause_name(LINKCAST_CAUSE_BEATEN)), "beaten");
+}
+
 TEST(structs_of_another_size_give_a_status_or_their_part) {
   linkcast_engine* opened = nullptr;
   linkcast_engine_options options = linkcast::Engine::default_options();
@@ -354,6 +387,34 @@ TEST(structs_of_another_size_give_a_status_or_their_part) {
   CHECK_EQ(linkcast_stream_close(stream), LINKCAST_OK);
   later.added = 1;
   CHECK_EQ(linkcast_stream_open(engine().get(), internet(), &later.known, &stream), LINKCAST_ERROR_STRUCT_SIZE);
+
+  // What the first header had: its structs are read and written as far as they go.
+  linkcast_stream_options first = LINKCAST_STREAM_OPTIONS_INIT;
+  first.size = offsetof(linkcast_stream_options, switch_to_ewma);
+  first.switch_to_ewma = 200'000;  // behind its end: not read
+  CHECK_EQ(linkcast_stream_open(engine().get(), internet(), &first, &stream), LINKCAST_OK);
+  linkcast_stream_info told = LINKCAST_STREAM_INFO_INIT;
+  told.size = offsetof(linkcast_stream_info, skill);
+  told.skill = 17;
+  CHECK_EQ(linkcast_stream_describe(stream, &told), LINKCAST_OK);
+  CHECK(told.window == 10 && told.skill == 17);
+  CHECK_EQ(linkcast_stream_close(stream), LINKCAST_OK);
+  first.size = sizeof first;
+  CHECK_EQ(linkcast_stream_open(engine().get(), internet(), &first, &stream), LINKCAST_ERROR_ARGUMENT);
+  linkcast_model_stats stats = LINKCAST_MODEL_STATS_INIT;
+  stats.size = sizeof stats - 2 * sizeof(std::uint64_t);
+  stats.causes[LINKCAST_CAUSE_BEATEN] = stats.switches = 17;
+  CHECK_EQ(linkcast_stats(engine().get(), internet(), &stats), LINKCAST_OK);
+  CHECK(stats.causes[LINKCAST_CAUSE_BEATEN] == 17 && stats.switches == 17);
+  linkcast_controller_options loop = linkcast::Controller::default_options(10.0);
+  CHECK_EQ(loop.switch_to_ewma, 60U);
+  loop.size = offsetof(linkcast_controller_options, switch_to_ewma);
+  linkcast::Controller earlier(engine(), "internet", loop);
+  linkcast_decision made = LINKCAST_DECISION_INIT;
+  made.size = offsetof(linkcast_decision, cause);
+  made.cause = LINKCAST_CAUSE_FAILED;
+  CHECK_EQ(linkcast_controller_tick(earlier.get(), kSample.data(), 4, 1, &made), LINKCAST_OK);
+  CHECK_EQ(made.cause, LINKCAST_CAUSE_FAILED);
 
   const std::vector<float> values = window();
   float mbps = 0;

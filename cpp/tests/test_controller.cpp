@@ -172,6 +172,32 @@ TEST(when_telemetry_stops_the_safe_allocation_is_taken_and_the_window_starts_ane
   }
 }
 
+TEST(a_model_that_the_moving_average_beats_over_a_minute_is_answered_for) {
+  BundleCopy copy;
+  // Forecasts the last value, which is the worst there is on a link that alternates.
+  copy.set_scalers("internet_lstm", R"({"features": {
+    "latency_ms": {"min": 0, "max": 100}, "bandwidth_mbps": {"min": 0, "max": 100},
+    "packet_loss": {"min": 0, "max": 1}, "reliability": {"min": 0, "max": 1}},
+    "target": {"min": -1e-6, "max": 1e-6, "relative_to": "last"}})");
+  Engine engine(copy.folder(), {});
+  auto options = link(50);
+  CHECK_EQ(options.stream.switch_to_ewma, 60U);
+  options.stream.safeguard.plausible_margin = 1e9;
+  Controller on(engine, "internet", options);
+  options.stream.switch_to_ewma = 0;
+  Controller off(engine, "internet", options);
+  for (std::size_t k = 0; k < 90; ++k) {
+    const double sample[kFeatures] = {30, k % 2 ? 30.0 : 20.0, 0, 1};
+    const Decision& decision = on.tick(sample, k * kSecond);
+    const bool switched = k >= 9 + 60;  // the first forecast is tick 9's, which tick 10 scores
+    CHECK(decision.source == (k < 9 || switched ? Source::ewma : Source::model));
+    CHECK(decision.cause == (switched ? Cause::beaten : Cause::none));
+    // The average of an alternating value ends 0.5 / (2 - 0.3) of its swing from the middle of it: 0.3 / 1.7 * 5.
+    if (switched) CHECK_NEAR(decision.forecast_mbps, k % 2 ? 25.88 : 24.12, 0.2);
+    CHECK(off.tick(sample, k * kSecond).source == (k < 9 ? Source::ewma : Source::model));
+  }
+}
+
 TEST(a_controller_that_was_not_called_for_long_starts_its_window_anew) {
   Controller controller(bundle(), "internet", link(50));
   const auto telemetry = samples(13);

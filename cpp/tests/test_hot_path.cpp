@@ -181,7 +181,9 @@ TEST(forecasts_of_groups_on_one_thread_are_hot_with_and_without_a_deadline) {
 }
 
 TEST(push_and_advance_are_hot) {
-  Stream stream(bundle(), internet(), {});
+  Stream::Options options;
+  options.switch_to_ewma = 7;
+  Stream stream(bundle(), internet(), options);
   const auto samples = telemetry(bundle(), internet(), 1, 4);
   float forecast = 0;
   for (int k = 0; k < 10; ++k) stream.push(samples.data(), &forecast);
@@ -192,6 +194,27 @@ TEST(push_and_advance_are_hot) {
     else
       stream.push_missing(&forecast);
     stream.advance();
+  });
+}
+
+TEST(logarithms_and_references_are_hot) {
+  BundleCopy copy;
+  copy.set_scalers("internet_lstm", R"({"features": {
+    "latency_ms": {"min": 0, "max": 6, "log_offset": 1},
+    "bandwidth_mbps": {"min": -2, "max": 2, "log_offset": 0.01, "relative_to": "first"},
+    "packet_loss": {"min": 0, "max": 1}, "reliability": {"min": 0, "max": 1}},
+    "target": {"min": -1, "max": 1, "log_offset": 0.01, "relative_to": "last"}})");
+  Engine engine(copy.folder(), {});
+  const std::size_t model = engine.find("internet_lstm");
+  StreamFleet fleet(engine, model, 3, {});
+  const auto samples = telemetry(engine, model, 10, 7);
+  std::vector<float> forecasts(3);
+  float forecast = 0;
+  for (int k = 0; k < 10; ++k) fleet.push(samples.data(), nullptr, forecasts.data());
+  check_hot([&] {
+    engine.forecast(model, samples.data(), 1, &forecast);
+    fleet.push(samples.data(), nullptr, forecasts.data());
+    fleet.advance();
   });
 }
 

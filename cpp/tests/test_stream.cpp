@@ -89,7 +89,7 @@ namespace {
 /// Logarithms, references and plain ranges, mixed; the model is what it is, so only the agreement says something.
 const char* const kTransforms = R"({"features": {
   "latency_ms": {"min": 0, "max": 6, "log_offset": 1},
-  "bandwidth_mbps": {"min": -2, "max": 2, "log_offset": 0.01, "relative_to": "first"},
+  "bandwidth_mbps": {"min": -2, "max": 2, "log_offset": 0.01, "relative_to": "first", "share": 0.8},
   "packet_loss": {"min": 0, "max": 40},
   "reliability": {"min": -10, "max": 10, "relative_to": "first"}},
   "target": {"min": -1.5, "max": 1, "log_offset": 0.02, "relative_to": "last"}})";
@@ -109,7 +109,7 @@ double transformed_forecast(Engine& engine, std::size_t model, const double* win
   for (std::size_t k = 0; k < kWindow; ++k) {
     const double* x = window + k * kFeatures;
     scaled.push_back(static_cast<float>(std::log(x[0] + 1) / 6));
-    scaled.push_back(static_cast<float>((std::log(x[1] + 0.01) - std::log(window[1] + 0.01) + 2) / 4));
+    scaled.push_back(static_cast<float>((std::log(x[1] + 0.01) - 0.8 * std::log(window[1] + 0.01) + 2) / 4));
     scaled.push_back(static_cast<float>(x[2] / 40));
     scaled.push_back(static_cast<float>((x[3] - window[3] + 10) / 20));
   }
@@ -422,8 +422,188 @@ TEST(an_implausible_forecast_is_answered_with_the_last_good_one_and_counted) {
   CHECK_EQ(engine.stats(model).causes[static_cast<std::size_t>(Cause::implausible)].value(), 1U);
 }
 
+namespace {
+
+/// All but repeats the last value, whatever the model gives.
+const char* const kPersistence = R"({"features": {
+  "latency_ms": {"min": 0, "max": 100}, "bandwidth_mbps": {"min": 0, "max": 100},
+  "packet_loss": {"min": 0, "max": 1}, "reliability": {"min": 0, "max": 1}},
+  "target": {"min": -1e-6, "max": 1e-6, "relative_to": "last"}})";
+
+/// A link on which the last value is a bad forecast (it alternates), a good one (it climbs), and so on by turns.
+std::vector<double> turns(std::size_t ticks) {
+  std::vector<double> samples;
+  for (std::size_t k = 0; k < ticks; ++k) {
+    const bool alternates = k / 60 % 2 == 0;
+    samples.insert(samples.end(),
+                   {30, alternates ? 20.0 + 10 * static_cast<double>(k % 2) : 10 + 0.5 * (k % 60), 0, 1});
+  }
+  return samples;
+}
+
+/// 0.3 of the newest, as linkcast.baselines.ewma: begun with the window's oldest.
+double ewma_of(const double* window) {
+  double level = window[1];
+  for (std::size_t k = 1; k < kWindow; ++k) level = 0.3 * window[k * kFeatures + 1] + 0.7 * level;
+  return level;
+}
+
+}  // namespace
+
+TEST(while_the_model_is_worse_the_moving_average_answers_and_a_snapshot_carries_that_on) {
+  constexpr std::size_t kTicks = 400;
+  constexpr std::size_t kOver = 15;
+  BundleCopy copy;
+  copy.set_scalers("internet_lstm", kPersistence);
+  Engine engine(copy.folder(), {});
+  const std::size_t model = engine.find("internet_lstm");
+  Stream::Options options;
+  options.safeguard.plausible_margin = 1e9;
+  Stream plain(engine, model, options);
+  options.switch_to_ewma = kOver;
+  Stream stream(engine, model, options);
+  const auto samples = turns(kTicks);
+  bool switched = false;
+  std::size_t since = 0;
+  std::uint64_t switches = 0;
+  std::uint64_t by_ewma = 0;
+  std::vector<double> of_model;
+  std::vector<double> of_ewma;
+  float last_forecast = 0;
+  double last_average = 0;
+  for (std::size_t k = 0; k < kTicks; ++k) {
+    const double* sample = samples.data() + k * kFeatures;
+    if (k >= kWindow) {  // the last tick's forecasts meet what came
+      of_model.push_back(std::fabs(static_cast<double>(last_forecast) - sample[1]));
+      of_ewma.push_back(std::fabs(last_average - sample[1]));
+      double model_sum = 0;
+      double ewma_sum = 0;
+      for (std::size_t i = of_model.size() - std::min(kOver, of_model.size()); i < of_model.size(); ++i) {
+        model_sum += of_model[i];
+        ewma_sum += of_ewma[i];
+      }
+      if (++since >= kOver && (switched ? model_sum < ewma_sum : model_sum > 1.05 * ewma_sum)) {
+        switched = !switched;
+        since = 0;
+        switches += switched;
+      }
+    }
+    float forecast = 0;
+    const bool ready = stream.push(sample, &forecast);
+    CHECK_EQ(plain.push(sample, &last_forecast), ready);
+    if (!ready) continue;
+    last_average = ewma_of(sample - (kWindow - 1) * kFeatures);
+    by_ewma += switched;
+    CHECK_EQ(stream.switched(), switched);
+    CHECK(stream.source() == (switched ? Source::ewma : Source::model));
+    CHECK(stream.cause() == (switched ? Cause::beaten : Cause::none));
+    CHECK_NEAR(forecast, switched ? last_average : static_cast<double>(last_forecast), 1e-5);
+    if (k % 7 == 0) {  // goes on where it was, after other things
+      const auto snapshot = stream.snapshot();
+      push_all(stream, samples, 100, 100 + k % 31);
+      stream.restore(snapshot.data(), snapshot.size());
+      CHECK_EQ(stream.switched(), switched);
+    }
+  }
+  CHECK_EQ(switches, 4U);  // the four stretches that alternate
+  CHECK(by_ewma > 100 && by_ewma < 300);
+  const ModelStats& stats = engine.stats(model);
+  CHECK(stats.switches.value() >= switches);  // and those of the other things
+  CHECK(stats.causes[static_cast<std::size_t>(Cause::beaten)].value() >= by_ewma);
+  CHECK_EQ(stats.causes[static_cast<std::size_t>(Cause::beaten)].value(),
+           stats.sources[static_cast<std::size_t>(Source::ewma)].value());
+}
+
+TEST(scores_are_forgotten_by_a_reset_and_those_of_other_ticks_or_another_model_are_not_taken_over) {
+  BundleCopy copy;
+  copy.set_scalers("internet_lstm", kPersistence);
+  copy.set_scalers("datacenter_lstm", kPersistence);
+  Engine engine(copy.folder(), {});
+  Stream::Options options;
+  options.safeguard.plausible_margin = 1e9;
+  options.switch_to_ewma = 15;
+  const auto open = [&](const char* name) { return std::make_unique<Stream>(engine, engine.find(name), options); };
+  const auto stream = open("internet_lstm");
+  const auto samples = turns(50);
+  push_all(*stream, samples, 0, 49);
+  CHECK(stream->switched());
+  CHECK(stream->skill() < -0.5);
+  const auto snapshot = stream->snapshot();
+  stream->reset();
+  CHECK(!stream->switched());
+  CHECK(std::isnan(stream->skill()));
+  for (const bool same : {true, false}) {
+    const auto other = open(same ? "internet_lstm" : "datacenter_lstm");
+    other->restore(snapshot.data(), snapshot.size(), false);
+    CHECK(other->ready());
+    CHECK_EQ(other->switched(), same);
+  }
+  CHECK_THROWS(stream->restore(snapshot.data(), snapshot.size() - 8), "expected the scores of switch_to_ewma");
+  for (const std::size_t ticks : {0U, 16U}) {
+    options.switch_to_ewma = ticks;
+    const auto other = open("internet_lstm");
+    push_all(*other, samples, 0, 49);
+    other->restore(snapshot.data(), snapshot.size());
+    CHECK(other->ready());
+    CHECK(!other->switched());
+    const auto without = other->snapshot();
+    stream->restore(without.data(), without.size());
+    CHECK(!stream->switched());
+  }
+}
+
+TEST(a_missing_tick_is_not_scored) {
+  BundleCopy copy;
+  copy.set_scalers("internet_lstm", kPersistence);
+  Engine engine(copy.folder(), {});
+  Stream::Options options;
+  options.safeguard.plausible_margin = 1e9;
+  options.switch_to_ewma = 15;
+  Stream stream(engine, engine.find("internet_lstm"), options);
+  const auto samples = turns(60);
+  push_all(stream, samples, 0, 23);  // 14 ticks have been scored
+  float forecast = 0;
+  for (std::size_t k = 24; k < 59; k += 2) {
+    stream.push_missing(&forecast);
+    CHECK(!stream.switched());
+    stream.push(samples.data() + k * kFeatures, &forecast);  // nothing but a held sample's forecast to be scored
+    if (stream.switched()) return;
+  }
+  CHECK(false);
+}
+
+TEST(a_fleet_switches_each_stream_by_itself) {
+  BundleCopy copy;
+  copy.set_scalers("internet_lstm", kPersistence);
+  Engine engine(copy.folder(), {});
+  const std::size_t model = engine.find("internet_lstm");
+  StreamFleet::Options options;
+  options.safeguard.plausible_margin = 1e9;
+  options.switch_to_ewma = 15;
+  StreamFleet fleet(engine, model, 2, options);
+  Stream alone(engine, model, options);
+  const auto samples = turns(300);
+  for (std::size_t k = 60; k < 300; ++k) {
+    std::vector<double> two(samples.data() + k * kFeatures, samples.data() + (k + 1) * kFeatures);
+    two.insert(two.end(), samples.data() + (k - 60) * kFeatures, samples.data() + (k - 59) * kFeatures);
+    float forecasts[2];
+    Source sources[2];
+    fleet.push(two.data(), nullptr, forecasts, sources);
+    float forecast = 0;
+    alone.push(two.data() + kFeatures, &forecast);
+    CHECK_EQ(fleet.switched(1), alone.switched());
+    CHECK(sources[1] == alone.source());
+    CHECK(fleet.cause(1) == alone.cause());
+    if (alone.ready()) CHECK_NEAR(forecasts[1], forecast, 1e-5);
+    if (k > 100 && k % 60 > 40) CHECK(fleet.switched(0) != fleet.switched(1));
+  }
+}
+
 TEST(what_is_no_forecaster_or_no_stream_is_refused) {
   CHECK_THROWS(Stream(bundle(), bundle().find("internet_ddqn"), {}), "expected a forecaster");
   CHECK_THROWS(Stream(bundle(), bundle().find("gaming_fallback"), {}), "expected a forecaster");
   CHECK_THROWS(StreamFleet(bundle(), internet(), 0, {}), "at least 1 stream");
+  Stream::Options options;
+  options.switch_to_ewma = 1'000'000;
+  CHECK_THROWS(Stream(bundle(), internet(), options), "switch_to_ewma: expected 0 (off) to 100000 ticks, got 1000000");
 }

@@ -171,7 +171,9 @@ class Engine:
         Args:
             name: a profile ("internet"), a service group ("streaming") or a model name.
             options: most_held (3: ticks in a row for which a missing sample is held), plausible_margin, held,
-                ewma_weight.
+                ewma_weight, switch_to_ewma (0, off: ticks over which the model's absolute errors have to be more than
+                5 % above those of `baselines.ewma` for that to answer, with the source "ewma" and the cause "beaten",
+                until the model's are below; each change stays for as many ticks).
         Raises:
             ValueError: an unknown name, or an option out of range.
         """
@@ -188,7 +190,8 @@ class Engine:
             profile: what the forecaster and the allocator serve: "internet".
             capacity_mbps: of the link.
             options: least_fraction (0.1), most_fraction (1.0), safe_fraction (1.0), headroom (1.0), slew_per_s (none),
-                hold_s (none), stall_s (four time steps), ewma_weight (0.3), deadline_ms (none), most_held (3).
+                hold_s (none), stall_s (four time steps), ewma_weight (0.3), deadline_ms (none), most_held (3), switch_to_ewma
+                (60 ticks; 0: off).
         Raises:
             ValueError: an unknown profile, or an option out of range.
         """

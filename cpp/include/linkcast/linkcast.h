@@ -119,11 +119,12 @@ typedef enum linkcast_cause {
   LINKCAST_CAUSE_DEADLINE = 1,
   LINKCAST_CAUSE_FAILED = 2,
   LINKCAST_CAUSE_NOT_FINITE = 3,
-  LINKCAST_CAUSE_IMPLAUSIBLE = 4
+  LINKCAST_CAUSE_IMPLAUSIBLE = 4,
+  LINKCAST_CAUSE_BEATEN = 5 /* lately, a moving average of what was measured has been better: it answers */
 } linkcast_cause;
 
-/* "model", "fallback", "last", "ewma", "none"; "none", "deadline", "failed", "not_finite", "implausible". Any thread.
- */
+/* "model", "fallback", "last", "ewma", "none"; "none", "deadline", "failed", "not_finite", "implausible", "beaten". Any
+ * thread. */
 LINKCAST_API const char* linkcast_source_name(linkcast_source source);
 LINKCAST_API const char* linkcast_cause_name(linkcast_cause cause);
 
@@ -258,9 +259,11 @@ typedef struct linkcast_model_stats {
   uint64_t max_ns;
   uint64_t late;       /* calls whose answer came after their deadline */
   uint64_t sources[5]; /* answers, by linkcast_source: one for each row */
-  uint64_t causes[5];  /* answers that the model did not give, by linkcast_cause */
+  uint64_t causes[6];  /* answers that the model did not give, by linkcast_cause */
+  uint64_t switches;   /* times that a stream went over to its moving average: see linkcast_stream_options */
 } linkcast_model_stats;
-#define LINKCAST_MODEL_STATS_INIT {sizeof(linkcast_model_stats), 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}, {0, 0, 0, 0, 0}}
+#define LINKCAST_MODEL_STATS_INIT \
+  {sizeof(linkcast_model_stats), 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0}, 0}
 
 /* What has happened to a model since it was loaded. Any thread. HANDLE, ARGUMENT, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_stats(linkcast_engine* engine, linkcast_model model, linkcast_model_stats* stats);
@@ -273,8 +276,13 @@ typedef struct linkcast_stream_options {
   size_t size;
   uint32_t most_held; /* ticks in a row for which a missing sample is replaced by the last one */
   linkcast_safeguard safeguard;
+  uint32_t switch_to_ewma; /* up to 100000 ticks, or 0: off. When the model's absolute errors over so many ticks are
+                              more than 5 % above those of an exponentially weighted moving average (of the window's
+                              measured values; 0.3 of the newest), the average answers, with LINKCAST_SOURCE_EWMA and
+                              LINKCAST_CAUSE_BEATEN, until the model's are below the average's. After each change it
+                              stays so for as many ticks */
 } linkcast_stream_options;
-#define LINKCAST_STREAM_OPTIONS_INIT {sizeof(linkcast_stream_options), 3, LINKCAST_SAFEGUARD_INIT}
+#define LINKCAST_STREAM_OPTIONS_INIT {sizeof(linkcast_stream_options), 3, LINKCAST_SAFEGUARD_INIT, 0}
 
 /* A sliding window of a forecaster, empty. options: NULL: all defaults. HANDLE, ARGUMENT, STRUCT_SIZE, BUSY, MEMORY */
 LINKCAST_API linkcast_status linkcast_stream_open(linkcast_engine* engine, linkcast_model model,
@@ -299,7 +307,7 @@ LINKCAST_API linkcast_status linkcast_stream_advance(linkcast_stream* stream);
 LINKCAST_API linkcast_status linkcast_stream_reset(linkcast_stream* stream);
 
 /* Moves the stream with its window to the models that its engine has now, after a reload; at once when it has them
- * already. Not hot. HANDLE, BUSY, MEMORY */
+ * already. The scores of switch_to_ewma start anew, but with the same model file. Not hot. HANDLE, BUSY, MEMORY */
 LINKCAST_API linkcast_status linkcast_stream_follow(linkcast_stream* stream);
 
 typedef struct linkcast_stream_info {
@@ -313,19 +321,23 @@ typedef struct linkcast_stream_info {
   uint32_t samples_in; /* at most window */
   uint32_t held;       /* of those, held ones */
   int32_t outdated;    /* 1: the engine has been reloaded since the stream was opened or followed */
+  int32_t switched;    /* 1: the moving average answers: linkcast_stream_options.switch_to_ewma */
+  double skill;        /* 1 - the model's errors / the average's, over its ticks; NaN before, or when it is off */
 } linkcast_stream_info;
-#define LINKCAST_STREAM_INFO_INIT {sizeof(linkcast_stream_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0}
+#define LINKCAST_STREAM_INFO_INIT {sizeof(linkcast_stream_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0.0}
 
 /* HANDLE, ARGUMENT, BUSY, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_stream_describe(linkcast_stream* stream, linkcast_stream_info* info);
 
-/* Writes the stream's window, so that linkcast_stream_restore goes on from it: on any machine, with the same model
- * file. bytes: NULL asks for the size alone   capacity: of `bytes`   size: out; ARGUMENT when it is above the capacity
+/* Writes the stream's window, and the scores of switch_to_ewma, so that linkcast_stream_restore goes on from it: on any
+ * machine, with the same model file.
+ * bytes: NULL asks for the size alone   capacity: of `bytes`   size: out; ARGUMENT when it is above the capacity
  * HANDLE, ARGUMENT, BUSY, MEMORY */
 LINKCAST_API linkcast_status linkcast_stream_snapshot(linkcast_stream* stream, void* bytes, size_t capacity,
                                                       size_t* size);
 
-/* ARGUMENT: damaged, or of another model; the stream is as before then. HANDLE, BUSY, MEMORY */
+/* Scores over another number of ticks are not taken over, and start anew.
+ * ARGUMENT: damaged, or of another model; the stream is as before then. HANDLE, BUSY, MEMORY */
 LINKCAST_API linkcast_status linkcast_stream_restore(linkcast_stream* stream, const void* bytes, size_t size);
 
 /* ---- Many streams of one model that tick together, as one batch ---- */
@@ -376,9 +388,10 @@ typedef struct linkcast_controller_options {
   uint64_t deadline_ns; /* a tick that takes longer is counted as late; 0: none */
   uint32_t most_held;   /* as in linkcast_stream_options */
   linkcast_safeguard safeguard;
+  uint32_t switch_to_ewma; /* as in linkcast_stream_options, but on: 60 ticks */
 } linkcast_controller_options;
 #define LINKCAST_CONTROLLER_OPTIONS_INIT \
-  {sizeof(linkcast_controller_options), 0.0, 0.1, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.3, 0, 3, LINKCAST_SAFEGUARD_INIT}
+  {sizeof(linkcast_controller_options), 0.0, 0.1, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.3, 0, 3, LINKCAST_SAFEGUARD_INIT, 60}
 
 typedef struct linkcast_decision {
   size_t size;
@@ -389,8 +402,10 @@ typedef struct linkcast_decision {
   linkcast_source source;     /* who gave the forecast */
   uint32_t limits;            /* LINKCAST_LIMIT_* that were at work */
   uint64_t latency_ns;        /* of the tick */
+  linkcast_cause cause;       /* why it was not the model, once the window is full */
 } linkcast_decision;
-#define LINKCAST_DECISION_INIT {sizeof(linkcast_decision), 0.0, 0.0, 0.0f, -1, LINKCAST_SOURCE_NONE, 0, 0}
+#define LINKCAST_DECISION_INIT \
+  {sizeof(linkcast_decision), 0.0, 0.0, 0.0f, -1, LINKCAST_SOURCE_NONE, 0, 0, LINKCAST_CAUSE_NONE}
 #define LINKCAST_LIMIT_CLAMPED 1u /* the least or most fraction set the allocation */
 #define LINKCAST_LIMIT_SLEWED 2u  /* the slew limit kept it from its target */
 #define LINKCAST_LIMIT_HOLDING 4u /* the hold time kept it as it was */

@@ -1,5 +1,6 @@
 #include "engine/controller.h"
 
+#include <cstddef>
 #include <memory>
 
 #include "c_api/engine.h"
@@ -11,8 +12,8 @@ namespace linkcast::c_api {
 namespace {
 
 // Sizes of the structs in the first version that had them.
-constexpr std::size_t kFirstControllerOptions = sizeof(linkcast_controller_options);
-constexpr std::size_t kFirstDecision = sizeof(linkcast_decision);
+constexpr std::size_t kFirstControllerOptions = offsetof(linkcast_controller_options, switch_to_ewma);
+constexpr std::size_t kFirstDecision = offsetof(linkcast_decision, cause);
 constexpr std::size_t kFirstCounts = sizeof(linkcast_controller_counts);
 
 /// What a controller's handle stands for.
@@ -36,6 +37,7 @@ Controller::Options controller_options(const linkcast_controller_options& given)
   options.deadline_ns = given.deadline_ns;
   options.stream.most_held = given.most_held;
   options.stream.safeguard = safeguard_options(given.safeguard);
+  options.stream.switch_to_ewma = given.switch_to_ewma;
   return options;
 }
 
@@ -87,6 +89,7 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
   own.limits = (made.clamped ? LINKCAST_LIMIT_CLAMPED : 0U) | (made.slewed ? LINKCAST_LIMIT_SLEWED : 0U) |
                (made.holding ? LINKCAST_LIMIT_HOLDING : 0U) | (made.stalled ? LINKCAST_LIMIT_STALLED : 0U);
   own.latency_ns = made.latency_ns;
+  own.cause = static_cast<linkcast_cause>(made.cause);
   write_struct(own, decision);
   return LINKCAST_OK;
 }

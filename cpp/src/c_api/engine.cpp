@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kFirstEngineOptions = sizeof(linkcast_engine_options);
 constexpr std::size_t kFirstModelInfo = sizeof(linkcast_model_info);
 constexpr std::size_t kFirstGroup = sizeof(linkcast_group);
-constexpr std::size_t kFirstModelStats = sizeof(linkcast_model_stats);
+constexpr std::size_t kFirstModelStats = offsetof(linkcast_model_stats, causes) + 5 * sizeof(std::uint64_t);
 
 template <class Number>
 void check_range(const char* name, Number value, long long least, long long most) {
@@ -409,6 +409,7 @@ linkcast_status linkcast_stats(linkcast_engine* handle, linkcast_model model, li
                   std::size(linkcast_model_stats{}.causes) == kCauses);
     for (std::size_t k = 0; k < kSources; ++k) own.sources[k] = from.sources[k].value();
     for (std::size_t k = 0; k < kCauses; ++k) own.causes[k] = from.causes[k].value();
+    own.switches = from.switches.value();
     write_struct(own, stats);
     return LINKCAST_OK;
   }
@@ -421,8 +422,8 @@ const char* linkcast_source_name(linkcast_source source) {
 }
 
 const char* linkcast_cause_name(linkcast_cause cause) {
-  return cause >= LINKCAST_CAUSE_NONE && cause <= LINKCAST_CAUSE_IMPLAUSIBLE ? cause_name(static_cast<Cause>(cause))
-                                                                             : "unknown cause";
+  return cause >= LINKCAST_CAUSE_NONE && cause <= LINKCAST_CAUSE_BEATEN ? cause_name(static_cast<Cause>(cause))
+                                                                        : "unknown cause";
 }
 
 }  // extern "C"

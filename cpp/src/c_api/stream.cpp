@@ -15,8 +15,8 @@ namespace linkcast::c_api {
 namespace {
 
 // Sizes of the structs in the first version that had them.
-constexpr std::size_t kFirstStreamOptions = sizeof(linkcast_stream_options);
-constexpr std::size_t kFirstStreamInfo = sizeof(linkcast_stream_info);
+constexpr std::size_t kFirstStreamOptions = offsetof(linkcast_stream_options, switch_to_ewma);
+constexpr std::size_t kFirstStreamInfo = offsetof(linkcast_stream_info, skill);  // `switched` stands in its padding
 
 /// What a stream's handle stands for, and a handle of many streams.
 struct StreamsHandle {
@@ -61,6 +61,7 @@ linkcast_status open_streams(linkcast_engine* handle, linkcast_model model, std:
     opened->model = static_cast<std::size_t>(model);
     opened->options.most_held = given.most_held;
     opened->options.safeguard = safeguard_options(given.safeguard);
+    opened->options.switch_to_ewma = given.switch_to_ewma;
     opened->sources.resize(count);
     opened->fleet = make_fleet(*opened, *opened->bundle, count);
     *out = open_handle(kind, opened.get());
@@ -221,6 +222,8 @@ linkcast_status linkcast_stream_describe(linkcast_stream* handle, linkcast_strea
   own.samples_in = static_cast<std::uint32_t>(fleet.samples_in(0));
   own.held = static_cast<std::uint32_t>(fleet.held(0));
   own.outdated = present != streams->bundle;
+  own.switched = fleet.switched(0);
+  own.skill = fleet.skill(0);
   write_struct(own, info);
   return LINKCAST_OK;
 }

@@ -114,7 +114,9 @@ void Controller::forecast(const Real* telemetry) {
     ewma_mbps_ = std::isnan(ewma_mbps_) ? measured : ewma_mbps_ + options_.ewma_weight * (measured - ewma_mbps_);
   }
   decision_.source = stream_.source();
-  const bool usable = full && (decision_.source == Source::model || decision_.source == Source::fallback);
+  decision_.cause = stream_.cause();
+  const bool usable = full && (decision_.source == Source::model || decision_.source == Source::fallback ||
+                               decision_.cause == Cause::beaten);
   if (usable) {
     decision_.forecast_mbps = mbps;
   } else {

@@ -19,6 +19,7 @@ struct Decision {
   float forecast_mbps = 0;         ///< NaN with Source::none
   std::int32_t action = -1;        ///< the allocator's, 0-based; -1 without telemetry
   Source source = Source::none;    ///< who gave the forecast
+  Cause cause = Cause::none;       ///< why it was not the model, once the window is full
   bool clamped = false;            ///< the minimum or the maximum set the allocation
   bool slewed = false;             ///< the slew limit keeps it from its target still
   bool holding = false;            ///< the hold time kept the target as it was
@@ -33,12 +34,23 @@ struct Decision {
 /// Then, in this order: minimum and maximum; hold time, in which the target stays (an increase waits too); slew limit,
 /// which moves the allocation towards the target. When telemetry stops, the safe allocation is the target, whatever the
 /// hold time; when it comes back, the window and the average start anew. Until the window is full, or when the model's
-/// forecast can't be used, the forecast is a moving average of the measured bandwidth (Source::ewma).
+/// forecast can't be used, the forecast is a moving average of the measured bandwidth (Source::ewma); so it is while
+/// the model has been worse than such an average lately (Cause::beaten; see StreamFleet::Options::switch_to_ewma).
 ///
 /// All memory is sized at construction; tick() and advance() allocate nothing, lock nothing, and make no system call.
 /// Not thread-safe, and it uses the engine's models: one thread at a time for both.
 class Controller {
  public:
+  /// Ticks over which the moving average has to be better than the model to answer in its place, by default: a minute
+  /// at one tick a second.
+  static constexpr std::size_t kSwitchTicks = 60;
+  /// A stream's defaults, with the switch on.
+  static Stream::Options closed_loop() {
+    Stream::Options options;
+    options.switch_to_ewma = kSwitchTicks;
+    return options;
+  }
+
   struct Options {
     double capacity_mbps = 0;     ///< of the link; above 0, no default
     double least_fraction = 0.1;  ///< of the capacity that is always allocated
@@ -50,7 +62,7 @@ class Controller {
     double stall_s = 0;          ///< telemetry older than this has stopped; 0: four time steps of the forecaster
     double ewma_weight = 0.3;    ///< of the newest measurement
     std::uint64_t deadline_ns = 0;  ///< a tick that takes longer is counted as late; 0: none
-    Stream::Options stream;
+    Stream::Options stream = closed_loop();
   };
 
   struct Counts {

@@ -34,6 +34,8 @@ const char* cause_name(Cause cause) noexcept {
       return "not_finite";
     case Cause::implausible:
       return "implausible";
+    case Cause::beaten:
+      return "beaten";
   }
   return "";
 }

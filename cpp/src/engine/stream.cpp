@@ -15,7 +15,8 @@ namespace {
 constexpr float kNoForecast = std::numeric_limits<float>::quiet_NaN();
 
 // A snapshot: the header, then for each stream its record, `window` bytes that mark held samples, and its samples,
-// (window, features) float64, oldest first. Byte order of the machine; kMagic reads otherwise on another.
+// (window, features) float64, oldest first; then the scores of SkillSwitch when it is on. Byte order of the machine;
+// kMagic reads otherwise on another.
 constexpr std::uint64_t kMagic = 0x3173776c6b6e696c;  // "linklws1"
 
 struct SnapshotHeader {
@@ -68,6 +69,7 @@ StreamFleet::StreamFleet(Engine& engine, std::size_t forecaster, std::size_t str
       features_(engine.spec(forecaster).features.size()),
       options_(options),
       safeguard_(engine, forecaster, streams, options.safeguard),
+      skill_(streams, options.switch_to_ewma),
       answers_(tflite::aligned_floats(streams)),
       history_(streams * window_ * features_),
       levels_(streams * window_ * features_),
@@ -76,6 +78,9 @@ StreamFleet::StreamFleet(Engine& engine, std::size_t forecaster, std::size_t str
       gaps_(streams),
       missing_(streams),
       causes_(streams, Cause::none) {
+  const ModelSpec& spec = engine.spec(forecaster);
+  if (skill_.on() && spec.features[spec.target_column].name != spec.target->name)
+    throw std::invalid_argument("switch_to_ewma: needs " + spec.target->name + " among the features of " + spec.name);
   Model& model = engine.model(forecaster);
   Network* network = model.network();
   if (!network) {
@@ -133,11 +138,18 @@ std::size_t StreamFleet::push(const Real* samples, const std::uint8_t* present, 
       forecasts[s] = kNoForecast;
     } else {
       causes_[s] = run == Cause::none ? safeguard_.judge(forecasts[s]) : run;
+      const bool usable = causes_[s] == Cause::none;
       source = Source::model;
-      if (causes_[s] == Cause::none)
-        safeguard_.keep(s, forecasts[s]);
-      else
+      const double average = skill_.on() ? ewma(s) : 0;
+      if (skill_.on()) skill_.expect(s, usable ? forecasts[s] : kNoForecast, average);
+      if (skill_.switched(s)) {
+        forecasts[s] = static_cast<float>(average);
+        source = Source::ewma;
+        if (usable) causes_[s] = Cause::beaten;
+      } else if (!usable) {
         source = safeguard_.rescue(s, sample_at(s, position), &forecasts[s]);
+      }
+      if (source == Source::model || skill_.switched(s)) safeguard_.keep(s, forecasts[s]);
       stats.count(source, causes_[s]);
     }
     if (sources) sources[s] = source;
@@ -156,7 +168,7 @@ template std::size_t StreamFleet::push(const double*, const std::uint8_t*, float
 /// Brings each stream's sample of this tick, or the one held for it, into history_, levels_ and samples_.
 template <class Real>
 void StreamFleet::take(const Real* samples, const std::uint8_t* present) {
-  const Scaler& scaler = engine_.spec(model_).scaler;
+  const ModelSpec& spec = engine_.spec(model_);
   const std::size_t position = ticks_ % window_;
   const std::size_t before = (ticks_ + window_ - 1) % window_;
   for (std::size_t s = 0; s < streams_; ++s) {
@@ -172,7 +184,9 @@ void StreamFleet::take(const Real* samples, const std::uint8_t* present) {
     }
     is_held_[s * window_ + position] = !came;
     if (came || counts_[s] > 0) counts_[s] = std::min(counts_[s] + 1, window_);
-    scaler.level(sample, level_at(s, position));
+    spec.scaler.level(sample, level_at(s, position));
+    const double measured = came ? sample[spec.target_column] : std::nan("");
+    if (skill_.on() && skill_.score(s, measured)) engine_.stats(model_).switches.add();
   }
   ++ticks_;
   scale_newest(ticks_ % window_, samples_.get());
@@ -211,6 +225,15 @@ Cause StreamFleet::answer() noexcept {
   }
 }
 
+/// The moving average of the target's measured values in a full window, begun with the oldest.
+double StreamFleet::ewma(std::size_t stream) noexcept {
+  const std::size_t column = engine_.spec(model_).target_column;
+  double level = sample_at(stream, ticks_ % window_)[column];
+  for (std::size_t k = 1; k < window_; ++k)
+    level += kEwmaAlpha * (sample_at(stream, (ticks_ + k) % window_)[column] - level);
+  return level;
+}
+
 void StreamFleet::advance() noexcept {
   if (!pending_) return;
   pending_ = false;
@@ -239,6 +262,7 @@ void StreamFleet::reset(std::size_t stream) noexcept {
   gaps_[stream] = 0;
   causes_[stream] = Cause::none;
   safeguard_.forget(stream);
+  skill_.forget(stream);
 }
 
 void StreamFleet::reset() noexcept {
@@ -252,9 +276,12 @@ std::size_t StreamFleet::held(std::size_t stream) const noexcept {
   return held;
 }
 
-std::size_t StreamFleet::snapshot_size() const noexcept {
+/// Of a snapshot without scores.
+std::size_t StreamFleet::windows_size() const noexcept {
   return sizeof(SnapshotHeader) + streams_ * (sizeof(StreamRecord) + window_ + window_ * features_ * sizeof(double));
 }
+
+std::size_t StreamFleet::snapshot_size() const noexcept { return windows_size() + skill_.snapshot_size(); }
 
 std::vector<std::byte> StreamFleet::snapshot() const {
   std::vector<std::byte> bytes(snapshot_size());
@@ -277,6 +304,7 @@ std::vector<std::byte> StreamFleet::snapshot() const {
     for (std::size_t k = 0; k < window_; ++k)
       put(&history_[(s * window_ + (ticks_ + k) % window_) * features_], features_ * sizeof(double));
   }
+  skill_.snapshot(to);
   return bytes;
 }
 
@@ -295,10 +323,16 @@ void StreamFleet::restore(const std::byte* bytes, std::size_t size, bool same_mo
                     std::to_string(window_) + ", " + std::to_string(features_) + "), got (" +
                     std::to_string(header.streams) + ", " + std::to_string(header.window) + ", " +
                     std::to_string(header.features) + ")");
-  if (size != snapshot_size())
-    refuse_snapshot("expected " + std::to_string(snapshot_size()) + " bytes, got " + std::to_string(size));
-  if (same_model && engine_.spec(model_).sha256 != std::string(header.sha256, sizeof(header.sha256)))
-    refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
+  const std::byte* scores = bytes + (windows_size() - sizeof(header));
+  std::size_t scores_size = size - std::min(size, windows_size());
+  if (size < windows_size())
+    refuse_snapshot("expected at least " + std::to_string(windows_size()) + " bytes, got " + std::to_string(size));
+  if (scores_size > 0 && !SkillSwitch::is_snapshot(scores, scores_size, streams_))
+    refuse_snapshot("expected the scores of switch_to_ewma or nothing behind the windows, got " +
+                    std::to_string(scores_size) + " bytes");
+  const bool of_model = engine_.spec(model_).sha256 == std::string(header.sha256, sizeof(header.sha256));
+  if (!of_model) scores_size = 0;
+  if (same_model && !of_model) refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
 
   std::vector<StreamRecord> records(streams_);
   std::vector<std::uint8_t> is_held(is_held_.size());
@@ -322,6 +356,7 @@ void StreamFleet::restore(const std::byte* bytes, std::size_t size, bool same_mo
     causes_[s] = Cause::none;
     safeguard_.forget(s);
   }
+  skill_.restore(scores, scores_size);
 }
 
 /// Makes the states from the window's samples, which stand in history_ with the oldest first, and puts history_ in

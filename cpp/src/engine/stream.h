@@ -13,6 +13,7 @@
 
 #include "engine/engine.h"
 #include "engine/safeguard.h"
+#include "engine/skill.h"
 #include "engine/stats.h"
 #include "kernels/deadline.h"
 
@@ -23,7 +24,8 @@ namespace linkcast {
 /// A tick without a sample: the stream's last sample is held in its place, and forecasts go on; held() says how many of
 /// the window's samples are held ones. After more than Options::most_held such ticks in a row the window says nothing
 /// about the link any more: it is dropped, and forecasts come back when a whole window of samples is in again. Before a
-/// stream's first sample, ticks without one leave it empty.
+/// stream's first sample, ticks without one leave it empty. For the scores of switch_to_ewma such a tick does not
+/// count.
 ///
 /// All memory is sized at construction: push() and advance() allocate nothing, lock nothing, and make no system call.
 /// Not thread-safe, and it uses the engine's model: one thread at a time for both.
@@ -32,6 +34,9 @@ class StreamFleet {
   struct Options {
     std::size_t most_held = 3;  ///< ticks in a row for which a missing sample is held
     Safeguard::Options safeguard;
+    /// Answer with the moving average of the window's measured values (kEwmaAlpha) when it has been better than the
+    /// model over this many ticks, and until the model is better again: see SkillSwitch. 0: off
+    std::size_t switch_to_ewma = 0;
   };
 
   /// @param engine      must outlive the fleet
@@ -79,13 +84,18 @@ class StreamFleet {
     return missing_[stream];
   }  ///< ticks without a sample, ever
   Cause cause(std::size_t stream) const noexcept { return causes_[stream]; }  ///< why the last answer isn't the model's
+  /// The moving average answers: see Options::switch_to_ewma.
+  bool switched(std::size_t stream) const noexcept { return skill_.switched(stream); }
+  /// 1 - the model's absolute errors / the moving average's over the last Options::switch_to_ewma ticks; NaN without.
+  double skill(std::size_t stream) const noexcept { return skill_.skill(stream); }
 
-  /// The windows in physical units with the hash of the model: what restore() takes, on any machine and instruction
-  /// set.
+  /// The windows in physical units, the scores of switch_to_ewma, and the hash of the model: what restore() takes, on
+  /// any machine and instruction set.
   std::vector<std::byte> snapshot() const;
   std::size_t snapshot_size() const noexcept;  ///< bytes
 
-  /// Goes on where the snapshot was taken: the next forecasts are those that would have come.
+  /// Goes on where the snapshot was taken: the next forecasts are those that would have come. The scores of another
+  /// model, or over another number of ticks, are not taken over: the model answers then, and they start anew.
   /// @param same_model  refuse the snapshot of another model file; false carries windows over to a new model
   /// @throws std::invalid_argument  damaged, of another shape, or of another model; the streams are as before then
   void restore(const std::byte* bytes, std::size_t size, bool same_model = true);
@@ -94,6 +104,8 @@ class StreamFleet {
   template <class Real>
   void take(const Real* samples, const std::uint8_t* present);
   Cause answer() noexcept;
+  double ewma(std::size_t stream) noexcept;
+  std::size_t windows_size() const noexcept;
   void replay(std::uint64_t ticks);
   void scale_newest(std::size_t first, float* rows) noexcept;
   double* sample_at(std::size_t stream, std::size_t position) noexcept;
@@ -108,6 +120,7 @@ class StreamFleet {
   Network* network_ = nullptr;  // null in mode "window"
   std::string mode_reason_;
   Safeguard safeguard_;
+  SkillSwitch skill_;
 
   std::shared_ptr<float[]> states_;     // (window - 1, streams, state size); slot ticks % (window - 1) is the oldest
   std::shared_ptr<float[]> samples_;    // (window - 1, streams, features) the last tick's, scaled for each slot's state
@@ -149,6 +162,8 @@ class Stream {
   void reset() noexcept { fleet_.reset(); }
   Source source() const noexcept { return source_; }  ///< of the last push
   Cause cause() const noexcept { return fleet_.cause(0); }
+  bool switched() const noexcept { return fleet_.switched(0); }
+  double skill() const noexcept { return fleet_.skill(0); }
   bool ready() const noexcept { return fleet_.ready(0); }
   std::size_t samples_in() const noexcept { return fleet_.samples_in(0); }
   std::size_t held() const noexcept { return fleet_.held(0); }
