@@ -132,6 +132,7 @@ class Run {
 
   Certificate go() {
     if (options_.cpu) pin_this_thread(*options_.cpu);
+    if (options_.priority) make_realtime(*options_.priority);
     const std::uint64_t start = monotonic_ns();
     std::time_t seconds = std::time(nullptr);
     char text[32];

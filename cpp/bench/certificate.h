@@ -26,7 +26,8 @@ struct CertificateOptions {
   bool reference = true;  ///< TensorFlow Lite beside
   bool hogs = true;
   std::vector<int> hog_cpus;
-  std::optional<int> cpu;  ///< of the measuring thread
+  std::optional<int> cpu;       ///< of the measuring thread
+  std::optional<int> priority;  ///< of the measuring thread, SCHED_FIFO
   Precision precision = Precision::float32;
   std::string tflite_library;
 };

@@ -33,17 +33,49 @@ void stream(std::vector<std::uint64_t>& memory, const std::atomic<bool>& stoppin
   }
 }
 
+/// The CPUs of the calling thread when first asked for.
+const cpu_set_t& cpus_of_the_process() {
+  static const cpu_set_t cpus = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof set, &set);
+    return set;
+  }();
+  return cpus;
+}
+
+/// @throws std::system_error
+void set_cpus(pthread_t thread, const cpu_set_t& cpus, const std::string& what) {
+  if (const int error = pthread_setaffinity_np(thread, sizeof cpus, &cpus); error != 0)
+    throw std::system_error(error, std::generic_category(), what);
+}
+
 void pin(pthread_t thread, int cpu) {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET(static_cast<std::size_t>(cpu), &cpus);
-  if (const int error = pthread_setaffinity_np(thread, sizeof cpus, &cpus); error != 0)
-    throw std::system_error(error, std::generic_category(), "CPU " + std::to_string(cpu));
+  set_cpus(thread, cpus, "CPU " + std::to_string(cpu));
+}
+
+/// A new thread has the priority and the CPUs of the one that made it.
+void be_ordinary() {
+  const sched_param none{};
+  pthread_setschedparam(pthread_self(), SCHED_OTHER, &none);
 }
 
 }  // namespace
 
-void pin_this_thread(int cpu) { pin(pthread_self(), cpu); }
+void pin_this_thread(int cpu) {
+  cpus_of_the_process();  // before it is changed
+  pin(pthread_self(), cpu);
+}
+
+void make_realtime(int priority) {
+  sched_param parameters{};
+  parameters.sched_priority = priority;
+  if (const int error = pthread_setschedparam(pthread_self(), SCHED_FIFO, &parameters); error != 0)
+    throw std::system_error(error, std::generic_category(), "real-time priority " + std::to_string(priority));
+}
 
 std::size_t Hogs::memory_bytes() {
   constexpr std::size_t kMega = 1U << 20;
@@ -53,15 +85,23 @@ std::size_t Hogs::memory_bytes() {
 Hogs::Hogs(const std::vector<int>& cpus) {
   try {
     threads_.emplace_back([this] {
+      be_ordinary();
       ++running_;
       compute(stopping_);
     });
     threads_.emplace_back([this] {
+      be_ordinary();
       std::vector<std::uint64_t> memory(memory_bytes() / sizeof(std::uint64_t), 1);
       ++running_;
       stream(memory, stopping_);
     });
-    for (std::size_t i = 0; i < cpus.size() && i < threads_.size(); ++i) pin(threads_[i].native_handle(), cpus[i]);
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      if (i < cpus.size()) {
+        pin(threads_[i].native_handle(), cpus[i]);
+      } else {
+        set_cpus(threads_[i].native_handle(), cpus_of_the_process(), "the CPUs of the process");
+      }
+    }
   } catch (...) {
     stop();
     throw;

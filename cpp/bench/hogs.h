@@ -9,7 +9,8 @@
 namespace linkcast::bench {
 
 /// While an object lives, one thread computes without pause and another reads and writes memory beyond the last-level
-/// cache without pause.
+/// cache without pause. They are ordinary threads, on any CPU of the process, also when the one that is measured has a
+/// real-time priority or a CPU of its own.
 class Hogs {
  public:
   /// @param cpus  one CPU for each of the two threads, to pin them; empty: the scheduler decides
@@ -30,6 +31,10 @@ class Hogs {
   std::atomic<std::size_t> running_{0};
   std::vector<std::thread> threads_;
 };
+
+/// Gives the calling thread the real-time policy SCHED_FIFO. @throws std::system_error  not allowed, or no such
+/// priority
+void make_realtime(int priority);
 
 /// Runs the calling thread on one CPU only. @throws std::system_error  no such CPU, or not allowed
 void pin_this_thread(int cpu);

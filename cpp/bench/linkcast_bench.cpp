@@ -37,6 +37,7 @@ constexpr const char* kUsage =
     "  --no-reference    without TensorFlow Lite beside\n"
     "  --no-hogs         without the part beside noisy neighbours\n"
     "  --cpu N           run on this CPU only\n"
+    "  --priority N      run with this real-time priority (SCHED_FIFO, 1 to 99)\n"
     "  --hog-cpus A,B    pin the two neighbours: one computes, one streams through memory\n"
     "  --json FILE       write JSON; - is standard output, without the table then\n"
     "  --machine         only what is known of this machine, as JSON\n"
@@ -144,6 +145,7 @@ Options parse(int argc, char** argv) {
       {"--no-reference", [&] { certificate.reference = false; }},
       {"--no-hogs", [&] { certificate.hogs = false; }},
       {"--cpu", [&] { certificate.cpu = cpu_of(option, value()); }},
+      {"--priority", [&] { certificate.priority = static_cast<int>(count_of(option, value())); }},
       {"--hog-cpus",
        [&] {
          for (const std::string& cpu : items_of(value())) certificate.hog_cpus.push_back(cpu_of(option, cpu));

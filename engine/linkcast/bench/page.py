@@ -302,9 +302,8 @@ def _figures(certificate: Certificate) -> str:
                 )
     return (
         f'<div class="scroll"><table>{"".join(rows)}</table></div><p>missed: calls as long as the budget, or ticks not '
-        "over when the next was due. alloc.: calls of malloc. faults: page faults. lost CPU: times that another process "
-        "got it. -: too few samples, or not "
-        "readable.</p>"
+        "over when the next was due. alloc.: calls of malloc. faults: page faults. lost CPU: times that another "
+        "process got it. -: too few samples, or not readable.</p>"
     )
 
 

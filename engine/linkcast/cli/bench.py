@@ -30,9 +30,15 @@ def bench(
     reference: Annotated[bool, typer.Option("--reference/--no-reference", help="TensorFlow Lite beside.")] = True,
     hogs: Annotated[bool, typer.Option("--hogs/--no-hogs", help="Also beside a CPU hog and a memory hog.")] = True,
     cpu: Annotated[int | None, typer.Option("--cpu", min=0, help="Measure on this CPU only.")] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", min=1, max=99, help="Measure with this real-time priority (SCHED_FIFO).")
+    ] = None,
     hog_cpus: Annotated[str | None, typer.Option("--hog-cpus", metavar="A,B", help="Pin the two hogs.")] = None,
     isa: Annotated[
         str | None, typer.Option("--isa", metavar="NAME", help="Force scalar, neon, avx2 or avx512.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", metavar="NAME", help="Of the forecasters: float32, bfloat16 or int8.")
     ] = None,
     python: Annotated[bool, typer.Option("--python/--no-python", help="Also what only Python has.")] = True,
     output: Annotated[
@@ -74,8 +80,9 @@ def bench(
         options += ["--quick"] if quick else []
         options += [] if reference else ["--no-reference"]
         options += [] if hogs else ["--no-hogs"]
-        valued = {"--seconds": seconds, "--only": only, "--rates": rates, "--cpu": cpu, "--hog-cpus": hog_cpus}
-        for name, value in {**valued, "--isa": isa}.items():
+        valued = {"--seconds": seconds, "--only": only, "--rates": rates, "--isa": isa, "--precision": precision}
+        placed = {"--cpu": cpu, "--priority": priority, "--hog-cpus": hog_cpus}
+        for name, value in {**valued, **placed}.items():
             options += [] if value is None else [name, str(value)]
         certificate = _measure(models, options, python)
     if output is not None:
