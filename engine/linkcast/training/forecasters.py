@@ -97,9 +97,8 @@ def train_fallback(
 class _Fit:
     """A network on its way: epoch after epoch, with its best weights so far.
 
-    An epoch is `epoch_windows` windows drawn by their chances, or all when there are fewer. After `reduce_patience`
-    epochs without a better validation loss the learning rate is cut, and training goes on from the best weights; after
-    `stop_patience` it is over.
+    An epoch is `epoch_windows` windows drawn by their chances, or all when there are fewer. The learning rate falls
+    along half a cosine (Loshchilov and Hutter 2017); `stop_patience` epochs without a better validation loss end it.
     """
 
     def __init__(
@@ -130,6 +129,10 @@ class _Fit:
 
     def epoch(self, rng: np.random.Generator) -> None:
         settings = self._settings
+        done = len(self.losses) / settings.epochs
+        span = settings.learning_rate - settings.final_learning_rate
+        rate = settings.final_learning_rate + 0.5 * span * (1.0 + float(np.cos(np.pi * done)))
+        self._model.optimizer.learning_rate.assign(rate)
         drawn = rng.permutation(self._train.draw(min(len(self._train), settings.epoch_windows), rng))
         inputs, targets, weights = self._scaled(self._train, drawn, rng)
         self._model.fit(inputs, targets, sample_weight=weights, batch_size=settings.batch, shuffle=False, verbose=0)
@@ -141,12 +144,8 @@ class _Fit:
         self.losses.append(loss)
         if loss == min(self.losses):
             self.best_weights, self._since_best = self._model.get_weights(), 0
-            return
-        self._since_best += 1
-        if self._since_best % settings.reduce_patience == 0:
-            rate = self._model.optimizer.learning_rate
-            rate.assign(max(float(rate.numpy()) * settings.reduce_factor, settings.smallest_learning_rate))
-            self._model.set_weights(self.best_weights)
+        else:
+            self._since_best += 1
 
     def history(self) -> dict[str, Any]:
         """Goes into the manifest."""

@@ -14,16 +14,14 @@ class ForecasterSettings:
     """
 
     learning_rate: float = 2e-3
+    final_learning_rate: float = 2e-5  # reached along half a cosine over all epochs
     batch: int = 128
     epochs: int = 100
-    epoch_windows: int = 24_000  # at most, drawn anew for each epoch
-    validation_windows: int = 6_000  # at most
+    epoch_windows: int = 10_000  # at most, drawn anew for each epoch
+    validation_windows: int = 4_000  # at most
     trials: int = 3  # random initial weights that are tried
     trial_epochs: int = 3  # before the best of them goes on alone
-    stop_patience: int = 8  # epochs without a better validation loss before training stops
-    reduce_patience: int = 2  # epochs without a better validation loss before the learning rate is cut
-    reduce_factor: float = 0.4
-    smallest_learning_rate: float = 2e-5
+    stop_patience: int = 20  # epochs without a better validation loss before training stops
     dropout: float = 0.01
     clip_norm: float = 1.0  # of each gradient
 
@@ -78,7 +76,7 @@ class Settings:
     group_hours: int = 192  # of each site; more than a week, so that every hour of it occurs
     typical_sites: int = 60  # with typical use: statistics, profile and fallback
     forecaster: ForecasterSettings = ForecasterSettings()
-    fallback: ForecasterSettings = ForecasterSettings(batch=64, epochs=60, trials=1, stop_patience=6, dropout=0.0)
+    fallback: ForecasterSettings = ForecasterSettings(batch=64, epochs=60, trials=1, stop_patience=12, dropout=0.0)
     allocator: AllocatorSettings = AllocatorSettings()
 
 
