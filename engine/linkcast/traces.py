@@ -115,6 +115,21 @@ class Trace:
     def __len__(self) -> int:
         return len(self.features)
 
+    def describe(self) -> list[str]:
+        """What was read, in lines: rows, gaps and dropped rows, the step and its jitter, what was not measured."""
+        segments = len(self.segment_starts)
+        text = f"{self.name}: {len(self):,} rows in {segments:,} segment{'s' if segments != 1 else ''}"
+        if self.dropped_rows:
+            text += f", {self.dropped_rows:,} dropped (no value)"
+        lines = [text]
+        step, span = self.step_s, self.step_range_s()
+        if self.resampled_from_s is not None and step is not None:
+            lines.append(f"A row every {self.resampled_from_s:g} s, brought to {step:g} s by time-weighted means")
+        elif step is not None and span is not None:
+            jitter = f" (5 % to 95 %: {span[0]:g} s to {span[1]:g} s)" if span[1] - span[0] > 0.1 * step else ""
+            lines.append(f"A row every {step:g} s{jitter}")
+        return [*lines, *self.neutral_notes()]
+
     def neutral_notes(self) -> list[str]:
         """A line for each feature that has neutral values: "packet_loss: not in the file, taken as 0"."""
         notes = []

@@ -84,7 +84,7 @@ def evaluate(
         return
     items: list[Any] = []
     for scored, evaluation in results:
-        items += [describe_trace(scored.trace), accuracy_table(name, evaluation, last), conclusion(evaluation)]
+        items += ["\n".join(scored.trace.describe()), accuracy_table(name, evaluation, last), conclusion(evaluation)]
         if "sources" in evaluation:
             sources = evaluation["sources"]
             items += [source_table(sources), "\n".join(f"{key}: {one['verdict']}" for key, one in sources.items())]
@@ -103,22 +103,6 @@ def trace_json(trace: Trace) -> dict[str, Any]:
         "resampled_from_s": trace.resampled_from_s,
         "neutral": trace.neutral,
     }
-
-
-def describe_trace(trace: Trace) -> str:
-    """ "dev.parquet: 22,100 rows in 18 segments, 12 dropped", the step, and what was not measured, in lines."""
-    segments = len(trace.segment_starts)
-    text = f"{trace.name}: {len(trace):,} rows in {segments:,} segment{'s' if segments != 1 else ''}"
-    if trace.dropped_rows:
-        text += f", {trace.dropped_rows:,} dropped (no value)"
-    lines = [text]
-    step, span = trace.step_s, trace.step_range_s()
-    if trace.resampled_from_s is not None:
-        lines.append(f"A row every {trace.resampled_from_s:g} s, brought to {step:g} s by time-weighted means")
-    elif step is not None and span is not None:
-        jitter = f" (5 % to 95 %: {span[0]:g} s to {span[1]:g} s)" if span[1] - span[0] > 0.1 * step else ""
-        lines.append(f"A row every {step:g} s{jitter}")
-    return "\n".join([*lines, *trace.neutral_notes()])
 
 
 def accuracy_table(forecaster: str, evaluation: Evaluation, last: float | None = None) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.evaluate import accuracy_table, describe_trace
+from linkcast.cli.evaluate import accuracy_table
 from linkcast.cli.options import (
     Backend,
     BackendOption,
@@ -72,7 +72,7 @@ def replay(
         print_json(report)
         return
     show(
-        describe_trace(trace),
+        "\n".join(trace.describe()),
         accuracy_table(result.forecaster, result.evaluation),
         result.evaluation["verdict"],
         _latency_table(report),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,7 @@ def train(
     if telemetry is None and any((column, unit, where, step, mapping)):
         raise typer.BadParameter("needs --telemetry FILE", param_hint="--column, --unit, --where, --step and --mapping")
     reading = layout(column, unit, where, step, mapping)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes about the machine it runs on
     from linkcast.training import run
 
     result = run(output, telemetry, traces=traces, seed=seed, quick=quick, only=only, columns=reading, base=base)
@@ -63,7 +65,12 @@ def train(
             }
         )
         return
+    models = {name: result.manifest["models"][name] for name in result.trained}
+    read = dict.fromkeys(line for model in models.values() for line in model["trained_on"].get("read", []))
+    verdicts = [f"{name}: {model['skill']['verdict']}" for name, model in models.items()]
     show(
+        *(["\n".join(read)] if read else []),
+        "\n".join(verdicts),
         f"Trained {', '.join(result.trained)} in {result.seconds / 60:.1f} min.\n"
-        f"Bundle: {result.folder}\nReport: {result.report}"
+        f"Bundle: {result.folder}\nReport: {result.report}",
     )

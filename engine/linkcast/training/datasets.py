@@ -483,7 +483,7 @@ def _telemetry_origin(trace: Trace) -> dict[str, Any]:
         "source": "telemetry",
         "file": trace.name,
         "dropped_rows": trace.dropped_rows,
-        "neutral": trace.neutral_notes(),
+        "read": trace.describe(),
         "segments": len(trace.segment_starts),
         "split": "by time, 70 % / 15 % / 15 %",
     }

@@ -126,7 +126,9 @@ def run(
     files = bundle.metadata(complete, _generator(), created, seed, training)
     folder = Path(output)
     bundle.write(folder, complete, files, report.markdown(files["manifest"]))
-    console.print(report.forecaster_table(files["manifest"]), report.allocator_table(files["manifest"]))
+    for table in (report.forecaster_table(files["manifest"], jobs), report.allocator_table(files["manifest"], jobs)):
+        if table.row_count:
+            console.print(table)
     return TrainingResult(folder, files["manifest"], folder / "metadata" / bundle.REPORT, tuple(jobs), seconds)
 
 

@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from linkcast.evaluation import baseline_label
 
 Json = dict[str, Any]
+MSE = 3  # its place among the cells of `_score_cells`
 
 
-def forecaster_table(manifest: Json) -> Table:
-    """Every forecaster and fallback on held-out data, one line for the model and one for each baseline."""
+def forecaster_table(manifest: Json, names: Collection[str]) -> Table:
+    """The named forecasters and fallbacks on held-out data, one line for the model and one for each baseline."""
     title = "Forecasts on held-out data, one step ahead (shares and MAPE in %, MAE in Mbit/s)"
-    table = Table(title=title, title_justify="left")
-    table.add_column("Model", no_wrap=True)
-    table.add_column("Forecast by", no_wrap=True)
-    for heading in ("in 2 %", "in 10 %", "MAE", "MSE", "MAPE", "R2"):
-        table.add_column(heading, justify="right")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Model")
+    table.add_column("Forecast by")
+    for heading in ("in 2 %", "in 10 %", "MAE", "MAPE", "R2"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, entry in manifest["models"].items():
-        if entry["role"] == "allocator":
+        if entry["role"] == "allocator" or name not in names:
             continue
         for label, skill in _cards(name, entry["skill"]):
             for row, (method, scores) in enumerate(_methods(skill)):
-                style = "bold" if row == 0 else None
-                table.add_row(label if row == 0 else "", method, *_score_cells(scores), style=style)
+                cells = [cell for index, cell in enumerate(_score_cells(scores)) if index != MSE]
+                table.add_row(label if row == 0 else "", method, *cells, style="bold" if row == 0 else None)
             table.add_section()
     return table
 
 
-def allocator_table(manifest: Json) -> Table:
-    """Every allocator's mean reward beside the rules'."""
-    table = Table(title="Allocation, mean reward per step on held-out episodes", title_justify="left")
+def allocator_table(manifest: Json, names: Collection[str]) -> Table:
+    """The named allocators' mean reward beside the rules'."""
+    table = Table(
+        title="Allocation, mean reward per step on held-out episodes",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("Model", no_wrap=True)
     table.add_column("Policy", no_wrap=True)
     table.add_column("Reward", justify="right")
     table.add_column("95 % interval", justify="right")
     for name, entry in manifest["models"].items():
-        if entry["role"] != "allocator":
+        if entry["role"] != "allocator" or name not in names:
             continue
         for row, (policy, score) in enumerate(_policies(entry["skill"])):
             style = "bold" if row == 0 else None
@@ -174,8 +182,8 @@ def _first(name: str, row: int) -> str:
 
 
 def _trained_on_file(trained_on: Json) -> str:
-    neutral = "".join(f"; {note}" for note in trained_on.get("neutral", []))
-    return f"Trained on {trained_on['file']}, split {trained_on['split']}{neutral}."
+    read = "".join(f" {line}." for line in trained_on.get("read", []))
+    return f"Trained on {trained_on['file']}, split {trained_on['split']}.{read}"
 
 
 def _origin(trained_on: Json) -> str:
