@@ -250,7 +250,6 @@ def test_a_constant_change_is_found_exactly():
     found = change([100.0] * 10, [110.0] * 10, 0.95)
     assert found.value == pytest.approx(0.1)
     assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.1))
-    assert found.verdict == "slower"
 
 
 def test_the_interval_is_made_of_ranked_differences():
@@ -259,38 +258,56 @@ def test_the_interval_is_made_of_ranked_differences():
     assert found.value == pytest.approx(3 - 1)
     assert found.low == pytest.approx(3 * 2.0**-3 - 1)
     assert found.high == pytest.approx(3 * 2.0**3 - 1)
-    assert found.verdict == "same"
 
 
 def test_too_few_rounds_have_no_interval():
     found = change([1.0, 1.0], [9.0, 9.0], 0.95)
-    assert (found.low, found.high, found.verdict) == (None, None, "same")
+    assert (found.low, found.high, found.width) == (None, None, math.inf)
     assert found.value == pytest.approx(8)
 
 
 def test_one_disturbed_round_changes_nothing():
     calm = [100.0 + i for i in range(10)]
     found = change(calm, [*calm[:9], 100000.0], 0.95)
-    assert found.verdict == "same"
+    assert found.low < 0 < found.high < 0.1
     assert abs(found.value) < 0.02
 
 
-def test_the_ratio_decides_when_the_machine_is_slower(data):
+def test_a_slower_machine_is_not_a_slower_call(data):
     old = Certificate(constant(copy.deepcopy(data), 100, 300, 0.02))
     new = Certificate(constant(copy.deepcopy(data), 130, 390, 0.02))
     for one in compare(old, new):
-        assert one.median.verdict == "slower"
+        assert one.median.low > 0
         if one.ratio is not None:
-            assert one.deciding.verdict == "same"
+            assert one.verdict == "same"
             assert one.ratio.value == pytest.approx(0, abs=1e-9)
             assert not one.beyond(0)
+
+
+def test_a_faster_tensorflow_lite_is_not_a_slower_call(data):
+    old = Certificate(constant(copy.deepcopy(data), 100, 300, 0.02))
+    new = Certificate(constant(copy.deepcopy(data), 100, 240, 0.02))
+    compared = compare(old, new)
+    assert any(one.ratio is not None and one.ratio.value > 0.2 for one in compared)
+    assert all(one.verdict == "same" for one in compared)
+
+
+def test_the_narrower_interval_decides(data):
+    old, new = constant(copy.deepcopy(data), 100, 300), constant(copy.deepcopy(data), 112, 300)
+    for certificate in (old, new):  # rounds in which only TensorFlow Lite is disturbed
+        for cell in certificate["cells"]:
+            if cell["contender"] == "tflite":
+                cell["rounds"]["p50_us"] = [300, 480, 300, 300, 480, 300, 480, 300, 300, 300]
+    for one in compare(Certificate(old), Certificate(new)):
+        assert one.deciding is one.median
+        assert one.beyond(10) and not one.beyond(15)
 
 
 def test_another_tensorflow_lite_is_no_measure(data):
     old, new = constant(copy.deepcopy(data), 100, 300), constant(copy.deepcopy(data), 100, 200)
     new["program"]["tflite"]["sha256"] = "0" * 64
     compared = compare(Certificate(old), Certificate(new))
-    assert all(one.ratio is None and one.deciding.verdict == "same" for one in compared)
+    assert all(one.ratio is None and one.verdict == "same" for one in compared)
     assert any("TensorFlow Lite" in remark for remark in remarks(Certificate(old), Certificate(new)))
 
 

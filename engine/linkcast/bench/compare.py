@@ -3,11 +3,12 @@
 Both runs are spread over rounds, and each round has its own median. The change is estimated from all pairs of a new
 and an old round (Hodges and Lehmann 1963: the median of the differences of logarithms), and its interval is that of the
 rank-sum test of Mann and Whitney (1947), which asks nothing of the distribution and is not moved by a round that
-something disturbed. The intervals of what decides hold together, for all cells, with a confidence of 95 % (Bonferroni).
+something disturbed. All intervals of medians and ratios hold together with a confidence of 95 % (Bonferroni).
 
-What decides is the ratio to TensorFlow Lite, measured in the same rounds, since a machine that is slower today is so
-for both; without a reference, or with another build of it, the median itself decides. A call is slower when the
-whole interval lies above zero, and too slow when the whole interval lies above the limit.
+There are two figures for a call: its median, and the ratio to TensorFlow Lite's in the same rounds. The one with the
+narrower interval decides, and the other has to agree: a call is slower when the whole interval of the one lies above
+zero, or above a limit, and the estimate of the other as well. A slower clock raises the median and leaves the ratio; a
+neighbour on the same core slows TensorFlow Lite more than linkcast, and moves the ratio without the call.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from statistics import median
 
 from linkcast.bench.results import EMPTY, Certificate, Key
 
-CONFIDENCE = 0.95  # of one interval of each cell, together
+CONFIDENCE = 0.95  # of all intervals together
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,9 @@ class Change:
     high: float | None
 
     @property
-    def verdict(self) -> str:
-        """ "slower", "faster", or "same" when the interval holds zero or there is none."""
-        if self.low is not None and self.low > 0:
-            return "slower"
-        return "faster" if self.high is not None and self.high < 0 else "same"
+    def width(self) -> float:
+        """Of the interval; infinite where there is none."""
+        return math.inf if self.low is None or self.high is None else self.high - self.low
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,28 @@ class Comparison:
 
     @property
     def deciding(self) -> Change:
-        """The steadier one."""
-        return self.median if self.ratio is None else self.ratio
+        """The figure with the narrower interval."""
+        return self.median if self.ratio is None or self.median.width < self.ratio.width else self.ratio
+
+    @property
+    def verdict(self) -> str:
+        """ "slower", "faster" or "same": what both figures agree on."""
+        if self.beyond(0.0):
+            return "slower"
+        decided, other = self.deciding, self._other
+        faster = decided.high is not None and decided.high < 0 and (other is None or other.value < 0)
+        return "faster" if faster else "same"
 
     def beyond(self, percent: float) -> bool:
-        """Whether the call became slower by more than that, by the whole interval."""
-        low = self.deciding.low
-        return low is not None and 100.0 * low > percent
+        """Whether the call became slower by more than that."""
+        decided, other = self.deciding, self._other
+        if decided.low is None or 100.0 * decided.low <= percent:
+            return False
+        return other is None or 100.0 * other.value > percent
+
+    @property
+    def _other(self) -> Change | None:
+        return self.ratio if self.deciding is self.median else self.median
 
 
 def compare(old: Certificate, new: Certificate) -> list[Comparison]:
@@ -72,13 +86,13 @@ def compare(old: Certificate, new: Certificate) -> list[Comparison]:
         ratios = old.ratios(key), new.ratios(key)
         if same_reference and ratios[0] is not None and ratios[1] is not None:
             figures[key]["ratio"] = (ratios[0], ratios[1])
-        if None not in before["p99_us"] and None not in after["p99_us"]:
-            figures[key]["p99"] = (before["p99_us"], after["p99_us"])
-    confidence = 1.0 - (1.0 - CONFIDENCE) / max(1, len(keys))
+    count = sum(len(of_cell) for of_cell in figures.values())
+    confidence = 1.0 - (1.0 - CONFIDENCE) / max(1, count)
     compared = []
     for key, of_cell in figures.items():
         changes = {name: change(*pair, confidence) for name, pair in of_cell.items()}
         before_us, after_us = map(median, of_cell["median"])
+        p99 = old.cells[key]["rounds"]["p99_us"], new.cells[key]["rounds"]["p99_us"]
         compared.append(
             Comparison(
                 key,
@@ -87,7 +101,7 @@ def compare(old: Certificate, new: Certificate) -> list[Comparison]:
                 after_us,
                 changes["median"],
                 changes.get("ratio"),
-                changes.get("p99"),
+                None if None in p99[0] + p99[1] else change(*p99, confidence),
             )
         )
     return compared

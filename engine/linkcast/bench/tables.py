@@ -149,22 +149,25 @@ def comparison_table(compared: Sequence[Comparison], fail_above: float | None, w
     wide = width >= 115
     made = table("Change since then, with intervals that hold together at 95 %")
     made.add_column("", no_wrap=True)
-    headings = ("Then", "Now", "Change", "of", "Median alone", "p99", "") if wide else ("Change", "of", "")
+    headings = ("Then", "Now", "Median", "Ratio to TFLite", "p99", "") if wide else ("Change", "of", "")
     for heading in headings:
         made.add_column(heading, justify="right" if heading not in ("", "of") else "left", no_wrap=True)
     for one in compared:
-        verdict = one.deciding.verdict
+        verdict = one.verdict
         beyond = fail_above is not None and one.beyond(fail_above)
         row = [f"{one.key.workload}, {one.key.scenario}"]
         row += [microseconds(one.old_us), microseconds(one.new_us)] if wide else []
-        row += [change_text(one.deciding), "median" if one.ratio is None else "ratio"]
-        row += [change_text(one.median) if one.ratio else "", change_text(one.p99)] if wide else []
+        if wide:
+            row += [change_text(one.median), change_text(one.ratio), change_text(one.p99)]
+        else:
+            row += [change_text(one.deciding), "median" if one.deciding is one.median else "ratio"]
         made.add_row(
             *row,
             f"{verdict}!" if beyond else verdict,
             style="bold red" if beyond else "bold" if verdict != "same" else "",
         )
-    made.caption = "ratio: to TensorFlow Lite, of the medians in the same rounds. Times in µs."
+    made.caption = "ratio: of the medians, to TensorFlow Lite's in the same rounds."
+    made.caption += " The narrower interval decides, the other figure has to agree."
     if fail_above is not None:
         made.caption += f" !: the whole interval lies above {fail_above:g} %."
     return made

@@ -131,7 +131,7 @@ def _changes(compared: list[Comparison]) -> list[dict[str, Any]]:
             "median": asdict(one.median),
             "ratio": None if one.ratio is None else asdict(one.ratio),
             "p99": None if one.p99 is None else asdict(one.p99),
-            "verdict": one.deciding.verdict,
+            "verdict": one.verdict,
         }
         for one in compared
     ]
