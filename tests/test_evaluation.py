@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import linkcast
-from linkcast.evaluation import evaluate_trace, forecast_windows, verdict
-from linkcast.traces import trace_from_arrays
+from linkcast.baselines import autoregression, fit_autoregression
+from linkcast.evaluation import evaluate_trace, forecast_windows, score, score_trace, verdict
+from linkcast.traces import read_trace, trace_from_arrays
+
 from telemetry import tolerance
+
+DATA = Path(os.environ.get("LINKCAST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
 def of_mae(mae: float, within_2_percent: float = 0.1) -> dict[str, float]:
@@ -101,3 +108,86 @@ def test_a_service_group_is_scored_on_a_trace_with_timestamps(engine):
 def test_a_service_group_on_a_trace_without_timestamps_is_refused(engine):
     with pytest.raises(ValueError, match="no timestamp column"):
         evaluate_trace(engine, "gaming", trace_from_arrays(random_series(100, seed=5)))
+
+
+def at_a_constant_rate(rate_mbps: float, deviation: float, rows: int, seed: int):
+    """A rate-limited stream: its rate with a little independent noise every second; other telemetry moves."""
+    rng = np.random.default_rng(seed)
+    features = rng.uniform([25, 0, 0, 0.95], [60, 0, 0.01, 1], (rows, 4))
+    features[:, 1] = rate_mbps * rng.normal(1.0, deviation, rows)
+    times = np.datetime64("2025-05-06T04:00:00") + np.arange(rows)
+    return trace_from_arrays(features, times.astype("datetime64[us]"), "constant rate")
+
+
+@pytest.mark.parametrize("rate_mbps", [0.5, 27.0, 270.0])
+def test_a_stream_of_constant_rate_is_reported_as_persistence_is_as_good(engine, rate_mbps):
+    # Two samples of 0.6 % noise differ by 0.85 % on average, by less than 2 % in 98 % of the cases.
+    evaluation = evaluate_trace(engine, "internet", at_a_constant_rate(rate_mbps, 0.006, 1500, seed=8), last=0.3)
+    persistence = evaluation["baselines"]["persistence"]
+    assert persistence["within_2_percent"] == pytest.approx(0.98, abs=0.02)
+    assert persistence["r2"] == pytest.approx(-1.0, abs=0.2)  # twice the variance of the rate
+    assert "persistence is as good" in evaluation["verdict"]
+
+
+def test_the_constant_stretches_of_a_real_trace_are_reported_so(engine):
+    path = DATA / "starlink_1hz" / "dev.parquet"
+    if not path.is_file():
+        pytest.skip("the data sets are not on this machine")
+    trace = read_trace(path, {"bandwidth_mbps": "ul_mbps"})
+    rate = trace.features[:, 1]
+    # Uploads limited to 27 and 54 Mbit/s: runs of two minutes whose rate stays within 5 % of their median.
+    starts = np.arange(0, len(trace) - 120, 120)
+    runs = rate[starts[:, None] + np.arange(120)]
+    middle = np.median(runs, axis=1, keepdims=True)
+    steady = starts[(np.abs(runs - middle) <= 0.05 * middle).all(axis=1) & (middle[:, 0] > 1.0)]
+    assert len(steady) >= 5
+    rows = (steady[:, None] + np.arange(120)).ravel()
+    constant = trace_from_arrays(trace.features[rows], trace.timestamps[rows], "rate-limited upload")
+    assert "persistence is as good" in evaluate_trace(engine, "internet", constant)["verdict"]
+    whole = trace_from_arrays(trace.features, trace.timestamps, "all")
+    assert "hardly changes" not in evaluate_trace(engine, "internet", whole)["verdict"]
+
+
+def test_the_last_share_is_scored_and_the_part_before_fits_the_autoregression(engine):
+    series = random_series(500, seed=9)
+    times = np.datetime64("2026-03-02T18:00:00") + np.arange(500)
+    trace = trace_from_arrays(series, times.astype("datetime64[us]"))
+    scored = score_trace(engine, "internet", trace, last=0.3)
+    np.testing.assert_array_equal(scored.starts + 10, np.arange(350, 500))
+    before = np.arange(340)[:, None] + np.arange(10)
+    coefficients = fit_autoregression(series[before], series[10:350, 1])
+    later = scored.starts[:, None] + np.arange(10)
+    np.testing.assert_allclose(scored.baselines["ar10"], autoregression(series[later], coefficients), rtol=1e-9)
+    windows = trace.select(engine.spec("internet_lstm")["features"])[later]
+    np.testing.assert_allclose(scored.forecasts, engine.forecast("internet", windows), rtol=1e-4)
+
+
+def test_scores_of_a_source_are_those_of_its_rows(engine):
+    first, second = random_series(200, seed=10), random_series(100, seed=11)
+    trace = trace_from_arrays(np.concatenate([first, second]))
+    trace = replace(trace, segment_starts=np.array([0, 200]), sources=("dsl", "lte"))
+    sources = evaluate_trace(engine, "internet", trace)["sources"]
+    alone = evaluate_trace(engine, "internet", trace_from_arrays(second))
+    assert list(sources) == ["dsl", "lte"]
+    assert sources["lte"]["samples"] == 90
+    assert sources["lte"]["model"]["mae"] == pytest.approx(alone["model"]["mae"], rel=1e-5)
+    assert sources["lte"]["baselines"]["ewma"]["mae"] == pytest.approx(alone["baselines"]["ewma"]["mae"], rel=1e-12)
+
+
+def test_a_reference_needs_an_earlier_part_and_a_cut_needs_windows_on_both_sides(engine):
+    trace = trace_from_arrays(random_series(40, seed=12))
+    with pytest.raises(ValueError, match="fitted on the part before"):
+        evaluate_trace(engine, "internet", trace, reference=True)
+    with pytest.raises(ValueError, match="expected windows before and after the cut, got 0 and 30"):
+        evaluate_trace(engine, "internet", trace, last=0.9)
+
+
+def test_the_interval_of_a_clear_difference_leaves_zero_out():
+    rng = np.random.default_rng(13)
+    targets = rng.uniform(10, 20, 2000)
+    near, far = targets + rng.normal(0, 1, 2000), targets + rng.normal(0, 2, 2000)
+    evaluation = score(near, targets, {"persistence": far})
+    low, high = evaluation["interval"]["skill"]
+    assert low < 0.5 < high  # half the deviation is half the mean absolute error
+    assert low > 0.45
+    assert high < 0.55
