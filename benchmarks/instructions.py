@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EXPECTED = Path(__file__).with_suffix(".json")
-TOLERANCE = 0.03  # memcpy and the like are chosen by the processor that counts
+TOLERANCE = 0.02  # memcpy and the like are chosen by the processor that counts
 CALLS = {"forecast": 2, "push": 10, "advance": 2, "decide": 20, "forecast_100": 1}
 ISAS = {"x86": ("avx2", "scalar"), "aarch64": ("neon", "scalar")}
 
