@@ -267,7 +267,9 @@ def fallback_target(train: Part) -> Range:
     return Range(0.0, 1.0, log_offset=LOG_OFFSET_MBPS).fitted(train.targets, None, SMALLEST_WIDTHS["bandwidth_mbps"])
 
 
-SMALLEST_ERROR = 0.01
+SMALLEST_ERROR = 0.1
+"""A steady link's usual error counts as this share of its level. The gradient of an absolute error does not shrink with
+the error: weighted by more, steady links would hold every forecast at the last value."""
 
 
 def loss_weights(windows: FloatArray, targets: FloatArray, source: npt.NDArray[np.int64]) -> FloatArray:
@@ -281,7 +283,7 @@ def loss_weights(windows: FloatArray, targets: FloatArray, source: npt.NDArray[n
     Args:
         windows: (n, T, F) with the telemetry features first.
         targets: (n,) Mbit/s.
-        source: (n,) a number for each link or trace; an error below SMALLEST_ERROR of its level counts as that.
+        source: (n,) a number for each link or trace.
     Returns:
         (n,)
     """
