@@ -63,7 +63,7 @@ def test_without_a_fallback_the_last_good_value_answers_and_before_there_is_one_
     np.testing.assert_array_equal(answer.bandwidth_mbps, good.bandwidth_mbps)
     stats = own.stats("internet_lstm")
     assert stats["sources"] == {"model": 2, "fallback": 0, "last": 2, "ewma": 0, "none": 2}
-    assert stats["causes"] == {"deadline": 4, "failed": 0, "not_finite": 0, "implausible": 0}
+    assert stats["causes"] == {"deadline": 4, "failed": 0, "not_finite": 0, "implausible": 0, "beaten": 0}
     assert (stats["calls"], stats["late"]) == (3, 2)
 
 

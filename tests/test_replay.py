@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linkcast import metrics
+import linkcast
+from linkcast import baselines, metrics
 from linkcast.replay import allocator_capacity_mbps, latency, plot, replay
 from linkcast.traces import read_trace, trace_from_arrays
 
@@ -82,6 +83,63 @@ def test_the_report_counts_ticks_allocations_and_times(replayed):
     assert report["allocation"]["mean_percent"] == pytest.approx(mean)
     for times in report["latency_us"].values():
         assert 0.0 < times["p50"] <= times["p99"] <= times["max"]
+
+
+def test_the_rolling_skill_is_that_of_the_errors_over_the_last_ticks(engine):
+    trace = random_trace(200, seed=7, gap_at=90)
+    result = replay(engine, trace, skill_ticks=40)
+    windows = trace.features[result.starts[:, None] + np.arange(10)]
+    came = trace.features[result.starts + 10, 1]
+    of_model, of_ewma = np.abs(result.forecasts - came), np.abs(baselines.ewma(windows) - came)
+    expected = [
+        1 - of_model[tick - 39 : tick + 1].sum() / of_ewma[tick - 39 : tick + 1].sum() for tick in range(39, len(came))
+    ]
+    assert np.isnan(result.rolling_skill[:39]).all()
+    np.testing.assert_allclose(result.rolling_skill[39:], expected, rtol=1e-9)
+    report = result.report()["rolling_skill"]
+    assert report == {
+        "ticks": 40,
+        "median": pytest.approx(np.median(expected)),
+        "least": pytest.approx(min(expected)),
+        "most": pytest.approx(max(expected)),
+        "last": pytest.approx(expected[-1]),
+        "share_below_zero": pytest.approx(np.mean(np.array(expected) < 0)),
+    }
+    with pytest.raises(ValueError, match="skill_ticks: expected 1 or more, got 0"):
+        replay(engine, trace, skill_ticks=0)
+
+
+def test_fewer_ticks_than_the_skill_looks_at_have_none(engine):
+    assert replay(engine, random_trace(60, seed=1), skill_ticks=60).report()["rolling_skill"] is None
+
+
+def test_a_worse_model_hands_over_to_the_ewma_and_the_report_says_for_how_long(edit):
+    def repeat_the_last_value(scalers):
+        features = {name: {"min": 0.0, "max": 100.0} for name in linkcast.features.TELEMETRY}
+        target = {"min": -1e-6, "max": 1e-6, "relative_to": "last"}
+        scalers["models"]["internet_lstm"] = {"features": features, "target": target}
+
+    own = linkcast.Engine.load(edit("scalers", repeat_the_last_value))
+    step = np.arange(120)
+    bandwidth = np.where(step < 80, 2.0 + step % 2, 2.0 + 0.05 * step)
+    features = np.column_stack([np.full(120, 30.0), bandwidth, np.zeros(120), np.ones(120)])
+    result = replay(own, trace_from_arrays(features), skill_ticks=20)
+    # Tick 0 is the tenth row's; the error of tick k is known at tick k + 1, so that twenty are at tick 20.
+    switched = result.by_ewma
+    assert switched.nonzero()[0][0] == 20
+    assert not switched[-1]
+    runs = np.count_nonzero(np.diff(switched.astype(int)) == 1)
+    report = result.report()["switch_to_ewma"]
+    expected = np.where(switched, baselines.ewma(features[result.starts[:, None] + np.arange(10)]), result.forecasts)
+    np.testing.assert_allclose(result.answers, expected, rtol=1e-6)
+    mae = np.mean(np.abs(expected - bandwidth[10:]))
+    assert report == {
+        "ticks": 20,
+        "switches": runs,
+        "ticks_by_ewma": np.count_nonzero(switched),
+        "mae": pytest.approx(mae, rel=1e-5),
+    }
+    assert mae < result.evaluation["model"]["mae"]
 
 
 def test_percentiles_are_numpys():

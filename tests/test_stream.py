@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import linkcast
+from linkcast import baselines
+from linkcast.features import BANDWIDTH
 from telemetry import GROUP_TRANSFORMS, TRANSFORMS, tolerance, unscaled
 
 WINDOW = 10
@@ -168,3 +170,111 @@ def test_pushes_and_late_ones_are_counted(engine, walk):
     stats = own.stats("internet_lstm")
     assert stats["calls"] == stats["sources"]["model"] == stats["late"] == 21
     assert 0 < stats["latency_us"]["p50"] <= stats["latency_us"]["max"]
+
+
+# A bundle whose internet model repeats the last value, whatever its weights: the target's range is next to nothing.
+PERSISTENCE = {
+    "features": {name: {"min": 0.0, "max": 100.0} for name in TRANSFORMS["features"]},
+    "target": {"min": -1e-6, "max": 1e-6, "relative_to": "last"},
+}
+
+
+def turns(ticks: int, seed: int) -> np.ndarray:
+    """(ticks, 4): the bandwidth alternates for 80 ticks (bad for the last value), climbs for 80 (good), and so on."""
+    step = np.arange(ticks)
+    bandwidth = np.where(step // 80 % 2 == 0, 20.0 + 10.0 * (step % 2), 10.0 + 0.5 * (step % 80))
+    bandwidth += np.random.default_rng(seed).normal(0, 0.5, ticks)
+    return np.column_stack([np.full(ticks, 30.0), bandwidth, np.zeros(ticks), np.ones(ticks)])
+
+
+def expected_switches(model: np.ndarray, average: np.ndarray, measured: np.ndarray, ticks: int) -> np.ndarray:
+    """(n,) whether the EWMA answers at each tick; the forecasts of tick k are scored at k + 1, if that is not NaN.
+
+    model, average: (n,) forecasts, NaN where there is none. Sums are made anew at each tick.
+    """
+    errors = np.abs(np.stack([model[:-1], average[:-1]]) - measured[1:])
+    switched, since, past, answers = False, 0, [], [False]
+    for pair in errors.T:
+        if np.isfinite(pair).all():
+            past.append(pair)
+            since += 1
+            of_model, of_average = np.sum(past[-ticks:], axis=0)
+            if since >= ticks and (of_model < of_average if switched else of_model > 1.05 * of_average):
+                switched, since = not switched, 0
+        answers.append(switched)
+    return np.array(answers)
+
+
+@pytest.mark.parametrize("over", [12, 30])
+def test_while_the_model_is_worse_over_the_last_ticks_the_ewma_answers_and_says_so(edit, over):
+    own = linkcast.Engine.load(edit("scalers", lambda content: content["models"].update(internet_lstm=PERSISTENCE)))
+    samples = turns(640, seed=31)
+    missing = np.random.default_rng(32).random(640) < 0.03
+    missing[0] = False
+    plain = own.stream("internet", plausible_margin=1e9)
+    stream = own.stream("internet", plausible_margin=1e9, switch_to_ewma=over)
+    model, answers, sources, causes, skill = [], [], [], [], []
+    seen = samples.copy()
+    for tick, sample in enumerate(samples):
+        if missing[tick]:
+            seen[tick] = seen[tick - 1]
+        for which, out in ((plain, model), (stream, answers)):
+            out.append(which.push_missing() if missing[tick] else which.push(sample))
+        sources.append(stream.source)
+        causes.append(stream.cause)
+        skill.append(stream.skill)
+    first = WINDOW - 1
+    average = np.full(640, np.nan)
+    average[first:] = baselines.ewma(windows_of(seen))
+    model = np.array(model, dtype=np.float64)
+    switched = expected_switches(model, average, np.where(missing, np.nan, samples[:, BANDWIDTH]), over)
+    assert 3 <= np.count_nonzero(np.diff(switched.astype(int)) == 1) <= 5
+    assert causes == ["beaten" if is_switched else "none" for is_switched in switched]
+    assert sources[first:] == ["ewma" if is_switched else "model" for is_switched in switched[first:]]
+    expected = np.where(switched, average, model)
+    np.testing.assert_allclose(np.array(answers[first:], np.float64), expected[first:], rtol=1e-6)
+    stats = own.stats("internet_lstm")
+    assert stats["causes"]["beaten"] == stats["sources"]["ewma"] == np.count_nonzero(switched)
+    assert stats["switches"] == np.count_nonzero(np.diff(switched.astype(int)) == 1)
+    errors = np.abs(np.stack([model[:-1], average[:-1]]) - np.where(missing, np.nan, samples[:, BANDWIDTH])[1:])
+    scored = np.isfinite(errors).all(axis=0)
+    of_model, of_average = errors[:, scored][:, -over:].sum(axis=1)
+    assert skill[-1] == pytest.approx(1.0 - of_model / of_average, rel=1e-6)
+    ticks = np.flatnonzero(scored) + 1  # the tick that scores
+    assert skill[ticks[over - 1] - 1] is None
+    assert skill[ticks[over - 1]] is not None
+
+
+def test_the_switch_is_off_in_a_stream_and_on_in_the_closed_loop(edit):
+    own = linkcast.Engine.load(edit("scalers", lambda content: content["models"].update(internet_lstm=PERSISTENCE)))
+    stream = own.stream("internet", plausible_margin=1e9)
+    fleet = own.streams("internet", 2, plausible_margin=1e9, switch_to_ewma=20)
+    loop = own.controller("internet", capacity_mbps=100.0)
+    never = own.controller("internet", capacity_mbps=100.0, switch_to_ewma=0)
+    for second, sample in enumerate(turns(80, seed=33)):
+        stream.push(sample)
+        fleet.push(np.stack([sample, [30.0, 20.0 + second, 0.0, 1.0]]))  # the second link climbs
+        decision, other = loop.tick(sample, now_s=float(second)), never.tick(sample, now_s=float(second))
+        assert decision.cause == ("beaten" if second >= WINDOW - 1 + 60 else "none")
+        assert decision.source == ("model" if WINDOW - 1 <= second < WINDOW - 1 + 60 else "ewma")
+        assert other.cause == "none"
+    assert (stream.cause, stream.switched, stream.skill) == ("none", False, None)
+    assert (fleet.sources, fleet.causes) == (["ewma", "model"], ["beaten", "none"])
+    assert [fleet.switched(0), fleet.switched(1)] == [True, False]
+    assert fleet.skill(0) < 0 < fleet.skill(1)
+    with pytest.raises(ValueError, match=r"switch_to_ewma: expected 0 \(off\) to 100000 ticks, got 100001"):
+        own.stream("internet", switch_to_ewma=100_001)
+
+
+def test_a_snapshot_carries_the_scores(edit):
+    own = linkcast.Engine.load(edit("scalers", lambda content: content["models"].update(internet_lstm=PERSISTENCE)))
+    samples = turns(200, seed=34)
+    stream, other = (own.stream("internet", plausible_margin=1e9, switch_to_ewma=25) for _ in range(2))
+    causes = set()
+    for tick, sample in enumerate(samples):
+        if tick % 11 == 0:
+            other.restore(stream.snapshot())
+        assert stream.push(sample) == pytest.approx(other.push(sample))
+        assert (stream.cause, stream.skill) == (other.cause, other.skill)
+        causes.add(stream.cause)
+    assert causes == {"none", "beaten"}

@@ -74,6 +74,43 @@ func TestUnknownNamesAreNamed(t *testing.T) {
 	}
 }
 
+// The forecasts are met with what the moving average says, so that the model is worse, whatever it is.
+func TestAStreamAnswersWithTheMovingAverageWhileThatIsBetter(t *testing.T) {
+	engine := open(t)
+	stream, err := engine.StreamWith(predictor(t, engine).forecaster, StreamOptions{SwitchToEWMA: 15})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	values := []float64{2.5, 2, 3, 2.5, 2, 3, 2.5, 2, 3, 2.5}
+	for tick := 0; tick < 60; tick++ {
+		forecast, ready, err := stream.Push(NetworkState{50, values[tick], 0.001, 0.999}.features(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ready {
+			continue
+		}
+		average := values[tick-9]
+		for _, value := range values[tick-8 : tick+1] {
+			average += 0.3 * (value - average)
+		}
+		switch {
+		case tick < 9+15 && forecast.Cause == Beaten:
+			t.Fatalf("tick %d: %v before 15 ticks were scored", tick, forecast.Cause)
+		case tick >= 9+15 && (forecast.Cause != Beaten || forecast.Source != FromEWMA || math.Abs(forecast.Mbps-average) > 1e-4):
+			t.Fatalf("tick %d: %v Mbit/s by %v, because %v; the average is %v", tick, forecast.Mbps, forecast.Source, forecast.Cause, average)
+		}
+		values = append(values, average+0.001)
+	}
+	if Beaten.String() != "beaten" {
+		t.Errorf("its name: %v", Beaten)
+	}
+	if _, err := engine.StreamWith(predictor(t, engine).forecaster, StreamOptions{SwitchToEWMA: 200000}); err == nil {
+		t.Error("too many ticks were taken")
+	}
+}
+
 func TestAStreamGivesWhatTheWindowGives(t *testing.T) {
 	engine := open(t)
 	p := predictor(t, engine)

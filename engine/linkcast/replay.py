@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from linkcast.baselines import ewma
 from linkcast.engine import Engine
 from linkcast.evaluation import Evaluation, baseline_forecasts, baseline_label, evaluate_forecasts, windows_of
 from linkcast.features import BANDWIDTH
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TICKS_PER_REPORT = 256  # ticks between two calls of the progress callback
 EXCERPT_ROWS = 300  # ticks that the plot shows of the trace
+SKILL_TICKS = 60  # that a controller's switch to the EWMA looks at by default
 
 Progress = Callable[[int], None]
 
@@ -42,6 +44,10 @@ class Replay:
     decide_us: npt.NDArray[np.float64]  # (ticks,) time of one decision
     evaluation: Evaluation
     capacity_mbps: float | None  # of the link that is allocated; None when neither caller nor manifest says it
+    skill_ticks: int  # that the next three look at
+    rolling_skill: npt.NDArray[np.float64]  # (ticks,) 1 - model's errors / EWMA's over the last ticks; NaN before
+    answers: npt.NDArray[np.float32]  # (ticks,) Mbps of a stream that switches to the EWMA when that is better
+    by_ewma: npt.NDArray[np.bool_]  # (ticks,) whether it did
 
     @property
     def targets(self) -> npt.NDArray[np.float64]:
@@ -62,6 +68,8 @@ class Replay:
             "ticks": len(self.starts),
             "models": {self.forecaster: self.backend[self.forecaster], self.allocator: self.backend[self.allocator]},
             "accuracy": dict(self.evaluation),
+            "rolling_skill": self._skill_report(),
+            "switch_to_ewma": self._switch_report(),
             "latency_us": {"forecast": latency(self.forecast_us), "decide": latency(self.decide_us)},
             "allocation": {
                 "capacity_mbps": self.capacity_mbps,
@@ -69,6 +77,80 @@ class Replay:
                 "ticks_by_percent": {f"{(action + 1) * 10}": int(count) for action, count in enumerate(allocations)},
             },
         }
+
+    def _skill_report(self) -> dict[str, Any] | None:
+        """Of the ticks that have a rolling skill; None when there are none."""
+        skill = self.rolling_skill[np.isfinite(self.rolling_skill)]
+        if not len(skill):
+            return None
+        return {
+            "ticks": self.skill_ticks,
+            "median": float(np.median(skill)),
+            "least": float(np.min(skill)),
+            "most": float(np.max(skill)),
+            "last": float(skill[-1]),
+            "share_below_zero": float(np.mean(skill < 0.0)),
+        }
+
+    def _switch_report(self) -> dict[str, Any]:
+        """What a stream answers that switches: over how many ticks it looks, how often it did, and its error."""
+        answered = np.isfinite(self.answers)
+        errors = np.abs(self.answers - self.targets)[answered]
+        return {
+            "ticks": self.skill_ticks,
+            "switches": int(np.count_nonzero(np.diff(self.by_ewma.astype(np.int8), prepend=0) == 1)),
+            "ticks_by_ewma": int(np.count_nonzero(self.by_ewma)),
+            "mae": float(np.mean(errors)) if len(errors) else None,
+        }
+
+
+def rolling_skill(
+    model_errors: npt.NDArray[np.float64], ewma_errors: npt.NDArray[np.float64], ticks: int
+) -> npt.NDArray[np.float64]:
+    """1 - the model's / the EWMA's absolute errors over the last ticks, the tick itself included.
+
+    Args:
+        model_errors, ewma_errors: (n,) absolute errors, in one unit.
+        ticks: how many the sums are over, 1 or more.
+    Returns:
+        (n,), NaN for the first ticks - 1, and where the EWMA makes no error.
+    """
+    skill = np.full(len(model_errors), np.nan)
+    if len(model_errors) >= ticks:
+        of_model, of_ewma = (
+            np.lib.stride_tricks.sliding_window_view(errors, ticks).sum(axis=1)
+            for errors in (model_errors, ewma_errors)
+        )
+        np.divide(of_model, of_ewma, out=skill[ticks - 1 :], where=of_ewma > 0.0)
+    return 1.0 - skill
+
+
+def switched_forecasts(
+    engine: Engine, name: str, series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], ticks: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """What a stream with `switch_to_ewma` answers in a series that has gaps.
+
+    Args:
+        engine, name: the forecaster.
+        series: (rows, F) the model's features, physical units.
+        starts: (n,) first row of each window, ascending; no window goes over a gap.
+        ticks: that the switch looks at.
+    Returns:
+        (n,) float32 Mbps, NaN where nobody could answer, and (n,) whether the EWMA answered for a worse model. At a gap
+        the stream loses its window, and keeps its scores.
+    """
+    window = engine.spec(engine.resolve(name, "forecaster"))["window"] or 1
+    stream = engine.stream(name, most_held=0, switch_to_ewma=ticks)
+    answers, by_ewma = np.full(len(starts), np.nan, np.float32), np.zeros(len(starts), np.bool_)
+    for index, start in enumerate(starts.tolist()):
+        begins = index == 0 or start != starts[index - 1] + 1
+        if begins:
+            stream.push_missing()
+        answer = None
+        for row in range(start if begins else start + window - 1, start + window):
+            answer = stream.push(series[row])
+        answers[index], by_ewma[index] = np.nan if answer is None else answer, stream.cause == "beaten"
+    return answers, by_ewma
 
 
 def latency(times_us: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -104,6 +186,7 @@ def replay(
     profile: str = "internet",
     progress: Progress | None = None,
     capacity_mbps: float | None = None,
+    skill_ticks: int = SKILL_TICKS,
 ) -> Replay:
     """Walks a trace: at each tick one forecast from the window and one decision from the newest row, each timed.
 
@@ -113,14 +196,18 @@ def replay(
         profile: "internet" or "datacenter".
         progress: is called with the number of ticks done since its last call.
         capacity_mbps: of the replayed link; None takes it for a link like the one that the allocator was trained on.
+        skill_ticks: that the rolling skill and the switch to the EWMA look at.
     Raises:
-        ValueError: an unknown profile, a capacity that is not above 0, or no segment longer than a window.
+        ValueError: an unknown profile, a capacity that is not above 0, skill_ticks out of range, or no segment longer
+            than a window.
     """
     forecaster, allocator = engine.resolve(profile, "forecaster"), engine.resolve(profile, "allocator")
     spec = engine.spec(forecaster)
     window = spec["window"]
     if window is None:
         raise ValueError(f"{forecaster}: expected a model that reads windows")
+    if skill_ticks < 1:
+        raise ValueError(f"skill_ticks: expected 1 or more, got {skill_ticks}")
     starts = trace.window_starts(window)
     if not len(starts):
         raise ValueError(
@@ -149,6 +236,9 @@ def replay(
         progress(len(starts) % TICKS_PER_REPORT)
 
     targets = trace.features[starts + window, BANDWIDTH]
+    windows = windows_of(trace.features, starts, window)
+    model_errors, ewma_errors = np.abs(forecasts - targets), np.abs(ewma(windows, BANDWIDTH) - targets)
+    answers, by_ewma = switched_forecasts(engine, forecaster, series, starts, skill_ticks)
     return Replay(
         trace=trace,
         profile=profile,
@@ -161,8 +251,12 @@ def replay(
         actions=actions,
         forecast_us=(times_ns[:, 1] - times_ns[:, 0]) / 1e3,
         decide_us=(times_ns[:, 2] - times_ns[:, 1]) / 1e3,
-        evaluation=evaluate_forecasts(forecasts, targets, windows_of(trace.features, starts, window), BANDWIDTH),
+        evaluation=evaluate_forecasts(forecasts, targets, windows, BANDWIDTH),
         capacity_mbps=trained_mbps if capacity_mbps is None else capacity_mbps,
+        skill_ticks=skill_ticks,
+        rolling_skill=rolling_skill(model_errors, ewma_errors, skill_ticks),
+        answers=answers,
+        by_ewma=by_ewma,
     )
 
 
@@ -172,7 +266,8 @@ def _backend(engine: Engine, name: str) -> str:
 
 
 def plot(result: Replay, path: str | os.PathLike[str]) -> None:
-    """Draws a replay to an image file: an excerpt of the trace, the errors, the call times and the allocations.
+    """Draws a replay to an image file: an excerpt of the trace, the rolling skill, the errors, the call times and
+    the allocations.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -183,14 +278,15 @@ def plot(result: Replay, path: str | os.PathLike[str]) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install 'linkcast[plot]'") from error
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = Figure(figsize=(11, 9), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 3, height_ratios=[1.25, 1])
+    grid = figure.add_gridspec(3, 3, height_ratios=[1.25, 0.75, 1])
     figure.suptitle(f"{result.trace.name}, profile {result.profile}: {len(result.starts):,} ticks")
     _plot_excerpt(figure.add_subplot(grid[0, :]), result)
-    _plot_errors(figure.add_subplot(grid[1, 0]), result)
-    _plot_latency(figure.add_subplot(grid[1, 1]), result)
-    _plot_allocations(figure.add_subplot(grid[1, 2]), result)
+    _plot_skill(figure.add_subplot(grid[1, :]), result)
+    _plot_errors(figure.add_subplot(grid[2, 0]), result)
+    _plot_latency(figure.add_subplot(grid[2, 1]), result)
+    _plot_allocations(figure.add_subplot(grid[2, 2]), result)
     figure.savefig(path, dpi=120)
 
 
@@ -212,6 +308,19 @@ def _plot_excerpt(axes: Axes, result: Replay) -> None:
     axes.set(xlabel=f"time [{unit}]", ylabel="bandwidth [Mbit/s]", xlim=(x[0], x[-1]))
     axes.set_title(f"{len(ticks)} ticks from the middle of the longest segment", fontsize=10)
     axes.legend(loc="best", frameon=False, ncols=2)
+    axes.grid(alpha=0.25)
+
+
+def _plot_skill(axes: Axes, result: Replay) -> None:
+    """The rolling skill of every tick, and where a stream would have switched to the EWMA."""
+    ticks = np.arange(len(result.starts))
+    axes.plot(ticks, np.clip(result.rolling_skill, -1.0, 1.0), color="tab:blue", linewidth=1.0)
+    axes.axhline(0.0, color="0.35", linewidth=0.8)
+    axes.fill_between(ticks, -1.0, 1.0, where=result.by_ewma, color="tab:orange", alpha=0.25, label="the EWMA answers")
+    axes.set(xlabel="tick", ylabel="skill", ylim=(-1.0, 1.0), xlim=(0, max(len(ticks) - 1, 1)))
+    axes.set_title(f"Skill over the EWMA, last {result.skill_ticks} ticks", fontsize=10)
+    if result.by_ewma.any():
+        axes.legend(loc="lower right", frameon=False)
     axes.grid(alpha=0.25)
 
 

@@ -43,6 +43,10 @@ def replay(
     rows: Annotated[int, typer.Option("--rows", min=11, help="Rows of the simulated trace.")] = 3600,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated trace.")] = 0,
     capacity: Capacity = None,
+    over: Annotated[
+        int,
+        typer.Option("--over", metavar="TICKS", min=1, help="Ticks that the rolling skill and the switch look at."),
+    ] = 60,
     column: Column = None,
     unit: Unit = None,
     where: Where = None,
@@ -63,7 +67,7 @@ def replay(
     engine = Engine(models, backend.value)
     trace = _simulate(profile, rows, seed) if file is None else read_trace(file, reading)
     with progress(f"Replaying {trace.name}", len(trace)) as advance:
-        result = replaying.replay(engine, trace, profile, advance, capacity)
+        result = replaying.replay(engine, trace, profile, advance, capacity, over)
     if plot is not None:
         replaying.plot(result, plot)
         note(f"wrote {plot}")
@@ -75,6 +79,7 @@ def replay(
         "\n".join(trace.describe()),
         accuracy_table(result.forecaster, result.evaluation),
         result.evaluation["verdict"],
+        _skill_table(report),
         _latency_table(report),
         _allocation_table(report),
     )
@@ -87,6 +92,22 @@ def _simulate(profile: str, rows: int, seed: int) -> Trace:
     simulated = simulate_link(profile, 1, rows, seed)
     times = simulated.seconds[0].astype("datetime64[s]")
     return trace_from_arrays(simulated.features[0], times, f"simulated {profile} link (seed {seed})")
+
+
+def _skill_table(report: dict[str, Any]) -> Any:
+    """The rolling skill, and what a stream answers that switches to the EWMA by it."""
+    skill, switch = report["rolling_skill"], report["switch_to_ewma"]
+    rows = table(f"Skill over the EWMA, last {switch['ticks']} ticks")
+    for heading in ("Median", "Least", "Most", "Last", "Below 0", "Answered by EWMA", "Switches", "MAE then"):
+        rows.add_column(heading, justify="right")
+    values = ["-"] * 5
+    if skill is not None:
+        values = [f"{skill[key]:+.2f}" for key in ("median", "least", "most", "last")]
+        values.append(f"{100.0 * skill['share_below_zero']:.1f} %")
+    share = 100.0 * switch["ticks_by_ewma"] / report["ticks"]
+    mae = "-" if switch["mae"] is None else f"{switch['mae']:.3f}"
+    rows.add_row(*values, f"{share:.1f} %", f"{switch['switches']:,}", mae)
+    return rows
 
 
 def _latency_table(report: dict[str, Any]) -> Any:
