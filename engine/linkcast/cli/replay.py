@@ -98,7 +98,7 @@ def _skill_table(report: dict[str, Any]) -> Any:
     """The rolling skill, and what a stream answers that switches to the EWMA by it."""
     skill, switch = report["rolling_skill"], report["switch_to_ewma"]
     rows = table(f"Skill over the EWMA, last {switch['ticks']} ticks")
-    for heading in ("Median", "Least", "Most", "Last", "Below 0", "Answered by EWMA", "Switches", "MAE then"):
+    for heading in ("Median", "Least", "Most", "Last", "Below 0", "By EWMA", "Switches", "MAE then"):
         rows.add_column(heading, justify="right")
     values = ["-"] * 5
     if skill is not None:
