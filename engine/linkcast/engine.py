@@ -206,7 +206,8 @@ class Engine:
 
         Args:
             name: a profile ("internet") or a model name ("internet_ddqn").
-            states: (batch, 4) or (4,) latency_ms, bandwidth_mbps, packet_loss, reliability, in physical units.
+            states: (batch, 4) or (4,) latency_ms (the wait before the present share included), bandwidth_mbps (carried
+                in the last step, brought to a link of trained_on.capacity_mbps), packet_loss, reliability.
         Returns:
             (batch,) int32, 0..9.
         Raises:

@@ -11,8 +11,8 @@ from linkcast.cli.output import print_json, show, table
 
 
 def decide(
-    latency_ms: Annotated[float, typer.Argument(help="Latency in ms.")],
-    bandwidth_mbps: Annotated[float, typer.Argument(help="Bandwidth in Mbit/s.")],
+    latency_ms: Annotated[float, typer.Argument(help="Round trip in ms, the wait before the present share included.")],
+    bandwidth_mbps: Annotated[float, typer.Argument(help="Mbit/s carried in the last step.")],
     packet_loss: Annotated[float, typer.Argument(help="Share of packets lost, 0 to 1.")],
     reliability: Annotated[float, typer.Argument(help="Share of the time that the link works, 0 to 1.")],
     profile: Profile = "internet",
@@ -20,7 +20,11 @@ def decide(
     models: Models = None,
     as_json: Json = False,
 ) -> None:
-    """Decide how much of a link to allocate in a state."""
+    """Decide how much of a link to allocate in a state.
+
+    The state is what the present share shows: a long round trip at a share's rate is a backlog, loss tells that senders
+    hold back. Q-values are gains in reward over a rule that rounds up and drains, added up over the steps to come.
+    """
     from linkcast.engine import Engine
     from linkcast.replay import allocator_capacity_mbps, capacity_ratio
 
