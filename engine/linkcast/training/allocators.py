@@ -313,9 +313,10 @@ def _learn(
     epsilon, steps = settings.epsilon_start, 0
 
     def act(states: States) -> environment.Actions:
-        greedy = np.argmax(agent.q_values(tf.constant(states)).numpy(), axis=1)
-        explores = rng.random(len(states)) < epsilon
-        return np.where(explores, rng.integers(0, ACTIONS, len(states)), greedy)
+        actions = np.argmax(agent.q_values(tf.constant(states)).numpy(), axis=1)
+        nearby = rng.random(len(states)) < settings.neighbours
+        actions = np.where(nearby, np.clip(actions + rng.choice([-1, 1], len(states)), 0, ACTIONS - 1), actions)
+        return np.where(rng.random(len(states)) < epsilon, rng.integers(0, ACTIONS, len(states)), actions)
 
     def after_step() -> None:
         nonlocal steps

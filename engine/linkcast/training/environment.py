@@ -10,6 +10,7 @@ cheaper than the next larger one, if the queue is watched.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -32,7 +33,7 @@ DELAY_WEIGHT = 0.3
 LOSS_WEIGHT = 0.3
 DELAY_TARGET = 0.5  # queueing delay over the shaper's (shaper_ms), at which the delay term is one half
 LOSS_LIMIT = 0.1  # share of the wanted load that is lost or held back, at which the loss term is zero
-LARGEST_MEAN_LOAD = 0.75  # of the reference capacity: the link is sized for its users
+MEAN_LOAD = (0.02, 0.75)  # of the reference capacity: from nearly idle to as full as a link is sized for
 LARGEST_LATENCY_MS = 60_000.0
 
 
@@ -54,8 +55,8 @@ class AllocatedLinks:
         start = simulator.EPOCH_S + rng.integers(0, simulator.WEEK_S // profile.step_s, links) * profile.step_s
         seconds = start[:, None] + np.arange(total, dtype=np.int64) * profile.step_s
         level = simulator.log_uniform(rng, profile.noise, links)
-        nominal = np.full(links, self.capacity_mbps * LARGEST_MEAN_LOAD / profile.utilisation[1])
-        self._wanted = simulator.offered_load(rng, profile, nominal, level, seconds)
+        users, capacity = replace(profile, utilisation=MEAN_LOAD), np.full(links, self.capacity_mbps)
+        self._wanted = simulator.offered_load(rng, users, capacity, level, seconds)
         self._path_loss = simulator.gilbert_elliott(rng, profile, self._wanted)
         self._base_ms = simulator.log_uniform(rng, profile.base_latency_ms, links)
         self._measured = simulator.measurement_error(rng, profile, level, total)

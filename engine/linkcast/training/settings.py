@@ -49,6 +49,7 @@ class AllocatorSettings:
     epsilon_start: float = 1.0
     epsilon_end: float = 0.01
     epsilon_decay: float = 0.995  # per episode
+    neighbours: float = 0.1  # share of the other steps that take the action next to the best one
     replay: int = 10_000
     warm_up: int = 2_000  # random transitions before the first update; they also calibrate the normalisation
     updates: int = 30  # gradient steps after each step of the links
