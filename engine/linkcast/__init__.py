@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from linkcast._native import Controller, Decision, LoadError, Model, Scaler, Stream, StreamFleet, __version__
     from linkcast.engine import Engine, Forecast
     from linkcast.predictor import BandwidthPredictor
-    from linkcast.traces import Trace, read_trace
+    from linkcast.traces import Layout, Trace, read_trace
 
 __all__ = [
     "BandwidthPredictor",
@@ -20,6 +20,7 @@ __all__ = [
     "Decision",
     "Engine",
     "Forecast",
+    "Layout",
     "LoadError",
     "Model",
     "Scaler",
@@ -36,6 +37,7 @@ _HOME = {
     "Decision": "linkcast._native",
     "Engine": "linkcast.engine",
     "Forecast": "linkcast.engine",
+    "Layout": "linkcast.traces",
     "LoadError": "linkcast._native",
     "Model": "linkcast._native",
     "Scaler": "linkcast._native",

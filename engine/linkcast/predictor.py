@@ -220,9 +220,10 @@ class BandwidthPredictor:
             windows: (n, 10, 4) as in `predict_bandwidth`.
             targets: (n,) Mbps, what came after each window.
         Returns:
-            {"samples", "model": scores, "baselines": {name: scores}, "best_baseline", "skill", "verdict"}; scores are
-            within_2_percent, within_10_percent (0..1), mae (Mbps), mse, mape (percent) and r2. The verdict is a
-            sentence that says so when persistence ties or wins.
+            {"samples", "model": scores, "interval": {"mae", "skill"}, "baselines": {name: scores}, "best_baseline",
+            "skill", "verdict"}; scores are within_2_percent, within_10_percent (0..1), mae (Mbps), mse, mape (percent)
+            and r2; intervals are of 95 %, by a bootstrap of blocks of windows that follow each other. The verdict says
+            so when persistence ties or wins.
         Raises:
             ValueError: wrong shapes, or a value is not finite.
         """

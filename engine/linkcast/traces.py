@@ -238,7 +238,7 @@ def trace_from_arrays(features: npt.ArrayLike, timestamps: npt.ArrayLike | None 
 
 
 def read_trace(path: str | os.PathLike[str], columns: Columns | Layout | None = None) -> Trace:
-    """Reads the four telemetry columns of a CSV (also .csv.gz) or Parquet file, and `timestamp` if it has one.
+    """Reads the telemetry columns of a CSV (also .csv.gz) or Parquet file, and `timestamp` if it has one.
 
     A feature is read from the column of its name, or else from an alias (see ALIASES: `rtt_ms` for latency_ms,
     `dl_mbps` for bandwidth_mbps). Rows of one provider, session and trace are brought together, in the file's order.

@@ -33,7 +33,7 @@ BAR_WIDTH = 40
 def replay(
     file: Annotated[
         Path | None,
-        typer.Argument(help="A CSV or Parquet trace with the four telemetry columns; default: a simulated one."),
+        typer.Argument(help="A CSV or Parquet trace; default: a simulated one."),
     ] = None,
     profile: Profile = "internet",
     plot: Annotated[

@@ -77,7 +77,8 @@ def run(
 
     Args:
         output: the bundle folder; made when it is not there, its models and metadata replaced when it is.
-        telemetry_file: CSV or Parquet with the four telemetry columns, `timestamp`, and optionally `service_group`.
+        telemetry_file: CSV or Parquet with `bandwidth_mbps`, and what there is of the other telemetry columns,
+            `timestamp` and `service_group` (see docs/own-data.md).
         traces: folder of the public traces (see `linkcast.training.public`); None trains on the simulator alone.
         seed: two runs with the same seed, settings and data give the same models.
         quick: few epochs and episodes; a few minutes instead of half an hour.
