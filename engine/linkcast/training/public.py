@@ -46,7 +46,7 @@ _PROBES = {"modem": ("CAU-*",)}
 _NO_LATENCY = {"latency_ms": 50.0}  # few rows of the modems have one, and only those of the probes
 
 TRACES = (
-    PublicTrace("webrtc video", "webrtc_video_1hz/dev.parquet", Layout(), 0.26, _KIEL, True),
+    PublicTrace("webrtc video", "webrtc_video_1hz/dev.parquet", Layout(), 0.34, _KIEL, True),
     PublicTrace(
         "ship 5G uplink",
         "modem5g_1hz/dev.parquet",

@@ -17,7 +17,7 @@ class ForecasterSettings:
     final_learning_rate: float = 2e-5  # reached along half a cosine over all epochs
     batch: int = 128
     epochs: int = 100
-    epoch_windows: int = 10_000  # at most, drawn anew for each epoch
+    epoch_windows: int = 16_000  # at most, drawn anew for each epoch
     validation_windows: int = 4_000  # at most
     trials: int = 3  # random initial weights that are tried
     trial_epochs: int = 3  # before the best of them goes on alone
