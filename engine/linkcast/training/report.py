@@ -34,7 +34,7 @@ def forecaster_table(manifest: Json, names: Collection[str]) -> Table:
 
 
 def allocator_table(manifest: Json, names: Collection[str]) -> Table:
-    """The named allocators' mean reward beside the rules'."""
+    """The named allocators' mean reward beside the rules' and the oracle's, and what they gain over each."""
     table = Table(
         title="Allocation, mean reward per step on held-out episodes",
         title_justify="left",
@@ -45,13 +45,13 @@ def allocator_table(manifest: Json, names: Collection[str]) -> Table:
     table.add_column("Policy", no_wrap=True)
     table.add_column("Reward", justify="right")
     table.add_column("95 % interval", justify="right")
+    table.add_column("Model's gain", justify="right")
     for name, entry in manifest["models"].items():
         if entry["role"] != "allocator" or name not in names:
             continue
         for row, (policy, score) in enumerate(_policies(entry["skill"])):
             style = "bold" if row == 0 else None
-            cells = (f"{score['reward']:.4f}", f"± {score['interval']:.4f}")
-            table.add_row(name if row == 0 else "", policy, *cells, style=style)
+            table.add_row(name if row == 0 else "", policy, *_reward_cells(score), style=style)
         table.add_section()
     return table
 
@@ -98,13 +98,16 @@ def markdown(manifest: Json) -> str:
         "",
         "## Allocators",
         "",
-        "| model | policy | reward | 95 % interval |",
-        "| --- | --- | ---: | ---: |",
+        "Mean reward per step over test seeds, the model's gain over each rule paired seed by seed, both with 95 % "
+        "intervals. The oracle knows the next load and takes the best action for one step.",
+        "",
+        "| model | policy | reward | 95 % interval | model's gain |",
+        "| --- | --- | ---: | ---: | ---: |",
     ]
     allocators = {name: entry for name, entry in manifest["models"].items() if entry["role"] == "allocator"}
     for name, entry in allocators.items():
         for row, (policy, score) in enumerate(_policies(entry["skill"])):
-            lines.append(f"| {_first(name, row)} | {policy} | {score['reward']:.4f} | ± {score['interval']:.4f} |")
+            lines.append(f"| {_first(name, row)} | {policy} | {' | '.join(_reward_cells(score))} |")
     lines.append("")
     lines += [f"- **{name}**: {entry['skill']['verdict']}" for name, entry in allocators.items()]
     lines += ["", "## Settings", "", "| setting | value |", "| --- | --- |"]
@@ -163,7 +166,13 @@ def _methods(skill: Json) -> list[tuple[str, Json]]:
 
 
 def _policies(skill: Json) -> list[tuple[str, Json]]:
-    return [("model", skill["model"]), *skill["baselines"].items()]
+    oracle = [("one-step oracle", skill["oracle"])] if "oracle" in skill else []  # carried over from an older bundle
+    return [("model", skill["model"]), *skill["baselines"].items(), *oracle]
+
+
+def _reward_cells(score: Json) -> list[str]:
+    gain = f"{score['gain']:+.4f} ± {score['gain_interval']:.4f}" if "gain" in score else ""
+    return [f"{score['reward']:.4f}", f"± {score['interval']:.4f}", gain]
 
 
 def _score_cells(scores: Json) -> list[str]:
