@@ -228,7 +228,7 @@ TRANSFORMS = {
 """What of a feature enters a forecaster. Bandwidth relative to the window's first sample, in logarithms: links that
 differ in size by a factor of hundreds look alike, and a link of a size that training has not seen is no stranger.
 Where less than all of the first sample is taken off, the model also sees how large the link is: measured on the video
-traces, whose rates come back to a level, 0.7 of it lowers the error by three percent."""
+traces alone, whose rates come back to a level, taking off half of it lowers the error by three percent."""
 
 TARGET_TRANSFORM = Range(0.0, 1.0, log_offset=LOG_OFFSET_MBPS, relative_to="last")
 """What comes out: by how much the logarithm changes from the last sample to the next. 0 repeats the last value, which

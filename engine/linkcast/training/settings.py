@@ -71,7 +71,7 @@ class Settings:
     link_traces: int = 700  # of each profile, each another link; a trace gives link_rows - window windows
     link_rows: int = 38
     simulated_share: float = 0.2  # of the internet forecaster's training, when there are traces of real links too
-    first_share: float = 0.7  # of the window's first level that its bandwidth is taken relative to
+    first_share: float = 0.5  # of the window's first level that its bandwidth is taken relative to
     augmentation: Augmentation = Augmentation()  # of its training windows
     group_sites: int = 36
     group_hours: int = 192  # of each site; more than a week, so that every hour of it occurs
