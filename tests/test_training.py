@@ -102,7 +102,7 @@ def test_the_model_card_has_intervals_and_every_baseline(tiny):
     assert low < skill["skill"] < high
     text = tiny.report.read_text(encoding="utf-8")
     assert "AR(10)" in text
-    assert f"Skill over the {baseline_label(skill['best_baseline'])} {100 * skill['skill']:+.1f} %" in text
+    assert f"Skill over {baseline_label(skill['best_baseline'], article=True)} {100 * skill['skill']:+.1f} %" in text
 
 
 def test_the_report_says_what_calendar_and_telemetry_are_worth(tiny):

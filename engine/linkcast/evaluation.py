@@ -187,9 +187,10 @@ def verdict(
     )
 
 
-def baseline_label(name: str) -> str:
-    """The name of a baseline as people read it: "moving_average" -> "moving average"."""
-    return {"ewma": "EWMA", "ar10": "AR(10)"}.get(name, name.replace("_", " "))
+def baseline_label(name: str, article: bool = False) -> str:
+    """The name of a baseline as people read it: "moving_average" -> "moving average", or "the moving average"."""
+    label = {"ewma": "EWMA", "ar10": "AR(10)"}.get(name, name.replace("_", " "))
+    return f"the {label}" if article and name != "persistence" else label
 
 
 def forecast_windows(

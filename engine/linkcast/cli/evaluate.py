@@ -137,10 +137,10 @@ def conclusion(evaluation: Evaluation) -> str:
     from linkcast.evaluation import baseline_label
 
     low, high = evaluation["interval"]["mae"]
-    best = baseline_label(evaluation["best_baseline"])
+    best = baseline_label(evaluation["best_baseline"], article=True)
     return (
         f"{evaluation['verdict']}\n95 % intervals (block bootstrap): MAE {low:.3f} to {high:.3f}, "
-        f"skill over the {best} {skill_text(evaluation)}."
+        f"skill over {best} {skill_text(evaluation)}."
     )
 
 
@@ -149,11 +149,11 @@ def source_table(sources: dict[str, Evaluation]) -> Any:
     from linkcast.evaluation import baseline_label
 
     rows = table("By source (MAE in Mbit/s)")
-    rows.add_column("Source", overflow="fold")
-    rows.add_column("Samples", justify="right")
-    rows.add_column("MAE", justify="right")
-    rows.add_column("Best naive", no_wrap=True)
-    rows.add_column("Its MAE", justify="right")
+    rows.add_column("Source", overflow="fold", min_width=16)
+    rows.add_column("Samples", justify="right", no_wrap=True)
+    rows.add_column("MAE", justify="right", no_wrap=True)
+    rows.add_column("Best naive")
+    rows.add_column("Its MAE", justify="right", no_wrap=True)
     rows.add_column("Skill (95 % interval)", justify="right", no_wrap=True)
     for name, one in sources.items():
         best = one["best_baseline"]
@@ -164,6 +164,8 @@ def source_table(sources: dict[str, Evaluation]) -> Any:
 
 
 def skill_text(evaluation: Evaluation) -> str:
-    """ "+12.3 % (10.1 to 14.9)"."""
+    """ "+12.3 % (10.1 to 14.9)"; of a model that is off by more than twice the baseline's error, no interval."""
     low, high = evaluation["interval"]["skill"]
+    if evaluation["skill"] < -1.0:
+        return f"{100 * evaluation['skill']:+.0f} %"
     return f"{100 * evaluation['skill']:+.1f} % ({100 * low:.1f} to {100 * high:.1f})"

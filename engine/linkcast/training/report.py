@@ -149,8 +149,8 @@ def _interval(skill: Json) -> str:
     if "interval" not in skill or skill["skill"] is None or None in skill["interval"]["skill"]:
         return ""
     low, high = skill["interval"]["skill"]
-    best = baseline_label(skill["best_baseline"])
-    return f" Skill over the {best} {100 * skill['skill']:+.1f} % ({100 * low:.1f} to {100 * high:.1f})."
+    best = baseline_label(skill["best_baseline"], article=True)
+    return f" Skill over {best} {100 * skill['skill']:+.1f} % ({100 * low:.1f} to {100 * high:.1f})."
 
 
 def _methods(skill: Json) -> list[tuple[str, Json]]:
