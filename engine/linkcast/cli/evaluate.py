@@ -149,12 +149,12 @@ def source_table(sources: dict[str, Evaluation]) -> Any:
     from linkcast.evaluation import baseline_label
 
     rows = table("By source (MAE in Mbit/s)")
-    rows.add_column("Source", overflow="fold", min_width=16)
+    rows.add_column("Source", overflow="fold", min_width=12)
     rows.add_column("Samples", justify="right", no_wrap=True)
     rows.add_column("MAE", justify="right", no_wrap=True)
     rows.add_column("Best naive")
     rows.add_column("Its MAE", justify="right", no_wrap=True)
-    rows.add_column("Skill (95 % interval)", justify="right", no_wrap=True)
+    rows.add_column("Skill (interval)", justify="right", no_wrap=True)
     for name, one in sources.items():
         best = one["best_baseline"]
         least = one["baselines"][best]["mae"]
