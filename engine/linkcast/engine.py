@@ -190,8 +190,8 @@ class Engine:
             profile: what the forecaster and the allocator serve: "internet".
             capacity_mbps: of the link.
             options: least_fraction (0.1), most_fraction (1.0), safe_fraction (1.0), headroom (1.0), slew_per_s (none),
-                hold_s (none), stall_s (four time steps), ewma_weight (0.3), deadline_ms (none), most_held (3), switch_to_ewma
-                (60 ticks; 0: off).
+                hold_s (none), stall_s (four time steps), ewma_weight (0.3), deadline_ms (none), most_held (3),
+                switch_to_ewma (60 ticks; 0: off).
         Raises:
             ValueError: an unknown profile, or an option out of range.
         """
