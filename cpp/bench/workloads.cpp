@@ -14,7 +14,7 @@ constexpr std::size_t kTicks = 256;  // of telemetry; then it starts again
 constexpr std::size_t kBatch = 100;
 
 /// A plausible link: (count, features) in physical units, by the features' names; the calendar's lie in -1..1.
-std::vector<double> telemetry(const ModelSpec& spec, std::size_t count) {
+std::vector<double> telemetry(const ModelSpec& spec, std::size_t count, double bandwidth_mbps = 11) {
   std::mt19937 random(1);
   std::vector<double> samples;
   samples.reserve(count * spec.features.size());
@@ -24,7 +24,7 @@ std::vector<double> telemetry(const ModelSpec& spec, std::size_t count) {
   for (std::size_t tick = 0; tick < count; ++tick) {
     for (const Feature& feature : spec.features) {
       const double value = feature.name == "latency_ms"       ? draw(25, 40)
-                           : feature.name == "bandwidth_mbps" ? draw(8, 14)
+                           : feature.name == "bandwidth_mbps" ? bandwidth_mbps * draw(0.7, 1.3)
                            : feature.name == "packet_loss"    ? draw(0, 0.01)
                            : feature.name == "reliability"    ? draw(0.98, 1)
                                                               : draw(-1, 1);
@@ -138,7 +138,8 @@ void Workloads::add_groups(const WorkloadInfo& info) {
   state->mbps.resize(groups.size());
   for (const ServiceGroup& group : groups) {
     const std::size_t model = engine_.find(group.model);
-    state->windows.push_back(telemetry(engine_.spec(model), engine_.spec(model).window));
+    state->windows.push_back(
+        telemetry(engine_.spec(model), engine_.spec(model).window, 0.3 * group.max_bandwidth_mbps));
     const std::size_t row = state->requests.size();
     state->requests.push_back({model, state->windows.back().data(), 1, &state->mbps[row], nullptr});
   }
@@ -148,7 +149,11 @@ void Workloads::add_groups(const WorkloadInfo& info) {
   Workload workload;
   workload.info = &info;
   workload.call = [s] { s->forecaster->forecast(s->requests, s->results); };
-  workload.result = [s] { return std::vector<double>(s->mbps.begin(), s->mbps.end()); };
+  workload.result = [s] {
+    for (const GroupResult& result : s->results)
+      if (result.source != Source::model) throw std::runtime_error("groups: not every answer is the model's");
+    return std::vector<double>(s->mbps.begin(), s->mbps.end());
+  };
   owned_.push_back(state);
   all_.push_back(std::move(workload));
 }
