@@ -58,6 +58,10 @@ def bench(
         float | None,
         typer.Option("--fail-above", metavar="PERCENT", min=0.0, help="Exit with 1 when a call became slower by more."),
     ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Other runtimes on the same models instead; needs the peers extra.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of --peers as Markdown.")] = False,
     models: Models = None,
     as_json: Json = False,
 ) -> None:
@@ -66,6 +70,9 @@ def bench(
     Exit status: 0 when every budget is kept, 1 when a call takes too long, 3 when calls keep the budgets but this
     machine starts them too late. With --compare: 1 when --fail-above is exceeded, else 0.
     """
+    if peers:
+        _compare_peers(models, seconds, markdown, as_json)
+        return
     from linkcast.bench import read_certificate
     from linkcast.bench.compare import compare as compare_certificates
     from linkcast.bench.compare import remarks
@@ -108,6 +115,14 @@ def bench(
     if compared is None:
         raise typer.Exit(certificate.exit_status)
     raise typer.Exit(1 if fail_above is not None and any(one.beyond(fail_above) for one in compared) else 0)
+
+
+def _compare_peers(models: Path | None, seconds: float | None, markdown: bool, as_json: bool) -> None:
+    from linkcast.bench import peers
+
+    folder = [] if models is None else [models / "models" / f"internet_{kind}.tflite" for kind in ("lstm", "ddqn")]
+    shown = [option for option, wanted in (("--markdown", markdown), ("--json", as_json)) if wanted]
+    peers.main([*map(str, folder), *([] if seconds is None else ["--seconds", str(seconds / 4)]), *shown])
 
 
 def _measure(models: Path | None, options: list[str], python: bool) -> Certificate:

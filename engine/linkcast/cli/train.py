@@ -11,6 +11,8 @@ import typer
 from linkcast.cli.options import Column, Json, MappingFile, Step, Unit, Where, layout
 from linkcast.cli.output import print_json, show
 
+MOST_WORKERS = 4  # by default: each takes a gigabyte
+
 
 def train(
     output: Annotated[
@@ -34,6 +36,10 @@ def train(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few epochs: minutes instead of half an hour.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same models.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Models trained side by side, a core each; default: as many as cores."),
+    ] = None,
     base: Annotated[
         Path | None,
         typer.Option(
@@ -54,7 +60,17 @@ def train(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes about the machine it runs on
     from linkcast.training import run
 
-    result = run(output, telemetry, traces=traces, seed=seed, quick=quick, only=only, columns=reading, base=base)
+    result = run(
+        output,
+        telemetry,
+        traces=traces,
+        seed=seed,
+        quick=quick,
+        only=only,
+        columns=reading,
+        base=base,
+        workers=workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS),
+    )
     if as_json:
         print_json(
             {

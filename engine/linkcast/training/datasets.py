@@ -31,6 +31,7 @@ SecondsArray = npt.NDArray[np.int64]
 TRAIN_SHARE = 0.70
 VALIDATION_SHARE = 0.15
 PARTS = ("train", "validation", "test")
+NOISE_TRACES = 200  # links at the noise level that an accuracy is quoted at
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,17 @@ def link_dataset(profile: str, settings: Settings, seed: int) -> Dataset:
         "split": "by trace",
         "noise": _link_noise(simulator.link_profile(profile)),
     }
-    return _dataset(TELEMETRY, traces.step_s, parts, origin)
+    dataset = _dataset(TELEMETRY, traces.step_s, parts, origin)
+    return replace(dataset, held_out=dict([_at_target_noise(profile, settings, seed)]))
+
+
+def _at_target_noise(profile: str, settings: Settings, seed: int) -> tuple[str, Part]:
+    """Other links of a profile, all at the noise level at which the design's accuracy is to be reached."""
+    level = simulator.TARGET_NOISE[profile]
+    links = simulator.at_noise(profile, level)
+    traces = simulator.simulate_link(links, NOISE_TRACES, settings.link_rows, seed_of(seed, "noise", profile))
+    part = _windows_of_traces(traces, slice(None), settings.window, calendar=False)
+    return f"simulated links at noise level {level:g}", part
 
 
 def group_dataset(group: str, settings: Settings, seed: int) -> Dataset:
@@ -382,16 +393,17 @@ def scaled_profile_forecast(part: Part, profile: FloatArray, step_s: int) -> Flo
 
 def _split_by_trace(traces: simulator.SimulatedTraces, window: int, calendar: bool) -> list[Part]:
     """No trace stands in two parts."""
-    parts = []
-    for chosen in _trace_parts(len(traces)):
-        features, seconds = traces.features[chosen], traces.seconds[chosen]
-        if calendar:
-            features = np.concatenate([features, calendar_features(seconds)], axis=2)
-        traces_here, rows = features.shape[:2]
-        slices = [slice(trace * rows, (trace + 1) * rows) for trace in range(traces_here)]
-        series = features.reshape(traces_here * rows, -1)
-        parts.append(windows_of_rows(series, seconds.reshape(-1), slices, window, each_a_source=True))
-    return parts
+    return [_windows_of_traces(traces, chosen, window, calendar) for chosen in _trace_parts(len(traces))]
+
+
+def _windows_of_traces(traces: simulator.SimulatedTraces, chosen: slice, window: int, calendar: bool) -> Part:
+    features, seconds = traces.features[chosen], traces.seconds[chosen]
+    if calendar:
+        features = np.concatenate([features, calendar_features(seconds)], axis=2)
+    traces_here, rows = features.shape[:2]
+    slices = [slice(trace * rows, (trace + 1) * rows) for trace in range(traces_here)]
+    series = features.reshape(traces_here * rows, -1)
+    return windows_of_rows(series, seconds.reshape(-1), slices, window, each_a_source=True)
 
 
 def _trace_parts(count: int) -> list[slice]:
@@ -466,6 +478,7 @@ def windows_of_rows(
 def _link_noise(profile: simulator.LinkProfile) -> dict[str, list[float]]:
     """What makes the next sample uncertain: without it an accuracy says nothing."""
     return {
+        "level": list(profile.noise),
         "measurement": list(profile.measurement_noise),
         "self_similar": list(profile.fluctuation),
         "drift": list(profile.drift),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
+import queue
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -12,17 +16,17 @@ from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from linkcast import simulator
 from linkcast.groups import group_key
 from linkcast.traces import Columns, Layout
 from linkcast.training import bundle, datasets, forecasters, public, report, settings, telemetry
 from linkcast.training.bundle import Bundle, Json
+from linkcast.training.datasets import Dataset, GroupRows
 from linkcast.training.settings import Settings
 from linkcast.training.trainer import Trainer
 
-Job = Callable[[forecasters.Progress], None]
 MODELS = (
     *(f"{profile}_lstm" for profile in simulator.PROFILES),
     *(f"{profile}_ddqn" for profile in simulator.PROFILES),
@@ -40,6 +44,13 @@ NOTES = (
     "relative to it.",
     "Allocators: the state's bandwidth is that of a link of trained_on.capacity_mbps; scale it for another link.",
 )
+
+
+Job = dict[str, Callable[[Trainer, forecasters.Progress], None]]
+"""Models that one trainer trains one after the other, by name. A job can be sent to another process."""
+
+Show = Callable[[str, int, int, str], None]
+"""Called with a model's name and its progress."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ def run(
     columns: Columns | Layout | None = None,
     base: str | os.PathLike[str] | None = None,
     run_settings: Settings | None = None,
+    workers: int = 1,
     console: Console | None = None,
 ) -> TrainingResult:
     """Trains models and writes a bundle folder in one go: nothing in it changes before everything is done.
@@ -86,31 +98,37 @@ def run(
         columns: as `linkcast.read_trace` takes them.
         base: bundle folder to carry over from; by default the one that ships.
         run_settings: sizes and hyper-parameters, instead of those that `quick` chooses.
+        workers: processes that train models side by side, one core each; their number does not change a model. More
+            than one are started anew (`spawn`), so a script calls this under `if __name__ == "__main__":`.
         console: where progress and the closing tables go; None is standard error, Console(quiet=True) is nowhere.
     Raises:
-        ValueError: an unknown name in `only`, traces together with a telemetry file, a negative seed, or a telemetry
-            file with missing columns or too few rows.
+        ValueError: an unknown name in `only`, traces together with a telemetry file, a negative seed, no workers, or a
+            telemetry file with missing columns or too few rows.
         OSError: a file cannot be read or written.
         ImportError: the train extra is not installed.
     """
     started = perf_counter()
     if seed < 0:
         raise ValueError(f"seed: expected 0 or more, got {seed}")
+    if workers < 1:
+        raise ValueError(f"workers: expected 1 or more, got {workers}")
     chosen = run_settings or (settings.quick() if quick else settings.full())
     if traces is not None and telemetry_file is not None:
         raise ValueError("traces: expected none together with a telemetry file")
     names = _known(only)
-    trainer = Trainer(chosen, seed, Bundle())
     if telemetry_file is None:
-        jobs = _simulated_jobs(trainer, names, traces)
+        jobs = _simulated_jobs(names, traces)
     else:
-        jobs = _telemetry_jobs(trainer, telemetry_file, names, columns)
-    carried_over = [name for name in MODELS if name not in jobs]
+        jobs = _telemetry_jobs(chosen, telemetry_file, names, columns)
+    asked = [name for job in jobs for name in job]
+    carried_over = [name for name in MODELS if name not in asked]
     kept = bundle.read(Path(base) if base is not None else bundle.bundled_folder()) if carried_over else Bundle()
 
     console = console or Console(stderr=True)
-    _work(jobs, console)
-    trained = trainer.bundle
+    trained = Bundle()
+    for part in _run_jobs(jobs, chosen, seed, workers, console):
+        trained.models.update(part.models)
+        trained.groups.update(part.groups)
     complete = Bundle(
         {name: trained.models.get(name) or kept.models[name] for name in MODELS},
         {group: trained.groups.get(group) or kept.groups[group] for group in simulator.GROUPS},
@@ -127,10 +145,10 @@ def run(
     files = bundle.metadata(complete, _generator(), created, seed, training)
     folder = Path(output)
     bundle.write(folder, complete, files, report.markdown(files["manifest"]))
-    for table in (report.forecaster_table(files["manifest"], jobs), report.allocator_table(files["manifest"], jobs)):
+    for table in (report.forecaster_table(files["manifest"], asked), report.allocator_table(files["manifest"], asked)):
         if table.row_count:
             console.print(table)
-    return TrainingResult(folder, files["manifest"], folder / "metadata" / bundle.REPORT, tuple(jobs), seconds)
+    return TrainingResult(folder, files["manifest"], folder / "metadata" / bundle.REPORT, tuple(asked), seconds)
 
 
 def _known(only: Sequence[str] | None) -> list[str] | None:
@@ -144,65 +162,128 @@ def _known(only: Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def _simulated_jobs(trainer: Trainer, names: list[str] | None, traces: str | os.PathLike[str] | None) -> dict[str, Job]:
-    chosen, seed = trainer.settings, trainer.seed
+def _simulated_jobs(names: list[str] | None, traces: str | os.PathLike[str] | None) -> list[Job]:
+    """The longest first, so that no worker is left with one at the end."""
+    profiles = [profile for profile in simulator.PROFILES if names is None or profile in names]
+    groups = [group for group in simulator.GROUPS if names is None or group in names]
+    links: list[Job] = [{f"{profile}_lstm": partial(_link, profile=profile, traces=traces)} for profile in profiles]
+    allocators: list[Job] = [{f"{profile}_ddqn": partial(_allocator, profile=profile)} for profile in profiles]
+    pairs: list[Job] = [
+        {f"{group}_model": partial(_group, group=group), f"{group}_fallback": partial(_fallback, group=group)}
+        for group in groups
+    ]
+    return [*reversed(links), *pairs, *allocators]
 
-    def link(profile: str, progress: forecasters.Progress) -> None:
-        dataset = datasets.link_dataset(profile, chosen, seed)
-        if profile == "internet":
-            dataset = replace(dataset, first_share=chosen.first_share, augmentation=chosen.augmentation)
-            if traces is not None:
-                dataset = public.internet_dataset(traces, dataset, chosen)
-        trainer.link(profile, dataset, progress)
 
-    def group(name: str, progress: forecasters.Progress) -> None:
-        dataset, rows = datasets.group_dataset(name, chosen, seed), datasets.typical_rows(name, chosen, seed)
-        trainer.group(name, dataset, rows, progress)
+def _link(
+    trainer: Trainer, progress: forecasters.Progress, profile: str, traces: str | os.PathLike[str] | None
+) -> None:
+    chosen = trainer.settings
+    dataset = datasets.link_dataset(profile, chosen, trainer.seed)
+    if profile == "internet":
+        dataset = replace(dataset, first_share=chosen.first_share, augmentation=chosen.augmentation)
+        if traces is not None:
+            dataset = public.internet_dataset(traces, dataset, chosen)
+    trainer.link(profile, dataset, progress)
 
-    def fallback(name: str, progress: forecasters.Progress) -> None:
-        trainer.fallback(name, datasets.typical_rows(name, chosen, seed), progress)
 
-    jobs: dict[str, Job] = {}
-    for profile in simulator.PROFILES:
-        if names is None or profile in names:
-            jobs[f"{profile}_lstm"] = partial(link, profile)
-            jobs[f"{profile}_ddqn"] = partial(trainer.allocator, profile)
-    for name in simulator.GROUPS:
-        if names is None or name in names:
-            jobs[f"{name}_model"] = partial(group, name)
-            jobs[f"{name}_fallback"] = partial(fallback, name)
-    return jobs
+def _allocator(trainer: Trainer, progress: forecasters.Progress, profile: str) -> None:
+    trainer.allocator(profile, progress)
+
+
+def _group(trainer: Trainer, progress: forecasters.Progress, group: str) -> None:
+    dataset = datasets.group_dataset(group, trainer.settings, trainer.seed)
+    trainer.group(group, dataset, datasets.typical_rows(group, trainer.settings, trainer.seed), progress)
+
+
+def _fallback(trainer: Trainer, progress: forecasters.Progress, group: str) -> None:
+    trainer.fallback(group, datasets.typical_rows(group, trainer.settings, trainer.seed), progress)
 
 
 def _telemetry_jobs(
-    trainer: Trainer, file: str | os.PathLike[str], names: list[str] | None, columns: Columns | Layout | None
-) -> dict[str, Job]:
-    jobs: dict[str, Job] = {}
+    chosen: Settings, file: str | os.PathLike[str], names: list[str] | None, columns: Columns | Layout | None
+) -> list[Job]:
+    jobs: list[Job] = []
     for name, trace in telemetry.read(file, names, columns).items():
-        dataset = datasets.telemetry_dataset(trace, trainer.settings, calendar=name in simulator.GROUPS)
+        dataset = datasets.telemetry_dataset(trace, chosen, calendar=name in simulator.GROUPS)
         if name in simulator.PROFILES:
-            jobs[f"{name}_lstm"] = partial(trainer.link, name, dataset)
+            jobs.append({f"{name}_lstm": partial(_measured_link, profile=name, dataset=dataset)})
         else:
             rows = datasets.telemetry_rows(trace)
-            jobs[f"{name}_model"] = partial(trainer.group, name, dataset, rows)
-            jobs[f"{name}_fallback"] = partial(trainer.fallback, name, rows)
+            jobs.append(
+                {
+                    f"{name}_model": partial(_measured_group, group=name, dataset=dataset, rows=rows),
+                    f"{name}_fallback": partial(_measured_fallback, group=name, rows=rows),
+                }
+            )
     return jobs
 
 
-def _work(jobs: dict[str, Job], console: Console) -> None:
-    """Runs the jobs one after the other, a progress bar for each."""
+def _measured_link(trainer: Trainer, progress: forecasters.Progress, profile: str, dataset: Dataset) -> None:
+    trainer.link(profile, dataset, progress)
+
+
+def _measured_group(
+    trainer: Trainer, progress: forecasters.Progress, group: str, dataset: Dataset, rows: GroupRows
+) -> None:
+    trainer.group(group, dataset, rows, progress)
+
+
+def _measured_fallback(trainer: Trainer, progress: forecasters.Progress, group: str, rows: GroupRows) -> None:
+    trainer.fallback(group, rows, progress)
+
+
+def _run_jobs(jobs: Sequence[Job], chosen: Settings, seed: int, workers: int, console: Console) -> list[Bundle]:
+    """What each job trained; a progress bar for each model."""
     columns = (TextColumn("{task.description:22}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, console=console) as progress:
-        for name, job in jobs.items():
-            task = progress.add_task(name, total=None, note="")
+    with Progress(*columns, console=console) as bars:
+        shown: dict[str, TaskID] = {}
 
-            def report_progress(done: int, total: int, note: str, task: object = task) -> None:
-                progress.update(task, completed=done, total=total, note=note)  # type: ignore[arg-type]
+        def show(name: str, done: int, total: int, note: str) -> None:
+            if name not in shown:
+                shown[name] = bars.add_task(name, total=total, note=note)
+            ended = bars.tasks[shown[name]].finished
+            bars.update(shown[name], completed=done, total=total, note=note)
+            if done >= total and not ended and not console.is_terminal:  # a log file shows no bars before the end
+                console.print(f"{name}: {note}, {bars.tasks[shown[name]].elapsed:.0f} s")
 
-            job(report_progress)
-            if not console.is_terminal:  # a log file shows no bars before the end
-                line = progress.tasks[task]
-                console.print(f"{name}: {line.fields['note']}, {line.elapsed:.0f} s")
+        if workers == 1 or len(jobs) == 1:
+            return [_train(job, chosen, seed, show) for job in jobs]
+        return _run_side_by_side(jobs, chosen, seed, min(workers, len(jobs)), show)
+
+
+def _run_side_by_side(jobs: Sequence[Job], chosen: Settings, seed: int, workers: int, show: Show) -> list[Bundle]:
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool:
+        news = manager.Queue()
+        results = [pool.submit(_train_in_worker, job, chosen, seed, news) for job in jobs]
+        try:
+            while not all(result.done() for result in results):
+                with contextlib.suppress(queue.Empty):
+                    show(*news.get(timeout=0.2))
+                for result in results:
+                    if result.done():
+                        result.result()
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    show(*news.get(timeout=0.2))
+        except BaseException:  # an interrupt too: nobody waits for models that will not be written
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+        return [result.result() for result in results]
+
+
+def _train(job: Job, chosen: Settings, seed: int, show: Show) -> Bundle:
+    trainer = Trainer(chosen, seed, Bundle())
+    for name, work in job.items():
+        work(trainer, partial(show, name))
+    return trainer.bundle
+
+
+def _train_in_worker(job: Job, chosen: Settings, seed: int, news: queue.Queue[tuple[str, int, int, str]]) -> Bundle:
+    return _train(job, chosen, seed, lambda *progress: news.put(progress))
 
 
 def _generator() -> str:

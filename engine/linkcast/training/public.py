@@ -95,7 +95,7 @@ def internet_dataset(folder: str | os.PathLike[str], simulated: Dataset, setting
         ValueError: a file has other columns than TRACES says.
     """
     parts: dict[str, list[Part]] = {"train": [simulated.train], "validation": [simulated.validation]}
-    held_out = {}
+    held_out = dict(simulated.held_out)
     for public in TRACES:
         train, validation, test = _parts(read_trace(Path(folder) / public.file, public.layout), settings.window)
         parts["train"].append(train)
