@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linkcast.cli.options import Json, Models
-from linkcast.cli.output import note, show
+from linkcast.cli.output import fail, note, show
 
 if TYPE_CHECKING:
     from linkcast.bench import Certificate
@@ -122,7 +122,10 @@ def _compare_peers(models: Path | None, seconds: float | None, markdown: bool, a
 
     folder = [] if models is None else [models / "models" / f"internet_{kind}.tflite" for kind in ("lstm", "ddqn")]
     shown = [option for option, wanted in (("--markdown", markdown), ("--json", as_json)) if wanted]
-    peers.main([*map(str, folder), *([] if seconds is None else ["--seconds", str(seconds / 4)]), *shown])
+    try:
+        peers.main([*map(str, folder), *([] if seconds is None else ["--seconds", str(seconds / 4)]), *shown])
+    except ArithmeticError as error:  # a runtime answers something else
+        fail(str(error))
 
 
 def _measure(models: Path | None, options: list[str], python: bool) -> Certificate:
