@@ -134,8 +134,8 @@ def test_a_full_run_puts_lightgbm_beside_the_forecasters(tmp_path):
     assert "LightGBM (reference)" in result.report.read_text(encoding="utf-8")
 
 
-def test_same_seed_gives_the_same_models(tiny, tmp_path):
-    again = _run(tmp_path, only=["internet"], seed=3)
+def test_same_seed_gives_the_same_models_however_many_workers(tiny, tmp_path):
+    again = _run(tmp_path, only=["internet"], seed=3, workers=2)
     first, second = (
         networks.TFLite((folder / "models" / "internet_lstm.tflite").read_bytes())
         for folder in (tiny.folder, again.folder)
