@@ -72,12 +72,15 @@ def scaled_windows(windows: np.ndarray, features: dict[str, Any]) -> np.ndarray:
 
 
 def physical_windows(scaled: np.ndarray, features: dict[str, Any], first: float = 20.0) -> np.ndarray:
-    """The inverse of `scaled_windows`, with `first` in the first step of each relative feature; any leading shape."""
+    """The inverse of `scaled_windows`; any leading shape. `first` where all of the first value was taken off."""
     windows = np.empty(scaled.shape)
     for column, entry in enumerate(features.values()):
         levels = scaled[..., column] * (entry["max"] - entry["min"]) + entry["min"]
         if "relative_to" in entry:
-            levels = levels + entry.get("share", 1.0) * level(np.array(first), entry)
+            share = entry.get("share", 1.0)
+            levels = levels + share * (
+                levels[..., :1] / (1.0 - share) if share < 1.0 else level(np.array(first), entry)
+            )
         windows[..., column] = unlevel(levels, entry)
     return windows
 

@@ -24,7 +24,7 @@ def test_a_tick_decides_what_the_allocator_decides_for_the_forecast(engine, tele
         assert decision.source == ("ewma" if forecast is None else "model")
         assert forecast is None or decision.forecast_mbps == pytest.approx(forecast)
         state = sample.copy()
-        state[1] = max(state[1], decision.forecast_mbps)
+        state[1] = max(state[1], decision.forecast_mbps) * 100.0 / 50.0  # it learned on a link of 100 Mbit/s
         action = engine.decide("internet", state)[0]
         assert decision.action == action
         assert decision.allocation_mbps == pytest.approx(50.0 * (action + 1) / 10)

@@ -317,7 +317,7 @@ def test_public_traces_join_the_simulated_links_and_their_last_part_is_held_out(
     simulated = datasets.link_dataset("internet", TINY, 1)
     dataset = public.internet_dataset(_public_folder(tmp_path), simulated, TINY)
     scored = [trace.name for trace in public.TRACES if trace.scored]
-    assert list(dataset.held_out) == scored
+    assert list(dataset.held_out) == [*simulated.held_out, *scored]
     features, _ = _simulated_rows(400)
     held_out = dataset.held_out["webrtc video"]
     # 400 rows a session: 280 before the cut, of which 56 validate; windows of 10 rows and a target fit into each part.
@@ -336,7 +336,8 @@ def test_training_with_public_traces_scores_each_of_them(tmp_path):
     folder = _public_folder(tmp_path)
     result = _run(tmp_path / "out", traces=folder, only=["internet"])
     entry = result.manifest["models"]["internet_lstm"]
-    assert list(entry["skill"]["sources"]) == [trace.name for trace in public.TRACES if trace.scored]
+    scored = [trace.name for trace in public.TRACES if trace.scored]
+    assert list(entry["skill"]["sources"]) == ["simulated links at noise level 0.05", *scored]
     assert entry["trained_on"]["source"] == "traces and simulation"
     assert "WizardTim" in json.dumps(entry["trained_on"])
 

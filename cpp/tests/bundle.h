@@ -88,8 +88,8 @@ inline double tolerance(const linkcast::Engine& engine, std::size_t model, doubl
   return 1e-6 * engine.spec(model).target_scaler->range(0).slope(mbps);
 }
 
-/// Random telemetry: (count, features) between the minimum and maximum of each feature, physical units; around 20 where
-/// those are of what is relative to another value.
+/// Random telemetry: (count, features) between the minimum and maximum of each feature, physical units; where those are
+/// of what is relative to another value, around a 25th of the highest target that training has seen.
 inline std::vector<double> telemetry(const linkcast::Engine& engine, std::size_t model, std::size_t count,
                                      unsigned seed) {
   const linkcast::Scaler& scaler = engine.spec(model).scaler;
@@ -97,7 +97,8 @@ inline std::vector<double> telemetry(const linkcast::Engine& engine, std::size_t
   std::uniform_real_distribution<float> uniform(0, 1);
   std::vector<float> values(count * scaler.features());
   for (float& value : values) value = uniform(random);
-  const std::vector<double> around(scaler.features(), 20.0);
+  const auto& range = engine.spec(model).target_range;
+  const std::vector<double> around(scaler.features(), range ? (*range)[1] / 25 : 20.0);
   scaler.inverse_transform(values.data(), count, values.data(), around.data(), 0);
   return {values.begin(), values.end()};
 }

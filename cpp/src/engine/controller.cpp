@@ -58,6 +58,7 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
   bandwidth_ = column(forecaster, forecaster.target->name, "the target");
   for (const Feature& feature : allocator.features)
     columns_.push_back(column(forecaster, feature.name, allocator.name));
+  if (allocator.capacity_mbps) to_trained_capacity_ = *allocator.capacity_mbps / options.capacity_mbps;
   telemetry_.resize(forecaster.features.size());
   state_.resize(allocator.features.size());
   if (options_.stall_s == 0) options_.stall_s = kSteps * forecaster.step_s;
@@ -140,7 +141,7 @@ double Controller::decide() {
   const auto forecast = static_cast<double>(decision_.forecast_mbps);
   for (std::size_t f = 0; f < columns_.size(); ++f) {
     state_[f] = telemetry_[columns_[f]];
-    if (columns_[f] == bandwidth_) state_[f] = std::max(state_[f], forecast);
+    if (columns_[f] == bandwidth_) state_[f] = std::max(state_[f], forecast) * to_trained_capacity_;
   }
   ModelStats& stats = engine_.stats(allocator_);
   const std::uint64_t start = monotonic_ns();

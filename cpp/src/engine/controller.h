@@ -29,7 +29,8 @@ struct Decision {
 
 /// telemetry -> forecast (a Stream) -> state -> the allocator's action -> limits -> allocation.
 ///
-/// The allocator sees the newest telemetry, with the forecast in place of the bandwidth where that is larger. Its
+/// The allocator sees the newest telemetry, with the forecast in place of the bandwidth where that is larger, both
+/// scaled from the link's capacity to that of the link that the allocator was trained on, if the manifest says it. Its
 /// action a asks for (a + 1) / actions of the capacity; less than `headroom` times the forecast is raised to that.
 /// Then, in this order: minimum and maximum; hold time, in which the target stays (an increase waits too); slew limit,
 /// which moves the allocation towards the target. When telemetry stops, the safe allocation is the target, whatever the
@@ -110,6 +111,7 @@ class Controller {
   std::vector<std::size_t> columns_;  // (allocator features) each one's column among the forecaster's features
   std::vector<double> telemetry_;     // (features) newest
   std::vector<double> state_;         // (allocator features)
+  double to_trained_capacity_ = 1;    // from this link's bandwidth to that of the link that the allocator knows
   double ewma_mbps_ = 0;              // NaN: no telemetry yet
   double target_fraction_ = 0;        // where the allocation goes
   bool has_telemetry_ = false;        // since the start or the last stall

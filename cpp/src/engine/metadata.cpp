@@ -100,6 +100,10 @@ std::vector<ModelSpec> parse_manifest(const Json& root) {
     spec.output_shape = parse_shape(json.at("output_shape"));
     spec.golden = parse_golden(json.at("golden"), spec);
     if (const Json* range = json.at("trained_on").find("target_range")) spec.target_range = parse_target_range(*range);
+    if (const Json* capacity = json.at("trained_on").find("capacity_mbps")) {
+      spec.capacity_mbps = capacity->number();
+      if (!(*spec.capacity_mbps > 0)) capacity->refuse("expected a number above 0");
+    }
     models.push_back(std::move(spec));
   }
   if (models.empty()) root.at("models").refuse("expected at least one model, got none");

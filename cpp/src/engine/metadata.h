@@ -46,6 +46,7 @@ struct ModelSpec {
   std::optional<Scaler> target_scaler;
   std::size_t target_column = 0;  // of the feature with the target's name: a target relative to "last" has one
   std::optional<std::array<double, 2>> target_range;  // lowest and highest target that training has seen
+  std::optional<double> capacity_mbps;                // of the link that an allocator was trained on
   GoldenVectors golden;
 
   std::size_t steps() const noexcept { return window > 0 ? window : 1; }  ///< rows of features in an input

@@ -90,6 +90,9 @@ void Model::read_shapes() {
 /// Sets native_ and interpreter_ when the native kernels run the graph and pass the proof. Returns the reason, either
 /// way.
 std::string Model::open_native() {
+  if (!file_->runtime().has_delegates())
+    return file_->runtime().path() + " was built without delegates: it lacks " +
+           file_->runtime().missing_for_delegates();
   auto delegate = std::make_unique<tflite::NativeDelegate>(file_->runtime(), default_isa(), options_.precision);
   auto interpreter = std::make_unique<tflite::Interpreter>(file_, interpreter_options(delegate.get()));
   if (!delegate->claimed()) return delegate->reason();

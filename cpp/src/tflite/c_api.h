@@ -133,11 +133,6 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(std::size_t, TensorByteSize, (const Tensor*))                                                                      \
   X(void*, TensorData, (const Tensor*))                                                                                \
   X(const char*, TensorName, (const Tensor*))                                                                          \
-  X(XnnpackOptions, XNNPackDelegateOptionsDefault, ())                                                                 \
-  X(OpaqueDelegate*, XNNPackDelegateCreate, (const XnnpackOptions*))                                                   \
-  X(void, XNNPackDelegateDelete, (OpaqueDelegate*))                                                                    \
-  X(OpaqueDelegate*, OpaqueDelegateCreate, (const OpaqueDelegateBuilder*))                                             \
-  X(void, OpaqueDelegateDelete, (OpaqueDelegate*))                                                                     \
   X(Operator*, OperatorCreate, (int, const char*, int, void*))                                                         \
   X(void, OperatorDelete, (Operator*))                                                                                 \
   X(int, OperatorGetBuiltInCode, (const Operator*))                                                                    \
@@ -146,38 +141,47 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(Status, OperatorSetFreeWithData, (Operator*, void (*)(void*, OpaqueContext*, void*)))                              \
   X(Status, OperatorSetPrepareWithData, (Operator*, Status (*)(void*, OpaqueContext*, OpaqueNode*)))                   \
   X(Status, OperatorSetInvokeWithData, (Operator*, Status (*)(void*, OpaqueContext*, OpaqueNode*)))                    \
-  X(Status, OpaqueContextGetExecutionPlan, (OpaqueContext*, IntArray**))                                               \
-  X(Status, OpaqueContextGetNodeAndRegistration, (OpaqueContext*, int, OpaqueNode**, Operator**))                      \
-  X(Status, OpaqueContextReplaceNodeSubsetsWithDelegateKernels,                                                        \
-    (OpaqueContext*, Operator*, const IntArray*, OpaqueDelegate*))                                                     \
-  X(OpaqueTensor*, OpaqueContextGetOpaqueTensor, (const OpaqueContext*, int))                                          \
-  X(Status, OpaqueContextGetInputs, (const OpaqueContext*, const int**, int*))                                         \
-  X(Status, OpaqueContextGetOutputs, (const OpaqueContext*, const int**, int*))                                        \
-  X(std::size_t, OpaqueContextGetNumNodes, (const OpaqueContext*))                                                     \
-  X(std::size_t, OpaqueContextGetNumTensors, (const OpaqueContext*))                                                   \
-  X(Status, OpaqueContextResizeTensor, (OpaqueContext*, OpaqueTensor*, IntArray*))                                     \
-  X(Status, OpaqueContextAcquireSubgraphContext, (OpaqueContext*, int, OpaqueContext**))                               \
-  X(Status, OpaqueContextReleaseSubgraphContext, (OpaqueContext*, int))                                                \
-  X(Status, OpaqueContextMarkSubgraphAsDelegationSkippable, (OpaqueContext*, int))                                     \
-  X(void, OpaqueContextReportError, (OpaqueContext*, const char*, ...))                                                \
-  X(Status, OpaqueNodeInputs, (const OpaqueNode*, const int**, int*))                                                  \
-  X(Status, OpaqueNodeOutputs, (const OpaqueNode*, const int**, int*))                                                 \
-  X(const OpaqueTensor*, OpaqueNodeGetInput, (const OpaqueContext*, const OpaqueNode*, int))                           \
-  X(OpaqueTensor*, OpaqueNodeGetOutput, (OpaqueContext*, const OpaqueNode*, int))                                      \
-  X(void*, OpaqueNodeGetBuiltinData, (const OpaqueNode*))                                                              \
-  X(void*, OpaqueNodeGetUserData, (const OpaqueNode*))                                                                 \
-  X(DataType, OpaqueTensorType, (const OpaqueTensor*))                                                                 \
-  X(std::int32_t, OpaqueTensorNumDims, (const OpaqueTensor*))                                                          \
-  X(std::int32_t, OpaqueTensorDim, (const OpaqueTensor*, std::int32_t))                                                \
-  X(int, OpaqueTensorIsVariable, (const OpaqueTensor*))                                                                \
-  X(std::size_t, OpaqueTensorByteSize, (const OpaqueTensor*))                                                          \
-  X(void*, OpaqueTensorData, (const OpaqueTensor*))                                                                    \
-  X(int, OpaqueTensorGetAllocationType, (const OpaqueTensor*))                                                         \
-  X(const char*, OpaqueTensorName, (const OpaqueTensor*))                                                              \
-  X(QuantizationParams, OpaqueTensorGetQuantizationParams, (const OpaqueTensor*))                                      \
-  X(Quantization, OpaqueTensorGetQuantization, (const OpaqueTensor*))                                                  \
   X(IntArray*, IntArrayCreate, (int))                                                                                  \
   X(void, IntArrayFree, (IntArray*))
+
+// What delegates need, ours and XNNPACK, and the reading of a graph: all there, or the build has no delegates (the
+// one for armv7 that the wheel carries) and every graph runs on the runtime's own kernels.
+#define LINKCAST_TFLITE_DELEGATE_FUNCTIONS(X)                                                     \
+  X(XnnpackOptions, XNNPackDelegateOptionsDefault, ())                                            \
+  X(OpaqueDelegate*, XNNPackDelegateCreate, (const XnnpackOptions*))                              \
+  X(void, XNNPackDelegateDelete, (OpaqueDelegate*))                                               \
+  X(OpaqueDelegate*, OpaqueDelegateCreate, (const OpaqueDelegateBuilder*))                        \
+  X(void, OpaqueDelegateDelete, (OpaqueDelegate*))                                                \
+  X(Status, OpaqueContextGetExecutionPlan, (OpaqueContext*, IntArray**))                          \
+  X(Status, OpaqueContextGetNodeAndRegistration, (OpaqueContext*, int, OpaqueNode**, Operator**)) \
+  X(Status, OpaqueContextReplaceNodeSubsetsWithDelegateKernels,                                   \
+    (OpaqueContext*, Operator*, const IntArray*, OpaqueDelegate*))                                \
+  X(OpaqueTensor*, OpaqueContextGetOpaqueTensor, (const OpaqueContext*, int))                     \
+  X(Status, OpaqueContextGetInputs, (const OpaqueContext*, const int**, int*))                    \
+  X(Status, OpaqueContextGetOutputs, (const OpaqueContext*, const int**, int*))                   \
+  X(std::size_t, OpaqueContextGetNumNodes, (const OpaqueContext*))                                \
+  X(std::size_t, OpaqueContextGetNumTensors, (const OpaqueContext*))                              \
+  X(Status, OpaqueContextResizeTensor, (OpaqueContext*, OpaqueTensor*, IntArray*))                \
+  X(Status, OpaqueContextAcquireSubgraphContext, (OpaqueContext*, int, OpaqueContext**))          \
+  X(Status, OpaqueContextReleaseSubgraphContext, (OpaqueContext*, int))                           \
+  X(Status, OpaqueContextMarkSubgraphAsDelegationSkippable, (OpaqueContext*, int))                \
+  X(void, OpaqueContextReportError, (OpaqueContext*, const char*, ...))                           \
+  X(Status, OpaqueNodeInputs, (const OpaqueNode*, const int**, int*))                             \
+  X(Status, OpaqueNodeOutputs, (const OpaqueNode*, const int**, int*))                            \
+  X(const OpaqueTensor*, OpaqueNodeGetInput, (const OpaqueContext*, const OpaqueNode*, int))      \
+  X(OpaqueTensor*, OpaqueNodeGetOutput, (OpaqueContext*, const OpaqueNode*, int))                 \
+  X(void*, OpaqueNodeGetBuiltinData, (const OpaqueNode*))                                         \
+  X(void*, OpaqueNodeGetUserData, (const OpaqueNode*))                                            \
+  X(DataType, OpaqueTensorType, (const OpaqueTensor*))                                            \
+  X(std::int32_t, OpaqueTensorNumDims, (const OpaqueTensor*))                                     \
+  X(std::int32_t, OpaqueTensorDim, (const OpaqueTensor*, std::int32_t))                           \
+  X(int, OpaqueTensorIsVariable, (const OpaqueTensor*))                                           \
+  X(std::size_t, OpaqueTensorByteSize, (const OpaqueTensor*))                                     \
+  X(void*, OpaqueTensorData, (const OpaqueTensor*))                                               \
+  X(int, OpaqueTensorGetAllocationType, (const OpaqueTensor*))                                    \
+  X(const char*, OpaqueTensorName, (const OpaqueTensor*))                                         \
+  X(QuantizationParams, OpaqueTensorGetQuantizationParams, (const OpaqueTensor*))                 \
+  X(Quantization, OpaqueTensorGetQuantization, (const OpaqueTensor*))
 
 // Functions that not every version has; null when absent. Up to 2.17 OperatorCreate ignores its user data, and
 // OperatorCreateWithData keeps it; later versions have the first one alone, and it does.
@@ -187,6 +191,7 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
 struct Api {
 #define LINKCAST_DECLARE(result, name, parameters) result(*name) parameters = nullptr;
   LINKCAST_TFLITE_FUNCTIONS(LINKCAST_DECLARE)
+  LINKCAST_TFLITE_DELEGATE_FUNCTIONS(LINKCAST_DECLARE)
   LINKCAST_TFLITE_OPTIONAL_FUNCTIONS(LINKCAST_DECLARE)
 #undef LINKCAST_DECLARE
 };

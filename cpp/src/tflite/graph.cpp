@@ -371,13 +371,16 @@ void check_order(const Subgraph& graph) {
 }
 
 Inspector::Inspector(const Runtime& runtime) : api_(runtime.api()) {
+  if (!runtime.has_delegates()) return;
   const OpaqueDelegateBuilder builder{this,    &Inspector::prepare,          nullptr, nullptr,
                                       nullptr, kDelegateAllowsDynamicTensors};
   delegate_ = api_.OpaqueDelegateCreate(&builder);
   if (!delegate_) fail("TensorFlow Lite can't create a delegate");
 }
 
-Inspector::~Inspector() { api_.OpaqueDelegateDelete(delegate_); }
+Inspector::~Inspector() {
+  if (delegate_) api_.OpaqueDelegateDelete(delegate_);
+}
 
 Status Inspector::prepare(OpaqueContext* context, OpaqueDelegate*, void* self) {
   // Called for the primary graph first, then for the subgraphs of WHILE and IF.

@@ -70,8 +70,8 @@ struct OperatorInfo {
 /// operator reads a tensor that nothing has written yet, and then reads astray; such a graph is refused here.
 ///
 /// It is a delegate that claims nothing: add handle() to the interpreter's delegates, before every other one, and ask
-/// operators() after the interpreter was created. Must outlive its interpreter. Used by one
-/// thread at a time.
+/// operators() after the interpreter was created. Must outlive its interpreter. Used by one thread at a time. With a
+/// runtime that has no delegates it sees nothing: handle() is null.
 class Inspector {
  public:
   /// @throws std::runtime_error  the runtime can't create a delegate

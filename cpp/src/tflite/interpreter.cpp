@@ -79,9 +79,10 @@ void Interpreter::create(const Options& options) {
                                                                                   api_.InterpreterOptionsDelete);
   api_.InterpreterOptionsSetErrorReporter(handle.get(), &ErrorText::report, &errors_);
   api_.InterpreterOptionsSetNumThreads(handle.get(), options.threads);
-  api_.InterpreterOptionsAddDelegate(handle.get(), inspector_.handle());
+  const bool delegates = file_->runtime().has_delegates();
+  if (delegates) api_.InterpreterOptionsAddDelegate(handle.get(), inspector_.handle());
   for (auto* delegate : options.delegates) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
-  if (options.xnnpack) {
+  if (options.xnnpack && delegates) {
     auto xnnpack = api_.XNNPackDelegateOptionsDefault();
     xnnpack.num_threads = options.threads;
     xnnpack_ = api_.XNNPackDelegateCreate(&xnnpack);

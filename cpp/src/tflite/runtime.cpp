@@ -32,7 +32,8 @@ std::string default_library() {
   return kLibraryName;
 }
 
-void load_functions(void* library, const std::string& path, Api& api) {
+/// @return the first function for delegates that the library lacks, or ""
+std::string load_functions(void* library, const std::string& path, Api& api) {
 #define LINKCAST_LOAD(result, name, parameters)                                    \
   api.name = reinterpret_cast<decltype(api.name)>(dlsym(library, "TfLite" #name)); \
   if (!api.name) throw LoadError(path + ": no TfLite" #name " in it; TensorFlow Lite 2.17 or a later 2.x is needed");
@@ -41,7 +42,13 @@ void load_functions(void* library, const std::string& path, Api& api) {
 #define LINKCAST_LOAD(result, name, parameters) \
   api.name = reinterpret_cast<decltype(api.name)>(dlsym(library, "TfLite" #name));
   LINKCAST_TFLITE_OPTIONAL_FUNCTIONS(LINKCAST_LOAD)
+  LINKCAST_TFLITE_DELEGATE_FUNCTIONS(LINKCAST_LOAD)
 #undef LINKCAST_LOAD
+#define LINKCAST_MISSING(result, name, parameters) \
+  if (!api.name) return "TfLite" #name;
+  LINKCAST_TFLITE_DELEGATE_FUNCTIONS(LINKCAST_MISSING)
+#undef LINKCAST_MISSING
+  return "";
 }
 
 void check_version(const std::string& path, const std::string& version) {
@@ -91,7 +98,7 @@ std::shared_ptr<const Runtime> Runtime::open(const std::string& library) {
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) throw LoadError(std::string("TensorFlow Lite runtime: ") + dlerror());
   std::shared_ptr<Runtime> runtime(new Runtime);
-  load_functions(handle, path, runtime->api_);
+  runtime->missing_for_delegates_ = load_functions(handle, path, runtime->api_);
   runtime->path_ = path;
   runtime->version_ = runtime->api_.Version();
   check_version(path, runtime->version_);

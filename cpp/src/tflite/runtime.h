@@ -13,12 +13,18 @@ class Runtime {
   /// Opens `library`, or when it is empty: what LINKCAST_TFLITE_LIBRARY names, or else libtensorflowlite_c.so beside
   /// the file that holds this code, or else wherever the loader finds it. The library stays open for the life of the
   /// process: its threads and static objects do not survive a dlclose.
-  /// @throws LoadError  the file can't be opened, lacks a function, or is not TensorFlow Lite 2.17 or a later 2.x
+  /// @throws LoadError  the file can't be opened, lacks a function (of those that delegates do not need), or is not
+  /// TensorFlow Lite 2.17 or a later 2.x
   static std::shared_ptr<const Runtime> open(const std::string& library = "");
 
   const Api& api() const noexcept { return api_; }
   const std::string& path() const noexcept { return path_; }
   const std::string& version() const noexcept { return version_; }
+
+  /// Without delegates every graph runs on the runtime's own kernels, and can't be read.
+  bool has_delegates() const noexcept { return missing_for_delegates_.empty(); }
+  /// A function that the library would need for them, or "".
+  const std::string& missing_for_delegates() const noexcept { return missing_for_delegates_; }
 
  private:
   Runtime() = default;
@@ -26,6 +32,7 @@ class Runtime {
   Api api_;
   std::string path_;
   std::string version_;
+  std::string missing_for_delegates_;
 };
 
 /// Collects what the runtime reports while an object of ours is at work, so that it can stand in the exception.
