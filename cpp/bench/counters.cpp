@@ -12,11 +12,11 @@
 #define LINKCAST_COUNTS_ALLOCATIONS 0
 #endif
 
+#if LINKCAST_COUNTS_ALLOCATIONS
 namespace {
 thread_local std::uint64_t calls = 0;
 }
 
-#if LINKCAST_COUNTS_ALLOCATIONS
 // The program's own malloc stands before the C library's, for every library in the process.
 #pragma GCC visibility push(default)
 extern "C" {
