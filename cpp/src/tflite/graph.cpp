@@ -388,11 +388,10 @@ Status Inspector::prepare(OpaqueContext* context, OpaqueDelegate*, void* self) {
   if (!inspector.primary_) inspector.primary_ = context;
   try {
     check_order(read_subgraph(inspector.api_, context));
-    return kOk;
   } catch (const std::exception& error) {
     inspector.problem_ = error.what();
-    return kError;
   }
+  return kOk;  // after an error the runtime would prepare the damaged graph for its own kernels
 }
 
 std::vector<OperatorInfo> Inspector::operators() const {

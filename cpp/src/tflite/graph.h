@@ -82,7 +82,7 @@ class Inspector {
 
   OpaqueDelegate* handle() const noexcept { return delegate_; }
 
-  /// Why the interpreter could not be created, when it is the graph's order; else "".
+  /// What is wrong with the graph's order, which an interpreter must not be used with; else "".
   const std::string& problem() const noexcept { return problem_; }
 
   /// Every operator of the model's primary graph, in the file's order, also those that another delegate has taken over.

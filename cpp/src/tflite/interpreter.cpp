@@ -52,6 +52,18 @@ std::shared_ptr<float[]> aligned_floats(std::size_t count) {
   return {memory, [](float* p) { std::free(p); }};
 }
 
+namespace {
+
+using OptionsHandle = std::unique_ptr<InterpreterOptions, void (*)(InterpreterOptions*)>;
+
+OptionsHandle make_options(const Api& api, ErrorText* errors) {
+  OptionsHandle handle(api.InterpreterOptionsCreate(), api.InterpreterOptionsDelete);
+  api.InterpreterOptionsSetErrorReporter(handle.get(), &ErrorText::report, errors);
+  return handle;
+}
+
+}  // namespace
+
 Interpreter::Interpreter(std::shared_ptr<const ModelFile> file, const Options& options)
     : file_(std::move(file)), api_(file_->runtime().api()), inspector_(file_->runtime()) {
   try {
@@ -74,12 +86,21 @@ Interpreter::~Interpreter() {
 
 void Interpreter::refuse(const std::string& what) { throw LoadError(file_->path() + ": " + what + errors_.take()); }
 
+/// A damaged graph must be found before another delegate or the runtime itself prepares its operators.
+void Interpreter::inspect() {
+  const Inspector first(file_->runtime());
+  const OptionsHandle handle = make_options(api_, &errors_);
+  api_.InterpreterOptionsAddDelegate(handle.get(), first.handle());
+  InterpreterHandle* interpreter = api_.InterpreterCreate(file_->handle(), handle.get());
+  if (interpreter) api_.InterpreterDelete(interpreter);
+  if (!first.problem().empty()) refuse("not a valid .tflite model: " + first.problem());
+}
+
 void Interpreter::create(const Options& options) {
-  const std::unique_ptr<InterpreterOptions, void (*)(InterpreterOptions*)> handle(api_.InterpreterOptionsCreate(),
-                                                                                  api_.InterpreterOptionsDelete);
-  api_.InterpreterOptionsSetErrorReporter(handle.get(), &ErrorText::report, &errors_);
-  api_.InterpreterOptionsSetNumThreads(handle.get(), options.threads);
   const bool delegates = file_->runtime().has_delegates();
+  if (delegates) inspect();
+  const OptionsHandle handle = make_options(api_, &errors_);
+  api_.InterpreterOptionsSetNumThreads(handle.get(), options.threads);
   if (delegates) api_.InterpreterOptionsAddDelegate(handle.get(), inspector_.handle());
   for (auto* delegate : options.delegates) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
   if (options.xnnpack && delegates) {
@@ -90,7 +111,6 @@ void Interpreter::create(const Options& options) {
     api_.InterpreterOptionsAddDelegate(handle.get(), xnnpack_);
   }
   interpreter_ = api_.InterpreterCreate(file_->handle(), handle.get());
-  if (!inspector_.problem().empty()) refuse("not a valid .tflite model: " + inspector_.problem());
   if (!interpreter_) refuse("TensorFlow Lite can't run this model");
   check_tensors();
 }

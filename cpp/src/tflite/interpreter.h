@@ -77,6 +77,7 @@ class Interpreter {
   const std::shared_ptr<float[]>& output_memory() const noexcept { return output_; }
 
  private:
+  void inspect();
   void create(const Options& options);
   void resize_batch(std::size_t batch);
   void check_tensors();
