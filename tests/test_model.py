@@ -208,6 +208,36 @@ def test_damaged_files_raise_or_run_but_never_crash(built: Callable[[str], Built
     assert run.stdout == "survived\n"
 
 
+@pytest.mark.parametrize("index", [62, 89, 200])  # just behind the file's tensors, where the runtime puts its own, far
+def test_an_operator_that_reads_a_tensor_which_the_file_lacks_is_refused(
+    built: Callable[[str], Built], tmp_path: Path, index: int
+) -> None:
+    import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(built("fused").path.read_bytes(), 0)
+    slice_code = schema.BuiltinOperator.STRIDED_SLICE
+    for operator in model.subgraphs[0].operators:
+        if model.operatorCodes[operator.opcodeIndex].builtinCode == slice_code:
+            operator.inputs = np.array([*operator.inputs[:2], index, operator.inputs[3]], np.int32)
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(builder.Output())
+    run = subprocess.run([sys.executable, "-c", DAMAGE_TEXT, str(path)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "damaged.tflite" in run.stdout
+
+
+DAMAGE_TEXT = """
+import sys, linkcast
+try:
+    linkcast.Model(sys.argv[1])
+except linkcast.LoadError as error:
+    print(error)
+"""
+
+
 def test_a_second_thread_is_refused_not_raced(built: Callable[[str], Built]) -> None:
     model = built("fused")
     opened = open_tflite(model.path)
