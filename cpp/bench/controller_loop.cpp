@@ -191,6 +191,7 @@ void time_paced(Engine& engine, int seconds) {
   options.capacity_mbps = 100;
   options.deadline_ns = kPeriod_ns;
   options.stall_s = 1;
+  options.stream.switch_to_ewma = 0;  // nothing forecasts random telemetry better than an average
   Controller controller(engine, "internet", options);
   const auto samples = telemetry(engine, model, 1000);
   Times ticks;
