@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "bindings.h"
@@ -61,7 +62,8 @@ py::dict spec_dict(const BoundEngine& bound, const std::string& name) {
 }
 
 Rows checked_rows(const ModelSpec& spec, const py::object& values) {
-  return as_rows(values, {spec.input_shape.begin() + 1, spec.input_shape.end()}, spec.window ? "window" : "state");
+  return as_rows(values, {spec.input_shape.begin() + 1, spec.input_shape.end()}, spec.window ? "window" : "state",
+                 &spec.features);
 }
 
 /// Runs `call(rows)` for float32 or float64 rows without the GIL.
@@ -109,13 +111,35 @@ py::array_t<float> forecast_batch(BoundEngine& bound, const std::string& name,
   return target;
 }
 
+/// A decision without the network's say is safe, and must not go unseen.
+void warn_of_broken_model(const ModelSpec& spec, const std::vector<Cause>& causes) {
+  if (std::find(causes.begin(), causes.end(), Cause::not_finite) == causes.end()) return;
+  const std::string text = spec.name + ": the network gave Q-values that are not finite";
+  if (PyErr_WarnEx(PyExc_RuntimeWarning, text.c_str(), 2) != 0) throw py::error_already_set();
+}
+
 py::array_t<std::int32_t> decide(BoundEngine& bound, const std::string& name, const py::object& states) {
   const std::size_t index = bound.engine->find(name, Role::allocator);
   const Rows rows = checked_rows(bound.engine->spec(index), states);
   py::array_t<std::int32_t> actions(static_cast<py::ssize_t>(rows.count));
   auto* out = actions.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->decide(index, data, rows.count, out); });
+  std::vector<Cause> causes(rows.count, Cause::none);
+  run(bound, index, rows, [&](const auto* data) { bound.engine->decide(index, data, rows.count, out, causes.data()); });
+  warn_of_broken_model(bound.engine->spec(index), causes);
   return actions;
+}
+
+py::tuple allocate(BoundEngine& bound, const std::string& name, const py::object& states) {
+  const std::size_t index = bound.engine->find(name, Role::allocator);
+  const Rows rows = checked_rows(bound.engine->spec(index), states);
+  py::array_t<std::int32_t> actions(static_cast<py::ssize_t>(rows.count));
+  auto* out = actions.mutable_data();
+  std::vector<Cause> causes(rows.count, Cause::none);
+  run(bound, index, rows, [&](const auto* data) { bound.engine->decide(index, data, rows.count, out, causes.data()); });
+  warn_of_broken_model(bound.engine->spec(index), causes);
+  py::tuple names(rows.count);
+  for (std::size_t row = 0; row < rows.count; ++row) names[row] = cause_name(causes[row]);
+  return py::make_tuple(actions, names);
 }
 
 py::array_t<float> q_values(BoundEngine& bound, const std::string& name, const py::object& states) {
@@ -165,11 +189,12 @@ Raises:
 
 Args:
     name: a profile, a service group, or a forecaster's or fallback's own name.
-    windows: (batch, time steps, features) or one window, physical units, oldest step first.
+    windows: (batch, time steps, features) or one window, physical units, oldest step first; or a frame that is one
+        window.
 Returns:
     (batch,) float32, in the target's unit (Mbit/s).
 Raises:
-    ValueError: an unknown name, another shape, or a value that is not finite.)")
+    ValueError: an unknown name, another shape, or a value that is not finite or not in its unit.)")
       .def("forecast_batch", &forecast_batch, py::arg("name"), py::arg("newest"),
            R"(The same for scaled windows that stand in model(name).batch_input(batch).
 
@@ -180,8 +205,12 @@ Args:
           "decide", &decide, py::arg("name"), py::arg("states"),
           R"((batch, features) or one state, physical units -> (batch,) int32 actions; action a allocates (a + 1) * 10 %.
 
+Safe for every state: see Allocation in cpp/src/engine/allocation.h.
+
 Raises:
-    ValueError: an unknown name, another shape, or a value that is not finite.)")
+    ValueError: an unknown name, another shape, or a value that is not finite or not in its unit.)")
+      .def("allocate", &allocate, py::arg("name"), py::arg("states"),
+           "As decide, with each row's cause: (actions, causes).")
       .def("q_values", &q_values, py::arg("name"), py::arg("states"), "(batch, features) -> (batch, actions) float32.");
 }
 

@@ -2,7 +2,6 @@
 
 #include <pybind11/stl.h>
 
-#include <cmath>
 #include <deque>
 
 #include "bindings.h"
@@ -31,22 +30,20 @@ struct Part {
   std::vector<Source> sources;
 };
 
-template <class Real>
-bool all_finite(const Real* values, std::size_t count) {
-  return std::all_of(values, values + count, [](Real value) { return std::isfinite(value); });
-}
-
 Part make_part(const ModelSpec& spec, const py::handle& key, const py::handle& windows) {
   Part part;
   part.key = py::reinterpret_borrow<py::object>(key);
   const auto name = py::cast<std::string>(key);
   part.rows = as_rows(py::reinterpret_borrow<py::object>(windows),
-                      {spec.input_shape.begin() + 1, spec.input_shape.end()}, name + ": window");
-  const auto values = static_cast<std::size_t>(part.rows.array.size());
+                      {spec.input_shape.begin() + 1, spec.input_shape.end()}, name + ": window", &spec.features);
+  const std::string what = name + ": window";
   const void* data = part.rows.array.data();
-  if (part.rows.is_float32 ? !all_finite(static_cast<const float*>(data), values)
-                           : !all_finite(static_cast<const double*>(data), values))
-    throw std::invalid_argument(name + ": window: expected finite values");
+  if (part.rows.is_float32)
+    check_units(what.c_str(), spec.features, spec.bounds, static_cast<const float*>(data), part.rows.count,
+                spec.steps());
+  else
+    check_units(what.c_str(), spec.features, spec.bounds, static_cast<const double*>(data), part.rows.count,
+                spec.steps());
   part.mbps = py::array_t<float>(static_cast<py::ssize_t>(part.rows.count));
   part.sources.resize(part.rows.count, Source::none);
   return part;
@@ -165,7 +162,7 @@ Args:
 Returns:
     {group: (bandwidth_mbps (batch,) float32, source, cause, latency_us, sources of the rows)}
 Raises:
-    ValueError: an unknown name, another shape, no window, or a value that is not finite.)");
+    ValueError: an unknown name, another shape, no window, or a value that is not finite or not in its unit.)");
   py::class_<BoundEngine> engine = module.attr("Engine");
   engine.def(
       "group_forecaster",

@@ -59,7 +59,8 @@ py::object forecast_or_none(const BoundStream& bound) {
 
 py::object push(BoundStream& bound, const py::object& sample, const std::optional<double>& deadline_ms) {
   const Deadline deadline = deadline_in(deadline_ms);
-  const Rows row = as_row(sample, {static_cast<int>(bound.fleet.features())}, "sample");
+  const std::vector<Feature>& features = bound.engine->spec(bound.fleet.model()).features;
+  const Rows row = as_row(sample, {static_cast<int>(features.size())}, "sample", &features);
   const FleetLease lease(bound);
   if (row.is_float32)
     bound.fleet.push(static_cast<const float*>(row.array.data()), nullptr, bound.forecasts.data(), bound.sources.data(),
@@ -83,7 +84,8 @@ py::array_t<float> push_all(BoundFleet& bound, const py::object& samples, const 
                             const std::optional<double>& deadline_ms) {
   const Deadline deadline = deadline_in(deadline_ms);
   const auto streams = static_cast<int>(bound.fleet.streams());
-  const Rows rows = as_row(samples, {streams, static_cast<int>(bound.fleet.features())}, "samples");
+  const std::vector<Feature>& features = bound.engine->spec(bound.fleet.model()).features;
+  const Rows rows = as_row(samples, {streams, static_cast<int>(features.size())}, "samples", &features);
   py::array_t<bool, py::array::c_style> flags;
   const std::uint8_t* flag = nullptr;
   if (!present.is_none()) {
@@ -178,12 +180,12 @@ dropped, and forecasts come back when it is full again. Made by Engine.stream. U
            R"(One tick.
 
 Args:
-    sample: (features,) in physical units.
+    sample: (features,) in physical units; or a mapping, a labelled Series or a frame of one row, read by name.
     deadline_ms: a push that takes longer is counted as late in Engine.stats.
 Returns:
     The forecast in the target's unit (Mbit/s); None until the window is full.
 Raises:
-    ValueError: another shape, or a value that is not finite; it was no tick then.)")
+    ValueError: another shape, or a value that is not finite or not in its unit; it was no tick then.)")
       .def("push_missing", &push_missing, py::arg("deadline_ms") = py::none(),
            "One tick without a sample: the last one is held. Returns as push.")
       .def(
@@ -227,13 +229,13 @@ As Stream for each of them. Made by Engine.streams. Used by one thread at a time
            R"(One tick of every stream. Releases the GIL.
 
 Args:
-    samples: (streams, features) in physical units.
+    samples: (streams, features) in physical units, or a frame with a row for each stream.
     present: (streams,) booleans, False where a stream has no sample in this tick (its row is not read); None: all have.
     deadline_ms: a push that takes longer is counted as late in Engine.stats.
 Returns:
     (streams,) float32 forecasts; NaN where the window is not full.
 Raises:
-    ValueError: another shape, or a value that is not finite; no stream has ticked then.)")
+    ValueError: another shape, or a value that is not finite or not in its unit; no stream has ticked then.)")
       .def(
           "reset",
           [](BoundFleet& bound, const std::optional<std::size_t>& stream) {

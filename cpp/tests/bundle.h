@@ -58,6 +58,14 @@ class BundleCopy {
     write("scalers", text.replace(open, close - open, json));
   }
 
+  /// Replaces a text that stands once in a metadata file.
+  void replace(const std::string& stem, const std::string& from, const std::string& to) {
+    std::string text = read(stem);
+    const std::size_t at = text.find(from);
+    if (at == std::string::npos) throw std::runtime_error(stem + ".json: no " + from);
+    write(stem, text.replace(at, from.size(), to));
+  }
+
  private:
   std::string read(const std::string& stem) const {
     std::ostringstream text;

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linkcast._native import Controller, Decision, LoadError, Model, Scaler, Stream, StreamFleet, __version__
-    from linkcast.engine import Engine, Forecast
+    from linkcast.engine import Allocation, Engine, Forecast
     from linkcast.predictor import BandwidthPredictor
     from linkcast.traces import Layout, Trace, read_trace
 
 __all__ = [
+    "Allocation",
     "BandwidthPredictor",
     "Controller",
     "Decision",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Allocation": "linkcast.engine",
     "BandwidthPredictor": "linkcast.predictor",
     "Controller": "linkcast._native",
     "Decision": "linkcast._native",

@@ -11,6 +11,8 @@ _Float32 = npt.NDArray[np.float32]
 _Float64 = npt.NDArray[np.float64]
 
 __version__: str
+CELLS_PER_ACTION: int  # of bandwidth: where an allocator asks its network
+HEADROOM_ACTIONS: int  # above a cell's least action that the network may choose
 
 class LoadError(RuntimeError):
     """A model or metadata file is missing, damaged or wrong; the text names the file and, for metadata, the key."""
@@ -122,6 +124,7 @@ class Engine:
     def forecast(self, name: str, windows: npt.ArrayLike) -> _Float32: ...
     def forecast_batch(self, name: str, newest: npt.ArrayLike) -> _Float32: ...
     def decide(self, name: str, states: npt.ArrayLike) -> npt.NDArray[np.int32]: ...
+    def allocate(self, name: str, states: npt.ArrayLike) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]: ...
     def q_values(self, name: str, states: npt.ArrayLike) -> _Float32: ...
     def stream(
         self,
@@ -177,7 +180,9 @@ class Engine:
 class Stats(TypedDict):
     calls: int
     sources: dict[str, int]  # answers, by who gave them: "model", "fallback", "last", "ewma", "none"
-    causes: dict[str, int]  # not by the model, by why: "deadline", "failed", "not_finite", "implausible", "beaten"
+    # Answers that have a cause, by it: "deadline", "failed", "not_finite", "implausible", "beaten", "outside_training",
+    # "over_capacity"
+    causes: dict[str, int]
     switches: int  # times that a stream's answers went over to its moving average
     late: int  # calls that ended behind their deadline
     latency_us: dict[str, float]  # "p50", "p90", "p99", "p99.9" (each at most 1/8 too large), "max"
@@ -279,6 +284,8 @@ class Decision:
     def source(self) -> str: ...
     @property
     def cause(self) -> str: ...
+    @property
+    def allocation_cause(self) -> str: ...
     @property
     def clamped(self) -> bool: ...
     @property

@@ -31,6 +31,14 @@ class Forecast:
     sources: tuple[str, ...]  # (batch,) who gave each value
 
 
+@dataclass(frozen=True)
+class Allocation:
+    """Decisions, and what is special about each."""
+
+    actions: npt.NDArray[np.int32]  # (batch,) 0..9; action a allocates (a + 1) * 10 % of the link
+    causes: tuple[str, ...]  # (batch,) "none", "outside_training", "over_capacity" or "not_finite"
+
+
 class Engine:
     """The models of one bundle folder. Used by one thread at a time.
 
@@ -111,11 +119,14 @@ class Engine:
 
         Args:
             name: a profile ("internet"), a service group ("streaming") or a model name ("internet_lstm").
-            windows: (batch, T, F) or (T, F) in physical units, oldest step first; (batch, F) or (F,) for a fallback.
+            windows: (batch, T, F) or (T, F) in physical units, oldest step first; (batch, F) or (F,) for a fallback. A
+                frame (pandas, polars, pyarrow) of T rows is one window, and is read by column name; a plain array by
+                position, in the order of `spec(name)["features"]`.
         Returns:
             (batch,) float32, Mbps, as the model gives it: not clipped.
         Raises:
-            ValueError: an unknown name, a wrong shape, or a value that is not finite.
+            ValueError: an unknown name, a wrong shape, a column that is missing, or a value that is not finite or not
+                in its feature's unit (a fraction outside 0..1, a latency or bandwidth below 0).
         """
         return self._native.forecast(name, windows)
 
@@ -142,13 +153,13 @@ class Engine:
         an earlier call answers, or else it is NaN.
 
         Args:
-            windows: by group or profile, each (batch, T, F) or (T, F) in physical units. What matters most stands first
-                when there is a deadline.
+            windows: by group or profile, each (batch, T, F) or (T, F) in physical units, or a frame as in `forecast`.
+                What matters most stands first when there is a deadline.
             deadline_ms: from the call on; None: no deadline.
         Returns:
             The forecasts under the same keys.
         Raises:
-            ValueError: an unknown name, a wrong shape, or a value that is not finite.
+            ValueError: as `forecast`.
         """
         answers = self._groups.forecast(dict(windows), deadline_ms)
         return {name: Forecast(*answer) for name, answer in answers.items()}
@@ -202,21 +213,39 @@ class Engine:
         return self._native.stats(name)
 
     def decide(self, name: str, states: npt.ArrayLike) -> npt.NDArray[np.int32]:
-        """The action of highest Q-value in each state; action a allocates (a + 1) * 10 % of the link.
+        """The allocator's action in each state; action a allocates (a + 1) * 10 % of the link.
+
+        For every state: more bandwidth never means a smaller allocation, a link that is full or over its capacity gets
+        all, and no state gets less than one action below what it carries. Features are held to what training has seen;
+        `allocate` tells where.
 
         Args:
             name: a profile ("internet") or a model name ("internet_ddqn").
             states: (batch, 4) or (4,) latency_ms (the wait before the present share included), bandwidth_mbps (carried
-                in the last step, brought to a link of trained_on.capacity_mbps), packet_loss, reliability.
+                in the last step, brought to a link of trained_on.capacity_mbps, at most ten times that), packet_loss,
+                reliability. Frames and mappings are read by name.
         Returns:
             (batch,) int32, 0..9.
         Raises:
-            ValueError: an unknown name, a wrong shape, or a value that is not finite.
+            ValueError: an unknown name, a wrong shape, a column that is missing, or a value that is not finite or not
+                in its feature's unit.
         """
         return self._native.decide(name, states)
 
+    def allocate(self, name: str, states: npt.ArrayLike) -> Allocation:
+        """`decide`, with the cause of each row.
+
+        Causes: "outside_training", a feature lies outside what training has seen and was held to it; "over_capacity",
+        the bandwidth is beyond the link's capacity, which gets all; "not_finite", a Q-value is, and the network's say
+        was taken for the most that it may ask for (`decide` too gives a RuntimeWarning then: the model is broken).
+        """
+        return Allocation(*self._native.allocate(name, states))
+
     def q_values(self, name: str, states: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """The Q-value of each action, (batch, actions) float32; arguments and errors as in `decide`."""
+        """The network's own Q-values, (batch, actions) float32, with nothing held to what training has seen.
+
+        Arguments and errors as in `decide`, whose action need not be that of the highest Q-value.
+        """
         return self._native.q_values(name, states)
 
     @cached_property

@@ -15,6 +15,7 @@ TELEMETRY = ("latency_ms", "bandwidth_mbps", "packet_loss", "reliability")
 CALENDAR = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
 FEATURES = TELEMETRY + CALENDAR
 BANDWIDTH = TELEMETRY.index("bandwidth_mbps")
+UNITS = {"latency_ms": "ms", "bandwidth_mbps": "Mbit/s", "packet_loss": "fraction", "reliability": "fraction"}
 
 NEUTRAL = {"latency_ms": 50.0, "packet_loss": 0.0, "reliability": 1.0}
 """What a feature that a trace does not have is taken as; forecasters have seen it in training. Bandwidth has none."""

@@ -23,8 +23,10 @@
  * Structs. Each begins with its size, which the caller sets: use the _INIT macros, which also give every option its
  * default. A library of a later version accepts the struct of an earlier one; new fields come at the end.
  *
- * Units stand in the names: mbps is Mbit/s, packet loss and reliability are fractions. A telemetry sample is
- * latency_ms, bandwidth_mbps, packet_loss, reliability, in this order. Memory is read and written during the call only.
+ * Units stand in the names: mbps is Mbit/s, packet loss and reliability are fractions. A value that can't be in its
+ * unit is refused: a fraction outside 0..1, a latency or bandwidth below 0, a bandwidth beyond ten times the link's
+ * capacity where that is known. A telemetry sample is latency_ms, bandwidth_mbps, packet_loss, reliability, in this
+ * order. Memory is read and written during the call only.
  */
 #ifndef LINKCAST_LINKCAST_H
 #define LINKCAST_LINKCAST_H
@@ -63,7 +65,9 @@ typedef enum linkcast_status {
   LINKCAST_ERROR_BUSY = 9,       /* the handle is in use by another thread */
   LINKCAST_ERROR_NO_ANSWER = 10, /* neither the model nor anything that stands in for it could answer */
   LINKCAST_ERROR_MEMORY = 11,
-  LINKCAST_ERROR_INTERNAL = 12
+  LINKCAST_ERROR_INTERNAL = 12,
+  LINKCAST_ERROR_UNIT = 13 /* finite, and not of its feature's unit, such as percent for a fraction; the text says what
+                              was expected, what came, and what it looks like */
 } linkcast_status;
 
 /* "ok", "bad argument", ...; "unknown status" for a number that is none. Any thread. */
@@ -120,11 +124,14 @@ typedef enum linkcast_cause {
   LINKCAST_CAUSE_FAILED = 2,
   LINKCAST_CAUSE_NOT_FINITE = 3,
   LINKCAST_CAUSE_IMPLAUSIBLE = 4,
-  LINKCAST_CAUSE_BEATEN = 5 /* lately, a moving average of what was measured has been better: it answers */
+  LINKCAST_CAUSE_BEATEN = 5, /* lately, a moving average of what was measured has been better: it answers */
+  /* Of a decision, which is the allocator's all the same: */
+  LINKCAST_CAUSE_OUTSIDE_TRAINING = 6, /* a feature lies outside what training has seen, and was held to it */
+  LINKCAST_CAUSE_OVER_CAPACITY = 7     /* the bandwidth is beyond the link's capacity: all of the link */
 } linkcast_cause;
 
-/* "model", "fallback", "last", "ewma", "none"; "none", "deadline", "failed", "not_finite", "implausible", "beaten". Any
- * thread. */
+/* "model", "fallback", "last", "ewma", "none"; "none", "deadline", "failed", "not_finite", "implausible", "beaten",
+ * "outside_training", "over_capacity". Any thread. */
 LINKCAST_API const char* linkcast_source_name(linkcast_source source);
 LINKCAST_API const char* linkcast_cause_name(linkcast_cause cause);
 
@@ -221,7 +228,7 @@ typedef struct linkcast_result {
  * floats in `windows`: checked against batch * window * features forecasts_mbps: (batch) out, Mbit/s; NaN where nobody
  * could answer deadline_ns:    from the start of the call; 0: none. A native LSTM gives up between two time steps
  * result:         out; may be NULL
- * Hot. HANDLE, ARGUMENT, NOT_FINITE, NO_ANSWER, BUSY, STRUCT_SIZE */
+ * Hot. HANDLE, ARGUMENT, NOT_FINITE, UNIT, NO_ANSWER, BUSY, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_forecast(linkcast_engine* engine, linkcast_model model, const float* windows,
                                                size_t values, float* forecasts_mbps, size_t batch, uint64_t deadline_ns,
                                                linkcast_result* result);
@@ -243,9 +250,13 @@ typedef struct linkcast_group {
 LINKCAST_API linkcast_status linkcast_forecast_groups(linkcast_engine* engine, linkcast_group* groups, size_t count,
                                                       uint64_t deadline_ns);
 
-/* The action of each state: 0 to outputs - 1; action a allocates (a + 1) * 10 %.
- * states: (batch, features), physical units   values: floats in `states`   actions: (batch) out   result: may be NULL
- * Hot. HANDLE, ARGUMENT, NOT_FINITE, INVOKE, BUSY, STRUCT_SIZE */
+/* The action of each state: 0 to outputs - 1; action a allocates (a + 1) * 10 %. For every state: more bandwidth never
+ * means a smaller allocation, a link that is full or over its capacity gets all, and no state gets less than one action
+ * below what it carries. The result's cause is the first row's: OUTSIDE_TRAINING, OVER_CAPACITY, NOT_FINITE.
+ * states: (batch, features), physical units, the bandwidth on a link of the capacity that the allocator was trained on
+ *         (trained_on.capacity_mbps of manifest.json), at most ten times that
+ * values: floats in `states`   actions: (batch) out   result: may be NULL
+ * Hot. HANDLE, ARGUMENT, NOT_FINITE, UNIT, INVOKE, BUSY, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_decide(linkcast_engine* engine, linkcast_model model, const float* states,
                                              size_t values, int32_t* actions, size_t batch, linkcast_result* result);
 
@@ -259,11 +270,11 @@ typedef struct linkcast_model_stats {
   uint64_t max_ns;
   uint64_t late;       /* calls whose answer came after their deadline */
   uint64_t sources[5]; /* answers, by linkcast_source: one for each row */
-  uint64_t causes[6];  /* answers that the model did not give, by linkcast_cause */
+  uint64_t causes[8];  /* answers that have a cause, by linkcast_cause */
   uint64_t switches;   /* times that a stream went over to its moving average: see linkcast_stream_options */
 } linkcast_model_stats;
 #define LINKCAST_MODEL_STATS_INIT \
-  {sizeof(linkcast_model_stats), 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0}, 0}
+  {sizeof(linkcast_model_stats), 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}, 0}
 
 /* What has happened to a model since it was loaded. Any thread. HANDLE, ARGUMENT, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_stats(linkcast_engine* engine, linkcast_model model, linkcast_model_stats* stats);
@@ -296,7 +307,7 @@ LINKCAST_API linkcast_status linkcast_stream_close(linkcast_stream* stream);
  * sample:        (features) in the order of the model, physical units; NULL: none came in this tick, the last one is
  * held values:        floats in `sample`, checked against the model's features forecast_mbps: out deadline_ns:   from
  * the start of the call; 0: none. A later answer is counted as late Hot. NOT_READY, HANDLE, ARGUMENT, NOT_FINITE,
- * NO_ANSWER, BUSY, STRUCT_SIZE */
+ * UNIT, NO_ANSWER, BUSY, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_stream_push(linkcast_stream* stream, const float* sample, size_t values,
                                                   float* forecast_mbps, uint64_t deadline_ns, linkcast_result* result);
 
@@ -356,7 +367,7 @@ LINKCAST_API linkcast_status linkcast_streams_close(linkcast_streams* streams);
  * present:        (count) 0 where no sample came: its row is not read; NULL: all came
  * forecasts_mbps: (count) out; NaN where the window is not full
  * sources:        (count) out, a linkcast_source each, LINKCAST_SOURCE_NONE where the window is not full; may be NULL
- * Hot. HANDLE, ARGUMENT, NOT_FINITE, BUSY */
+ * Hot. HANDLE, ARGUMENT, NOT_FINITE, UNIT, BUSY */
 LINKCAST_API linkcast_status linkcast_streams_push(linkcast_streams* streams, const float* samples, size_t values,
                                                    const uint8_t* present, float* forecasts_mbps, uint8_t* sources,
                                                    uint64_t deadline_ns);
@@ -403,9 +414,10 @@ typedef struct linkcast_decision {
   uint32_t limits;            /* LINKCAST_LIMIT_* that were at work */
   uint64_t latency_ns;        /* of the tick */
   linkcast_cause cause;       /* why it was not the model, once the window is full */
+  linkcast_cause allocation_cause; /* OUTSIDE_TRAINING, OVER_CAPACITY, NOT_FINITE; FAILED: no action */
 } linkcast_decision;
 #define LINKCAST_DECISION_INIT \
-  {sizeof(linkcast_decision), 0.0, 0.0, 0.0f, -1, LINKCAST_SOURCE_NONE, 0, 0, LINKCAST_CAUSE_NONE}
+  {sizeof(linkcast_decision), 0.0, 0.0, 0.0f, -1, LINKCAST_SOURCE_NONE, 0, 0, LINKCAST_CAUSE_NONE, LINKCAST_CAUSE_NONE}
 #define LINKCAST_LIMIT_CLAMPED 1u /* the least or most fraction set the allocation */
 #define LINKCAST_LIMIT_SLEWED 2u  /* the slew limit kept it from its target */
 #define LINKCAST_LIMIT_HOLDING 4u /* the hold time kept it as it was */
@@ -424,7 +436,7 @@ LINKCAST_API linkcast_status linkcast_controller_close(linkcast_controller* cont
  * telemetry: (features), physical units; NULL: none came   values: floats in `telemetry`
  * now_ns:    of a clock that does not go back
  * decision:  out
- * Hot. HANDLE, ARGUMENT, NOT_FINITE, BUSY, STRUCT_SIZE */
+ * Hot. HANDLE, ARGUMENT, NOT_FINITE, UNIT, BUSY, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_controller_tick(linkcast_controller* controller, const float* telemetry,
                                                       size_t values, uint64_t now_ns, linkcast_decision* decision);
 

@@ -77,7 +77,6 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
   if (telemetry) {
     if (values != controller.features())
       return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats, got %zu", controller.features(), values);
-    if (const auto status = check_finite(telemetry, values)) return status;
   }
   const Decision& made = controller.tick(telemetry, now_ns);
   linkcast_decision own = LINKCAST_DECISION_INIT;
@@ -90,6 +89,7 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
                (made.holding ? LINKCAST_LIMIT_HOLDING : 0U) | (made.stalled ? LINKCAST_LIMIT_STALLED : 0U);
   own.latency_ns = made.latency_ns;
   own.cause = static_cast<linkcast_cause>(made.cause);
+  own.allocation_cause = static_cast<linkcast_cause>(made.allocation_cause);
   write_struct(own, decision);
   return LINKCAST_OK;
 }

@@ -79,6 +79,20 @@ std::size_t find_index(const Engine& engine, const char* name, linkcast_role rol
   throw Error(LINKCAST_ERROR_ARGUMENT, "role: expected a linkcast_role, got " + std::to_string(static_cast<int>(role)));
 }
 
+/// Whether every value is finite and of its feature's unit.
+linkcast_status check_values(const ModelSpec& spec, const float* values, std::size_t count) noexcept {
+  const std::size_t bad = first_out_of_bounds(spec.bounds, values, count);
+  if (bad == count) return LINKCAST_OK;
+  const std::size_t f = bad % spec.bounds.size();
+  const auto status = std::isfinite(values[bad]) ? LINKCAST_ERROR_UNIT : LINKCAST_ERROR_NOT_FINITE;
+  try {
+    return fail(status, "features: %s at position %zu",
+                bounds_text(spec.features[f], spec.bounds[f], static_cast<double>(values[bad])).c_str(), bad);
+  } catch (const std::bad_alloc&) {
+    return fail(status, "features: %s", spec.features[f].name.c_str());
+  }
+}
+
 /// What every call on rows of features checks, cheapest first.
 linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allocator, const float* features,
                            std::size_t values, const void* answers, std::size_t batch) noexcept {
@@ -94,7 +108,7 @@ linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allo
   if (values != batch * row)
     return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats (%s takes %zu, times a batch of %zu), got %zu",
                 batch * row, spec.name.c_str(), row, batch, values);
-  return check_finite(features, values);
+  return check_values(spec, features, values);
 }
 
 linkcast_status set_result(linkcast_status status, Source source, Cause cause, std::uint64_t latency_ns,
@@ -116,13 +130,15 @@ linkcast_status group_status(const GroupResult& result) noexcept {
       return LINKCAST_ERROR_NOT_FINITE;
     case GroupStatus::no_answer:
       return LINKCAST_ERROR_NO_ANSWER;
+    case GroupStatus::wrong_unit:
+      return LINKCAST_ERROR_UNIT;
   }
   return LINKCAST_ERROR_INTERNAL;
 }
 
 Deadline deadline_in(std::uint64_t budget_ns) noexcept { return budget_ns ? Deadline::in(budget_ns) : Deadline{}; }
 
-/// Models without a stand-in: fallbacks and allocators.
+/// Models without a stand-in: fallbacks and allocators. `run` gives the cause.
 template <class Run>
 linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
   if (!result) {
@@ -130,15 +146,18 @@ linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
     return LINKCAST_OK;
   }
   const std::uint64_t start = monotonic_ns();
-  run();
-  return set_result(LINKCAST_OK, source, Cause::none, monotonic_ns() - start, result);
+  const Cause cause = run();
+  return set_result(LINKCAST_OK, source, cause, monotonic_ns() - start, result);
 }
 
 linkcast_status forecast_one(Bundle& bundle, linkcast_model model, const float* windows, float* forecasts,
                              std::size_t batch, Deadline deadline, linkcast_result* result) {
   const std::size_t index = bundle.index(static_cast<std::size_t>(model));
   if (bundle.engine().spec(index).role == Role::fallback)
-    return run_alone(Source::fallback, result, [&] { bundle.engine().forecast(index, windows, batch, forecasts); });
+    return run_alone(Source::fallback, result, [&] {
+      bundle.engine().forecast(index, windows, batch, forecasts);
+      return Cause::none;
+    });
   GroupResult answered;
   const GroupRequest request{index, windows, batch, forecasts, nullptr};
   bundle.groups().forecast({&request, 1}, {&answered, 1}, deadline);
@@ -166,8 +185,8 @@ linkcast_status check_groups(const Bundle& bundle, linkcast_group* groups, std::
                   group.size);
     const auto status =
         check_rows(bundle, group.model, false, group.windows, group.values, group.forecasts_mbps, group.batch);
-    // A window that is not finite is a matter of its group alone.
-    if (status != LINKCAST_OK && status != LINKCAST_ERROR_NOT_FINITE) return status;
+    // A window that is not finite, or in other units, is a matter of its group alone.
+    if (status != LINKCAST_OK && status != LINKCAST_ERROR_NOT_FINITE && status != LINKCAST_ERROR_UNIT) return status;
   }
   return LINKCAST_OK;
 }
@@ -208,17 +227,6 @@ bool known_model(const Bundle& bundle, linkcast_model model) noexcept {
   if (model >= 0 && static_cast<std::size_t>(model) < bundle.count()) return true;
   fail(LINKCAST_ERROR_ARGUMENT, "model: expected 0 to %zu, got %d", bundle.count() - 1, static_cast<int>(model));
   return false;
-}
-
-linkcast_status check_finite(const float* values, std::size_t count) noexcept {
-  // x * 0 is 0 for finite x, and NaN for the others; a sum, so that the loop needs no branch.
-  float sum = 0;
-  for (std::size_t k = 0; k < count; ++k) sum += values[k] * 0.0F;
-  if (sum == 0.0F) return LINKCAST_OK;
-  std::size_t first = 0;
-  while (std::isfinite(values[first])) ++first;
-  return fail(LINKCAST_ERROR_NOT_FINITE, "features: expected finite values, got %f at position %zu",
-              static_cast<double>(values[first]), first);
 }
 
 Safeguard::Options safeguard_options(const linkcast_safeguard& given) {
@@ -383,7 +391,8 @@ linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, c
     if (const auto status = check_struct(result, kFirstResult)) return status;
     if (const auto status = check_rows(*call.bundle(), model, true, states, values, actions, batch)) return status;
     const std::size_t index = call.bundle()->index(static_cast<std::size_t>(model));
-    return run_alone(Source::model, result, [&] { call.bundle()->engine().decide(index, states, batch, actions); });
+    return run_alone(Source::model, result,
+                     [&] { return call.bundle()->engine().decide(index, states, batch, actions); });
   }
   LINKCAST_CATCH
 }
@@ -422,8 +431,8 @@ const char* linkcast_source_name(linkcast_source source) {
 }
 
 const char* linkcast_cause_name(linkcast_cause cause) {
-  return cause >= LINKCAST_CAUSE_NONE && cause <= LINKCAST_CAUSE_BEATEN ? cause_name(static_cast<Cause>(cause))
-                                                                        : "unknown cause";
+  return cause >= LINKCAST_CAUSE_NONE && cause <= LINKCAST_CAUSE_OVER_CAPACITY ? cause_name(static_cast<Cause>(cause))
+                                                                               : "unknown cause";
 }
 
 }  // extern "C"

@@ -55,8 +55,6 @@ class Call {
 /// Whether `model` is one of the bundle's; else the text for linkcast_last_error stands.
 bool known_model(const Bundle& bundle, linkcast_model model) noexcept;
 
-linkcast_status check_finite(const float* values, std::size_t count) noexcept;
-
 /// @throws Error
 Safeguard::Options safeguard_options(const linkcast_safeguard& given);
 

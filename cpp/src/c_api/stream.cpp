@@ -126,7 +126,6 @@ linkcast_status push_one(StreamsHandle& streams, const float* sample, std::size_
   if (const auto status = check_struct(result, kFirstResult)) return status;
   if (sample) {
     if (const auto status = check_values(streams, values)) return status;
-    if (const auto status = check_finite(sample, values)) return status;
   }
   const std::uint64_t start = result || deadline_ns ? monotonic_ns() : 0;
   const Deadline deadline{deadline_ns ? start + deadline_ns : 0};
@@ -153,11 +152,6 @@ linkcast_status push_all(StreamsHandle& streams, const float* samples, std::size
   if (!samples || !forecasts)
     return fail(LINKCAST_ERROR_ARGUMENT, "samples and forecasts_mbps: expected pointers, got null");
   if (const auto status = check_values(streams, values)) return status;
-  const std::size_t features = streams.fleet->features();
-  for (std::size_t row = 0; row < streams.fleet->streams(); ++row) {
-    if (present && !present[row]) continue;
-    if (const auto status = check_finite(samples + row * features, features)) return status;
-  }
   streams.fleet->push(samples, present, forecasts, streams.sources.data(), deadline);
   if (sources)
     for (std::size_t row = 0; row < streams.sources.size(); ++row)

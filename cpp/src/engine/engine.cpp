@@ -1,8 +1,6 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <cmath>
-#include <sstream>
 #include <stdexcept>
 
 #include "base/error.h"
@@ -16,19 +14,7 @@ std::string shape_text(const std::vector<int>& shape) {
   return text + ")";
 }
 
-template <class Real>
-void check_finite(const ModelSpec& spec, const Real* features, std::size_t batch) {
-  const std::size_t row = spec.steps() * spec.features.size();
-  for (std::size_t k = 0; k < batch * row; ++k) {
-    if (std::isfinite(features[k])) continue;
-    std::ostringstream text;
-    text << (spec.window ? "window" : "state") << ": expected finite values, got " << features[k] << " for "
-         << spec.features[k % spec.features.size()].name;
-    if (spec.window) text << " at time step " << k % row / spec.features.size();
-    if (batch > 1) text << " of row " << k / row;
-    throw std::invalid_argument(text.str());
-  }
-}
+const char* what_of(const ModelSpec& spec) noexcept { return spec.window ? "window" : "state"; }
 
 }  // namespace
 
@@ -55,6 +41,7 @@ void Engine::load(const ModelSpec& spec, const Model::Options& options) {
   if (spec.target && model->row_outputs() != 1)
     throw LoadError(manifest + ".output_shape: expected one value, got " + shape_text(spec.output_shape));
   models_.push_back(std::move(model));
+  allocations_.push_back(spec.role == Role::allocator ? std::make_unique<Allocation>(spec, *models_.back()) : nullptr);
   stats_.emplace_back();
 }
 
@@ -82,8 +69,8 @@ template <class Real>
 const float* Engine::scale_and_invoke(std::size_t index, const Real* features, std::size_t batch) {
   const ModelSpec& spec = metadata_.models[index];
   Model& model = *models_[index];
-  check_finite(spec, features, batch);
   const std::size_t steps = spec.steps();
+  check_units(what_of(spec), spec.features, spec.bounds, features, batch, steps);
   if (batch == model.own_batch()) {
     spec.scaler.transform(features, batch, steps, model.input().get());
     model.invoke();
@@ -113,20 +100,17 @@ void Engine::q_values(std::size_t index, const Real* states, std::size_t batch, 
 }
 
 template <class Real>
-void Engine::decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions) {
-  const float* outputs = scale_and_invoke(index, states, batch);
-  const std::size_t n = metadata_.models[index].actions;
-  for (std::size_t row = 0; row < batch; ++row) {
-    const float* q = outputs + row * n;
-    actions[row] = static_cast<std::int32_t>(std::max_element(q, q + n) - q);
-  }
+Cause Engine::decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions, Cause* causes) {
+  const ModelSpec& spec = metadata_.models[index];
+  check_units(what_of(spec), spec.features, spec.bounds, states, batch, 1);
+  return allocations_[index]->decide(states, batch, actions, causes);
 }
 
 template void Engine::forecast(std::size_t, const float*, std::size_t, float*);
 template void Engine::forecast(std::size_t, const double*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const float*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const double*, std::size_t, float*);
-template void Engine::decide(std::size_t, const float*, std::size_t, std::int32_t*);
-template void Engine::decide(std::size_t, const double*, std::size_t, std::int32_t*);
+template Cause Engine::decide(std::size_t, const float*, std::size_t, std::int32_t*, Cause*);
+template Cause Engine::decide(std::size_t, const double*, std::size_t, std::int32_t*, Cause*);
 
 }  // namespace linkcast

@@ -12,12 +12,6 @@ namespace {
 
 constexpr int kTimedRuns = 5;
 
-bool all_finite(const float* values, std::size_t count) noexcept {
-  float sum = 0;  // of zeros, or NaN
-  for (std::size_t k = 0; k < count; ++k) sum += values[k] * 0.0f;
-  return sum == 0.0f;
-}
-
 }  // namespace
 
 const char* group_status_name(GroupStatus status) noexcept {
@@ -28,6 +22,8 @@ const char* group_status_name(GroupStatus status) noexcept {
       return "bad_window";
     case GroupStatus::no_answer:
       return "no_answer";
+    case GroupStatus::wrong_unit:
+      return "wrong_unit";
   }
   return "";
 }
@@ -59,6 +55,16 @@ struct GroupForecaster::Group {
       invoke(1);
       run_ns = std::min(run_ns, monotonic_ns() - start);
     }
+  }
+
+  /// (batch, row inputs) in physical units -> windows, unless a value is out of bounds.
+  template <class Real>
+  GroupStatus take(const Real* physical, std::size_t batch) noexcept {
+    const std::size_t values = batch * model.row_inputs();
+    const std::size_t bad = first_out_of_bounds(spec.bounds, physical, values);
+    if (bad < values) return std::isfinite(physical[bad]) ? GroupStatus::wrong_unit : GroupStatus::bad_window;
+    spec.scaler.transform(physical, batch, spec.steps(), windows.get());
+    return GroupStatus::ok;
   }
 
   /// windows -> answers on TensorFlow Lite. @throws InvokeError
@@ -165,15 +171,8 @@ void GroupForecaster::forecast(std::span<const GroupRequest> requests, std::span
 void GroupForecaster::run_model(const GroupRequest& request, GroupResult& result, Deadline deadline) noexcept {
   Group& group = *groups_[request.model];
   result = {};
-  float* scaled = group.windows.get();
-  std::visit(
-      [&](const auto* windows) { group.spec.scaler.transform(windows, request.batch, group.spec.steps(), scaled); },
-      request.windows);
-  if (!all_finite(scaled, request.batch * group.model.row_inputs())) {
-    result.status = GroupStatus::bad_window;
-    return;
-  }
-  result.cause = group.run(request.batch, deadline);
+  std::visit([&](const auto* windows) { result.status = group.take(windows, request.batch); }, request.windows);
+  if (result.status == GroupStatus::ok) result.cause = group.run(request.batch, deadline);
 }
 
 /// Judges the answers, finds others where the model's can't be used, and keeps the books.
@@ -182,7 +181,7 @@ void GroupForecaster::settle(const GroupRequest& request, GroupResult& result, s
   Group& group = *groups_[request.model];
   ModelStats& stats = engine_.stats(request.model);
   float* mbps = request.bandwidth_mbps;
-  if (result.status == GroupStatus::bad_window) {
+  if (result.status != GroupStatus::ok) {
     std::fill_n(mbps, request.batch, std::nanf(""));
     if (request.sources) std::fill_n(request.sources, request.batch, Source::none);
     result.latency_ns = monotonic_ns() - start_ns;

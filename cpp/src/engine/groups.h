@@ -28,7 +28,8 @@ struct GroupRequest {
 enum class GroupStatus : std::uint8_t {
   ok,          ///< every row has an answer; `source` says whose
   bad_window,  ///< a value of the windows is not finite: nothing was run, and no row has an answer
-  no_answer    ///< at least one row has no answer: nothing to fall back to
+  no_answer,   ///< at least one row has no answer: nothing to fall back to
+  wrong_unit   ///< a value is not of its feature's unit: as bad_window
 };
 const char* group_status_name(GroupStatus status) noexcept;
 

@@ -36,6 +36,10 @@ const char* cause_name(Cause cause) noexcept {
       return "implausible";
     case Cause::beaten:
       return "beaten";
+    case Cause::outside_training:
+      return "outside_training";
+    case Cause::over_capacity:
+      return "over_capacity";
   }
   return "";
 }

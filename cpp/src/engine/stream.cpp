@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <sstream>
 #include <stdexcept>
 
 #include "base/error.h"
@@ -35,21 +34,6 @@ struct StreamRecord {
 };
 
 [[noreturn]] void refuse_snapshot(const std::string& what) { throw std::invalid_argument("snapshot: " + what); }
-
-template <class Real>
-void check_finite(const ModelSpec& spec, const Real* samples, const std::uint8_t* present, std::size_t streams) {
-  const std::size_t features = spec.features.size();
-  for (std::size_t s = 0; s < streams; ++s) {
-    if (present && !present[s]) continue;
-    for (std::size_t f = 0; f < features; ++f) {
-      if (std::isfinite(samples[s * features + f])) continue;
-      std::ostringstream text;
-      text << "sample: expected finite values, got " << samples[s * features + f] << " for " << spec.features[f].name;
-      if (streams > 1) text << " of stream " << s;
-      throw std::invalid_argument(text.str());
-    }
-  }
-}
 
 std::size_t checked_window(const Engine& engine, std::size_t forecaster, std::size_t streams) {
   const ModelSpec& spec = engine.spec(forecaster);
@@ -119,7 +103,7 @@ std::size_t StreamFleet::push(const Real* samples, const std::uint8_t* present, 
                               Deadline deadline) {
   const std::uint64_t start = monotonic_ns();
   const ModelSpec& spec = engine_.spec(model_);
-  check_finite(spec, samples, present, streams_);
+  check_units("sample", spec.features, spec.bounds, samples, streams_, 1, present);
   advance();
   take(samples, present);
   const auto full = [this](std::size_t s) { return counts_[s] >= window_; };

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from linkcast import metrics, simulator
 from linkcast.baselines import hour_of_week as hour_of_week_baseline
 from linkcast.evaluation import evaluate_forecasts
-from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, calendar_features, hour_of_week
+from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, UNITS, calendar_features, hour_of_week
 from linkcast.reference import lightgbm_forecasts
 from linkcast.traces import GAP_STEPS
 from linkcast.training import allocators, datasets, forecasters, networks
@@ -25,7 +25,6 @@ from linkcast.training.settings import Settings
 
 FloatArray = npt.NDArray[np.float64]
 
-UNITS = {"latency_ms": "ms", "bandwidth_mbps": "Mbit/s", "packet_loss": "fraction", "reliability": "fraction"}
 TARGET = {"name": "bandwidth_mbps", "unit": UNITS["bandwidth_mbps"]}
 SCORE_DIGITS = 6  # significant digits of a score in the manifest
 REFERENCE_WINDOWS = 20_000  # of the training part that LightGBM is fitted on
@@ -58,7 +57,7 @@ class Trainer:
         trained = allocators.train_allocator(profile, self.settings.allocator, self.seed, progress)
         parameters = simulator.link_profile(profile)
         features = {"step_s": parameters.step_s, "features": _features(TELEMETRY), "actions": ACTIONS}
-        trained_on = {
+        trained_on: Json = {
             "source": "simulated",
             "capacity_mbps": parameters.reference_capacity_mbps,
             "history": trained.history,
@@ -67,6 +66,7 @@ class Trainer:
         self._add(
             name, "allocator", profile, trained.content, trained.ranges, features, trained_on, skill, trained.golden
         )
+        self.bundle.models[name].manifest["certificate"] = rounded(trained.certificate)
 
     def group(self, group: str, dataset: Dataset, rows: GroupRows, progress: Progress) -> None:
         """The forecaster of a service group, and the group's statistics."""
@@ -120,7 +120,7 @@ class Trainer:
     ) -> None:
         reference = networks.TFLite(content)
         shapes = (reference.input_shape, reference.output_shape)
-        entry = model_entry(name, content, role, serves, shapes, _rounded(trained_on), _rounded(skill), golden)
+        entry = model_entry(name, content, role, serves, shapes, rounded(trained_on), rounded(skill), golden)
         scalers: Json = {"features": {feature: _range(limits) for feature, limits in ranges.features.items()}}
         if ranges.target is not None:
             scalers["target"] = _range(ranges.target)
@@ -240,7 +240,7 @@ def _group_entry(group: str, rows: GroupRows) -> BundledGroup:
     profile = rows.profile(*datasets.PARTS)
     if profile is not None:
         stats["hour_of_week"] = {name: profile[:, column].tolist() for column, name in enumerate(TELEMETRY)}
-    return BundledGroup(mapping, _rounded(stats), rows.origin["source"])
+    return BundledGroup(mapping, rounded(stats), rows.origin["source"])
 
 
 def _features(names: tuple[str, ...]) -> list[Json]:
@@ -258,12 +258,12 @@ def _range(limits: Range) -> Json:
     return entry
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Numbers to SCORE_DIGITS significant digits; what is not finite, and so not JSON, to null."""
     if isinstance(value, dict):
-        return {key: _rounded(entry) for key, entry in value.items()}
+        return {key: rounded(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(entry) for entry in value]
+        return [rounded(entry) for entry in value]
     if isinstance(value, (float, np.floating)):
         return float(f"{value:.{SCORE_DIGITS}g}") if np.isfinite(value) else None
     return value
