@@ -114,6 +114,8 @@ def profile_windows(
     step_s: int,
     profile: npt.NDArray[np.float64],
     columns: npt.NDArray[np.int64],
+    factors: npt.NDArray[np.float64],
+    most_mbps: float,
 ) -> npt.NDArray[np.float64]:
     """Windows for times with no telemetry: every step takes the profile's values at its hour of the week.
 
@@ -121,11 +123,14 @@ def profile_windows(
         seconds: (n,) the times to forecast.
         window: steps in a window.
         step_s: seconds between steps.
-        profile: (168, 4) telemetry by hour of the week, usage and device group already applied.
+        profile: (168, 4) telemetry by hour of the week.
         columns: (F,) the model's features, from `feature_columns`.
+        factors: (n,) what the bandwidth of each window is multiplied with.
+        most_mbps: no bandwidth is above it.
     Returns:
         (n, window, F) float64, physical units.
     """
     steps = step_seconds(seconds, window, step_s)
     features = np.concatenate([profile[hour_of_week(steps)], calendar_features(steps)], axis=-1)
+    features[..., BANDWIDTH] = np.minimum(features[..., BANDWIDTH] * factors[:, None], most_mbps)
     return np.ascontiguousarray(features[..., columns])
