@@ -1,4 +1,4 @@
-"""What comes in as rows: frames and mappings are read by name, arrays by position, and what is no plain number is refused.
+"""What comes in as rows: frames and mappings are read by name, arrays by position; what is no plain number is refused.
 
 pandas comes with the test extra; polars and pyarrow are tried where they are installed.
 """
@@ -66,15 +66,13 @@ def test_a_missing_column_is_named_with_those_that_came(engine, window):
                 if library == "dict"
                 else (frame.drop(columns="packet_loss") if library == "pandas" else frame.drop(["packet_loss"]))
             )
-            with pytest.raises(
-                ValueError, match="packet_loss is missing among reliability, bandwidth_mbps, latency_ms"
-            ):
+            with pytest.raises(ValueError, match="packet_loss is missing among reliability, bandwidth_mbps"):
                 call("internet", part)
 
 
 def test_a_frame_of_another_length_is_no_window(engine, window):
     for _, frame in frames(np.concatenate([window, window[:2]])):
-        with pytest.raises(ValueError, match="window: expected a frame of 10 rows.*; got 12 rows"):
+        with pytest.raises(ValueError, match=r"window: expected a frame of 10 rows.*; got 12 rows"):
             engine.forecast("internet", frame)
 
 
@@ -105,7 +103,7 @@ def test_a_sample_by_name_is_the_sample_by_position(engine, window):
         controller = engine.controller("internet", capacity_mbps=100.0)
         assert controller.tick(form, now_s=0.0).forecast_mbps == pytest.approx(window[0, 1])
         assert engine.decide("internet", form) == engine.decide("internet", window[:1])
-    with pytest.raises(ValueError, match="sample: expected the columns .*; reliability is missing among latency_ms"):
+    with pytest.raises(ValueError, match=r"sample: expected the columns .*; reliability is missing among latency_ms"):
         engine.stream("internet").push({"latency_ms": 28.0, "bandwidth_mbps": 12.5, "packet_loss": 0.0})
     with pytest.raises(ValueError, match="sample: expected a frame of 1 row, got 10"):
         engine.stream("internet").push(columns(window))
