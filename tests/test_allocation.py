@@ -48,8 +48,9 @@ def projected(engine: linkcast.Engine, profile: str, states: np.ndarray) -> tupl
         asked[:, BANDWIDTH] = (cells + 0.5) / CELLS * capacity / ACTIONS
         choices = []
         for cell, q in zip(cells, engine.q_values(profile, asked), strict=True):
-            low = max(cell // CELLS - 1, 0)
-            allowed = q[low : low + HEADROOM + 1]
+            holds = cell // CELLS
+            low = max(holds - 1, 0)
+            allowed = q[low : holds + HEADROOM]
             choices.append(low + int(allowed.argmax()))
             clear[row] &= np.diff(np.sort(allowed)[-2:])[0] > TIE
         actions[row] = max(choices)

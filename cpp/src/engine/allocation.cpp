@@ -70,15 +70,11 @@ Cause Allocation::decide(const Real* states, std::size_t batch, std::int32_t* ac
 template Cause Allocation::decide(const float*, std::size_t, std::int32_t*, Cause*);
 template Cause Allocation::decide(const double*, std::size_t, std::int32_t*, Cause*);
 
-std::size_t Allocation::least(std::size_t cell) const noexcept {
-  const std::size_t holds = cell / kCells;  // the action that holds the cell's bandwidth
-  return holds > 0 ? holds - 1 : 0;
-}
-
 /// The best action that a cell allows.
 std::size_t Allocation::choose(std::size_t cell, const float* q, Cause* cause) const noexcept {
-  const std::size_t lowest = least(cell);
-  const std::size_t highest = std::min(lowest + kHeadroom, actions_ - 1);
+  const std::size_t holds = cell / kCells;
+  const std::size_t lowest = holds > 0 ? holds - 1 : 0;
+  const std::size_t highest = std::min(holds + kHeadroom - 1, actions_ - 1);
   float sum = 0;  // NaN when one of them is not finite
   for (std::size_t a = lowest; a <= highest; ++a) sum += q[a] * 0.0F;
   if (sum == 0.0F) return static_cast<std::size_t>(std::max_element(q + lowest, q + highest + 1) - q);

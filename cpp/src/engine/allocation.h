@@ -1,11 +1,12 @@
 // An allocator's decisions, made safe for every state: a projection of its network that can be proved in a paragraph.
 //
 // Let A be the actions; action a allocates (a + 1) / A of the link's capacity C. Let u = A * bandwidth / C, the carried
-// bandwidth in actions, and let the axis u be cut into cells of 1 / kCells, cell k = floor(u * kCells). All else in a
-// state is held to the box that training has seen. In each cell the network is asked once, at the cell's middle, and
-// may choose, by its Q-values, among the kHeadroom + 1 actions from the cell's least one,
+// bandwidth in actions, and let the axis u be cut into cells of 1 / kCells, cell k = floor(u * kCells). The action that
+// holds all of cell k is n(k) = floor(k / kCells). All else in a state is held to the box that training has seen. In
+// each cell the network is asked once, at the cell's middle, and chooses by its Q-values among the actions from one
+// below n(k) on,
 //
-//     least(k) = max(0, floor(k / kCells) - 1),     chosen(k) in least(k) .. min(A - 1, least(k) + kHeadroom),
+//     chosen(k) in max(0, n(k) - 1) .. min(A - 1, n(k) - 1 + kHeadroom),
 //
 // and the decision is the largest choice of this cell and of those below it, or the last action on a full link (u >=
 // A):
@@ -14,14 +15,14 @@
 //
 // Proof. (1) More bandwidth never means a smaller allocation: k grows with u, a maximum over more cells is not smaller,
 // and A - 1 is the largest action. (2) A full link gets all, by the last line. (3) No state gets less than one action
-// below what it carries: the carried bandwidth lies within (floor(k / kCells) + 1) / A of the capacity, the action that
-// holds it is floor(k / kCells), and action(u) >= chosen(k) >= least(k). None of this depends on what the network
-// gives; a Q-value that is not finite counts as a choice of the largest action allowed, so it holds then as well.
+// below what it carries: n(k) holds it, and action(u) >= chosen(k) >= n(k) - 1. None of this depends on what the
+// network gives; where a Q-value is not finite the largest action allowed counts as chosen, so it holds then as well.
 //
-// Cells j with least(j) + kHeadroom <= least(k) can't raise the maximum: chosen(j) <= least(k) <= chosen(k). What is
-// left lies in the kRows cells that end with the action of cell k: one small batch, of the same size for every state.
-// The proof takes chosen(j) for a function of the cell and the rest of the state. A network's last bits depend on where
-// a row stands in a batch, and near a tie a bit decides; so cell j stands in row j mod kRows, always.
+// Cells j with n(j) + kHeadroom <= n(k) can't raise the maximum: chosen(j) <= n(j) - 1 + kHeadroom <= n(k) - 1 <=
+// chosen(k). What is left lies in the kRows cells that end with those of action n(k): one small batch, of the same size
+// for every state. The proof takes chosen(j) for a function of the cell and the rest of the state; but a network's last
+// bits depend on where a row stands in a batch, and near a tie a bit decides. So cell j stands in row j mod kRows,
+// always.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +40,7 @@ namespace linkcast {
 class Allocation {
  public:
   static constexpr std::size_t kCells = 4;     ///< of one action
-  static constexpr std::size_t kHeadroom = 3;  ///< actions above a cell's least one that the network may choose
+  static constexpr std::size_t kHeadroom = 3;  ///< actions that the network chooses among beyond the one below n(k)
   static constexpr std::size_t kRows = kHeadroom * kCells;  ///< cells that the network is asked about for a state
   /// A link is full from this share of its capacity on: float32 and a change of capacity round a full link's bandwidth.
   static constexpr double kFull = 1 - 1e-6;
@@ -60,7 +61,6 @@ class Allocation {
   Cause decide(const Real* states, std::size_t batch, std::int32_t* actions, Cause* causes = nullptr);
 
  private:
-  std::size_t least(std::size_t cell) const noexcept;
   std::size_t choose(std::size_t cell, const float* q, Cause* cause) const noexcept;
   void put_rows(std::size_t first) noexcept;
   const float* run();

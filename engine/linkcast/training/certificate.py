@@ -46,7 +46,7 @@ EXPLORING = 0.25  # share of random actions while the box is measured
 BOX_EPISODES = 200
 METHOD = (
     f"Exact projection, for any network: {CELLS_PER_ACTION} cells of bandwidth for each action; in a cell the network "
-    f"chooses among {HEADROOM_ACTIONS + 1} actions from the one below what holds the cell's bandwidth; the decision is "
+    f"chooses among {HEADROOM_ACTIONS + 1} actions from one below what holds the cell's bandwidth; the decision is "
     "the largest choice of this cell and those below it, and all of the link when it is full. Other features are held "
     "to state_range. The proof stands in cpp/src/engine/allocation.h; the sweep checks the code."
 )
