@@ -109,8 +109,10 @@ py::dict stats_dict(const BoundEngine& bound, const std::string& name) {
   const auto microseconds = [](std::uint64_t ns) { return static_cast<double>(ns) * 1e-3; };
   py::dict sources;
   for (std::size_t k = 0; k < kSources; ++k) sources[source_name(static_cast<Source>(k))] = stats.sources[k].value();
-  py::dict causes;
-  for (std::size_t k = 1; k < kCauses; ++k) causes[cause_name(static_cast<Cause>(k))] = stats.causes[k].value();
+  py::dict causes;  // those of a decision are an allocator's alone
+  const auto decided = static_cast<std::size_t>(Cause::outside_training);
+  const std::size_t known = engine.spec(engine.find(name)).role == Role::allocator ? kCauses : decided;
+  for (std::size_t k = 1; k < known; ++k) causes[cause_name(static_cast<Cause>(k))] = stats.causes[k].value();
   py::dict latency;
   latency["p50"] = microseconds(stats.latency.percentile_ns(0.5));
   latency["p90"] = microseconds(stats.latency.percentile_ns(0.9));

@@ -138,11 +138,11 @@ def test_a_controller_asks_for_no_less_when_more_is_carried(engine):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ([28.0, 12.5, 5.0, 0.998], r"packet_loss: expected a fraction from 0 to 1, got 5 \(percent\?\)"),
-        ([28.0, 12.5, 0.1, 99.8], r"reliability: expected a fraction from 0 to 1, got 99.8 \(percent\?\)"),
+        ([28.0, 12.5, 5.0, 0.998], r"packet_loss: expected a fraction 0..1, got 5 \(percent\?\)"),
+        ([28.0, 12.5, 0.1, 99.8], r"reliability: expected a fraction 0..1, got 99.8 \(percent\?\)"),
         ([-1.0, 12.5, 0.1, 0.9], "latency_ms: expected ms, 0 or more, got -1"),
         ([28.0, -12.5, 0.1, 0.9], "bandwidth_mbps: expected Mbit/s, 0 or more, got -12.5"),
-        ([28.0, float("inf"), 0.1, 0.9], "bandwidth_mbps: expected a finite value, got inf"),
+        ([28.0, float("inf"), 0.1, 0.9], "expected finite values, got inf for bandwidth_mbps"),
     ],
 )
 def test_a_value_in_another_unit_is_refused_at_every_door(engine, state, message):

@@ -392,7 +392,7 @@ def test_decide_is_safe_over_rising_bandwidth_and_says_why(run):
 def test_decide_refuses_percent_for_a_fraction_and_bits_for_megabits(run):
     status, _, error = run("decide", 28, 12.5, 0.1, 99.8)
     assert status == 1
-    assert "reliability: expected a fraction from 0 to 1, got 99.8 (percent?)" in error
+    assert "reliability: expected a fraction 0..1, got 99.8 (percent?)" in error
     status, _, error = run("decide", 28, 12.5e6, 0, 1)
     assert status == 1
     assert "(bit/s?)" in error

@@ -242,11 +242,12 @@ def test_a_model_output_that_is_not_finite_is_answered_by_the_fallback(engine, e
         scalers["models"]["gaming_model"]["target"] = {"min": 0.0, "max": 1e300}  # past float32: the output is inf
 
     predictor = linkcast.BandwidthPredictor(edit("scalers", overflow))
-    typical = stats(engine, "gaming")["typical_usage_percentage"]
-    usual = float(engine.forecast("gaming_fallback", [calendar(datetime(2026, 3, 2, 18))])[0])
-    numbers = predictor.predict(MONDAY_6PM, "Gaming", typical / 2, as_numbers=True)
+    times = [datetime(2026, 3, 2, 17), datetime(2026, 3, 2, 18)]
+    newest, usual = (float(mbps) for mbps in engine.forecast("gaming_fallback", [calendar(time) for time in times]))
+    half_of_typical = 50.0 * newest / stats(engine, "gaming")["max_bandwidth_mbps"]
+    numbers = predictor.predict(MONDAY_6PM, "Gaming", half_of_typical, as_numbers=True)
     assert numbers["source"] == "fallback"
-    assert numbers["predicted_bandwidth_mbps"] == pytest.approx(max(usual / 2, 0.0), rel=1e-5)
+    assert numbers["predicted_bandwidth_mbps"] == pytest.approx(usual / 2, rel=1e-5)
     series = predictor.generate_time_series_predictions(MONDAY_6PM, MONDAY_6PM, as_numbers=True)
     assert series[0]["predictions"]["Gaming"]["source"] == "fallback"
 

@@ -1,6 +1,7 @@
 // Values that are not of their unit are refused at every door of the engine, with the unit that they look like.
 #include "engine/units.h"
 
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -26,8 +27,8 @@ std::vector<double> window(std::vector<double> last) {
 }  // namespace
 
 TEST(a_unit_says_what_a_value_can_be) {
-  const Bounds fraction = bounds_of({"packet_loss", "fraction"});
-  const Bounds latency = bounds_of({"latency_ms", "ms"});
+  const Bounds fraction = bounds_of(Feature{"packet_loss", "fraction"});
+  const Bounds latency = bounds_of(Feature{"latency_ms", "ms"});
   const std::vector<Bounds> bounds{fraction, latency};
   const auto first = [&](std::vector<double> values) {
     return first_out_of_bounds(bounds, values.data(), values.size());
@@ -42,15 +43,15 @@ TEST(a_unit_says_what_a_value_can_be) {
 
 TEST(an_error_names_the_unit_that_a_value_looks_like) {
   const Feature loss{"packet_loss", "fraction"};
-  CHECK_EQ(bounds_text(loss, bounds_of(loss), 5), "packet_loss: expected a fraction from 0 to 1, got 5 (percent?)");
-  CHECK_EQ(bounds_text(loss, bounds_of(loss), -1), "packet_loss: expected a fraction from 0 to 1, got -1");
+  CHECK_EQ(bounds_text(loss, bounds_of(loss), 5), "packet_loss: expected a fraction 0..1, got 5 (percent?)");
+  CHECK_EQ(bounds_text(loss, bounds_of(loss), -1), "packet_loss: expected a fraction 0..1, got -1");
   const Feature latency{"latency_ms", "ms"};
   CHECK_EQ(bounds_text(latency, bounds_of(latency), -3), "latency_ms: expected ms, 0 or more, got -3");
   const Feature bandwidth{"bandwidth_mbps", "Mbit/s"};
   const Bounds link = on_link(bounds_of(bandwidth), bandwidth, 100);
   CHECK_EQ(bounds_text(bandwidth, link, 2.5e7),
            "bandwidth_mbps: expected at most 10 times the link's capacity of 100 Mbit/s, got 2.5e+07 (bit/s?)");
-  CHECK_EQ(bounds_text(bandwidth, link, kInfinity), "bandwidth_mbps: expected a finite value, got inf");
+  CHECK_EQ(bounds_text(bandwidth, link, kInfinity), "expected finite values, got inf for bandwidth_mbps");
   CHECK(first_out_of_bounds({link}, &link.most, 1) == 1);
   const double ten_times = 1000;
   CHECK(first_out_of_bounds({link}, &ten_times, 1) == 1);
@@ -61,7 +62,7 @@ TEST(an_error_names_the_unit_that_a_value_looks_like) {
 TEST(every_door_refuses_percent_for_a_fraction) {
   const auto bad = window({28, 12.5, 0.1, 99.8});
   const double* sample = bad.data() + 36;
-  const char* text = "reliability: expected a fraction from 0 to 1, got 99.8 (percent?)";
+  const char* text = "reliability: expected a fraction 0..1, got 99.8 (percent?)";
   const std::size_t forecaster = bundle().find("internet", Role::forecaster);
   float mbps = 0;
   std::int32_t action = 0;

@@ -180,8 +180,8 @@ class Engine:
 class Stats(TypedDict):
     calls: int
     sources: dict[str, int]  # answers, by who gave them: "model", "fallback", "last", "ewma", "none"
-    # Answers that have a cause, by it: "deadline", "failed", "not_finite", "implausible", "beaten", "outside_training",
-    # "over_capacity"
+    # Answers that have a cause, by it: "deadline", "failed", "not_finite", "implausible", "beaten"; of an allocator
+    # "outside_training", "over_capacity" too
     causes: dict[str, int]
     switches: int  # times that a stream's answers went over to its moving average
     late: int  # calls that ended behind their deadline

@@ -57,11 +57,13 @@ template std::size_t first_out_of_bounds(const std::vector<Bounds>&, const doubl
 
 std::string bounds_text(const Feature& feature, const Bounds& bounds, double value) {
   std::ostringstream text;
+  if (!std::isfinite(value)) {
+    text << "expected finite values, got " << value << " for " << feature.name;
+    return text.str();
+  }
   text << feature.name << ": expected ";
-  if (!std::isfinite(value))
-    text << "a finite value";
-  else if (feature.unit == "fraction")
-    text << "a fraction from 0 to 1";
+  if (feature.unit == "fraction")
+    text << "a fraction 0..1";
   else if (bounds.capacity_mbps > 0 && value > bounds.most)
     text << "at most " << kMostCapacities << " times the link's capacity of " << bounds.capacity_mbps << " Mbit/s";
   else

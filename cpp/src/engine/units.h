@@ -42,7 +42,7 @@ struct UnitError : std::invalid_argument {
 template <class Real>
 std::size_t first_out_of_bounds(const std::vector<Bounds>& bounds, const Real* values, std::size_t count) noexcept;
 
-/// "packet_loss: expected a fraction from 0 to 1, got 5 (percent?)"
+/// "packet_loss: expected a fraction 0..1, got 5 (percent?)"; "expected finite values, got nan for packet_loss"
 std::string bounds_text(const Feature& feature, const Bounds& bounds, double value);
 
 /// @param what    "window", "state", "sample": how an error calls a row of steps * features values
