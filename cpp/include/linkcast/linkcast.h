@@ -268,13 +268,15 @@ typedef struct linkcast_model_stats {
   uint64_t p99_ns;
   uint64_t p999_ns;
   uint64_t max_ns;
-  uint64_t late;       /* calls whose answer came after their deadline */
-  uint64_t sources[5]; /* answers, by linkcast_source: one for each row */
-  uint64_t causes[8];  /* answers that have a cause, by linkcast_cause */
-  uint64_t switches;   /* times that a stream went over to its moving average: see linkcast_stream_options */
+  uint64_t late;             /* calls whose answer came after their deadline */
+  uint64_t sources[5];       /* answers, by linkcast_source: one for each row */
+  uint64_t causes[6];        /* answers that the model did not give, by linkcast_cause up to LINKCAST_CAUSE_BEATEN */
+  uint64_t switches;         /* times that a stream went over to its moving average: see linkcast_stream_options */
+  uint64_t outside_training; /* decisions with LINKCAST_CAUSE_OUTSIDE_TRAINING */
+  uint64_t over_capacity;    /* decisions with LINKCAST_CAUSE_OVER_CAPACITY */
 } linkcast_model_stats;
 #define LINKCAST_MODEL_STATS_INIT \
-  {sizeof(linkcast_model_stats), 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}, 0}
+  {sizeof(linkcast_model_stats), 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0}, 0, 0, 0}
 
 /* What has happened to a model since it was loaded. Any thread. HANDLE, ARGUMENT, STRUCT_SIZE */
 LINKCAST_API linkcast_status linkcast_stats(linkcast_engine* engine, linkcast_model model, linkcast_model_stats* stats);
@@ -406,14 +408,14 @@ typedef struct linkcast_controller_options {
 
 typedef struct linkcast_decision {
   size_t size;
-  double allocation_mbps;     /* allocation_fraction of the capacity */
-  double allocation_fraction; /* 0..1 */
-  float forecast_mbps;        /* NaN with LINKCAST_SOURCE_NONE */
-  int32_t action;             /* the allocator's; -1 without telemetry */
-  linkcast_source source;     /* who gave the forecast */
-  uint32_t limits;            /* LINKCAST_LIMIT_* that were at work */
-  uint64_t latency_ns;        /* of the tick */
-  linkcast_cause cause;       /* why it was not the model, once the window is full */
+  double allocation_mbps;          /* allocation_fraction of the capacity */
+  double allocation_fraction;      /* 0..1 */
+  float forecast_mbps;             /* NaN with LINKCAST_SOURCE_NONE */
+  int32_t action;                  /* the allocator's; -1 without telemetry */
+  linkcast_source source;          /* who gave the forecast */
+  uint32_t limits;                 /* LINKCAST_LIMIT_* that were at work */
+  uint64_t latency_ns;             /* of the tick */
+  linkcast_cause cause;            /* why it was not the model, once the window is full */
   linkcast_cause allocation_cause; /* OUTSIDE_TRAINING, OVER_CAPACITY, NOT_FINITE; FAILED: no action */
 } linkcast_decision;
 #define LINKCAST_DECISION_INIT \

@@ -77,6 +77,8 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
   if (telemetry) {
     if (values != controller.features())
       return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats, got %zu", controller.features(), values);
+    if (const auto status = check_units(controller.feature_list(), controller.bounds(), telemetry, values))
+      return status;
   }
   const Decision& made = controller.tick(telemetry, now_ns);
   linkcast_decision own = LINKCAST_DECISION_INIT;

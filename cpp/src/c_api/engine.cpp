@@ -79,20 +79,6 @@ std::size_t find_index(const Engine& engine, const char* name, linkcast_role rol
   throw Error(LINKCAST_ERROR_ARGUMENT, "role: expected a linkcast_role, got " + std::to_string(static_cast<int>(role)));
 }
 
-/// Whether every value is finite and of its feature's unit.
-linkcast_status check_values(const ModelSpec& spec, const float* values, std::size_t count) noexcept {
-  const std::size_t bad = first_out_of_bounds(spec.bounds, values, count);
-  if (bad == count) return LINKCAST_OK;
-  const std::size_t f = bad % spec.bounds.size();
-  const auto status = std::isfinite(values[bad]) ? LINKCAST_ERROR_UNIT : LINKCAST_ERROR_NOT_FINITE;
-  try {
-    return fail(status, "features: %s at position %zu",
-                bounds_text(spec.features[f], spec.bounds[f], static_cast<double>(values[bad])).c_str(), bad);
-  } catch (const std::bad_alloc&) {
-    return fail(status, "features: %s", spec.features[f].name.c_str());
-  }
-}
-
 /// What every call on rows of features checks, cheapest first.
 linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allocator, const float* features,
                            std::size_t values, const void* answers, std::size_t batch) noexcept {
@@ -108,7 +94,7 @@ linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allo
   if (values != batch * row)
     return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats (%s takes %zu, times a batch of %zu), got %zu",
                 batch * row, spec.name.c_str(), row, batch, values);
-  return check_values(spec, features, values);
+  return check_units(spec.features, spec.bounds, features, values);
 }
 
 linkcast_status set_result(linkcast_status status, Source source, Cause cause, std::uint64_t latency_ns,
@@ -227,6 +213,17 @@ bool known_model(const Bundle& bundle, linkcast_model model) noexcept {
   if (model >= 0 && static_cast<std::size_t>(model) < bundle.count()) return true;
   fail(LINKCAST_ERROR_ARGUMENT, "model: expected 0 to %zu, got %d", bundle.count() - 1, static_cast<int>(model));
   return false;
+}
+
+linkcast_status check_units(const std::vector<Feature>& features, const std::vector<Bounds>& bounds,
+                            const float* values, std::size_t count) noexcept {
+  const std::size_t bad = first_out_of_bounds(bounds, values, count);
+  if (bad == count) return LINKCAST_OK;
+  const std::size_t f = bad % bounds.size();
+  char text[512];
+  write_bounds_text(features[f], bounds[f], static_cast<double>(values[bad]), text, sizeof text);
+  return fail(std::isfinite(values[bad]) ? LINKCAST_ERROR_UNIT : LINKCAST_ERROR_NOT_FINITE,
+              "features: %s at position %zu", text, bad);
 }
 
 Safeguard::Options safeguard_options(const linkcast_safeguard& given) {
@@ -414,11 +411,13 @@ linkcast_status linkcast_stats(linkcast_engine* handle, linkcast_model model, li
     own.p999_ns = from.latency.percentile_ns(0.999);
     own.max_ns = from.latency.max_ns();
     own.late = from.late.value();
-    static_assert(std::size(linkcast_model_stats{}.sources) == kSources &&
-                  std::size(linkcast_model_stats{}.causes) == kCauses);
+    constexpr std::size_t kListed = std::size(linkcast_model_stats{}.causes);  // the others have fields of their own
+    static_assert(std::size(linkcast_model_stats{}.sources) == kSources && kListed + 2 == kCauses);
     for (std::size_t k = 0; k < kSources; ++k) own.sources[k] = from.sources[k].value();
-    for (std::size_t k = 0; k < kCauses; ++k) own.causes[k] = from.causes[k].value();
+    for (std::size_t k = 0; k < kListed; ++k) own.causes[k] = from.causes[k].value();
     own.switches = from.switches.value();
+    own.outside_training = from.causes[static_cast<std::size_t>(Cause::outside_training)].value();
+    own.over_capacity = from.causes[static_cast<std::size_t>(Cause::over_capacity)].value();
     write_struct(own, stats);
     return LINKCAST_OK;
   }

@@ -102,6 +102,11 @@ linkcast_status check_values(const StreamsHandle& streams, std::size_t values) n
   return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats, got %zu", expected, values);
 }
 
+linkcast_status check_sample(const StreamsHandle& streams, const float* sample) noexcept {
+  const ModelSpec& spec = streams.bundle->engine().spec(streams.fleet->model());
+  return check_units(spec.features, spec.bounds, sample, spec.features.size());
+}
+
 linkcast_status follow(const void* handle, Kind kind) {
   StreamsHandle* streams = find_streams(handle, kind);
   if (!streams) return LINKCAST_ERROR_HANDLE;
@@ -126,6 +131,7 @@ linkcast_status push_one(StreamsHandle& streams, const float* sample, std::size_
   if (const auto status = check_struct(result, kFirstResult)) return status;
   if (sample) {
     if (const auto status = check_values(streams, values)) return status;
+    if (const auto status = check_sample(streams, sample)) return status;
   }
   const std::uint64_t start = result || deadline_ns ? monotonic_ns() : 0;
   const Deadline deadline{deadline_ns ? start + deadline_ns : 0};
@@ -152,6 +158,10 @@ linkcast_status push_all(StreamsHandle& streams, const float* samples, std::size
   if (!samples || !forecasts)
     return fail(LINKCAST_ERROR_ARGUMENT, "samples and forecasts_mbps: expected pointers, got null");
   if (const auto status = check_values(streams, values)) return status;
+  for (std::size_t row = 0; row < streams.fleet->streams(); ++row) {
+    if (present && !present[row]) continue;
+    if (const auto status = check_sample(streams, samples + row * streams.fleet->features())) return status;
+  }
   streams.fleet->push(samples, present, forecasts, streams.sources.data(), deadline);
   if (sources)
     for (std::size_t row = 0; row < streams.sources.size(); ++row)

@@ -84,7 +84,7 @@ const Decision& Controller::tick(const Real* telemetry, std::uint64_t now_ns) {
   if (started_ && now_ns < tick_ns_)
     throw std::invalid_argument("now_ns: expected a clock that does not go back, got " + std::to_string(now_ns) +
                                 " after " + std::to_string(tick_ns_));
-  if (telemetry) check_units("telemetry", engine_.spec(stream_.model()).features, bounds_, telemetry, 1, 1);
+  if (telemetry) check_units("telemetry", feature_list(), bounds_, telemetry, 1, 1);
   if (has_telemetry_ && seconds(telemetry_ns_, now_ns) > options_.stall_s) stall();
   forecast(telemetry);
   ++counts_.ticks;

@@ -101,6 +101,8 @@ class Controller {
   const Counts& counts() const noexcept { return counts_; }
   const Stream& stream() const noexcept { return stream_; }
   std::size_t features() const noexcept { return stream_.features(); }
+  const std::vector<Feature>& feature_list() const noexcept { return engine_.spec(stream_.model()).features; }
+  const std::vector<Bounds>& bounds() const noexcept { return bounds_; }  ///< of telemetry; (features)
 
  private:
   template <class Real>

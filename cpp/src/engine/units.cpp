@@ -1,6 +1,7 @@
 #include "engine/units.h"
 
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <sstream>
 
@@ -55,21 +56,25 @@ std::size_t first_out_of_bounds(const std::vector<Bounds>& bounds, const Real* v
 template std::size_t first_out_of_bounds(const std::vector<Bounds>&, const float*, std::size_t) noexcept;
 template std::size_t first_out_of_bounds(const std::vector<Bounds>&, const double*, std::size_t) noexcept;
 
-std::string bounds_text(const Feature& feature, const Bounds& bounds, double value) {
-  std::ostringstream text;
-  if (!std::isfinite(value)) {
-    text << "expected finite values, got " << value << " for " << feature.name;
-    return text.str();
-  }
-  text << feature.name << ": expected ";
-  if (feature.unit == "fraction")
-    text << "a fraction 0..1";
+void write_bounds_text(const Feature& feature, const Bounds& bounds, double value, char* text,
+                       std::size_t size) noexcept {
+  const char* name = feature.name.c_str();
+  const char* likely = likely_unit(feature, bounds, value);
+  if (!std::isfinite(value))
+    std::snprintf(text, size, "expected finite values, got %g for %s", value, name);
+  else if (feature.unit == "fraction")
+    std::snprintf(text, size, "%s: expected a fraction 0..1, got %g%s", name, value, likely);
   else if (bounds.capacity_mbps > 0 && value > bounds.most)
-    text << "at most " << kMostCapacities << " times the link's capacity of " << bounds.capacity_mbps << " Mbit/s";
+    std::snprintf(text, size, "%s: expected at most %g times the link's capacity of %g Mbit/s, got %g%s", name,
+                  kMostCapacities, bounds.capacity_mbps, value, likely);
   else
-    text << feature.unit << ", 0 or more";
-  text << ", got " << value << likely_unit(feature, bounds, value);
-  return text.str();
+    std::snprintf(text, size, "%s: expected %s, 0 or more, got %g", name, feature.unit.c_str(), value);
+}
+
+std::string bounds_text(const Feature& feature, const Bounds& bounds, double value) {
+  char text[512];
+  write_bounds_text(feature, bounds, value, text, sizeof text);
+  return text;
 }
 
 template <class Real>

@@ -44,6 +44,9 @@ std::size_t first_out_of_bounds(const std::vector<Bounds>& bounds, const Real* v
 
 /// "packet_loss: expected a fraction 0..1, got 5 (percent?)"; "expected finite values, got nan for packet_loss"
 std::string bounds_text(const Feature& feature, const Bounds& bounds, double value);
+/// The same into `size` characters, cut off there; allocates nothing.
+void write_bounds_text(const Feature& feature, const Bounds& bounds, double value, char* text,
+                       std::size_t size) noexcept;
 
 /// @param what    "window", "state", "sample": how an error calls a row of steps * features values
 /// @param rows    of `values`; an error names the row when there are several, and the step
