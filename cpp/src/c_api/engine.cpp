@@ -1,7 +1,6 @@
 #include "c_api/engine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <sstream>
 
@@ -222,7 +221,7 @@ linkcast_status check_units(const std::vector<Feature>& features, const std::vec
   const std::size_t f = bad % bounds.size();
   char text[512];
   write_bounds_text(features[f], bounds[f], static_cast<double>(values[bad]), text, sizeof text);
-  return fail(std::isfinite(values[bad]) ? LINKCAST_ERROR_UNIT : LINKCAST_ERROR_NOT_FINITE,
+  return fail(is_finite(static_cast<double>(values[bad])) ? LINKCAST_ERROR_UNIT : LINKCAST_ERROR_NOT_FINITE,
               "features: %s at position %zu", text, bad);
 }
 

@@ -62,7 +62,8 @@ struct GroupForecaster::Group {
   GroupStatus take(const Real* physical, std::size_t batch) noexcept {
     const std::size_t values = batch * model.row_inputs();
     const std::size_t bad = first_out_of_bounds(spec.bounds, physical, values);
-    if (bad < values) return std::isfinite(physical[bad]) ? GroupStatus::wrong_unit : GroupStatus::bad_window;
+    if (bad < values)
+      return is_finite(static_cast<double>(physical[bad])) ? GroupStatus::wrong_unit : GroupStatus::bad_window;
     spec.scaler.transform(physical, batch, spec.steps(), windows.get());
     return GroupStatus::ok;
   }

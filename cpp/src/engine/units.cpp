@@ -1,8 +1,6 @@
 #include "engine/units.h"
 
-#include <cmath>
 #include <cstdio>
-#include <limits>
 #include <sstream>
 
 namespace linkcast {
@@ -28,7 +26,7 @@ const char* likely_unit(const Feature& feature, const Bounds& bounds, double val
 Bounds bounds_of(const Feature& feature) {
   if (feature.unit == "fraction") return {-kRounding, 1 + kRounding, 0};
   if (feature.unit == "ms" || feature.unit == "Mbit/s") return {0, kLargest, 0};
-  return {-kLargest, kLargest, 0};
+  return {-std::numeric_limits<float>::max(), std::numeric_limits<float>::max(), 0};
 }
 
 std::vector<Bounds> bounds_of(const std::vector<Feature>& features) {
@@ -60,7 +58,7 @@ void write_bounds_text(const Feature& feature, const Bounds& bounds, double valu
                        std::size_t size) noexcept {
   const char* name = feature.name.c_str();
   const char* likely = likely_unit(feature, bounds, value);
-  if (!std::isfinite(value))
+  if (!is_finite(value))
     std::snprintf(text, size, "expected finite values, got %g for %s", value, name);
   else if (feature.unit == "fraction")
     std::snprintf(text, size, "%s: expected a fraction 0..1, got %g%s", name, value, likely);
@@ -91,7 +89,7 @@ void check_units(const char* what, const std::vector<Feature>& features, const s
     text << what << ": " << bounds_text(features[f], bounds[f], value);
     if (steps > 1) text << " at time step " << at / bounds.size();
     if (rows > 1) text << " of row " << row;
-    throw UnitError(text.str(), std::isfinite(value));
+    throw UnitError(text.str(), is_finite(value));
   }
 }
 

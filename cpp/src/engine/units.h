@@ -1,8 +1,10 @@
 // What a value from outside may be: finite, and of its feature's unit. The one check of it, at every door.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -17,14 +19,17 @@ struct Feature {
 /// The values that a feature can have, both ends included.
 struct Bounds {
   double least = 0;
-  double most = 0;           ///< at most the largest float64, so that no infinity is in bounds
+  double most = 0;           ///< finite, so that no infinity is in bounds
   double capacity_mbps = 0;  ///< of the link whose bandwidth this is; 0: not known, or no bandwidth
 };
 
 /// A bandwidth beyond this many times the link's capacity is no bandwidth in Mbit/s.
 inline constexpr double kMostCapacities = 10;
 
-/// By the feature's unit: a fraction is in 0..1, ms and Mbit/s are not negative, anything else is finite.
+/// Whether float32, in which models compute, has the value.
+inline bool is_finite(double value) noexcept { return std::fabs(value) <= std::numeric_limits<float>::max(); }
+
+/// By the feature's unit: a fraction is in 0..1, ms and Mbit/s are not negative, anything else is finite in float32.
 Bounds bounds_of(const Feature& feature);
 std::vector<Bounds> bounds_of(const std::vector<Feature>& features);
 
