@@ -40,7 +40,7 @@ GUARANTEES = (
     "a link that is full or over its capacity gets all of it",
     "no state gets less than one action below what it carries",
 )
-SWEPT = 250_000  # pairs of states that differ in bandwidth alone
+SWEPT = 100_000  # pairs of states that differ in bandwidth alone
 PART = 50_000  # of those at a time
 EXPLORING = 0.25  # share of random actions while the box is measured
 BOX_EPISODES = 200
