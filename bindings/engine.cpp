@@ -139,27 +139,36 @@ void bind_engine(py::module_& module) {
 Raises:
     LoadError: a file is missing, damaged or wrong; names it, and the key in a metadata file.)")
       .def_property_readonly("names", &names, "Every model's name, in the manifest's order.")
-      .def_property_readonly("folder", [](const BoundEngine& b) { return b.engine->folder(); })
+      .def_property_readonly(
+          "folder", [](const BoundEngine& b) { return b.engine->folder(); }, "The bundle folder.")
       .def(
           "model", [](const BoundEngine& b, const std::string& name) { return b.models[b.engine->find(name)]; },
-          py::arg("name"), "The model with this name; ValueError naming the known ones.")
+          py::arg("name"), "The model with this name, the same object at each call; ValueError naming the known ones.")
       .def(
           "resolve",
           [](const BoundEngine& b, const std::string& name, const std::string& role) {
             return b.engine->spec(b.engine->find(name, role_from_name(role))).name;
           },
-          py::arg("name"), py::arg("role"), "The name of the model that serves a profile or group in a role.")
-      .def("spec", &spec_dict, py::arg("name"), "What the metadata says of a model.")
+          py::arg("name"), py::arg("role"),
+          R"(The model name for a name that forecast or decide takes: "internet" -> "internet_lstm".
+
+Args:
+    name: a model name, or what it serves: a profile or a service group.
+    role: "forecaster", "allocator" or "fallback".
+Raises:
+    ValueError: nothing of that role has the name; the text names the known ones.)")
+      .def("spec", &spec_dict, py::arg("name"),
+           "What the metadata says about a model: role, features and units, window, shapes, file.")
       .def(
           "scaler",
           [](const BoundEngine& b, const std::string& name) { return b.engine->spec(b.engine->find(name)).scaler; },
-          py::arg("name"))
+          py::arg("name"), "The scaler of a model's features.")
       .def(
           "target_scaler",
           [](const BoundEngine& b, const std::string& name) {
             return b.engine->spec(b.engine->find(name)).target_scaler;
           },
-          py::arg("name"), "None for an allocator.")
+          py::arg("name"), "The scaler of a model's target; None for an allocator.")
       .def("forecast", &forecast, py::arg("name"), py::arg("windows"),
            R"(The next value of each window.
 
@@ -176,13 +185,19 @@ Raises:
 Args:
     newest: (batch,) each window's last value of the feature that has the target's name, physical units; what a target
         that is relative to "last" is relative to, and else not read.)")
-      .def(
-          "decide", &decide, py::arg("name"), py::arg("states"),
-          R"((batch, features) or one state, physical units -> (batch,) int32 actions; action a allocates (a + 1) * 10 %.
+      .def("decide", &decide, py::arg("name"), py::arg("states"),
+           R"(The action of highest Q-value in each state; action a allocates (a + 1) * 10 % of the link.
 
+Args:
+    name: a profile ("internet") or a model name ("internet_ddqn").
+    states: (batch, features) or (features,): latency_ms (the wait before the present share included), bandwidth_mbps
+        (carried in the last step, brought to a link of trained_on.capacity_mbps), packet_loss, reliability.
+Returns:
+    (batch,) int32, 0..9.
 Raises:
     ValueError: an unknown name, another shape, or a value that is not finite.)")
-      .def("q_values", &q_values, py::arg("name"), py::arg("states"), "(batch, features) -> (batch, actions) float32.");
+      .def("q_values", &q_values, py::arg("name"), py::arg("states"),
+           "The Q-value of each action, (batch, actions) float32; arguments and errors as in decide.");
 }
 
 }  // namespace linkcast::bindings

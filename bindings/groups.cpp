@@ -23,12 +23,10 @@ struct BoundGroups {
   std::atomic<bool> busy{false};
 };
 
-/// One group's part of a call, with the arrays that it reads and writes.
+/// One model's part of a call.
 struct Part {
   py::object key;
   Rows rows;
-  py::array_t<float> mbps;
-  std::vector<Source> sources;
 };
 
 template <class Real>
@@ -47,8 +45,6 @@ Part make_part(const ModelSpec& spec, const py::handle& key, const py::handle& w
   if (part.rows.is_float32 ? !all_finite(static_cast<const float*>(data), values)
                            : !all_finite(static_cast<const double*>(data), values))
     throw std::invalid_argument(name + ": window: expected finite values");
-  part.mbps = py::array_t<float>(static_cast<py::ssize_t>(part.rows.count));
-  part.sources.resize(part.rows.count, Source::none);
   return part;
 }
 
@@ -61,15 +57,11 @@ GroupRequest request_of(std::size_t model, Part& part) {
   else
     request.windows = static_cast<const double*>(data);
   request.batch = part.rows.count;
-  request.bandwidth_mbps = part.mbps.mutable_data();
-  request.sources = part.sources.data();
   return request;
 }
 
 py::dict forecast(BoundGroups& bound, const py::dict& windows, const std::optional<double>& deadline_ms) {
-  if (deadline_ms && !(*deadline_ms > 0))
-    throw std::invalid_argument("deadline_ms: expected above 0, got " + std::to_string(*deadline_ms));
-  const Deadline deadline = deadline_ms ? Deadline::in(static_cast<std::uint64_t>(*deadline_ms * 1e6)) : Deadline{};
+  const Deadline deadline = deadline_in(deadline_ms);
   std::deque<Part> parts;
   std::vector<GroupRequest> requests;
   std::deque<Lease> leases;
@@ -79,7 +71,7 @@ py::dict forecast(BoundGroups& bound, const py::dict& windows, const std::option
     leases.emplace_back(*model);
     leased.push_back(model.get());
   };
-  leases.emplace_back(bound.busy, "this group forecaster");
+  leases.emplace_back(bound.busy, "this pool");
   for (const auto& [key, value] : windows) {
     const std::size_t model = bound.engine->find(py::cast<std::string>(key), Role::forecaster);
     parts.push_back(make_part(bound.engine->spec(model), key, value));
@@ -98,10 +90,9 @@ py::dict forecast(BoundGroups& bound, const py::dict& windows, const std::option
   }
   py::dict answers;
   for (std::size_t k = 0; k < parts.size(); ++k) {
-    py::list sources;
-    for (const Source source : parts[k].sources) sources.append(source_name(source));
-    answers[parts[k].key] = py::make_tuple(parts[k].mbps, source_name(results[k].source), cause_name(results[k].cause),
-                                           static_cast<double>(results[k].latency_ns) * 1e-3, py::tuple(sources));
+    const GroupResult& result = results[k];
+    answers[parts[k].key] = py::cast(
+        Answers{{result.answers.begin(), result.answers.end()}, result.source, result.cause, result.latency_ns});
   }
   return answers;
 }
@@ -124,7 +115,6 @@ py::dict stats_dict(const BoundEngine& bound, const std::string& name) {
   dict["calls"] = stats.latency.count();
   dict["sources"] = sources;
   dict["causes"] = causes;
-  dict["switches"] = stats.switches.value();
   dict["late"] = stats.late.value();
   dict["latency_us"] = latency;
   return dict;
@@ -132,15 +122,14 @@ py::dict stats_dict(const BoundEngine& bound, const std::string& name) {
 
 }  // namespace
 
-Safeguard::Options safeguard_options(double plausible_margin, const std::string& held, double ewma_weight) {
-  Safeguard::Options options;
-  options.plausible_margin = plausible_margin;
-  options.ewma_weight = ewma_weight;
-  if (held == "ewma")
-    options.held = Safeguard::Held::ewma;
-  else if (held != "last")
-    throw std::invalid_argument("held: expected \"last\" or \"ewma\", got \"" + held + "\"");
-  return options;
+const char* stand_in_name(Safeguard::StandIn stand_in) noexcept {
+  return source_name(stand_in == Safeguard::StandIn::last ? Source::last : Source::forecast_mean);
+}
+
+Safeguard::Options safeguard_options(double plausible_margin, const std::string& stand_in, double stand_in_weight) {
+  for (const auto known : {Safeguard::StandIn::last, Safeguard::StandIn::forecast_mean})
+    if (stand_in == stand_in_name(known)) return {plausible_margin, known, stand_in_weight};
+  throw std::invalid_argument("stand_in: expected \"last\" or \"forecast_mean\", got \"" + stand_in + "\"");
 }
 
 std::shared_ptr<BoundModel> fallback_of(const BoundEngine& bound, std::size_t forecaster) {
@@ -151,47 +140,51 @@ std::shared_ptr<BoundModel> fallback_of(const BoundEngine& bound, std::size_t fo
 }
 
 void bind_groups(py::module_& module) {
-  py::class_<BoundGroups>(module, "GroupForecaster",
-                          R"(Forecasts of several groups in one call, each with its own model and batch.
+  py::class_<BoundGroups>(module, "ForecasterPool",
+                          R"(Forecasts of several models in one call, each with its own batch.
 
-Made by Engine.group_forecaster. Used by one thread at a time.)")
+Made by Engine.forecaster_pool. Used by one thread at a time.)")
       .def("forecast", &forecast, py::arg("windows"), py::arg("deadline_ms") = py::none(),
-           R"(Runs every group. In order on one thread: what matters most stands first when there is a deadline.
+           R"(Runs every model. In order on one thread: what matters most stands first when there is a deadline.
 
 Args:
-    windows: {group or profile: (batch, T, F) or (T, F)}, physical units. Row r of a group's batch is taken as the same
-        series in each call: it is what "last" and "ewma" are of.
+    windows: {group or profile: (batch, T, F) or (T, F)}, physical units. Row r of a model's batch is taken as the same
+        link or group in each call: it is what "last" and "forecast_mean" are of.
     deadline_ms: from the call on. A native LSTM gives up when it has passed; a fallback answers then.
 Returns:
-    {group: (bandwidth_mbps (batch,) float32, source, cause, latency_us, sources of the rows)}
+    {group or profile: Answers}
 Raises:
     ValueError: an unknown name, another shape, no window, or a value that is not finite.)");
   py::class_<BoundEngine> engine = module.attr("Engine");
+  const GroupForecaster::Options defaults;
   engine.def(
-      "group_forecaster",
+      "forecaster_pool",
       [](const BoundEngine& bound, std::size_t threads, const std::vector<int>& cpus, std::uint32_t spin_us,
-         std::size_t batch, double plausible_margin, const std::string& held, double ewma_weight) {
+         std::size_t batch, double plausible_margin, const std::string& stand_in, double stand_in_weight) {
         GroupForecaster::Options options;
         options.threads = threads;
         options.cpus = cpus;
         options.spin_us = spin_us;
         options.batch = batch;
-        options.safeguard = safeguard_options(plausible_margin, held, ewma_weight);
+        options.safeguard = safeguard_options(plausible_margin, stand_in, stand_in_weight);
         return std::make_unique<BoundGroups>(bound, options);
       },
-      py::kw_only(), py::arg("threads") = 1, py::arg("cpus") = std::vector<int>(), py::arg("spin_us") = 0,
-      py::arg("batch") = 1, py::arg("plausible_margin") = 0.5, py::arg("held") = "last", py::arg("ewma_weight") = 0.3,
-      R"(A caller of several groups at once.
+      py::kw_only(), py::arg("threads") = defaults.threads, py::arg("cpus") = defaults.cpus,
+      py::arg("spin_us") = defaults.spin_us, py::arg("batch") = defaults.batch,
+      py::arg("plausible_margin") = defaults.safeguard.plausible_margin,
+      py::arg("stand_in") = stand_in_name(defaults.safeguard.stand_in),
+      py::arg("stand_in_weight") = defaults.safeguard.stand_in_weight,
+      R"(What is behind forecast_many, with worker threads and other options.
 
 Args:
     threads: the caller's included; the others sleep between calls.
     cpus: one for each of the other threads, to pin them; empty: not pinned.
     spin_us: how long they look for work before they sleep.
-    batch: windows of each group that memory is reserved for; larger batches make it grow.
+    batch: windows of each model that memory is reserved for; larger batches make it grow.
     plausible_margin: a forecast counts within the range of targets that training has seen (trained_on.target_range in
         manifest.json) or up to the group's maximum; widened at either end by this share of the range.
-    held: "last" or "ewma": what answers when neither the model nor a fallback can.
-    ewma_weight: of the newest forecast, above 0 and at most 1.)");
+    stand_in: "last" or "forecast_mean": what answers when neither the model nor a fallback can.
+    stand_in_weight: of the newest forecast in their average, above 0 and at most 1.)");
   engine.def("stats", &stats_dict, py::arg("name"),
              R"(What happened to a model's calls through groups, streams and controllers.
 

@@ -132,11 +132,11 @@ def test_an_unknown_name_is_refused_with_the_known_ones(engine, call):
 
 def test_groups_forecast_together_as_they_do_alone(engine):
     windows = {group: random_windows(engine, group, 3, seed=6) for group in ("streaming", "gaming", "software")}
-    answers = engine.forecast_groups(windows)
+    answers = engine.forecast_many(windows)
     assert list(answers) == ["streaming", "gaming", "software"]
     for group, answer in answers.items():
-        assert isinstance(answer, linkcast.Forecast)
-        np.testing.assert_array_equal(answer.bandwidth_mbps, engine.forecast(group, windows[group]))
+        assert isinstance(answer, linkcast.Answers)
+        np.testing.assert_array_equal(answer.mbps, engine.forecast(group, windows[group]))
         assert answer.source == "model"
         assert answer.latency_us > 0.0
 
@@ -156,11 +156,11 @@ def test_a_group_whose_model_gives_infinity_is_answered_by_its_fallback(engine, 
     windows = random_windows(engine, "streaming", 2, seed=7)
     columns = [engine.spec("streaming_model")["features"].index(name) for name in CALENDAR]
     windows[:, :, columns] = calendar
-    answer = broken.forecast_groups({"streaming": windows})["streaming"]
+    answer = broken.forecast_many({"streaming": windows})["streaming"]
     next_hour = [math.sin(2 * math.pi * 19 / 24), math.cos(2 * math.pi * 19 / 24), *calendar[2:]]
     expected = engine.forecast("streaming_fallback", [next_hour, next_hour])
     assert answer.source == "fallback"
-    np.testing.assert_allclose(answer.bandwidth_mbps, expected, rtol=1e-6)
+    np.testing.assert_allclose(answer.mbps, expected, rtol=1e-6)
 
 
 def test_each_model_is_one_object(engine):
@@ -201,8 +201,8 @@ def test_logarithms_and_references_are_applied_as_numpy_does_it(edit, batch):
     for dtype in (np.float64, np.float32):  # of the windows; a float32 window is another one by a few 1e-7
         forecasts = own.forecast("internet", windows.astype(dtype))
         np.testing.assert_allclose(forecasts, expected, rtol=2e-5 if dtype == np.float32 else 2e-6)
-    answers = own.group_forecaster(plausible_margin=1e9).forecast({"internet": windows})
-    np.testing.assert_allclose(answers["internet"][0], expected, rtol=2e-6)
+    answers = own.forecaster_pool(plausible_margin=1e9).forecast({"internet": windows})
+    np.testing.assert_allclose(answers["internet"].mbps, expected, rtol=2e-6)
     own.model("internet_lstm").batch_input(batch)[...] = scaled
     np.testing.assert_allclose(own.forecast_batch("internet", windows[:, -1, BANDWIDTH]), expected, rtol=2e-6)
 

@@ -15,24 +15,26 @@ namespace {
 const std::vector<std::string> kGroups = {"streaming", "gaming", "social_media", "shopping", "software"};
 const Deadline kPassed{1};  // on the monotonic clock: soon after the machine was started
 
-/// Windows, answers and requests for several groups.
+/// Windows and requests for several groups.
 struct Call {
   Call(const std::vector<std::string>& names, std::size_t batch, unsigned seed = 1) {
     for (const std::string& name : names) {
       const std::size_t model = bundle().find(name, Role::forecaster);
       windows.push_back(telemetry(bundle(), model, batch * bundle().spec(model).window, seed++));
-      answers.emplace_back(batch);
-      sources.emplace_back(batch);
-      requests.push_back({model, windows.back().data(), batch, answers.back().data(), sources.back().data()});
+      requests.push_back({model, windows.back().data(), batch});
     }
     results.resize(names.size());
   }
 
   std::vector<std::vector<double>> windows;
-  std::vector<std::vector<float>> answers;
-  std::vector<std::vector<Source>> sources;
   std::vector<GroupRequest> requests;
   std::vector<GroupResult> results;
+
+  std::vector<float> mbps(std::size_t k) const {
+    std::vector<float> mbps;
+    for (const Answer& answer : results[k].answers) mbps.push_back(answer.mbps);
+    return mbps;
+  }
 };
 
 std::vector<float> one_by_one(const Call& call, std::size_t k) {
@@ -77,8 +79,8 @@ TEST(each_group_gets_what_its_model_gives_alone) {
         CHECK(call.results[k].source == Source::model);
         CHECK(call.results[k].cause == Cause::none);
         CHECK(call.results[k].latency_ns > 0);
-        CHECK(call.answers[k] == one_by_one(call, k));
-        CHECK(call.sources[k] == std::vector<Source>(batch, Source::model));
+        CHECK(call.mbps(k) == one_by_one(call, k));
+        for (const Answer& answer : call.results[k].answers) CHECK(answer.source == Source::model);
       }
     }
 }
@@ -88,11 +90,10 @@ TEST(windows_may_be_float32) {
   Call call({"gaming"}, 2);
   const std::vector<float> windows(call.windows[0].begin(), call.windows[0].end());
   call.requests[0].windows = windows.data();
-  call.requests[0].sources = nullptr;
   groups.forecast(call.requests, call.results);
   std::vector<float> expected(2);
   bundle().forecast(call.requests[0].model, windows.data(), 2, expected.data());
-  CHECK(call.answers[0] == expected);
+  CHECK(call.mbps(0) == expected);
 }
 
 TEST(behind_the_deadline_the_fallback_answers_for_the_step_after_the_window) {
@@ -110,9 +111,9 @@ TEST(behind_the_deadline_the_fallback_answers_for_the_step_after_the_window) {
       CHECK(call.results[k].status == GroupStatus::ok);
       CHECK(call.results[k].source == Source::fallback);
       CHECK(call.results[k].cause == Cause::deadline);
-      CHECK_NEAR(call.answers[k][0], fallback(kGroups[k], 19.5, 2), 1e-4);
-      CHECK_NEAR(call.answers[k][1], fallback(kGroups[k], 0, 0), 1e-4);
-      CHECK(call.sources[k][1] == Source::fallback);
+      CHECK_NEAR(call.results[k].answers[0].mbps, fallback(kGroups[k], 19.5, 2), 1e-4);
+      CHECK_NEAR(call.results[k].answers[1].mbps, fallback(kGroups[k], 0, 0), 1e-4);
+      CHECK(call.results[k].answers[1].source == Source::fallback);
     }
   }
 }
@@ -149,32 +150,31 @@ TEST(without_a_fallback_the_last_good_value_of_the_row_answers) {
   groups.forecast(call.requests, call.results, kPassed);
   CHECK(call.results[0].status == GroupStatus::no_answer);
   CHECK(call.results[0].source == Source::none);
-  CHECK(std::isnan(call.answers[0][2]));
+  CHECK(std::isnan(call.results[0].answers[2].mbps));
   groups.forecast(call.requests, call.results);
-  const auto good = call.answers[0];
-  call.answers[0].assign(3, 0.0f);
+  const auto good = call.mbps(0);
   groups.forecast(call.requests, call.results, kPassed);
   CHECK(call.results[0].status == GroupStatus::ok);
   CHECK(call.results[0].source == Source::last);
-  CHECK(call.answers[0] == good);
+  CHECK(call.mbps(0) == good);
 }
 
 TEST(the_moving_average_answers_when_asked_for) {
   GroupForecaster::Options options;
-  options.safeguard.held = Safeguard::Held::ewma;
-  options.safeguard.ewma_weight = 0.25;
+  options.safeguard.stand_in = Safeguard::StandIn::forecast_mean;
+  options.safeguard.stand_in_weight = 0.25;
   GroupForecaster groups(bundle(), options);
   double average = 0;
   for (unsigned round = 0; round < 4; ++round) {
     Call call({"internet"}, 1, round);
     groups.forecast(call.requests, call.results);
-    const auto mbps = static_cast<double>(call.answers[0][0]);
+    const auto mbps = static_cast<double>(call.results[0].answers[0].mbps);
     average = round == 0 ? mbps : 0.75 * average + 0.25 * mbps;
   }
   Call call({"internet"}, 1);
   groups.forecast(call.requests, call.results, kPassed);
-  CHECK(call.results[0].source == Source::ewma);
-  CHECK_NEAR(call.answers[0][0], average, 1e-4);
+  CHECK(call.results[0].source == Source::forecast_mean);
+  CHECK_NEAR(call.results[0].answers[0].mbps, average, 1e-4);
 }
 
 TEST(a_window_that_is_not_finite_is_a_status_and_the_other_groups_answer) {
@@ -185,9 +185,9 @@ TEST(a_window_that_is_not_finite_is_a_status_and_the_other_groups_answer) {
     groups.forecast(call.requests, call.results);
     CHECK(call.results[1].status == GroupStatus::bad_window);
     CHECK(call.results[1].source == Source::none);
-    CHECK(std::isnan(call.answers[1][0]));
-    CHECK(call.answers[0] == one_by_one(call, 0));
-    CHECK(call.answers[2] == one_by_one(call, 2));
+    CHECK(std::isnan(call.results[1].answers[0].mbps));
+    CHECK(call.mbps(0) == one_by_one(call, 0));
+    CHECK(call.mbps(2) == one_by_one(call, 2));
   }
 }
 
@@ -208,8 +208,8 @@ TEST(a_call_that_makes_no_sense_is_refused) {
   options.threads = 0;
   CHECK_THROWS(GroupForecaster(bundle(), options), "threads");
   options.threads = 1;
-  options.safeguard.ewma_weight = 0;
-  CHECK_THROWS(GroupForecaster(bundle(), options), "ewma_weight");
+  options.safeguard.stand_in_weight = 0;
+  CHECK_THROWS(GroupForecaster(bundle(), options), "stand_in_weight");
 }
 
 TEST(calls_sources_causes_and_lateness_are_counted) {

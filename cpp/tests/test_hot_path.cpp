@@ -165,12 +165,10 @@ TEST(forecasts_of_groups_on_one_thread_are_hot_with_and_without_a_deadline) {
   GroupForecaster groups(bundle(), options);
   std::vector<GroupRequest> requests;
   std::vector<std::vector<double>> windows;
-  std::vector<std::vector<float>> answers;
   for (const auto& group : bundle().metadata().groups) {
     const std::size_t model = bundle().find(group.model);
     windows.push_back(telemetry(bundle(), model, 5 * 10, 3));
-    answers.emplace_back(5);
-    requests.push_back({model, windows.back().data(), 1, answers.back().data(), nullptr});
+    requests.push_back({model, windows.back().data(), 1});
   }
   std::vector<GroupResult> results(requests.size());
   std::uint64_t call = 0;
@@ -181,18 +179,13 @@ TEST(forecasts_of_groups_on_one_thread_are_hot_with_and_without_a_deadline) {
 }
 
 TEST(push_and_advance_are_hot) {
-  Stream::Options options;
-  options.switch_to_ewma = 7;
-  Stream stream(bundle(), internet(), options);
+  Stream stream(bundle(), internet(), {});
   const auto samples = telemetry(bundle(), internet(), 1, 4);
-  float forecast = 0;
-  for (int k = 0; k < 10; ++k) stream.push(samples.data(), &forecast);
+  Answer answer;
+  for (int k = 0; k < 10; ++k) stream.push(samples.data(), nullptr, &answer);
   int tick = 0;
   check_hot([&] {
-    if (++tick % 5)
-      stream.push(samples.data(), &forecast, Deadline::in(1'000'000));
-    else
-      stream.push_missing(&forecast);
+    stream.push(++tick % 5 ? samples.data() : nullptr, nullptr, &answer, Deadline::in(1'000'000));
     stream.advance();
   });
 }
@@ -206,26 +199,26 @@ TEST(logarithms_and_references_are_hot) {
     "target": {"min": -1, "max": 1, "log_offset": 0.01, "relative_to": "last"}})");
   Engine engine(copy.folder(), {});
   const std::size_t model = engine.find("internet_lstm");
-  StreamFleet fleet(engine, model, 3, {});
+  Stream stream(engine, model, {}, 3);
   const auto samples = telemetry(engine, model, 10, 7);
-  std::vector<float> forecasts(3);
+  std::vector<Answer> answers(3);
   float forecast = 0;
-  for (int k = 0; k < 10; ++k) fleet.push(samples.data(), nullptr, forecasts.data());
+  for (int k = 0; k < 10; ++k) stream.push(samples.data(), nullptr, answers.data());
   check_hot([&] {
     engine.forecast(model, samples.data(), 1, &forecast);
-    fleet.push(samples.data(), nullptr, forecasts.data());
-    fleet.advance();
+    stream.push(samples.data(), nullptr, answers.data());
+    stream.advance();
   });
 }
 
-TEST(a_fleet_is_hot) {
-  StreamFleet fleet(bundle(), internet(), 8, {});
+TEST(many_rows_are_hot) {
+  Stream stream(bundle(), internet(), {}, 8);
   const auto samples = telemetry(bundle(), internet(), 8, 5);
-  std::vector<float> forecasts(8);
-  for (int k = 0; k < 10; ++k) fleet.push(samples.data(), nullptr, forecasts.data());
+  std::vector<Answer> answers(8);
+  for (int k = 0; k < 10; ++k) stream.push(samples.data(), nullptr, answers.data());
   check_hot([&] {
-    fleet.push(samples.data(), nullptr, forecasts.data());
-    fleet.advance();
+    stream.push(samples.data(), nullptr, answers.data());
+    stream.advance();
   });
 }
 

@@ -38,6 +38,7 @@ Bundle::Bundle(const std::string& folder, const BundleOptions& options, const Bu
   groups_ = std::make_unique<GroupForecaster>(*engine_, options.groups);
   requests_.resize(index_.size());
   results_.resize(index_.size());
+  targets_.resize(options.groups.batch);
   warm(options.groups.batch);
 }
 

@@ -29,6 +29,7 @@ class Bundle {
   GroupForecaster& groups() const noexcept { return *groups_; }
   std::vector<GroupRequest>& requests() noexcept { return requests_; }  ///< (count) memory for a call of groups()
   std::vector<GroupResult>& results() noexcept { return results_; }     ///< (count)
+  std::vector<float>& targets() noexcept { return targets_; }           ///< (batch) memory for a model run by itself
 
   /// Model numbers run from 0 to count() - 1.
   std::size_t count() const noexcept { return index_.size(); }
@@ -45,6 +46,7 @@ class Bundle {
   std::unique_ptr<GroupForecaster> groups_;
   std::vector<GroupRequest> requests_;
   std::vector<GroupResult> results_;
+  std::vector<float> targets_;
   std::vector<std::size_t> index_;   // (count): number -> the engine's index
   std::vector<std::size_t> number_;  // (count): the other way
 };

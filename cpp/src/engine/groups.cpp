@@ -43,7 +43,9 @@ struct GroupForecaster::Group {
   void reserve(std::size_t batch) {
     if (batch <= safeguard.rows()) return;
     windows = tflite::aligned_floats(batch * model.row_inputs());
-    answers = tflite::aligned_floats(batch);
+    outputs = tflite::aligned_floats(batch);
+    mbps.resize(batch);
+    answers.resize(batch);
     if (Network* network = model.network()) {
       network->reserve(batch);
     } else if (model.own_batch() != 1) {
@@ -61,26 +63,26 @@ struct GroupForecaster::Group {
     }
   }
 
-  /// windows -> answers on TensorFlow Lite. @throws InvokeError
+  /// windows -> outputs on TensorFlow Lite. @throws InvokeError
   void invoke(std::size_t batch) {
     const std::size_t row_inputs = model.row_inputs();
     if (model.own_batch() == 1) {
       for (std::size_t row = 0; row < batch; ++row) {
         std::copy_n(windows.get() + row * row_inputs, row_inputs, model.input().get());
         model.invoke();
-        answers[static_cast<std::ptrdiff_t>(row)] = model.output()[0];
+        outputs[static_cast<std::ptrdiff_t>(row)] = model.output()[0];
       }
       return;
     }
     std::copy_n(windows.get(), batch * row_inputs, model.batch_input(batch).get());
-    std::copy_n(model.invoke_batch(batch).get(), batch, answers.get());
+    std::copy_n(model.invoke_batch(batch).get(), batch, outputs.get());
   }
 
-  /// windows -> answers. @return why there are none
+  /// windows -> outputs. @return why there are none
   Cause run(std::size_t batch, Deadline deadline) noexcept {
     if (deadline.passed()) return Cause::deadline;
     if (Network* network = model.network())
-      return network->run(windows.get(), batch, answers.get(), deadline) ? Cause::none : Cause::deadline;
+      return network->run(windows.get(), batch, outputs.get(), deadline) ? Cause::none : Cause::deadline;
     if (deadline.set() && monotonic_ns() + run_ns * batch > deadline.at_ns) return Cause::deadline;
     try {
       invoke(batch);
@@ -94,7 +96,9 @@ struct GroupForecaster::Group {
   const ModelSpec& spec;
   Safeguard safeguard;
   std::shared_ptr<float[]> windows;  // (reserved rows, row inputs) scaled
-  std::shared_ptr<float[]> answers;  // (reserved rows) scaled
+  std::shared_ptr<float[]> outputs;  // (reserved rows) scaled
+  std::vector<float> mbps;           // (reserved rows) the same in the target's unit
+  std::vector<Answer> answers;       // (reserved rows)
   std::uint64_t run_ns = 0;          // of one window at load; on TensorFlow Lite, which can't be interrupted
 };
 
@@ -181,10 +185,9 @@ void GroupForecaster::settle(const GroupRequest& request, GroupResult& result, s
                              Deadline deadline) noexcept {
   Group& group = *groups_[request.model];
   ModelStats& stats = engine_.stats(request.model);
-  float* mbps = request.bandwidth_mbps;
+  result.answers = {group.answers.data(), request.batch};
   if (result.status == GroupStatus::bad_window) {
-    std::fill_n(mbps, request.batch, std::nanf(""));
-    if (request.sources) std::fill_n(request.sources, request.batch, Source::none);
+    std::fill_n(group.answers.begin(), request.batch, Answer{});
     result.latency_ns = monotonic_ns() - start_ns;
     return;
   }
@@ -193,25 +196,27 @@ void GroupForecaster::settle(const GroupRequest& request, GroupResult& result, s
   if (run == Cause::none)
     std::visit(
         [&](const auto* windows) {
-          group.spec.target_scaler->inverse_transform(group.answers.get(), request.batch, mbps,
+          group.spec.target_scaler->inverse_transform(group.outputs.get(), request.batch, group.mbps.data(),
                                                       group.spec.newest_target(windows), row_inputs);
         },
         request.windows);
   result.source = Source::model;
   const std::size_t last_step = row_inputs - group.spec.features.size();
   for (std::size_t row = 0; row < request.batch; ++row) {
-    const Cause cause = run == Cause::none ? group.safeguard.judge(mbps[row]) : run;
-    Source source = Source::model;
-    if (cause == Cause::none)
-      group.safeguard.keep(row, mbps[row]);
+    Answer answer;
+    answer.mbps = group.mbps[row];
+    answer.cause = run == Cause::none ? group.safeguard.judge(answer.mbps) : run;
+    answer.source = Source::model;
+    if (answer.cause == Cause::none)
+      group.safeguard.keep(row, answer.mbps);
     else
-      source = std::visit(
-          [&](const auto* w) { return group.safeguard.rescue(row, w + row * row_inputs + last_step, &mbps[row]); },
+      answer.source = std::visit(
+          [&](const auto* w) { return group.safeguard.rescue(row, w + row * row_inputs + last_step, &answer.mbps); },
           request.windows);
-    if (result.cause == Cause::none) result.cause = cause;
-    result.source = std::max(result.source, source);
-    if (request.sources) request.sources[row] = source;
-    stats.count(source, cause);
+    if (result.cause == Cause::none) result.cause = answer.cause;
+    result.source = later_resort(result.source, answer.source);
+    group.answers[row] = answer;
+    stats.count(answer.source, answer.cause);
   }
   if (result.source == Source::none) result.status = GroupStatus::no_answer;
   const std::uint64_t now = monotonic_ns();

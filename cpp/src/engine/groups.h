@@ -8,9 +8,9 @@
 #include <variant>
 #include <vector>
 
+#include "engine/answer.h"
 #include "engine/engine.h"
 #include "engine/safeguard.h"
-#include "engine/stats.h"
 #include "engine/workers.h"
 #include "kernels/deadline.h"
 
@@ -21,8 +21,6 @@ struct GroupRequest {
   std::size_t model = 0;                              ///< index of a forecaster in the engine
   std::variant<const float*, const double*> windows;  ///< (batch, time steps, features), physical units
   std::size_t batch = 0;
-  float* bandwidth_mbps = nullptr;  ///< (batch) out, the target's unit; NaN where nobody could answer
-  Source* sources = nullptr;        ///< (batch) out, who gave each answer; may be null
 };
 
 enum class GroupStatus : std::uint8_t {
@@ -34,9 +32,10 @@ const char* group_status_name(GroupStatus status) noexcept;
 
 struct GroupResult {
   GroupStatus status = GroupStatus::ok;
-  Source source = Source::none;  ///< the last resort that was needed for any row: model < fallback < last < ewma < none
-  Cause cause = Cause::none;     ///< why the first such row was not answered by the model
-  std::uint64_t latency_ns = 0;  ///< spent on this group
+  Source source = Source::none;     ///< the last resort that was needed for any row
+  Cause cause = Cause::none;        ///< why the first such row was not answered by the model
+  std::uint64_t latency_ns = 0;     ///< spent on this group
+  std::span<const Answer> answers;  ///< (batch) until the next call
 };
 
 /// Not thread-safe, and it uses the engine's models: one thread at a time for both.

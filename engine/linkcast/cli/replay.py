@@ -79,7 +79,7 @@ def replay(
         "\n".join(trace.describe()),
         accuracy_table(result.forecaster, result.evaluation),
         result.evaluation["verdict"],
-        _skill_table(report),
+        _skill_table(report, result.skill_ticks),
         _latency_table(report),
         _allocation_table(report),
     )
@@ -94,19 +94,20 @@ def _simulate(profile: str, rows: int, seed: int) -> Trace:
     return trace_from_arrays(simulated.features[0], times, f"simulated {profile} link (seed {seed})")
 
 
-def _skill_table(report: dict[str, Any]) -> Any:
-    """The rolling skill, and what a stream answers that switches to the EWMA by it."""
-    skill, switch = report["rolling_skill"], report["switch_to_ewma"]
-    rows = table(f"Skill over the EWMA, last {switch['ticks']} ticks")
-    for heading in ("Median", "Least", "Most", "Last", "Below 0", "By EWMA", "Switches", "MAE then"):
+def _skill_table(report: dict[str, Any], ticks: int) -> Any:
+    """The model's rolling skill, and beside it what a stream answers."""
+    skill, stream = report["rolling_skill"], report["stream"]
+    rows = table(f"Skill over the EWMA, last {ticks} ticks")
+    for heading in ("Median", "Least", "Most", "Last", "Below 0", "A stream's MAE", "Answers"):
         rows.add_column(heading, justify="right")
     values = ["-"] * 5
     if skill is not None:
         values = [f"{skill[key]:+.2f}" for key in ("median", "least", "most", "last")]
         values.append(f"{100.0 * skill['share_below_zero']:.1f} %")
-    share = 100.0 * switch["ticks_by_ewma"] / report["ticks"]
-    mae = "-" if switch["mae"] is None else f"{switch['mae']:.3f}"
-    rows.add_row(*values, f"{share:.1f} %", f"{switch['switches']:,}", mae)
+    mae = "-" if stream["mae"] is None else f"{stream['mae']:.3f}"
+    rows.add_row(
+        *values, mae, ", ".join(f"{source} {count:,}" for source, count in stream["answers_by_source"].items())
+    )
     return rows
 
 
