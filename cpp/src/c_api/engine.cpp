@@ -266,8 +266,8 @@ void write_answers(std::span<const Answer> from, linkcast_answer* answers) noexc
   for (std::size_t row = 0; row < from.size(); ++row) {
     const Answer& answer = from[row];
     const linkcast_answer own{
-        sizeof(linkcast_answer),   answer.mbps, answer.p10, answer.p50, answer.p90, source_number(answer.source),
-        cause_number(answer.cause)};
+        sizeof(linkcast_answer),    answer.mbps,   answer.p10, answer.p50, answer.p90, source_number(answer.source),
+        cause_number(answer.cause), answer.reserve};
     write_struct(own, &struct_at(answers, row));
   }
 }
