@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,3 +187,34 @@ def test_lightgbm_stands_beside_at_equal_risk_where_it_was_fitted(known):
     light = np.stack([known.stream.p90, peak], axis=1)
     for row in replace(known, light=light).outlook(np.ones(len(light), np.bool_))["risk"]:
         assert row["lightgbm"] == pytest.approx(row["stream"])  # a constant factor is no difference
+
+
+def test_the_benchmark_scores_the_sets_that_are_there_in_80_columns(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pa = pytest.importorskip("pyarrow")
+    rates = np.random.default_rng(9).uniform(5.0, 40.0, 600)
+    (tmp_path / "puffer_streams_chunks").mkdir()
+    names = np.repeat(["a", "b", "c"], 200)
+    parquet.write_table(
+        pa.table({"trace": names, "bandwidth_mbps": rates}), tmp_path / "puffer_streams_chunks" / "dev.parquet"
+    )
+    script = Path(__file__).parent.parent / "benchmarks" / "forecasts.py"
+    environment = {**os.environ, "LINKCAST_DATA": str(tmp_path), "COLUMNS": "80"}
+    command = [sys.executable, str(script), "--json", str(tmp_path / "scores.json")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    (row,) = [line.split() for line in lines if line.startswith("mean")]
+    scores = json.loads((tmp_path / "scores.json").read_text())["puffer streams"]
+    assert scores["samples"] == 3 * 190
+    expected = [
+        scores["stream"]["skill"],
+        scores["skill"],
+        *(scores["outlook"]["horizons"][k]["skill"] for k in (4, 9)),
+    ]
+    assert row[1:5] == [f"{100 * skill:+.1f}" for skill in expected]
+    environment["LINKCAST_DATA"] = str(tmp_path / "nowhere")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "expected data sets in" in done.stdout
