@@ -31,7 +31,7 @@ def test_the_simple_ones_by_hand():
     assert baselines.moving_average(windows).tolist() == [3.75]
     assert baselines.ewma(windows, alpha=0.5).tolist() == [((1 + 2) / 2 + 4) / 2 / 2 + 4]
     assert baselines.median(windows).tolist() == [3.0]
-    assert baselines.RULES["ewma_0.5"](windows, 1).tolist() == baselines.ewma(windows, alpha=0.5).tolist()
+    assert baselines.BASELINES["ewma_0.5"](windows, 1).tolist() == baselines.ewma(windows, alpha=0.5).tolist()
     assert baselines.harmonic_mean(windows, samples=3)[0] == pytest.approx(3 / (1 / 2 + 1 / 4 + 1 / 8))
 
 

@@ -274,7 +274,7 @@ def test_evaluate_shows_horizons_the_band_and_what_reserving_costs_in_80_columns
     _, out, _ = run("evaluate", long_trace_file, columns=80)
     assert max(map(len, out.splitlines())) <= 80
     assert "…" not in out
-    for words in ("Diebold-Mariano p", "Steps  Best naive", "95 % interval", "Inside", "Short : idle", "peak of 10"):
+    for words in ("Diebold-Mariano", "Steps  Best naive", "95 % interval", "Inside", "Short : idle", "peak of 10"):
         assert words in out
     assert "stream (margin)" not in out
     _, out, _ = run("evaluate", long_trace_file, "--json")

@@ -100,7 +100,7 @@ def known_link(rows: int = 4000, seed: int = 3) -> Ahead:
         links=links_of(trace, 10),
         stream=stream,
         model=windows[:, -1, 0],
-        rules={name: rule(windows, 0) for name, rule in baselines.RULES.items()},
+        rules={name: rule(windows, 0) for name, rule in baselines.BASELINES.items()},
         autoregression=np.repeat(windows[:, -1], 10, axis=1),
         block=60,
         order=np.arange(count),

@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 Baseline = Callable[[npt.ArrayLike, int], FloatArray]
 
 EWMA_ALPHAS = (0.2, 0.5, 0.8)
-"""Further weights in RULES: from slow links to fast ones, whichever serves a trace best in hindsight."""
+"""Further weights in BASELINES, for slower and faster links: whichever serves a trace best in hindsight counts."""
 
 EWMA_ALPHA = 0.3
 """Weight of the newest sample; TCP's smoothed RTT uses 1/8 (RFC 6298), rate estimators for video usually 0.2 to 0.4."""
@@ -41,7 +41,6 @@ MARGIN_EVERY = 10
 
 __all__ = [
     "BASELINES",
-    "RULES",
     "Baseline",
     "autoregression",
     "ewma",
@@ -278,13 +277,11 @@ BASELINES: dict[str, Baseline] = {
     "persistence": persistence,
     "moving_average": moving_average,
     "ewma": ewma,
-    "harmonic_mean": harmonic_mean,
-}
-"""The window baselines by the name under which the manifest and the reports list them."""
-
-RULES: dict[str, Baseline] = {
-    **BASELINES,
     **{f"ewma_{alpha}": partial(ewma, alpha=alpha) for alpha in EWMA_ALPHAS},
+    "harmonic_mean": harmonic_mean,
     "median": median,
 }
-"""All window rules that a trace is scored beside; the best of them in hindsight is the one to beat."""
+"""The window baselines by the name under which the manifest and the reports list them.
+
+The best of them and of the AR(10) in hindsight is the one to beat.
+"""

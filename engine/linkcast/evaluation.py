@@ -379,7 +379,7 @@ def score_trace(
         links=links,
         stream=link_answers(engine, model_name, trace, links, window, progress),
         model=model,
-        rules={name: rule(bandwidth, 0) for name, rule in naive.RULES.items()},
+        rules={name: rule(bandwidth, 0) for name, rule in naive.BASELINES.items()},
         autoregression=link_autoregressions(bandwidth, targets, links, STEPS),
         block=metrics.block_rows(len(starts), trace.step_s),
         order=_in_time(trace, every + window),

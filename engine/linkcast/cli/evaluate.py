@@ -261,6 +261,7 @@ def source_table(sources: dict[str, Evaluation]) -> Any:
     from linkcast.evaluation import baseline_label
 
     rows = table("By source (MAE in Mbit/s)")
+    rows.padding = (0, 1, 0, 0)
     rows.add_column("Source", overflow="fold", min_width=12)
     rows.add_column("Samples", justify="right", no_wrap=True)
     rows.add_column("Stream", justify="right", no_wrap=True)
@@ -289,5 +290,5 @@ def percent(share: float) -> str:
 
 
 def chance_text(p_value: float) -> str:
-    """ "p = 0.012", "p < 0.001"."""
-    return "p < 0.001" if p_value < 0.001 else "p = -" if math.isnan(p_value) else f"p = {p_value:.3f}"
+    """ "p = 0.012", "p < 0.001"; of equal errors "no difference"."""
+    return "p < 0.001" if p_value < 0.001 else "no difference" if math.isnan(p_value) else f"p = {p_value:.3f}"
