@@ -206,7 +206,12 @@ def test_rows_without_a_value_are_reported(run, trace_file):
     lines[20] = "2026-03-02T18:00:19,,,,"
     trace_file.write_text("\n".join(lines) + "\n")
     _, out, _ = run("replay", trace_file)
-    assert "39 rows in 2 segments, 1 dropped" in out
+    assert "40 rows in 1 segment, 1 held" in out
+    for row in range(21, 24):
+        lines[row] = f"2026-03-02T18:00:{row - 1:02d},,,,"
+    trace_file.write_text("\n".join(lines) + "\n")
+    _, out, _ = run("replay", trace_file)
+    assert "36 rows in 2 segments, 4 dropped" in out
 
 
 def test_a_feature_that_is_not_in_the_file_is_reported(run, trace_file):

@@ -333,7 +333,7 @@ def score_trace(
     earlier = None
     if last is not None:
         earlier = windows_of(bandwidth, before, window), bandwidth[before + window, 0]
-    order = None if trace.timestamps is None else np.argsort(trace.timestamps[starts + window], kind="stable")
+    order = None if trace.moments is None else np.argsort(trace.moments[starts + window], kind="stable")
     rivals = baseline_forecasts(windows_of(bandwidth, starts, window), targets, 0, earlier, order)
     light = None
     if reference:

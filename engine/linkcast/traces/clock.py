@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from linkcast.features import epoch_unit
 from linkcast.traces.layout import UNITS
-from linkcast.traces.table import Column, ZonedTimes
+from linkcast.traces.table import Column, ZonedTimes, cells_of
 
 Int64 = npt.NDArray[np.int64]
 Times = npt.NDArray[np.datetime64]
@@ -107,7 +107,7 @@ def read_times(
         return _of_numbers(column.astype(np.float64), unit)
     if column.dtype.kind != "O":
         return None
-    cells = ["" if cell is None or cell != cell else str(cell).strip() for cell in column.tolist()]
+    cells = cells_of(column)
     numbers = _as_numbers(cells)
     if numbers is not None:
         return _of_numbers(numbers, unit)
@@ -319,5 +319,5 @@ def datetimes(micros: Int64) -> Times:
 
 def any_time(column: Any) -> bool:
     """Whether the first cells of a text column are times."""
-    cells = [str(cell).strip() for cell in column[:20].tolist() if cell is not None and str(cell).strip()]
+    cells = [cell for cell in cells_of(column[:20]) if cell]
     return bool(cells) and all(any(p.fullmatch(cell) for p in _PATTERNS) for cell in cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from linkcast.traces.layout import unit_factor
+from linkcast.traces.table import cells_of
+
+SAMPLE_ROWS = 200  # of a column, that the decimal sign of a file is looked for in
 
 Float64 = npt.NDArray[np.float64]
 
 _NUMBER = re.compile(r"([+-]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
+_CERTAIN = re.compile(r"[+-]?\d+(?:(,)(?:\d{1,2}|\d{4,})|\.\d+)(?:\s*[^\d\s.,:/-].*)?")
 _SPACES = re.compile(r"(?<=\d)['\u2019\u00a0\u202f ](?=\d{3}(?!\d))")  # between thousands
 
 
@@ -43,7 +48,7 @@ def numbers_of(column: npt.NDArray[Any], feature: str, decimal: str | None = Non
         found = (first + 1, f"{values[first]:g}") if words.any() else None
         plain = np.where(words, np.nan, values)
         return Numbers(plain, np.zeros(len(values), np.bool_), int(np.count_nonzero(words)), found)
-    cells = ["" if cell is None or cell != cell else str(cell).strip() for cell in column.tolist()]
+    cells = cells_of(column)
     notice = None
     if decimal is None:
         decimal, notice = _decimal_of(cells)
@@ -56,6 +61,17 @@ def numbers_of(column: npt.NDArray[Any], feature: str, decimal: str | None = Non
     wrong = [row for row, cell in enumerate(cells) if cell and not np.isfinite(values[row])]
     values[~np.isfinite(values)] = np.nan
     return Numbers(values, scaled, len(wrong), (wrong[0] + 1, cells[wrong[0]]) if wrong else None, notice)
+
+
+def decimal_of(columns: Iterable[npt.NDArray[Any]]) -> str | None:
+    """The decimal sign of a file, from the cells that leave no doubt: 28,5 or 28.5; None where none does."""
+    signs = set()
+    for column in columns:
+        for cell in column[:SAMPLE_ROWS].tolist():
+            found = _CERTAIN.fullmatch(cell.strip()) if isinstance(cell, str) else None
+            if found is not None:
+                signs.add("," if found[1] else ".")
+    return signs.pop() if len(signs) == 1 else None
 
 
 def _decimal_of(cells: list[str]) -> tuple[str, str | None]:

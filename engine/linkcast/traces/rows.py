@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from linkcast.traces.layout import (
     name_and_unit,
     plain,
 )
-from linkcast.traces.numbers import numbers_of
+from linkcast.traces.numbers import decimal_of, numbers_of
 from linkcast.traces.plausible import FASTEST_MBPS, NO_LINK_MBPS, likely_unit
 from linkcast.traces.reading import is_frame, name_of, read_table, table_of_frame
 from linkcast.traces.resampling import resample
@@ -114,6 +114,11 @@ def trace_from_table(name: str, table: Table, layout: Layout) -> Trace:
     """
     found = Found(list(table.notices))
     table = _rows_where(name, table, layout.where)
+    if layout.decimal is None:
+        texts = (
+            column for column in table.columns.values() if isinstance(column, np.ndarray) and column.dtype == object
+        )
+        layout = replace(layout, decimal=decimal_of(texts))
     chosen = _choose_columns(name, table, layout, found)
     absent = [feature for feature in TELEMETRY if feature not in chosen]
     chosen.update({feature: NEUTRAL[feature] for feature in absent})
@@ -334,7 +339,8 @@ def _unit_of(table: Table, feature: str, source: str, layout: Layout, found: Fou
         return stated, COUNTERS.get(stated, UNITS[feature].get(stated, 1.0))
     words = plain(source).split("_")
     if feature == "bandwidth_mbps" and ({"bytes", "octets", "inoctets", "hcinoctets", "ifhcinoctets"} & set(words)):
-        if rises(numbers_of(table.columns[source], feature, layout.decimal).values):  # type: ignore[arg-type]
+        column = table.columns[source]
+        if isinstance(column, np.ndarray) and rises(numbers_of(column, feature, layout.decimal).values):
             found.notices.append(f"{source}: read as a counter of bytes; -u bandwidth_mbps=B/s reads rates")
             return "bytes", COUNTERS["bytes"]
     _, factor = name_and_unit(feature, source)

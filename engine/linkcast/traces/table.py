@@ -62,14 +62,21 @@ class Table:
         column = self.columns[name]
         if isinstance(column, ZonedTimes):
             return [str(value) for value in column.wall]
-        if column.dtype == object:
-            return ["" if value is None or value != value else str(value) for value in column.tolist()]
-        return [str(value) for value in column.tolist()]
+        return cells_of(column)
 
     def codes(self, name: str) -> tuple[npt.NDArray[np.int64], list[str]]:
         """(rows,) a number for each cell, equal for equal text, and the text of each number."""
         labels: dict[str, int] = {}
         return np.array([labels.setdefault(word, len(labels)) for word in self.words(name)], np.int64), list(labels)
+
+
+def cells_of(column: npt.NDArray[Any]) -> list[str]:
+    """(rows,) the cells of a column as text without blanks around it; None and NaN are ""."""
+    missing = (None, "nan", "NaT", "<NA>", "None") if column.dtype == object else ()
+    return [
+        "" if not isinstance(cell, str) and (cell is None or str(cell) in missing) else str(cell).strip()
+        for cell in column.tolist()
+    ]
 
 
 def text_column(cells: list[str]) -> npt.NDArray[Any]:
