@@ -148,11 +148,16 @@ def _of_plain_text(cells: list[str]) -> Clock | None:
     if found is None:
         return None
     suffix = found[1] or ""
-    least = 16 + len(suffix)
-    if not all(not cell or (len(cell) >= least and cell[0] in "12" and cell.endswith(suffix)) for cell in cells):
+    bare = [cell.removesuffix(suffix) for cell in cells] if suffix else cells
+    if suffix and not all(not cell or cell.endswith(suffix) for cell in cells):
+        return None
+    if not all(
+        not cell or (len(cell) >= 16 and cell.count("-") == 2 and cell[-1].isdigit() and "+" not in cell)
+        for cell in bare
+    ):
         return None
     try:
-        wall = np.array([cell.removesuffix(suffix) or "NaT" for cell in cells], "datetime64[us]").astype(np.int64)
+        wall = np.array([cell or "NaT" for cell in bare], "datetime64[us]").astype(np.int64)
     except ValueError:
         return None
     offset = _offset_us(suffix, None, 0) if suffix else NO_TIME
@@ -283,7 +288,9 @@ def from_zone(wall: Int64, zone: ZoneInfo) -> tuple[Int64, int, int]:
         it, taken as the first; and how many in one that is left out.
     """
     quarters, where = np.unique(wall // QUARTER_US, return_inverse=True)
-    offsets = np.array([[_local_offset(zone, q, fold) for fold in (0, 1)] for q in quarters.tolist()], np.int64)
+    offsets = np.array(
+        [[_local_offset(zone, q, fold) for fold in (0, 1)] for q in quarters.tolist()], np.int64
+    ).reshape(-1, 2)
     before, after = offsets[where.reshape(-1)].T
     twice = before > after
     second = np.zeros(len(wall), np.bool_)

@@ -21,6 +21,7 @@ OOKLA_HEADER = (
     "server name,server id,idle latency,idle jitter,packet loss,download,upload,download bytes,upload bytes,share url"
 ).split(",")
 
+_VALUE = re.compile(r"[+-]?\d+([.,]\d*)?([eE][+-]?\d+)?\s*$|\d{1,4}[-/.:]\d\d?[-/.:]\d")  # a number or a time
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?([eE][+-]?\d+)?\s*")
 
 
@@ -42,6 +43,8 @@ def read_delimited(file: str, text: str, separator: str | None) -> Table:
     if not lines:
         raise ValueError(f"{file}: expected a header line and rows, got an empty file")
     separator = separator or _separator(lines[:SAMPLE_LINES])
+    if len(text) > FAST_FROM and (table := _read_fast(text[begin:], lines, separator)) is not None:
+        return table
     notices: list[str] = []
     rows = list(_rows(text[begin:], separator))
     width = Counter(len(row) for row in rows[:SAMPLE_LINES]).most_common(1)[0][0]
@@ -96,11 +99,9 @@ def _separator(lines: list[str]) -> str:
 
 
 def _header_row(rows: list[list[str]], width: int) -> int:
-    """The first row of the usual width that has names in it, where rows of fewer cells stand before it; else 0."""
-    for index, row in enumerate(rows[:30]):
-        if len(row) == width:
-            return index if not all(_NUMBER.fullmatch(cell) for cell in row if cell) else 0
-    return 0
+    """The first row of the usual width, where it has names in it and rows of fewer cells stand before it; else 0."""
+    index = next((index for index, row in enumerate(rows[:30]) if len(row) == width), 0)
+    return 0 if any(_VALUE.match(cell) for cell in rows[index]) else index
 
 
 def _header(file: str, row: list[str], text: str, separator: str) -> list[str]:
@@ -122,7 +123,7 @@ def _header(file: str, row: list[str], text: str, separator: str) -> list[str]:
                 *OOKLA_HEADER,
                 *rest,
             ]
-    if not filled or all(_NUMBER.fullmatch(cell) or re.match(r"\d{1,4}[-/.:]\d\d?[-/.:]\d", cell) for cell in filled):
+    if not filled or all(_VALUE.match(cell) for cell in filled):
         comment = next((line for line in text.splitlines()[:30] if line.startswith("#")), "")
         names = [name.strip() for name in comment.lstrip("# ").split(separator)]
         if len(names) == len(row) and not any(_NUMBER.fullmatch(name) for name in names):
@@ -167,6 +168,46 @@ def _table(file: str, header: list[str], rows: list[list[str]], notices: list[st
     columns = list(zip(*cells, strict=True)) if cells else [()] * width
     table = Table({name: text_column(list(column)) for name, column in zip(names, columns, strict=True)})
     return replace(table, notices=tuple(notices), **_known(names))
+
+
+def _read_fast(text: str, lines: list[str], separator: str) -> Table | None:
+    """The same table by pyarrow, columns of numbers as such; None without pyarrow, or where a row is out of the ordinary.
+
+    Args:
+        text: all of it, from the header on.
+        lines: the first of it, without comments.
+        separator: between cells.
+    """
+    rows = _rows("".join(lines), separator)
+    header, sample = rows[0], rows[1:]
+    ordinary = (
+        text.startswith(lines[0]) and "\n#" not in text and text.count("\n" + lines[0].rstrip("\r\n") + "\n") == 0
+    )
+    if separator == " " or not ordinary or not sample or any(_VALUE.match(cell) for cell in header):
+        return None
+    if any(len(row) != len(header) for row in sample) or len(set(header)) != len(header) or "" in header:
+        return None
+    try:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        from pyarrow import csv as arrow_csv
+    except ImportError:
+        return None
+    numeric = [all(re.fullmatch(r"-?\d+(\.\d+)?|", row[column]) for row in sample) for column in range(len(header))]
+    types = {name: pa.float64() if number else pa.string() for name, number in zip(header, numeric, strict=True)}
+    try:
+        read = arrow_csv.read_csv(
+            io.BytesIO(text.encode()),
+            read_options=arrow_csv.ReadOptions(column_names=header, skip_rows=1),
+            parse_options=arrow_csv.ParseOptions(delimiter=separator),
+            convert_options=arrow_csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if any(pc.any(pc.is_nan(read[name])).as_py() for name, number in zip(header, numeric, strict=True) if number):
+        return None  # "nan" is a word to be counted
+    columns = {name: read[name].to_numpy(zero_copy_only=False) for name in header}
+    return replace(Table(columns), **_known(header))
 
 
 def _padded(row: list[str], width: int, lost: bool) -> list[str]:

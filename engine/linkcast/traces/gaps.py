@@ -21,6 +21,7 @@ Mask = npt.NDArray[np.bool_]
 GAP_STEPS = 3.0
 MOST_HELD = 3  # rows in a row that hold the last value: what a stream does by default
 SHUFFLED = 0.2  # of the steps that go back in time, from which on rows have no order
+NEWEST_FIRST = 0.8  # of the steps that go back in time, from which on the file is turned round
 LATE_STEPS = 3.0  # median steps that a row may come late
 
 
@@ -90,7 +91,7 @@ class Rows:
                 times = times[held]
             steps = np.diff(times)
             back, on = int(np.count_nonzero(steps < 0)), steps[steps > 0]
-            if back > len(on):
+            if back > NEWEST_FIRST * (back + len(on)):
                 part, times = part[::-1], times[::-1]
                 turned += 1
                 steps = np.diff(times)
@@ -243,9 +244,10 @@ def _without_repeats(features: Float64, rows: Rows, said: list[str], asked: list
             f"{count} row{'s' if count > 1 else ''} left out that say the same of the same time again, first row {row}"
         )
         return order[~np.isin(order, timed[again])]
+    autumn = "" if rows.utc else "; if the clock was put back in autumn, --timezone names the site"
     asked.append(
         f"{count} row{'s have' if count > 1 else ' has'} the time of an earlier row, first row {row}: if they are of "
-        "several links, -c session=COLUMN tells them apart"
+        f"several links, -c session=COLUMN tells them apart{autumn}"
     )
     return order
 

@@ -19,10 +19,16 @@ USUAL_MBPS = (1.0, 1000.0)
 
 def likely_unit(median: float, low: float = USUAL_MBPS[0], high: float = USUAL_MBPS[1]) -> str | None:
     """The unit in which a median that is no Mbit/s would be one of low to high Mbit/s; the most central; None if none."""
-    middle = np.log(np.sqrt(max(low, 0.1) * high))
+    middle = np.log(np.sqrt(max(low, 1.0) * high))
     fits = {unit: median * factor for unit, factor in UNITS["bandwidth_mbps"].items() if unit != "Mbit/s"}
     fits = {unit: mbps for unit, mbps in fits.items() if max(low, 0.1) <= mbps <= high}
     return min(fits, key=lambda unit: abs(np.log(fits[unit]) - middle)) if fits else None
+
+
+def question_of(median: float, unit: str) -> str:
+    """ "; is it in kbit/s? add -u bandwidth_mbps=kbit/s, which makes 22.4 Mbit/s of it"."""
+    made = median * UNITS["bandwidth_mbps"][unit]
+    return f"; is it in {unit}? add -u bandwidth_mbps={unit}, which makes {made:,.4g} Mbit/s of it"
 
 
 def unlike_training(trace: Trace, model: str, entry: Mapping[str, Any]) -> str | None:
@@ -43,7 +49,7 @@ def unlike_training(trace: Trace, model: str, entry: Mapping[str, Any]) -> str |
     if low / FAR <= median <= high * FAR:
         return None
     unit = likely_unit(median, low, high)
-    question = f"; is it in {unit}? add -u bandwidth_mbps={unit}" if unit else "; the scores say little about either"
+    question = question_of(median, unit) if unit else "; the scores say little about either"
     return (
         f"{trace.name}: a median of {median:,.4g} Mbit/s is far outside what {model} was trained on "
         f"({low:,.4g} to {high:,.4g}){question}"

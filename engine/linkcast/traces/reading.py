@@ -19,6 +19,10 @@ from linkcast.traces.delimited import read_delimited
 from linkcast.traces.table import Column, Table, ZonedTimes, text_column
 
 STANDARD_INPUT = "-"
+NOT_TRACES = {
+    "<": "HTML or XML; ask what wrote it for CSV or JSON",
+    "version https://git-lfs": "a pointer of Git LFS; git lfs pull brings the file itself",
+}
 
 
 def name_of(path: Path) -> str:
@@ -56,6 +60,9 @@ def table_of_bytes(file: str, data: bytes, separator: str | None = None) -> Tabl
         return _columnar(file, data)
     text = _text(file, data)
     first = text.lstrip()[:1]
+    for start, what in NOT_TRACES.items():
+        if text.lstrip().startswith(start):
+            raise ValueError(f"{file}: expected telemetry as CSV or JSON, got {what}")
     if first in ("{", "["):
         if tools.is_iperf_text(text):
             table = tools.read_iperf_text(file, text)

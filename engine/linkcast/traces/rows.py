@@ -30,7 +30,7 @@ from linkcast.traces.layout import (
     plain,
 )
 from linkcast.traces.numbers import decimal_of, numbers_of
-from linkcast.traces.plausible import FASTEST_MBPS, NO_LINK_MBPS, likely_unit
+from linkcast.traces.plausible import FASTEST_MBPS, NO_LINK_MBPS, likely_unit, question_of
 from linkcast.traces.reading import is_frame, name_of, read_table, table_of_frame
 from linkcast.traces.resampling import resample
 from linkcast.traces.table import Table, ZonedTimes, text_column
@@ -112,6 +112,8 @@ def trace_from_table(name: str, table: Table, layout: Layout) -> Trace:
     Raises:
         ValueError: as `read_trace`.
     """
+    if not table.columns:
+        raise ValueError(f"{name}: expected rows with a bandwidth, got none")
     found = Found(list(table.notices))
     table = _rows_where(name, table, layout.where)
     if layout.decimal is None:
@@ -386,7 +388,7 @@ def _question(file: str, source: str, values: Float64, rows: Rows, found: Found)
         unit = likely_unit(median)
         found.warnings.append(
             f"{source}: a median of {median:,.0f} Mbit/s is more than most links carry"
-            + (f"; is it in {unit}? add -u bandwidth_mbps={unit}" if unit else "")
+            + (question_of(median, unit) if unit else "")
         )
 
 

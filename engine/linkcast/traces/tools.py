@@ -61,7 +61,7 @@ def _table_of(file: str, records: list[Json]) -> Table | None:
         return _iperf3(file, [record for record in records if "intervals" in record])
     if first.get("event") in ("start", "interval", "end", "error") and isinstance(first.get("data"), (dict, str)):
         return _iperf3(file, _runs_of_stream(records))
-    if "status" in first and ("data" in first or "errorType" in first):
+    if first.get("status") in ("success", "error") and ("data" in first or "error" in first):
         return _prometheus(file, first)
     if any(record.get("type") == "result" and "download" in record for record in records):
         return _ookla([record for record in records if record.get("type") == "result"], len(records))
@@ -224,7 +224,7 @@ def _ookla(results: list[Json], lines: int) -> Table:
     known = {feature: column for feature, column in known.items() if column in table.columns}
     units = {"download.bandwidth": "B/s", "upload.bandwidth": "B/s", "ping.latency": "ms", "packetLoss": "percent"}
     left = lines - len(results)
-    notices = (f"{left} lines of speedtest that are no result are left out",) if left else ()
+    notices = (f"{left} line{'s' if left > 1 else ''} of speedtest left out that are no result",) if left else ()
     return replace(table, known=known, units=units, notices=notices)
 
 
