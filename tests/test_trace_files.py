@@ -1,4 +1,4 @@
-"""Files as people have them: each kind is read with the right values, or refused with a sentence that says what to do."""
+"""Files as people have them: each is read with the right values, or refused with a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import trace_files as files
-from trace_files import CLOCKS, ISO, MOMENTS, RATES, START, comma, csv_text
 
+import trace_files as files
 from linkcast.traces import Layout, read_trace, unlike_training
+from trace_files import CLOCKS, ISO, MOMENTS, RATES, START, comma, csv_text
 
 CASES = Path(os.environ.get("LINKCAST_CASES", Path(__file__).resolve().parents[2] / "shared" / "cases")) / "traces"
 PLAIN = [str(rate) for rate in RATES]
@@ -197,7 +197,7 @@ def test_what_cannot_be_read_is_refused_with_what_to_do(tmp_path, content):
         (READ["Prometheus bytes"], "are taken as B/s"),
         (READ["iperf3 text"], "seconds since the start, without a date"),
         (files.iperf3_stream()[:-250], "the last line is cut off"),
-        (csv_text(["-" if row in (3, 9) else cell for row, cell in enumerate(PLAIN)]), "2 cells are no number, the first '-' in row 4"),
+        (csv_text([*PLAIN[:3], "-", *PLAIN[4:9], "x", *PLAIN[10:]]), "2 cells are no number, the first '-' in row 4"),
         (csv_text(PLAIN, ["n/a", *ISO[1:]]), "1 cell is no time, the first 'n/a' in row 1"),
         (csv_text(PLAIN, [f"02/01/2026 {c}" for c in CLOCKS]), "dates such as 02/01 are read day first; --month-first"),
         (csv_text(PLAIN, header="when,bandwidth_mbps"), "if 'when' is their time, add -c timestamp=when"),

@@ -13,6 +13,7 @@ from linkcast import baselines as naive
 from linkcast import metrics
 from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH
+from linkcast.kernels import scaling_kernels
 from linkcast.traces import Trace
 
 FloatArray = npt.NDArray[np.float64]
@@ -230,9 +231,8 @@ def forecast_windows(
 def _forecast_part(
     engine: Engine, model_name: str, series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], window: int
 ) -> npt.NDArray[np.float32]:
-    try:
-        from linkcast import scaling
-    except ImportError:  # armv7 has no numba: the engine scales
+    scaling = scaling_kernels()
+    if scaling is None:
         return engine.forecast(model_name, windows_of(series, starts, window))
     spec, scaled = engine.spec(model_name), engine.model(model_name).batch_input(len(starts))
     scaling.scale_windows(series, starts, scaling.ranges(engine.scaler(model_name)), scaled)

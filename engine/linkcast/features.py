@@ -32,17 +32,19 @@ EPOCH_MOST = 1e20  # nanoseconds of the year 5138
 
 
 def epoch_unit(size: float) -> str:
-    """The unit of a time since 1970 by its size: each of seconds, milli-, micro- and nanoseconds up to the year 5138."""
+    """The unit of a time since 1970 by its size: seconds, milli-, micro- and nanoseconds, each up to the year 5138."""
     return next(unit for unit, most in zip(EPOCH_UNITS, (1e11, 1e14, 1e17, np.inf), strict=True) if abs(size) < most)
 
 
 def to_datetime64(timestamp: Timestamp) -> np.datetime64:
     """The wall clock that a timestamp shows, to the microsecond.
 
-    The hour-of-week profiles are in local time, so an aware datetime keeps its own wall clock: nothing is converted.
+    The hour-of-week profiles are in the site's local time (docs/time.md), so an aware datetime keeps its own wall
+    clock: nothing is converted. Training reads a file by the same rule.
 
     Args:
-        timestamp: datetime, date (its midnight), ISO 8601 string, numpy datetime64, or POSIX seconds (read as UTC).
+        timestamp: datetime, date (its midnight), ISO 8601 string, numpy datetime64, or POSIX seconds (read as UTC);
+            milli-, micro- and nanoseconds are told apart by their size.
     Raises:
         ValueError: the text is no ISO 8601 time, the value is not finite, or the type is another one.
     """

@@ -133,15 +133,16 @@ def layout(
     for name, pattern in _assignments(where, "--where"):
         patterns.setdefault(name, []).append(pattern)
     written = step if step is not None else stated.get("step")
-    options = {
+    given = {
         "separator": separator,
         "decimal": decimal,
         "timezone": timezone,
         "day_first": day_first,
         "missing": missing,
     }
-    how = {name: stated.get(name) if value is None else value for name, value in options.items()}
-    how["separator"] = {"tab": "\t", "\\t": "\t"}.get(how["separator"], how["separator"])
+    how: dict[str, Any] = {name: stated.get(name) if value is None else value for name, value in given.items()}
+    if how["separator"] in ("tab", "\\t"):
+        how["separator"] = "\t"
     return Layout(
         columns,
         {**stated.get("units", {}), **dict(_assignments(unit, "--unit"))},

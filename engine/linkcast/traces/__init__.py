@@ -6,6 +6,7 @@ By idea: `reading` (bytes to a table; `delimited` text, what `tools` write), `la
 """
 
 from linkcast.traces.arrays import trace_from_arrays
+from linkcast.traces.gaps import GAP_STEPS, MOST_HELD
 from linkcast.traces.layout import ALIASES, COUNTERS, GROUP_COLUMN, UNITS, Columns, Layout
 from linkcast.traces.plausible import unlike_training
 from linkcast.traces.reading import name_of, read_table
@@ -17,7 +18,9 @@ from linkcast.traces.trace import Trace
 __all__ = [
     "ALIASES",
     "COUNTERS",
+    "GAP_STEPS",
     "GROUP_COLUMN",
+    "MOST_HELD",
     "UNITS",
     "Columns",
     "Layout",

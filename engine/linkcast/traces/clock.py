@@ -1,8 +1,8 @@
 """Time: cells to points in time, and those to the site's clock. The rule stands in docs/time.md.
 
-The calendar (hour, weekday, hour of the week) is the site's local time. What a row shows is local time there: text as it
-is written, with its offset if it has one. A numeric time counts from 1970 in UTC. With a zone everything is brought to
-the zone's clock, and text without an offset is a time of that clock.
+The calendar (hour, weekday, hour of the week) is the site's local time. What a row shows is local time there: text as
+it is written, with its offset if it has one. A numeric time counts from 1970 in UTC. With a zone everything is brought
+to the zone's clock, and text without an offset is a time of that clock.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ DAY_US = 24 * HOUR_US
 QUARTER_US = HOUR_US // 4  # clocks are changed at whole quarters of an hour
 ELAPSED_BELOW = 1e8  # POSIX seconds of 1973: smaller numbers count from the start of the measurement
 
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _OFFSETS_H = {"z": 0, "utc": 0, "gmt": 0, "ut": 0, "wet": 0, "west": 1, "cet": 1, "cest": 2, "mez": 1, "mesz": 2}
 _OFFSETS_H |= {"eet": 2, "eest": 3, "msk": 3, "est": -5, "edt": -4, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8}
 _OFFSETS_H |= {"pdt": -7, "jst": 9, "kst": 9, "aest": 10, "aedt": 11, "nzst": 12, "nzdt": 13}
 """Abbreviations that mean one offset wherever they are used; CST, IST and BST do not."""
 
-_CLOCK = r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?"
-_ZONE = r"(?:\s*(?P<zone>[Zz]|(?:UTC|GMT)?[+\-\u2212]\d\d?:?(?:\d\d)?(?::\d\d)?|[A-Za-z]{2,5}|[A-Z][A-Za-z_]+/[A-Za-z_/+\-0-9]+))?"
+_CLOCK = r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?"
+_CLOCK += r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?"
+_OFFSET = r"(?:UTC|GMT)?[+\-\u2212]\d\d?:?(?:\d\d)?(?::\d\d)?"
+_ZONE = rf"(?:\s*(?P<zone>[Zz]|{_OFFSET}|[A-Za-z]{{2,5}}|[A-Z][A-Za-z_]+/[A-Za-z_/+\-0-9]+))?"
 _AREA = r"(?:\s*[\[(][^\])]*[\])])?"  # [Europe/Berlin] after an offset that already says it
 _END = _ZONE + _AREA + r"\s*"
 _PATTERNS = [
@@ -240,7 +242,7 @@ def _day_first(found: list[re.Match[str] | None], asked: bool | None) -> tuple[b
 
 
 def _offset_us(text: str, zone: str | None, wall: int) -> int:
-    """How far a clock with "+01:00", "Z", "CET" or "Europe/Berlin" behind it is ahead of UTC; NO_TIME: as the site's."""
+    """How far a clock with "+01:00", "Z", "CET" or "Europe/Berlin" behind it is ahead of UTC; NO_TIME: as the site."""
     word = text.replace("\u2212", "-")
     found = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d\d?):?(\d\d)?(?::?(\d\d))?", word)
     if found is not None:

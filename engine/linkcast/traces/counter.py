@@ -19,7 +19,7 @@ def rises(values: Float64) -> bool:
     steps = np.diff(counted)
     down = np.flatnonzero(steps < 0)
     resets = bool((counted[down + 1] < 0.5 * counted[down]).all()) and len(down) <= max(1, len(steps) // 20)
-    return resets and np.count_nonzero(steps > 0) >= 0.3 * len(steps)
+    return resets and bool(np.count_nonzero(steps > 0) >= 0.3 * len(steps))
 
 
 def rates(counts: Float64, seconds: Float64) -> Float64:

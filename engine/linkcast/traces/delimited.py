@@ -16,10 +16,20 @@ SEPARATORS = "\t;,|"
 SAMPLE_LINES = 100
 FAST_FROM = 4_000_000  # characters from which on pyarrow is worth loading
 
-SPEEDTEST_HEADER = "Server ID,Sponsor,Server Name,Timestamp,Distance,Ping,Download,Upload,Share,IP Address".split(",")
-OOKLA_HEADER = (
-    "server name,server id,idle latency,idle jitter,packet loss,download,upload,download bytes,upload bytes,share url"
-).split(",")
+SPEEDTEST_HEADER = [
+    "Server ID",
+    "Sponsor",
+    "Server Name",
+    "Timestamp",
+    "Distance",
+    "Ping",
+    "Download",
+    "Upload",
+    "Share",
+]
+SPEEDTEST_HEADER += ["IP Address"]
+OOKLA_HEADER = ["server name", "server id", "idle latency", "idle jitter", "packet loss", "download", "upload"]
+OOKLA_HEADER += ["download bytes", "upload bytes", "share url"]
 
 _VALUE = re.compile(r"[+-]?\d+([.,]\d*)?([eE][+-]?\d+)?\s*$|\d{1,4}[-/.:]\d\d?[-/.:]\d")  # a number or a time
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?([eE][+-]?\d+)?\s*")
@@ -167,11 +177,11 @@ def _table(file: str, header: list[str], rows: list[list[str]], notices: list[st
     ]
     columns = list(zip(*cells, strict=True)) if cells else [()] * width
     table = Table({name: text_column(list(column)) for name, column in zip(names, columns, strict=True)})
-    return replace(table, notices=tuple(notices), **_known(names))
+    return _with_meaning(replace(table, notices=tuple(notices)))
 
 
 def _read_fast(text: str, lines: list[str], separator: str) -> Table | None:
-    """The same table by pyarrow, columns of numbers as such; None without pyarrow, or where a row is out of the ordinary.
+    """The same table by pyarrow, columns of numbers as such; None without pyarrow, or where a row is unusual.
 
     Args:
         text: all of it, from the header on.
@@ -207,7 +217,7 @@ def _read_fast(text: str, lines: list[str], separator: str) -> Table | None:
     if any(pc.any(pc.is_nan(read[name])).as_py() for name, number in zip(header, numeric, strict=True) if number):
         return None  # "nan" is a word to be counted
     columns = {name: read[name].to_numpy(zero_copy_only=False) for name in header}
-    return replace(Table(columns), **_known(header))
+    return _with_meaning(Table(columns))
 
 
 def _padded(row: list[str], width: int, lost: bool) -> list[str]:
@@ -217,14 +227,15 @@ def _padded(row: list[str], width: int, lost: bool) -> list[str]:
 def _unique(header: list[str]) -> list[str]:
     """The names, with a number where one is empty or comes again."""
     names: list[str] = []
-    for index, name in enumerate(header):
-        name = name.strip() or f"column {index + 1}"
+    for index, cell in enumerate(header):
+        name = cell.strip() or f"column {index + 1}"
         names.append(name if name not in names else f"{name} ({index + 1})")
     return names
 
 
-def _known(names: list[str]) -> dict[str, dict[str, str]]:
-    """What the columns of a program that writes CSV mean, for a Table."""
+def _with_meaning(table: Table) -> Table:
+    """The table with what its columns mean, where a program wrote them that is known."""
+    names = table.column_names
     by_name = {plain(name): name for name in names}
     if {"ping", "download", "upload"} <= set(by_name) and ("server_id" in by_name or "sponsor" in by_name):
         known = {"bandwidth_mbps": "download", "latency_ms": "ping", "timestamp": "timestamp"}
@@ -234,8 +245,9 @@ def _known(names: list[str]) -> dict[str, dict[str, str]]:
         known = {"bandwidth_mbps": "download", "latency_ms": latency, "packet_loss": "packet_loss"}
         units = {"download": "B/s", "upload": "B/s", latency: "ms", "packet_loss": "percent"}
     else:
-        return {}
-    return {
-        "known": {feature: by_name[name] for feature, name in known.items() if name in by_name},
-        "units": {by_name[name]: unit for name, unit in units.items() if name in by_name},
-    }
+        return table
+    return replace(
+        table,
+        known={feature: by_name[name] for feature, name in known.items() if name in by_name},
+        units={by_name[name]: unit for name, unit in units.items() if name in by_name},
+    )

@@ -56,8 +56,8 @@ class Rows:
         if aware.any() and bare.any() and timezone is None:
             first = int(np.argmax(bare)) + 1
             raise ValueError(
-                f"{name}: timestamp: expected an offset in every row or in none, got {int(bare.sum())} rows without one, "
-                f"first row {first}; --timezone names the site whose clock they show"
+                f"{name}: timestamp: expected an offset in every row or in none, got {int(bare.sum())} rows "
+                f"without one, first row {first}; --timezone names the site whose clock they show"
             )
         utc = np.where(aware, clock.wall - np.where(aware, clock.offset, 0), NO_TIME)
         rows.wall, rows.moments, rows.dated = clock.wall.copy(), np.where(aware, utc, clock.wall), clock.dated
@@ -84,11 +84,12 @@ class Rows:
         """Turns sources round that are newest first, and sorts those without an order and rows that came a bit late."""
         assert self.moments is not None
         parts, turned, shuffled, late = [], 0, 0, 0
-        for part in self.of_sources():
-            times = self.moments[part]
+        for rows in self.of_sources():
+            part, times = rows, self.moments[rows]
             if (times == NO_TIME).any():  # a row without a time stands where the row before it does
-                held = np.maximum.accumulate(np.where(times != NO_TIME, np.arange(len(times)), 0))
-                times = times[held]
+                known = np.flatnonzero(times != NO_TIME)
+                before = np.searchsorted(known, np.arange(len(times)), side="right") - 1
+                times = times[known[np.maximum(before, 0)]] if len(known) else np.zeros(len(times), np.int64)
             steps = np.diff(times)
             back, on = int(np.count_nonzero(steps < 0)), steps[steps > 0]
             if back > NEWEST_FIRST * (back + len(on)):
@@ -118,8 +119,8 @@ class Rows:
         zone = clocks.zone_of(timezone)
         unsure = skipped = 0
         moments = utc.copy()
-        for part in self.of_sources():
-            part = part[bare[part]]
+        for rows in self.of_sources():
+            part = rows[bare[rows]]
             moments[part], twice, never = clocks.from_zone(self.wall[part], zone)
             unsure, skipped = unsure + twice, skipped + never
         timed = aware | bare
@@ -236,7 +237,7 @@ def _without_repeats(features: Float64, rows: Rows, said: list[str], asked: list
     again = np.ones(len(timed), np.bool_)
     again[first] = False
     here = np.nan_to_num(features[timed], nan=-1.0)
-    differ = again & (here != here[first[where.reshape(-1)]]).any(axis=1)
+    differ = again & np.any(here != here[first[where.reshape(-1)]], axis=1)
     row = int(timed[again].min()) + 1
     count = int(np.count_nonzero(again))
     if not differ.any():

@@ -43,12 +43,13 @@ def numbers_of(column: npt.NDArray[Any], feature: str, decimal: str | None = Non
     """
     if column.dtype.kind in "fiub":
         values = column.astype(np.float64)
-        words = np.isinf(values)
-        first = int(np.argmax(words)) if words.any() else 0
-        found = (first + 1, f"{values[first]:g}") if words.any() else None
-        plain = np.where(words, np.nan, values)
-        return Numbers(plain, np.zeros(len(values), np.bool_), int(np.count_nonzero(words)), found)
+        return _of_plain(values, [] if np.isfinite(values).all() else [f"{v:g}" if np.isinf(v) else "" for v in values])
     cells = cells_of(column)
+    if decimal != ",":  # the quick way, for plain numbers
+        try:
+            return _of_plain(np.array([cell or "nan" for cell in cells], np.float64), cells)
+        except ValueError:
+            pass
     notice = None
     if decimal is None:
         decimal, notice = _decimal_of(cells)
@@ -61,6 +62,14 @@ def numbers_of(column: npt.NDArray[Any], feature: str, decimal: str | None = Non
     wrong = [row for row, cell in enumerate(cells) if cell and not np.isfinite(values[row])]
     values[~np.isfinite(values)] = np.nan
     return Numbers(values, scaled, len(wrong), (wrong[0] + 1, cells[wrong[0]]) if wrong else None, notice)
+
+
+def _of_plain(values: Float64, cells: list[str]) -> Numbers:
+    """Numbers without units; cells that are no finite number are words, unless they are empty."""
+    finite = np.isfinite(values)
+    wrong = [row for row in np.flatnonzero(~finite).tolist() if cells[row]]
+    first = (wrong[0] + 1, cells[wrong[0]]) if wrong else None
+    return Numbers(np.where(finite, values, np.nan), np.zeros(len(values), np.bool_), len(wrong), first)
 
 
 def decimal_of(columns: Iterable[npt.NDArray[Any]]) -> str | None:

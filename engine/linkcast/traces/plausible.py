@@ -18,7 +18,7 @@ USUAL_MBPS = (1.0, 1000.0)
 
 
 def likely_unit(median: float, low: float = USUAL_MBPS[0], high: float = USUAL_MBPS[1]) -> str | None:
-    """The unit in which a median that is no Mbit/s would be one of low to high Mbit/s; the most central; None if none."""
+    """The unit in which a median that is no Mbit/s would be low to high Mbit/s, the most central; None if none."""
     middle = np.log(np.sqrt(max(low, 1.0) * high))
     fits = {unit: median * factor for unit, factor in UNITS["bandwidth_mbps"].items() if unit != "Mbit/s"}
     fits = {unit: mbps for unit, mbps in fits.items() if max(low, 0.1) <= mbps <= high}

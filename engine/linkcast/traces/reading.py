@@ -63,13 +63,10 @@ def table_of_bytes(file: str, data: bytes, separator: str | None = None) -> Tabl
     for start, what in NOT_TRACES.items():
         if text.lstrip().startswith(start):
             raise ValueError(f"{file}: expected telemetry as CSV or JSON, got {what}")
-    if first in ("{", "["):
-        if tools.is_iperf_text(text):
-            table = tools.read_iperf_text(file, text)
-        else:
-            table = tools.read_json(file, text)
-    elif tools.is_iperf_text(text):
+    if tools.is_iperf_text(text):
         table = tools.read_iperf_text(file, text)
+    elif first in ("{", "["):
+        table = tools.read_json(file, text)
     else:
         table = read_delimited(file, text, separator)
     if not notices:
@@ -190,7 +187,7 @@ def _series_column(series: Any) -> Column:
     return _plain_column(values)
 
 
-def _arrow_column(column: Any) -> Column:
+def _arrow_column(column: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 

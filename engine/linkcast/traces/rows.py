@@ -40,20 +40,9 @@ Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 RATE_WORDS = (
-    "mbps",
-    "kbps",
-    "bps",
-    "bit",
-    "bandwidth",
-    "throughput",
-    "goodput",
-    "download",
-    "rate",
-    "speed",
-    "rx",
-    "recv",
+    *("mbps", "kbps", "bps", "bit", "bandwidth", "throughput", "goodput", "download", "rate", "speed"),
+    *("rx", "recv", "receive", "dl", "traffic", "bytes", "octets", "in", "value"),
 )
-RATE_WORDS += ("receive", "dl", "traffic", "bytes", "octets", "in", "value")
 """What a column of rates is called elsewhere, the likeliest first."""
 
 
@@ -69,17 +58,17 @@ def read_trace(source: str | os.PathLike[str] | Any, columns: Columns | Layout |
     """Reads telemetry from a file, a pipe, standard input ("-") or a frame in memory.
 
     Files: CSV and its kin with a header line (any separator, decimal point or comma, UTF-8 or UTF-16), JSON objects (a
-    list, or one a line), iperf3 (JSON, JSON stream, text), speedtest-cli and Ookla's speedtest (CSV, JSON), a Prometheus
-    range query, Grafana's CSV, Parquet (with the `traces` extra); also gzip, bzip2, xz and zip of these. Frames: pandas,
-    polars, pyarrow, or a dict of columns.
+    list, or one a line), iperf3 (JSON, JSON stream, text), speedtest-cli and Ookla's speedtest (CSV, JSON), the answer
+    to a Prometheus range query, Grafana's CSV, Parquet (with the `traces` extra); also gzip, bzip2, xz and zip of
+    these. Frames: pandas, polars, pyarrow, or a dict of columns.
 
     A feature is read from the column of its name, or else from an alias (see ALIASES: `rtt_ms` for latency_ms,
     `dl_mbps` for bandwidth_mbps), or from one that also says its unit (bandwidth_kbps). Rows of one provider, session
     and trace are brought together, in the file's order; newest first is turned round. A feature other than the
-    bandwidth that has no column, or no value in all rows of a provider, session and trace, takes its neutral value there
-    (NEUTRAL in linkcast.features), counted in `neutral`. A cell that is no number is a gap. Up to three rows in a row
-    without a value hold the last one, as a stream does, counted in `held_rows`; rows of longer gaps are dropped, counted
-    in `dropped_rows`, and leave a segment break. Times are the site's local time: see docs/time.md.
+    bandwidth that has no column, or no value in all rows of a provider, session and trace, takes its neutral value
+    there (NEUTRAL in linkcast.features), counted in `neutral`. A cell that is no number is a gap. Up to three rows in
+    a row without a value hold the last one, as a stream does, counted in `held_rows`; rows of longer gaps are dropped,
+    counted in `dropped_rows`, and leave a segment break. Times are the site's local time: see docs/time.md.
 
     Args:
         source: the file or frame; what kind of file it is shows in its content.
@@ -305,9 +294,8 @@ def _feature(
         found.notices.append(f"{source}: {read.notice}")
     if read.words and read.first is not None:
         row, word = read.first
-        found.notices.append(
-            f"{source}: {read.words} cell{'s are' if read.words > 1 else ' is'} no number, the first {word!r} in row {row}"
-        )
+        cells = "1 cell is" if read.words == 1 else f"{read.words} cells are"
+        found.notices.append(f"{source}: {cells} no number, the first {word!r} in row {row}")
     unit, factor = _unit_of(table, feature, source, layout, found)
     values = read.values
     if layout.missing is not None:

@@ -42,7 +42,8 @@ def read_json(file: str, text: str) -> Table:
 
 def _documents(text: str) -> tuple[list[Any], str]:
     """Each JSON document of the text, and what follows the last whole one."""
-    decoder, documents, position = json.JSONDecoder(), [], 0
+    documents: list[Any] = []
+    decoder, position = json.JSONDecoder(), 0
     while True:
         found = re.compile(r"[\s,\x00\x1e]*").match(text, position)
         position = found.end() if found else position
@@ -56,6 +57,23 @@ def _documents(text: str) -> tuple[list[Any], str]:
 
 
 def _table_of(file: str, records: list[Json]) -> Table | None:
+    """The table that the records are; None when they are none."""
+    table = _of_program(file, records)
+    if table is not None or len(records) > 1:
+        return table or table_of_records(records)
+    first = records[0]
+    inner = next((value for value in first.values() if _is_rows(value)), None)
+    if inner is not None:
+        return table_of_records(inner)
+    columns = {name: values for name, values in first.items() if isinstance(values, list)}
+    if columns and len({len(values) for values in columns.values()}) == 1:
+        cells = {name: ["" if value is None else str(value) for value in values] for name, values in columns.items()}
+        return Table({name: text_column(words) for name, words in cells.items()})
+    return None if columns else table_of_records(records)
+
+
+def _of_program(file: str, records: list[Json]) -> Table | None:
+    """The table of records that a program wrote which is known."""
     first = records[0]
     if any("intervals" in record and "start" in record for record in records):
         return _iperf3(file, [record for record in records if "intervals" in record])
@@ -65,22 +83,12 @@ def _table_of(file: str, records: list[Json]) -> Table | None:
         return _prometheus(file, first)
     if any(record.get("type") == "result" and "download" in record for record in records):
         return _ookla([record for record in records if record.get("type") == "result"], len(records))
-    if "download" in first and "upload" in first and "ping" in first:
-        table = table_of_records(records)
-        known = {"bandwidth_mbps": "download", "latency_ms": "ping", "timestamp": "timestamp"}
-        known = {feature: column for feature, column in known.items() if column in table.columns}
-        return replace(table, known=known, units={"download": "bit/s", "upload": "bit/s", "ping": "ms"})
-    if len(records) == 1:
-        inner = next((value for value in first.values() if _is_rows(value)), None)
-        if inner is not None:
-            return table_of_records(inner)
-        columns = {name: values for name, values in first.items() if isinstance(values, list)}
-        if columns and len({len(values) for values in columns.values()}) == 1:
-            return Table(
-                {name: text_column(["" if v is None else str(v) for v in values]) for name, values in columns.items()}
-            )
-        return table_of_records(records) if not any(isinstance(value, list) for value in first.values()) else None
-    return table_of_records(records)
+    if not {"download", "upload", "ping"} <= set(first):
+        return None
+    table = table_of_records(records)
+    known = {"bandwidth_mbps": "download", "latency_ms": "ping", "timestamp": "timestamp"}
+    known = {feature: column for feature, column in known.items() if column in table.columns}
+    return replace(table, known=known, units={"download": "bit/s", "upload": "bit/s", "ping": "ms"})
 
 
 def _is_rows(value: Any) -> bool:
