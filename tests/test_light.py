@@ -50,7 +50,7 @@ print(json.dumps({
     "pushed": float(pushed),
     "allocation": float(getattr(allocation, "allocation_mbps", 0.0)),
     "predicted": [entry["predictions"]["Gaming"]["predicted_bandwidth_mbps"] for entry in series],
-    "loaded": sorted({"numba", "pyarrow", "rich", "typer", "pandas"} & {name.partition(".")[0] for name in sys.modules}),
+    "loaded": sorted({"numba", "pyarrow", "rich", "typer"} & {name.partition(".")[0] for name in sys.modules}),
 }))
 """
 

@@ -181,7 +181,7 @@ def build(
             asked.append(_backwards(order, moments, back, rows))
         breaks |= _time_breaks(moments, breaks)
     segment = np.concatenate([[0], np.cumsum(breaks)])
-    measured = np.isfinite(features[:, BANDWIDTH])
+    measured: Mask = np.isfinite(features[:, BANDWIDTH])
     gap = ~np.isfinite(features).all(axis=1)
     _hold(features, segment)
 
@@ -200,7 +200,7 @@ def build(
         neutral={feature: int(count) for feature, count in zip(TELEMETRY, counts, strict=True) if count},
         sources=tuple(sources[key] for key in rows.keys[order[starts]]) if sources else (),
         held_rows=int(np.count_nonzero(gap[kept])),
-        held=~measured[kept],
+        held=np.logical_not(measured[kept]),
         instants=None if not rows.utc or rows.moments is None else clocks.datetimes(rows.moments[order]),
         dated=rows.dated,
         clock=rows.clock,
