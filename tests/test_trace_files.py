@@ -130,6 +130,15 @@ READ = {
     "a mail's date": csv_text(PLAIN, [f"Thu, 01 Jan 2026 {c} +0000" for c in CLOCKS], "timestamp;bandwidth_mbps"),
     "a web server's date": csv_text(PLAIN, [f"01/Jan/2026:{clock} +0000" for clock in CLOCKS]),
     "date(1)": csv_text(PLAIN, [f"Thu Jan  1 {clock} UTC 2026" for clock in CLOCKS]),
+    "a weekday before the date": csv_text(PLAIN, [f"Do, 01.01.2026 {c}" for c in CLOCKS], "timestamp;bandwidth_mbps"),
+    "Go's time": csv_text(PLAIN, [f"{time}.000000001 +0100 CET" for time in GRAFANA_TIMES]),
+    "Excel's days": csv_text(PLAIN, [f"{46023 + second / 86400:.8f}" for second in range(60)]),
+    "Prometheus through jq": json.dumps(json.loads(files.prometheus((RATES * 125_000).tolist()))["data"]["result"]),
+    "a word between JSON lines": SIVEL_JSON.replace("\n", "\nERROR: no server\n", 1),
+    "a failed run between lines of CSV": (
+        SIVEL_HEADER + "\n".join([SIVEL_LINES[0], "Cannot retrieve", *SIVEL_LINES[1:]])
+    ),
+    "cut off in quotes": csv_text([f'"{rate}"' for rate in RATES]) + '2026-01-01T00:01:00,"2',
     "date and time apart": csv_text(PLAIN, [f"01.01.2026;{clock}" for clock in CLOCKS], "Date;Time;bandwidth_mbps"),
 }
 
@@ -197,6 +206,10 @@ def test_what_cannot_be_read_is_refused_with_what_to_do(tmp_path, content):
         (READ["Prometheus bytes"], "are taken as B/s"),
         (READ["iperf3 text"], "seconds since the start, without a date"),
         (files.iperf3_stream()[:-250], "the last line is cut off"),
+        (READ["a word between JSON lines"], "1 line that is no JSON left out, the first 'ERROR: no server'"),
+        (READ["a failed run between lines of CSV"], "1 of 61 rows have other than 10 cells, first row 2"),
+        (READ["cut off in quotes"], "the last line is cut off"),
+        (READ["Excel's days"], "times are read as Excel's days since 1900; -u timestamp=s reads seconds"),
         (csv_text([*PLAIN[:3], "-", *PLAIN[4:9], "x", *PLAIN[10:]]), "2 cells are no number, the first '-' in row 4"),
         (csv_text(PLAIN, ["n/a", *ISO[1:]]), "1 cell is no time, the first 'n/a' in row 1"),
         (csv_text(PLAIN, [f"02/01/2026 {c}" for c in CLOCKS]), "dates such as 02/01 are read day first; --month-first"),

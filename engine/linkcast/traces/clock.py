@@ -27,6 +27,7 @@ NO_TIME = np.iinfo(np.int64).min  # NaT, as numpy stores it
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 QUARTER_US = HOUR_US // 4  # clocks are changed at whole quarters of an hour
+EXCEL_1970 = 25_569.0  # days from 1899-12-30
 ELAPSED_BELOW = 1e8  # POSIX seconds of 1973: smaller numbers count from the start of the measurement
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -39,20 +40,27 @@ _CLOCK = r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fracti
 _CLOCK += r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?"
 _OFFSET = r"(?:UTC|GMT)?[+\-\u2212]\d\d?:?(?:\d\d)?(?::\d\d)?"
 _ZONE = rf"(?:\s*(?P<zone>[Zz]|{_OFFSET}|[A-Za-z]{{2,5}}|[A-Z][A-Za-z_]+/[A-Za-z_/+\-0-9]+))?"
-_AREA = r"(?:\s*[\[(][^\])]*[\])])?"  # [Europe/Berlin] after an offset that already says it
+_AREA = r"(?:\s*[\[(][^\])]*[\])]|\s+[A-Z]{2,5})?"  # [Europe/Berlin] or CET after an offset that already says it
+_WEEKDAY = r"(?:[^\W\d]{2,10}\.?,?\s+)?"
 _END = _ZONE + _AREA + r"\s*"
 _PATTERNS = [
     re.compile(pattern)
     for pattern in (
-        r"(?P<year>\d{4})[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?)(?:(?:[Tt]|,?\s+|_|:)" + _CLOCK + ")?" + _END,
-        r"(?P<a>\d\d?)(?P<mark>[./-])(?P<b>\d\d?)(?P=mark)(?P<year>\d{4}|\d\d)(?:(?:[Tt]|,?\s+)" + _CLOCK + ")?" + _END,
+        _WEEKDAY
+        + r"(?P<year>\d{4})[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?)(?:(?:[Tt]|,?\s+|_|:)"
+        + _CLOCK
+        + ")?"
+        + _END,
+        _WEEKDAY
+        + r"(?P<a>\d\d?)(?P<mark>[./-])(?P<b>\d\d?)(?P=mark)(?P<year>\d{4}|\d\d)(?:(?:[Tt]|,?\s+)"
+        + _CLOCK
+        + ")?"
+        + _END,
         r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)[Tt _-]?(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)"
         r"(?:[.,](?P<fraction>\d+))?" + _END,
-        r"(?:[A-Za-z]{3,9},?\s+)?(?P<day>\d\d?)[ /-](?P<name>[A-Za-z]{3,9})[ /-](?P<year>\d{4})[ :T]\s*"
-        + _CLOCK
-        + _END,
-        r"(?:[A-Za-z]{3,9},?\s+)?(?P<name>[A-Za-z]{3,9})\.?\s+(?P<day>\d\d?),?\s+(?P<year>\d{4}),?\s+" + _CLOCK + _END,
-        r"(?:[A-Za-z]{3,9},?\s+)?(?P<name>[A-Za-z]{3,9})\s+(?P<day>\d\d?)\s+" + _CLOCK + _ZONE + r"\s+(?P<year>\d{4})",
+        _WEEKDAY + r"(?P<day>\d\d?)[ /-](?P<name>[A-Za-z]{3,9})[ /-](?P<year>\d{4})[ :T]\s*" + _CLOCK + _END,
+        _WEEKDAY + r"(?P<name>[A-Za-z]{3,9})\.?\s+(?P<day>\d\d?),?\s+(?P<year>\d{4}),?\s+" + _CLOCK + _END,
+        _WEEKDAY + r"(?P<name>[A-Za-z]{3,9})\s+(?P<day>\d\d?)\s+" + _CLOCK + _ZONE + r"\s+(?P<year>\d{4})",
         _CLOCK + _END,
     )
 ]
@@ -129,11 +137,24 @@ def _as_numbers(cells: list[str]) -> npt.NDArray[np.float64] | None:
         return None
 
 
+def _are_excel_days(values: npt.NDArray[np.float64]) -> bool:
+    """Whether numbers are a spreadsheet's days: of 1982 to 2119, in steps that hardly any clock of seconds has."""
+    steps = np.abs(np.diff(values))
+    steps = steps[steps > 0]
+    days = bool(((values > 30_000) & (values < 80_000)).all())
+    return days and bool(len(steps)) and float(np.median(steps)) <= 1.001 / 24.0
+
+
 def _of_numbers(values: npt.NDArray[np.float64], unit: str | None) -> Clock | None:
     finite = np.isfinite(values)
     if not finite.any():
         return None
     size = float(np.median(np.abs(values[finite])))
+    if unit is None and _are_excel_days(values[finite]):
+        wall = np.full(len(values), NO_TIME)
+        wall[finite] = (np.rint((values[finite] - EXCEL_1970) * 86_400_000.0) * 1000.0).astype(np.int64)
+        said = "times are read as Excel's days since 1900; -u timestamp=s reads seconds"
+        return Clock(wall, np.full(len(values), NO_TIME), notices=(said,))
     dated = unit is not None or size >= ELAPSED_BELOW
     factor = UNITS["timestamp"][unit or epoch_unit(size)]
     wall = np.full(len(values), NO_TIME)

@@ -67,8 +67,9 @@ def read_delimited(file: str, text: str, separator: str | None) -> Table:
         rows, header = [header, *rows], named
     if not rows:
         raise ValueError(f"{file}: expected rows below the header {', '.join(header)[:80]}, got none")
-    ended = text.rstrip("\0")[-1:] in ("\n", "\r")
-    return _table(file, header, rows, notices, ended)
+    ended = text[-1:] in ("\n", "\r")
+    open_quote = not ended and text[text.rfind("\n") + 1 :].count('"') % 2 == 1
+    return _table(file, header, rows, notices, ended, open_quote)
 
 
 def _counts(line: str) -> bool:
@@ -145,7 +146,9 @@ def _header(file: str, row: list[str], text: str, separator: str) -> list[str]:
     return row
 
 
-def _table(file: str, header: list[str], rows: list[list[str]], notices: list[str], ended: bool) -> Table:
+def _table(
+    file: str, header: list[str], rows: list[list[str]], notices: list[str], ended: bool, open_quote: bool
+) -> Table:
     names = _unique(header)
     width = len(names)
     again = [index for index, row in enumerate(rows) if row == header]
@@ -154,7 +157,8 @@ def _table(file: str, header: list[str], rows: list[list[str]], notices: list[st
             f"the header comes again {len(again)} time{'s' if len(again) > 1 else ''}, first in row {again[0] + 1}"
         )
         rows = [row for row in rows if row != header]
-    if len(rows) > 1 and len(rows[-1]) < width and (not ended or len(rows[-2]) >= width):
+    short = len(rows) > 1 and len(rows[-1]) < width and (not ended or len(rows[-2]) >= width)
+    if short or open_quote:
         notices.append(f"the last line is cut off ({', '.join(rows[-1])[:40]}) and left out")
         rows = rows[:-1]
     longer = [index for index, row in enumerate(rows) if any(row[width:])]

@@ -167,14 +167,13 @@ def build(
     order = rows.order if rows.moments is None else _without_repeats(features, rows, said, asked)
     features, keys = features[order], rows.keys[order]
     moments = None if rows.moments is None else rows.moments[order]
-    place = np.arange(len(order))
     timed = np.ones(len(order), np.bool_) if moments is None else moments != NO_TIME
     if not (timed & np.isfinite(features).all(axis=1)).any():
         raise ValueError(f"{name}: expected rows with a value in each column, got none among {len(features)}")
 
-    place, features, keys, order = place[timed], features[timed], keys[timed], order[timed]
+    features, keys, order = features[timed], keys[timed], order[timed]
     moments = None if moments is None else moments[timed]
-    breaks = (np.diff(keys) != 0) | (np.diff(place) > 1)
+    breaks = np.diff(keys) != 0
     if moments is not None:
         back = np.flatnonzero(~breaks & (np.diff(moments) < 0))
         if len(back):
@@ -182,7 +181,7 @@ def build(
         breaks |= _time_breaks(moments, breaks)
     segment = np.concatenate([[0], np.cumsum(breaks)])
     measured: Mask = np.isfinite(features[:, BANDWIDTH])
-    gap = ~np.isfinite(features).all(axis=1)
+    gap: Mask = np.logical_not(np.all(np.isfinite(features), axis=1))
     _hold(features, segment)
 
     kept = np.flatnonzero(np.isfinite(features).all(axis=1))

@@ -327,8 +327,7 @@ def _unit_of(table: Table, feature: str, source: str, layout: Layout, found: Fou
     stated = layout.units.get(feature) or table.units.get(source)
     if stated is not None:
         return stated, COUNTERS.get(stated, UNITS[feature].get(stated, 1.0))
-    words = plain(source).split("_")
-    if feature == "bandwidth_mbps" and ({"bytes", "octets", "inoctets", "hcinoctets", "ifhcinoctets"} & set(words)):
+    if feature == "bandwidth_mbps" and any(word in source.lower() for word in ("bytes", "octets")):
         column = table.columns[source]
         if isinstance(column, np.ndarray) and rises(numbers_of(column, feature, layout.decimal).values):
             found.notices.append(f"{source}: read as a counter of bytes; -u bandwidth_mbps=B/s reads rates")

@@ -26,33 +26,44 @@ def read_json(file: str, text: str) -> Table:
     Raises:
         ValueError: no JSON, JSON that ends in the middle of its first document, or nothing in it that is a table.
     """
-    documents, rest = _documents(text)
+    documents, wrong, rest = _documents(text)
     if not documents:
         where = f"line {text.count(chr(10)) + 1}" if text.strip() else "its first character"
         raise ValueError(f"{file}: expected JSON, got text that is cut off or none at {where}; write the file anew")
-    notices = (f"the last line is cut off ({rest[:40]}) and left out",) if rest else ()
+    notices = []
+    if wrong:
+        lines = "1 line that is" if len(wrong) == 1 else f"{len(wrong)} lines that are"
+        notices.append(f"{lines} no JSON left out, the first {wrong[0][:40]!r}")
+    if rest:
+        notices.append(f"the last line is cut off ({' '.join(rest.split())[:40]}) and left out")
     if len(documents) == 1 and isinstance(documents[0], list):
         documents = documents[0]
     records = [document for document in documents if isinstance(document, dict)]
     table = _table_of(file, records) if records else None
     if table is None:
-        raise ValueError(f"{file}: expected JSON objects with a value for each column, got {str(documents[0])[:60]}")
+        raise ValueError(f"{file}: expected JSON objects with a value for each column, got {str(documents[:1])[:60]}")
     return replace(table, notices=(*notices, *table.notices))
 
 
-def _documents(text: str) -> tuple[list[Any], str]:
-    """Each JSON document of the text, and what follows the last whole one."""
+def _documents(text: str) -> tuple[list[Any], list[str], str]:
+    """Each JSON document of the text, lines between them that are none, and a last one that is cut off."""
     documents: list[Any] = []
+    wrong: list[str] = []
     decoder, position = json.JSONDecoder(), 0
     while True:
         found = re.compile(r"[\s,\x00\x1e]*").match(text, position)
         position = found.end() if found else position
         if position >= len(text):
-            return documents, ""
+            return documents, wrong, ""
         try:
             document, position = decoder.raw_decode(text, position)
         except ValueError:
-            return documents, text[position:].strip()
+            following = re.compile(r"\n(?=[{\[])").search(text, position)
+            if not documents or following is None:
+                return documents, wrong, text[position:].strip()
+            wrong.append(text[position : following.start()].splitlines()[0])
+            position = following.end()
+            continue
         documents.append(document)
 
 
@@ -79,8 +90,9 @@ def _of_program(file: str, records: list[Json]) -> Table | None:
         return _iperf3(file, [record for record in records if "intervals" in record])
     if first.get("event") in ("start", "interval", "end", "error") and isinstance(first.get("data"), (dict, str)):
         return _iperf3(file, _runs_of_stream(records))
-    if first.get("status") in ("success", "error") and ("data" in first or "error" in first):
-        return _prometheus(file, first)
+    answer = _answer_of(first, records)
+    if answer is not None:
+        return _prometheus(file, answer)
     if any(record.get("type") == "result" and "download" in record for record in records):
         return _ookla([record for record in records if record.get("type") == "result"], len(records))
     if not {"download", "upload", "ping"} <= set(first):
@@ -237,6 +249,17 @@ def _ookla(results: list[Json], lines: int) -> Table:
 
 
 # ----- Prometheus
+
+
+def _answer_of(first: Json, records: list[Json]) -> Json | None:
+    """Prometheus' answer, whole or what people take out of it with jq: .data, or .data.result."""
+    if first.get("status") in ("success", "error") and ("data" in first or "error" in first):
+        return first
+    if "resultType" in first and "result" in first:
+        return {"status": "success", "data": first}
+    if "metric" in first and "values" in first:
+        return {"status": "success", "data": {"resultType": "matrix", "result": records}}
+    return None
 
 
 def _prometheus(file: str, answer: Json) -> Table:
