@@ -146,6 +146,18 @@ def test_times_without_a_date_have_steps_and_no_calendar(tmp_path):
         trace.select(["hour_sin"])
 
 
+def test_an_even_step_is_one_of_the_sites_clock_through_the_change(tmp_path):
+    moments = [AUTUMN + timedelta(minutes=15 * row) for row in range(40)]
+    trace = read(
+        tmp_path, [WRITTEN["UTC"](moment) for moment in moments], Layout(timezone="Europe/Berlin", step_s=3600)
+    )
+    assert len(trace) == 10
+    assert [str(time)[11:16] for time in trace.timestamps[:6]] == ["00:00", "01:00", "02:00", "02:00", "03:00", "04:00"]
+    times = [f"{hour}+05:30" for hour in np.datetime64("2026-01-05T00:00") + np.arange(0, 600, 15)]
+    even = read(tmp_path, times, Layout(step_s=3600))
+    assert {str(time)[14:16] for time in even.timestamps} == {"00"}
+
+
 @pytest.mark.parametrize("unit", [1, 1e3, 1e6, 1e9])
 def test_numbers_are_told_apart_by_size_when_predicting_too(unit):
     assert to_datetime64(int(1772474400 * unit)) == np.datetime64("2026-03-02T18:00:00")

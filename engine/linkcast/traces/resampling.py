@@ -14,8 +14,9 @@ from linkcast.traces.trace import Trace
 def resample(trace: Trace, step_s: float) -> Trace:
     """The trace at an even step: time-weighted means, a row's values holding until the next row.
 
-    A mean at time t is over t .. t + step_s, on a grid of whole steps, and each segment by itself. The last row of a
-    segment holds for one median step of the trace. A step of which less than half is covered is left out.
+    A mean at time t is over t .. t + step_s, on a grid of whole steps of the site's clock, and each segment by itself.
+    The last row of a segment holds for one median step of the trace. A step of which less than half is covered is left
+    out.
 
     Raises:
         ValueError: no timestamps, a step below the trace's own (values would be made up), or nothing is left.
@@ -40,7 +41,9 @@ def resample(trace: Trace, step_s: float) -> Trace:
     for segment, rows in enumerate(trace.segments()):
         knots = np.append(seconds[rows], seconds[rows.stop - 1] + own)
         sums = np.vstack([np.zeros(len(TELEMETRY)), np.cumsum(trace.features[rows] * np.diff(knots)[:, None], axis=0)])
-        edges = np.arange(np.floor(knots[0] / step_s), np.ceil(knots[-1] / step_s) + 1.0) * step_s
+        ahead = (wall[rows.start] - micros[rows.start]) / 1e6
+        first, end = np.floor((knots[0] + ahead) / step_s), np.ceil((knots[-1] + ahead) / step_s)
+        edges = np.arange(first, end + 1.0) * step_s - ahead
         covered = np.diff(np.clip(edges, knots[0], knots[-1]))
         held_s = np.interp(edges, knots, np.append(0.0, np.cumsum(held[rows] * np.diff(knots))))
         integral = np.stack([np.interp(edges, knots, sums[:, column]) for column in range(len(TELEMETRY))], axis=1)
@@ -55,14 +58,14 @@ def resample(trace: Trace, step_s: float) -> Trace:
     if not features:
         raise ValueError(f"{trace.name}: expected segments of at least half a step of {step_s:g} s, got none")
     moments = np.rint(np.concatenate(times) * 1e6).astype(np.int64)
-    ahead = wall - micros  # of the site's clock over UTC: that of the row that the step begins in, or of the next
-    row_of = np.clip(np.searchsorted(np.sort(micros), moments, side="right") - 1, 0, len(micros) - 1)
-    ahead = ahead[np.argsort(micros, kind="stable")][row_of]
+    in_time = np.argsort(micros, kind="stable")
+    row_of = np.clip(np.searchsorted(micros[in_time], moments, side="right") - 1, 0, len(micros) - 1)
+    shown = (wall - micros)[in_time][row_of]  # how far the site's clock is ahead in the row that a step begins in
     held_now = np.concatenate(held_steps)
     return replace(
         trace,
         features=np.concatenate(features),
-        timestamps=(moments + ahead).astype("datetime64[us]"),
+        timestamps=(moments + shown).astype("datetime64[us]"),
         instants=None if trace.instants is None else moments.astype("datetime64[us]"),
         held=held_now,
         held_rows=int(np.count_nonzero(held_now)),
