@@ -8,6 +8,8 @@ import io
 import json
 import lzma
 import os
+import random
+import re
 import subprocess
 import sys
 import threading
@@ -18,7 +20,8 @@ import numpy as np
 import pytest
 
 import trace_files as files
-from linkcast.traces import Layout, read_trace, unlike_training
+from linkcast.traces import Layout, read_trace, trace_from_table, unlike_training
+from linkcast.traces.reading import table_of_bytes
 from trace_files import CLOCKS, ISO, MOMENTS, RATES, START, comma, csv_text
 
 CASES = Path(os.environ.get("LINKCAST_CASES", Path(__file__).resolve().parents[2] / "shared" / "cases")) / "traces"
@@ -472,6 +475,64 @@ def test_a_large_file_is_read_as_a_small_one_is(tmp_path, monkeypatch, cell):
     np.testing.assert_array_equal(fast.features, slow.features)
     np.testing.assert_array_equal(fast.timestamps, slow.timestamps)
     assert fast.notices == slow.notices
+
+
+PIECES = [
+    b"nan",
+    b"-",
+    b"",
+    b"1e400",
+    b"99999999999999999999",
+    b'"',
+    b"\n",
+    b",",
+    b";",
+    b"{",
+    b"}",
+    b"[",
+    b"null",
+    b"Z",
+    b"+99:99",
+]
+PIECES += [b"2026-13-45", b"25:61:61", b"\0", b"\xff", b"-1", b"9999-12-31T23:59:59", b"0001-01-01", b"1e-320", b"IST"]
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """One to six changes: a byte, a cut, a piece that does not belong there, something lost, something twice."""
+    data = bytearray(content)
+    for _ in range(rng.randint(1, 6)):
+        place = rng.randrange(len(data) or 1)
+        length = rng.randint(1, 100)
+        change = rng.randrange(5)
+        if change == 0 and data:
+            data[place] = rng.randrange(256)
+        elif change == 1:
+            del data[max(place, 40) :]
+        elif change == 2:
+            data[place : place + rng.randint(0, 8)] = rng.choice(PIECES)
+        elif change == 3:
+            del data[place : place + length]
+        else:
+            data[place:place] = data[place : place + length]
+    return bytes(data)
+
+
+def test_a_damaged_file_gives_telemetry_or_one_sentence():
+    rng = random.Random(7)
+    kinds = [content if isinstance(content, bytes) else content.encode() for content in READ.values()]
+    read = 0
+    for _ in range(400):
+        layout = Layout(timezone=rng.choice([None, "Europe/Berlin"]))
+        try:
+            trace = trace_from_table("damaged", table_of_bytes("damaged", damaged(rng.choice(kinds), rng)), layout)
+        except ValueError as error:
+            assert re.match("damaged: .*(expected|readable|--timezone)", str(error))
+            assert "\n" not in str(error)
+        else:
+            read += 1
+            assert np.isfinite(trace.features).all() and (trace.features >= 0.0).all()
+            assert len(trace.timestamps if trace.timestamps is not None else trace) == len(trace)
+    assert 100 < read < 400
 
 
 BASE = {"base.csv", "bom.csv", "bom_first_bw.csv", "comment_lines.csv", "crlf.csv", "dup_header.csv", "dup_rows.csv"}

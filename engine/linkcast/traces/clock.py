@@ -8,7 +8,7 @@ to the zone's clock, and text without an offset is a time of that clock.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,6 +27,7 @@ NO_TIME = np.iinfo(np.int64).min  # NaT, as numpy stores it
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 QUARTER_US = HOUR_US // 4  # clocks are changed at whole quarters of an hour
+EARLIEST_US, LATEST_US = -2_208_988_800_000_000, 7_258_118_400_000_000  # the years 1900 and 2200
 EXCEL_1970 = 25_569.0  # days from 1899-12-30
 ELAPSED_BELOW = 1e8  # POSIX seconds of 1973: smaller numbers count from the start of the measurement
 
@@ -41,6 +42,7 @@ _CLOCK += r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?"
 _OFFSET = r"(?:UTC|GMT)?[+\-\u2212]\d\d?:?(?:\d\d)?(?::\d\d)?"
 _ZONE = rf"(?:\s*(?P<zone>[Zz]|{_OFFSET}|[A-Za-z]{{2,5}}|[A-Z][A-Za-z_]+/[A-Za-z_/+\-0-9]+))?"
 _AREA = r"(?:\s*[\[(][^\])]*[\])]|\s+[A-Z]{2,5})?"  # [Europe/Berlin] or CET after an offset that already says it
+_ISO = re.compile(r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?")
 _WEEKDAY = r"(?:[^\W\d]{2,10}\.?,?\s+)?"
 _END = _ZONE + _AREA + r"\s*"
 _PATTERNS = [
@@ -97,7 +99,7 @@ def zone_of(name: str) -> ZoneInfo:
 def read_times(
     column: Column, unit: str | None = None, zone: str | None = None, day_first: bool | None = None
 ) -> Clock | None:
-    """The times of a column; None when no cell is one.
+    """The times of a column; None when no cell is one. What is not of the years 1900 to 2199 is no time.
 
     Args:
         column: text, datetime64, numbers, or times with their offset.
@@ -107,6 +109,21 @@ def read_times(
     Raises:
         ValueError: text with the abbreviation of a zone that may be several.
     """
+    clock = _times_of(column, unit, zone, day_first)
+    if clock is None:
+        return None
+    odd = (clock.wall != NO_TIME) & ((clock.wall < EARLIEST_US) | (clock.wall >= LATEST_US))
+    if not odd.any():
+        return clock
+    if odd.sum() == (clock.wall != NO_TIME).sum():
+        return None
+    row = int(np.argmax(odd))
+    first = clock.first or (row + 1, str(column.wall[row] if isinstance(column, ZonedTimes) else column[row]))
+    wall = np.where(odd, NO_TIME, clock.wall)
+    return replace(clock, wall=wall, words=clock.words + int(odd.sum()), first=first)
+
+
+def _times_of(column: Column, unit: str | None, zone: str | None, day_first: bool | None) -> Clock | None:
     if isinstance(column, ZonedTimes):
         wall, utc = (times.astype("datetime64[us]").astype(np.int64) for times in (column.wall, column.utc))
         return Clock(wall, np.where(wall == NO_TIME, NO_TIME, wall - utc))
@@ -158,7 +175,7 @@ def _of_numbers(values: npt.NDArray[np.float64], unit: str | None) -> Clock | No
     dated = unit is not None or size >= ELAPSED_BELOW
     factor = UNITS["timestamp"][unit or epoch_unit(size)]
     wall = np.full(len(values), NO_TIME)
-    wall[finite] = np.rint(values[finite] * factor).astype(np.int64)
+    wall[finite] = np.rint(np.clip(values[finite] * factor, -LATEST_US, LATEST_US)).astype(np.int64)
     offset = np.where(finite & dated, 0, NO_TIME)
     notices = () if dated else (f"times of about {size:g} are taken as seconds since the start, without a date",)
     return Clock(wall, offset, dated, notices=notices)
@@ -171,19 +188,17 @@ def _of_plain_text(cells: list[str]) -> Clock | None:
     if found is None:
         return None
     suffix = found[1] or ""
-    bare = [cell.removesuffix(suffix) for cell in cells] if suffix else cells
-    if suffix and not all(not cell or cell.endswith(suffix) for cell in cells):
-        return None
     if not all(
-        not cell or (len(cell) >= 16 and cell.count("-") == 2 and cell[-1].isdigit() and "+" not in cell)
-        for cell in bare
+        not cell or (cell.endswith(suffix) and _ISO.fullmatch(cell, 0, len(cell) - len(suffix))) for cell in cells
     ):
         return None
+    bare = [cell.removesuffix(suffix) for cell in cells] if suffix else cells
     try:
         wall = np.array([cell or "NaT" for cell in bare], "datetime64[us]").astype(np.int64)
     except ValueError:
         return None
     offset = _offset_us(suffix, None, 0) if suffix else NO_TIME
+    assert offset is not None
     return Clock(wall, np.where(wall == NO_TIME, NO_TIME, offset))
 
 
@@ -194,6 +209,7 @@ def _of_text(cells: list[str], zone: str | None, day_first: bool | None) -> Cloc
     offset = np.full(len(cells), NO_TIME)
     dated = True
     wrong: list[int] = []
+    unknown: list[str] = []
     days = last = 0
     for row, match in enumerate(found):
         parts = match.groupdict() if match else {}
@@ -210,9 +226,17 @@ def _of_text(cells: list[str], zone: str | None, day_first: bool | None) -> Cloc
             days += DAY_US if moment < last - DAY_US // 2 else 0
             last = moment
             moment += days
-        wall[row] = moment
-        if parts.get("zone"):
-            offset[row] = _offset_us(parts["zone"], zone, moment)
+        word = parts.get("zone")
+        ahead = _offset_us(word, zone, moment) if word else NO_TIME
+        if ahead is None:
+            unknown.append(str(word))
+            wrong.append(row)
+        else:
+            wall[row], offset[row] = moment, ahead
+    if 2 * len(unknown) > sum(map(bool, cells)):
+        raise ValueError(
+            f"zone {unknown[0]!r} has no one meaning; --timezone names the site, such as --timezone Asia/Kolkata"
+        )
     if len(wrong) == sum(map(bool, cells)):
         return None
     if not dated:
@@ -262,8 +286,11 @@ def _day_first(found: list[re.Match[str] | None], asked: bool | None) -> tuple[b
     ] * open_
 
 
-def _offset_us(text: str, zone: str | None, wall: int) -> int:
-    """How far a clock with "+01:00", "Z", "CET" or "Europe/Berlin" behind it is ahead of UTC; NO_TIME: as the site."""
+def _offset_us(text: str, zone: str | None, wall: int) -> int | None:
+    """How far a clock with "+01:00", "Z", "CET" or "Europe/Berlin" behind it is ahead of UTC; NO_TIME: as the site.
+
+    None for an abbreviation that may mean several, or nothing.
+    """
     word = text.replace("\u2212", "-")
     found = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d\d?):?(\d\d)?(?::?(\d\d))?", word)
     if found is not None:
@@ -272,12 +299,11 @@ def _offset_us(text: str, zone: str | None, wall: int) -> int:
     if word.lower() in _OFFSETS_H:
         return _OFFSETS_H[word.lower()] * HOUR_US
     if "/" in word:
-        return _local_offset(zone_of(word), wall // QUARTER_US, 0)
-    if zone is None:
-        raise ValueError(
-            f"zone {word!r} has no one meaning; --timezone names the site, such as --timezone Asia/Kolkata"
-        )
-    return NO_TIME
+        try:
+            return _local_offset(zone_of(word), wall // QUARTER_US, 0)
+        except (ValueError, OverflowError):
+            return None
+    return None if zone is None else NO_TIME
 
 
 def _local_offset(zone: ZoneInfo, quarter: int, fold: int) -> int:

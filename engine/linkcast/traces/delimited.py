@@ -57,6 +57,8 @@ def read_delimited(file: str, text: str, separator: str | None) -> Table:
         return table
     notices: list[str] = []
     rows = list(_rows(text[begin:], separator))
+    if not rows:
+        raise ValueError(f"{file}: expected a header line and rows, got empty cells only")
     width = Counter(len(row) for row in rows[:SAMPLE_LINES]).most_common(1)[0][0]
     top = _header_row(rows, width)
     if top:
@@ -66,7 +68,7 @@ def read_delimited(file: str, text: str, separator: str | None) -> Table:
     if named is not header:
         rows, header = [header, *rows], named
     if not rows:
-        raise ValueError(f"{file}: expected rows below the header {', '.join(header)[:80]}, got none")
+        raise ValueError(f"{file}: expected rows below the header {' '.join(', '.join(header).split())[:80]}, got none")
     ended = text[-1:] in ("\n", "\r")
     open_quote = not ended and text[text.rfind("\n") + 1 :].count('"') % 2 == 1
     return _table(file, header, rows, notices, ended, open_quote)
@@ -157,8 +159,10 @@ def _table(
             f"the header comes again {len(again)} time{'s' if len(again) > 1 else ''}, first in row {again[0] + 1}"
         )
         rows = [row for row in rows if row != header]
+    if not rows:
+        raise ValueError(f"{file}: expected rows below the header {', '.join(names)[:80]}, got none")
     short = len(rows) > 1 and len(rows[-1]) < width and (not ended or len(rows[-2]) >= width)
-    if short or open_quote:
+    if short or (open_quote and len(rows) > 1):
         notices.append(f"the last line is cut off ({', '.join(rows[-1])[:40]}) and left out")
         rows = rows[:-1]
     longer = [index for index, row in enumerate(rows) if any(row[width:])]
@@ -232,7 +236,7 @@ def _unique(header: list[str]) -> list[str]:
     """The names, with a number where one is empty or comes again."""
     names: list[str] = []
     for index, cell in enumerate(header):
-        name = cell.strip() or f"column {index + 1}"
+        name = " ".join(cell.split()) or f"column {index + 1}"
         names.append(name if name not in names else f"{name} ({index + 1})")
     return names
 

@@ -69,7 +69,10 @@ def _documents(text: str) -> tuple[list[Any], list[str], str]:
 
 def _table_of(file: str, records: list[Json]) -> Table | None:
     """The table that the records are; None when they are none."""
-    table = _of_program(file, records)
+    try:
+        table = _of_program(file, records)
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{file}: expected JSON as its program writes it, got another structure: {error!r}") from error
     if table is not None or len(records) > 1:
         return table or table_of_records(records)
     first = records[0]
@@ -128,18 +131,18 @@ def _iperf3(file: str, runs: Sequence[Json]) -> Table:
     rows: list[dict[str, float | str]] = []
     notices = []
     for number, run in enumerate(runs):
-        begin = (run.get("start") or {}).get("timestamp", {}).get("timesecs")
+        begin = ((run.get("start") or {}).get("timestamp") or {}).get("timesecs")
         sums = [_sum_of(interval) for interval in run.get("intervals") or []]
         sums = [one for one in sums if not one.get("omitted")]
-        lengths = [float(one.get("end", 0)) - float(one.get("start", 0)) for one in sums]
+        lengths = [_float(one.get("end", 0)) - _float(one.get("start", 0)) for one in sums]
         if len(lengths) > 2 and lengths[-1] < SHORT * float(np.median(lengths)):
             sums = sums[:-1]
         for one in sums:
-            at = float(one.get("start", 0))
+            at = _float(one.get("start", 0))
             rows.append(
                 {
-                    "time": float(begin) + at if begin is not None else at,
-                    "bits_per_second": float(one["bits_per_second"]),
+                    "time": _float(begin) + at if begin is not None else at,
+                    "bits_per_second": _float(one["bits_per_second"]),
                     "rtt_us": one.get("rtt_us", ""),
                     "lost_percent": one.get("lost_percent", ""),
                     "trace": str(number + 1),
@@ -167,9 +170,9 @@ def _sum_of(interval: Json) -> Json:
     streams = interval.get("streams") or []
     total = dict(interval.get("sum") or {})
     if "bits_per_second" not in total and streams:
-        total = {**streams[0], "bits_per_second": sum(float(stream.get("bits_per_second", 0)) for stream in streams)}
+        total = {**streams[0], "bits_per_second": sum(_float(stream.get("bits_per_second", 0)) for stream in streams)}
     total.setdefault("bits_per_second", "nan")
-    round_trips = [float(stream["rtt"]) for stream in streams if stream.get("rtt")]
+    round_trips = [_float(stream["rtt"]) for stream in streams if stream.get("rtt")]
     if round_trips:
         total["rtt_us"] = float(np.mean(round_trips))
     return total
@@ -177,7 +180,7 @@ def _sum_of(interval: Json) -> Json:
 
 _IPERF_LINE = re.compile(
     r"^(?P<before>.*?)\[\s*(?P<id>SUM|\d+)\](?:\[(?P<role>[^\]]+)\])?\s+(?P<start>\d+(?:\.\d+)?)-\s*(?P<end>\d+(?:\.\d+)?)"
-    r"\s+sec\s+[\d.]+\s+\w+\s+(?P<rate>[\d.]+)\s+(?P<unit>[KMGT]?(?:bits|Bytes)/sec)(?P<rest>.*)$"
+    r"\s+sec\s+[\d.]+\s+\w+\s+(?P<rate>\d+(?:\.\d+)?)\s+(?P<unit>[KMGT]?(?:bits|Bytes)/sec)(?P<rest>.*)$"
 )
 
 
