@@ -186,6 +186,8 @@ REFUSED = {
     "version https://git-lfs.github.com/spec/v1\noid sha256:aa\n": "git lfs pull",
     "\x01\x00\x02\x00\x00\x03": "got binary data",
     "{}": "expected rows with a bandwidth, got none",
+    csv_text(PLAIN).replace(",20.0", ',"20.0', 1): "quotation marks in pairs, got one in row 1 that is open to the end",
+    csv_text(PLAIN) + '"' + csv_text(PLAIN) * 200: "expected rows of cells, got text that is none: field larger",
 }
 
 

@@ -161,6 +161,11 @@ def _table(
         rows = [row for row in rows if row != header]
     if not rows:
         raise ValueError(f"{file}: expected rows below the header {', '.join(names)[:80]}, got none")
+    if any("\n" in cell for cell in rows[-1]):
+        raise ValueError(
+            f"{file}: expected quotation marks in pairs, got one in row {len(rows)} that is open to the end; "
+            "mend that row"
+        )
     short = len(rows) > 1 and len(rows[-1]) < width and (not ended or len(rows[-2]) >= width)
     if short or (open_quote and len(rows) > 1):
         notices.append(f"the last line is cut off ({', '.join(rows[-1])[:40]}) and left out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -68,7 +69,10 @@ def table_of_bytes(file: str, data: bytes, separator: str | None = None) -> Tabl
     elif first in ("{", "["):
         table = tools.read_json(file, text)
     else:
-        table = read_delimited(file, text, separator)
+        try:
+            table = read_delimited(file, text, separator)
+        except csv.Error as error:
+            raise ValueError(f"{file}: expected rows of cells, got text that is none: {error}") from error
     if not notices:
         return table
     return Table(table.columns, table.known, table.units, (*notices, *table.notices))
