@@ -207,7 +207,12 @@ def test_rows_without_a_value_are_reported(run, trace_file):
     lines[20] = "2026-03-02T18:00:19,,,,"
     trace_file.write_text("\n".join(lines) + "\n")
     _, out, _ = run("replay", trace_file)
-    assert "39 rows in 2 segments, 1 dropped" in out
+    assert "40 rows in 1 segment, 1 held" in out
+    for row in range(21, 24):
+        lines[row] = f"2026-03-02T18:00:{row - 1:02d},,,,"
+    trace_file.write_text("\n".join(lines) + "\n")
+    _, out, _ = run("replay", trace_file)
+    assert "36 rows in 2 segments, 4 dropped" in out
 
 
 def test_a_feature_that_is_not_in_the_file_is_reported(run, trace_file):
@@ -343,9 +348,43 @@ def test_a_mapping_file_says_what_the_options_say(run, long_trace_file, tmp_path
     assert "A row every 1 s, brought to 2 s by time-weighted means" in out
 
 
+def test_how_a_file_is_written_can_be_said_by_options_and_by_a_mapping_file(run, long_trace_file, tmp_path):
+    lines = [line.replace(",", "\t").replace(".", ",") for line in long_trace_file.read_text().splitlines()]
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(lines).replace("\t0\t", "\t-1\t") + "\n")
+    options = ["--separator", "tab", "--decimal", ",", "--timezone", "Europe/Berlin", "--missing", "-1"]
+    _, by_options, _ = run("evaluate", other, *options, "--json")
+    mapping = tmp_path / "mapping.json"
+    how = {"separator": "\t", "decimal": ",", "timezone": "Europe/Berlin", "day_first": True, "missing": -1}
+    mapping.write_text(json.dumps(how))
+    _, by_file, _ = run("evaluate", other, "--mapping", mapping, "--json")
+    _, plain, _ = run("evaluate", long_trace_file, "--json")
+    result, expected = json.loads(by_options)[0], json.loads(plain)[0]
+    assert json.loads(by_file)[0] == result
+    assert result["model"] == pytest.approx(expected["model"], rel=1e-6)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "replay"])
+def test_a_trace_in_another_unit_is_scored_with_a_warning(run, trace_file, command):
+    rows = [line.split(",") for line in trace_file.read_text().splitlines()]
+    text = [",".join([*row[:2], str(float(row[2]) * 1000), *row[3:]]) for row in rows[1:]]
+    trace_file.write_text("\n".join([",".join(rows[0]), *text]) + "\n")
+    status, out, err = run(command, trace_file, "--json")
+    assert status == 0
+    assert err.startswith("linkcast: warning: ")
+    assert "is it in kbit/s? add -u bandwidth_mbps=kbit/s" in err
+    report = json.loads(out)
+    assert "is it in kbit/s?" in (report[0] if command == "evaluate" else report)["warnings"][0]
+    _, _, err = run(command, trace_file, "--json", "-u", "bandwidth_mbps=kbit/s")
+    assert err == ""
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ('{"day_first": "yes"}', "day_first: expected a bool, got 'yes'"),
+        ('{"missing": "none"}', "missing: expected a number, got 'none'"),
+        ('{"timezone": "Mars/Olympus"}', "timezone: expected a zone such as Europe/Berlin"),
         ("nonsense", "expected JSON"),
         ("[]", "expected an object with columns, units, where, step"),
         ('{"colums": {}}', "expected an object with columns, units, where, step"),

@@ -16,6 +16,7 @@ from linkcast.features import BANDWIDTH
 from linkcast.outlook import AR, RISK, Ahead, Outlook, link_answers, link_autoregressions, links_of, skill_interval
 from linkcast.outlook import targets_ahead as ahead_of
 from linkcast.stream_answers import STEPS
+from linkcast.kernels import scaling_kernels
 from linkcast.traces import Trace
 
 FloatArray = npt.NDArray[np.float64]
@@ -248,9 +249,8 @@ def forecast_windows(
 def _forecast_part(
     engine: Engine, model_name: str, series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], window: int
 ) -> npt.NDArray[np.float32]:
-    try:
-        from linkcast import scaling
-    except ImportError:  # armv7 has no numba: the engine scales
+    scaling = scaling_kernels()
+    if scaling is None:
         return engine.forecast(model_name, windows_of(series, starts, window))
     spec, scaled = engine.spec(model_name), engine.model(model_name).batch_input(len(starts))
     scaling.scale_windows(series, starts, scaling.ranges(engine.scaler(model_name)), scaled)
@@ -391,7 +391,7 @@ def score_trace(
 
 def _in_time(trace: Trace, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Positions of rows in the order of time: by the clock, or as they stand."""
-    return np.arange(len(rows)) if trace.timestamps is None else np.argsort(trace.timestamps[rows], kind="stable")
+    return np.arange(len(rows)) if trace.moments is None else np.argsort(trace.moments[rows], kind="stable")
 
 
 def _light(

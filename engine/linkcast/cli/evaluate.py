@@ -12,15 +12,20 @@ from linkcast.cli.options import (
     Backend,
     BackendOption,
     Column,
+    DayFirst,
+    Decimal,
     Json,
     MappingFile,
+    Missing,
     Models,
+    Separator,
     Step,
+    Timezone,
     Unit,
     Where,
     layout,
 )
-from linkcast.cli.output import note, print_json, progress, show, table
+from linkcast.cli.output import note, notes_of, print_json, progress, show, table
 
 if TYPE_CHECKING:
     from linkcast.evaluation import Evaluation, ScoredTrace
@@ -29,7 +34,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV or Parquet traces.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Traces: CSV, JSON, iperf3, Parquet, ...; - is standard input."),
+    ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A profile, a service group or a forecaster's name.")
     ] = "internet",
@@ -54,6 +62,11 @@ def evaluate(
     where: Where = None,
     step: Step = None,
     mapping: MappingFile = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    timezone: Timezone = None,
+    day_first: DayFirst = None,
+    missing: Missing = None,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
     as_json: Json = False,
@@ -67,14 +80,16 @@ def evaluate(
     from linkcast.evaluation import score_trace
     from linkcast.traces import read_trace
 
-    reading = layout(column, unit, where, step, mapping)
+    reading = layout(column, unit, where, step, mapping, separator, decimal, timezone, day_first, missing)
     engine = Engine(models, backend.value)
     name = engine.resolve(model, "forecaster")
     results: list[tuple[ScoredTrace, Evaluation]] = []
+    questions: list[list[str]] = []
     for file in files:
         trace = read_trace(file, reading)
         with progress(f"Evaluating {trace.name}", 2 * len(trace)) as advance:
             scored = score_trace(engine, name, trace, advance, last, reference)
+        questions.append(notes_of(trace, engine, name))
         results.append((scored, scored.evaluation()))
     if plot is not None:
         from linkcast.plots import plot_evaluation
@@ -82,7 +97,12 @@ def evaluate(
         plot_evaluation(*results[0], plot)
         note(f"wrote {plot}")
     if as_json:
-        print_json([{**trace_json(scored.trace), "last": last, "forecaster": name, **e} for scored, e in results])
+        print_json(
+            [
+                {**trace_json(scored.trace), "warnings": asked, "last": last, "forecaster": name, **evaluation}
+                for (scored, evaluation), asked in zip(results, questions, strict=True)
+            ]
+        )
         return
     items: list[Any] = []
     for scored, evaluation in results:
@@ -100,11 +120,13 @@ def trace_json(trace: Trace) -> dict[str, Any]:
         "trace": trace.name,
         "rows": len(trace),
         "dropped_rows": trace.dropped_rows,
+        "held_rows": trace.held_rows,
         "segments": len(trace.segment_starts),
         "step_s": trace.step_s,
         "step_range_s": trace.step_range_s(),
         "resampled_from_s": trace.resampled_from_s,
         "neutral": trace.neutral,
+        "notices": trace.notices,
     }
 
 
