@@ -91,9 +91,9 @@ void bind_answer(py::module_& module);
 void bind_scaler(py::module_& module);
 void bind_model(py::module_& module);
 void bind_engine(py::module_& module);
-void bind_stream(py::module_& module);      // after the engine, which gets a method
-void bind_groups(py::module_& module);      // as above
-void bind_controller(py::module_& module);  // as above
+void bind_stream(py::module_& module);           // after the engine, which gets a method
+void bind_forecaster_pool(py::module_& module);  // as above
+void bind_controller(py::module_& module);       // as above
 
 /// Options of a safeguard from Python's keywords. @throws std::invalid_argument  an unknown stand_in
 Safeguard::Options safeguard_options(double plausible_margin, const std::string& stand_in, double stand_in_weight);

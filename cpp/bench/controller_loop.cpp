@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "engine/controller.h"
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 #include "engine/stream.h"
 
 using namespace linkcast;
@@ -124,18 +124,18 @@ struct Groups {
     results.resize(requests.size());
   }
   std::vector<std::vector<double>> windows;
-  std::vector<GroupRequest> requests;
-  std::vector<GroupResult> results;
+  std::vector<ForecastRequest> requests;
+  std::vector<ForecastResult> results;
 };
 
 void time_groups(Engine& engine) {
   Groups call(engine);
-  GroupForecaster one(engine, {});
-  GroupForecaster::Options options;
+  ForecasterPool one(engine, {});
+  ForecasterPool::Options options;
   options.threads = 2;
-  GroupForecaster two(engine, options);
+  ForecasterPool two(engine, options);
   options.spin_us = 200;
-  GroupForecaster two_spinning(engine, options);
+  ForecasterPool two_spinning(engine, options);
   Times singles;
   Times together;
   Times asleep;
@@ -165,14 +165,14 @@ void time_groups(Engine& engine) {
 
 void time_deadline(Engine& engine) {
   Groups call(engine);
-  GroupForecaster groups(engine, {});
+  ForecasterPool groups(engine, {});
   for (const std::uint64_t budget_ns : {1'000U, 10'000U, 20'000U}) {
     Times one;
     int late = 0;
     for (int k = 0; k < kRounds; ++k) {
       one.add([&] { groups.forecast({call.requests.data(), 1}, call.results, Deadline::in(budget_ns)); });
       late += call.results[0].source == Source::fallback;
-      require(call.results[0].status == GroupStatus::ok, "an answer by the deadline");
+      require(call.results[0].status == ForecastStatus::ok, "an answer by the deadline");
     }
     if (budget_ns == 1'000U) require(late == kRounds, "every call answered by the fallback");
     char name[64];

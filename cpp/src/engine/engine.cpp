@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "base/error.h"
+#include "base/finite.h"
 
 namespace linkcast {
 namespace {
@@ -16,21 +17,23 @@ std::string shape_text(const std::vector<int>& shape) {
   return text + ")";
 }
 
+}  // namespace
+
 template <class Real>
-void check_finite(const ModelSpec& spec, const Real* features, std::size_t batch) {
+void check_finite(const ModelSpec& spec, const Real* rows, std::size_t batch) {
   const std::size_t row = spec.steps() * spec.features.size();
-  for (std::size_t k = 0; k < batch * row; ++k) {
-    if (std::isfinite(features[k])) continue;
-    std::ostringstream text;
-    text << (spec.window ? "window" : "state") << ": expected finite values, got " << features[k] << " for "
-         << spec.features[k % spec.features.size()].name;
-    if (spec.window) text << " at time step " << k % row / spec.features.size();
-    if (batch > 1) text << " of row " << k / row;
-    throw std::invalid_argument(text.str());
-  }
+  const std::size_t bad = first_not_finite(rows, batch * row);
+  if (bad == batch * row) return;
+  std::ostringstream text;
+  text << (spec.window ? "window" : "state") << ": expected finite values, got " << rows[bad] << " for "
+       << spec.features[bad % spec.features.size()].name;
+  if (spec.window) text << " at time step " << bad % row / spec.features.size();
+  if (batch > 1) text << " of row " << bad / row;
+  throw std::invalid_argument(text.str());
 }
 
-}  // namespace
+template void check_finite(const ModelSpec&, const float*, std::size_t);
+template void check_finite(const ModelSpec&, const double*, std::size_t);
 
 Engine::Engine(const std::string& folder, const Model::Options& options)
     : folder_(folder), metadata_(Metadata::load(folder)) {

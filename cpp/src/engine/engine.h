@@ -14,6 +14,11 @@
 
 namespace linkcast {
 
+/// @param rows  (batch, time steps, features)
+/// @throws std::invalid_argument  a value is not finite: "window: expected finite values, got nan for latency_ms ..."
+template <class Real>
+void check_finite(const ModelSpec& spec, const Real* rows, std::size_t batch);
+
 /// Not thread-safe: one thread at a time per object.
 class Engine {
  public:

@@ -1,4 +1,4 @@
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 
 #include <pybind11/stl.h>
 
@@ -10,8 +10,8 @@
 namespace linkcast::bindings {
 namespace {
 
-struct BoundGroups {
-  BoundGroups(const BoundEngine& bound, const GroupForecaster::Options& options)
+struct BoundPool {
+  BoundPool(const BoundEngine& bound, const ForecasterPool::Options& options)
       : engine(bound.engine), models(bound.models), groups(*engine, options) {
     for (std::size_t k = 0; k < models.size(); ++k) fallbacks.push_back(fallback_of(bound, k));
   }
@@ -19,7 +19,7 @@ struct BoundGroups {
   std::shared_ptr<Engine> engine;
   std::vector<std::shared_ptr<BoundModel>> models;
   std::vector<std::shared_ptr<BoundModel>> fallbacks;  // as models; nullptr without one
-  GroupForecaster groups;
+  ForecasterPool groups;
   std::atomic<bool> busy{false};
 };
 
@@ -48,8 +48,8 @@ Part make_part(const ModelSpec& spec, const py::handle& key, const py::handle& w
   return part;
 }
 
-GroupRequest request_of(std::size_t model, Part& part) {
-  GroupRequest request;
+ForecastRequest request_of(std::size_t model, Part& part) {
+  ForecastRequest request;
   request.model = model;
   const void* data = part.rows.array.data();
   if (part.rows.is_float32)
@@ -60,10 +60,10 @@ GroupRequest request_of(std::size_t model, Part& part) {
   return request;
 }
 
-py::dict forecast(BoundGroups& bound, const py::dict& windows, const std::optional<double>& deadline_ms) {
+py::dict forecast(BoundPool& bound, const py::dict& windows, const std::optional<double>& deadline_ms) {
   const Deadline deadline = deadline_in(deadline_ms);
   std::deque<Part> parts;
-  std::vector<GroupRequest> requests;
+  std::vector<ForecastRequest> requests;
   std::deque<Lease> leases;
   std::vector<BoundModel*> leased;
   const auto hold = [&](const std::shared_ptr<BoundModel>& model) {
@@ -83,14 +83,14 @@ py::dict forecast(BoundGroups& bound, const py::dict& windows, const std::option
     hold(bound.models[model]);
     hold(bound.fallbacks[model]);
   }
-  std::vector<GroupResult> results(requests.size());
+  std::vector<ForecastResult> results(requests.size());
   {
     const py::gil_scoped_release release;
     bound.groups.forecast(requests, results, deadline);
   }
   py::dict answers;
   for (std::size_t k = 0; k < parts.size(); ++k) {
-    const GroupResult& result = results[k];
+    const ForecastResult& result = results[k];
     answers[parts[k].key] = py::cast(
         Answers{{result.answers.begin(), result.answers.end()}, result.source, result.cause, result.latency_ns});
   }
@@ -139,9 +139,9 @@ std::shared_ptr<BoundModel> fallback_of(const BoundEngine& bound, std::size_t fo
   return nullptr;
 }
 
-void bind_groups(py::module_& module) {
-  py::class_<BoundGroups>(module, "ForecasterPool",
-                          R"(Forecasts of several models in one call, each with its own batch.
+void bind_forecaster_pool(py::module_& module) {
+  py::class_<BoundPool>(module, "ForecasterPool",
+                        R"(Forecasts of several models in one call, each with its own batch.
 
 Made by Engine.forecaster_pool. Used by one thread at a time.)")
       .def("forecast", &forecast, py::arg("windows"), py::arg("deadline_ms") = py::none(),
@@ -156,18 +156,18 @@ Returns:
 Raises:
     ValueError: an unknown name, another shape, no window, or a value that is not finite.)");
   py::class_<BoundEngine> engine = module.attr("Engine");
-  const GroupForecaster::Options defaults;
+  const ForecasterPool::Options defaults;
   engine.def(
       "forecaster_pool",
       [](const BoundEngine& bound, std::size_t threads, const std::vector<int>& cpus, std::uint32_t spin_us,
          std::size_t batch, double plausible_margin, const std::string& stand_in, double stand_in_weight) {
-        GroupForecaster::Options options;
+        ForecasterPool::Options options;
         options.threads = threads;
         options.cpus = cpus;
         options.spin_us = spin_us;
         options.batch = batch;
         options.safeguard = safeguard_options(plausible_margin, stand_in, stand_in_weight);
-        return std::make_unique<BoundGroups>(bound, options);
+        return std::make_unique<BoundPool>(bound, options);
       },
       py::kw_only(), py::arg("threads") = defaults.threads, py::arg("cpus") = defaults.cpus,
       py::arg("spin_us") = defaults.spin_us, py::arg("batch") = defaults.batch,
