@@ -8,93 +8,123 @@
 #include "bindings.h"
 
 namespace linkcast::bindings {
-namespace {
 
 struct BoundPool {
   BoundPool(const BoundEngine& bound, const ForecasterPool::Options& options)
-      : engine(bound.engine), models(bound.models), groups(*engine, options) {
+      : engine(bound.engine), models(bound.models), pool(*engine, options) {
     for (std::size_t k = 0; k < models.size(); ++k) fallbacks.push_back(fallback_of(bound, k));
   }
 
   std::shared_ptr<Engine> engine;
   std::vector<std::shared_ptr<BoundModel>> models;
   std::vector<std::shared_ptr<BoundModel>> fallbacks;  // as models; nullptr without one
-  ForecasterPool groups;
+  ForecasterPool pool;
   std::atomic<bool> busy{false};
 };
 
-/// One model's part of a call.
-struct Part {
-  py::object key;
-  Rows rows;
+std::shared_ptr<BoundPool> make_pool(const BoundEngine& bound, const ForecasterPool::Options& options) {
+  return std::make_shared<BoundPool>(bound, options);
+}
+
+namespace {
+
+/// Windows of one model, checked. @param who  stands before the text of an error
+Rows checked_windows(const ModelSpec& spec, const py::object& windows, const std::string& who) {
+  try {
+    Rows rows = as_rows(windows, {spec.input_shape.begin() + 1, spec.input_shape.end()}, "window");
+    const void* data = rows.array.data();
+    if (rows.is_float32)
+      check_finite(spec, static_cast<const float*>(data), rows.count);
+    else
+      check_finite(spec, static_cast<const double*>(data), rows.count);
+    return rows;
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(who + error.what());
+  }
+}
+
+ForecastRequest request_of(std::size_t model, const Rows& rows) {
+  const void* data = rows.array.data();
+  if (rows.is_float32) return {model, static_cast<const float*>(data), rows.count};
+  return {model, static_cast<const double*>(data), rows.count};
+}
+
+Answers answers_of(const ForecastResult& result, const std::string& who) {
+  if (result.status == ForecastStatus::bad_window)
+    throw std::invalid_argument(who + "window: expected values that are finite when they are scaled to float32");
+  return {{result.answers.begin(), result.answers.end()}, result.source, result.cause, result.latency_ns};
+}
+
+/// Holds a pool and the models of a call.
+class PoolLease {
+ public:
+  explicit PoolLease(BoundPool& bound) : bound_(bound), pool_(bound.busy, "this engine or pool") {}
+
+  void hold(std::size_t model) {
+    for (const auto& used : {bound_.models[model], bound_.fallbacks[model]}) {
+      if (!used || std::find(held_.begin(), held_.end(), used.get()) != held_.end()) continue;
+      leases_.emplace_back(*used);
+      held_.push_back(used.get());
+    }
+  }
+
+ private:
+  BoundPool& bound_;
+  Lease pool_;
+  std::deque<Lease> leases_;
+  std::vector<const BoundModel*> held_;
 };
 
-template <class Real>
-bool all_finite(const Real* values, std::size_t count) {
-  return std::all_of(values, values + count, [](Real value) { return std::isfinite(value); });
-}
-
-Part make_part(const ModelSpec& spec, const py::handle& key, const py::handle& windows) {
-  Part part;
-  part.key = py::reinterpret_borrow<py::object>(key);
-  const auto name = py::cast<std::string>(key);
-  part.rows = as_rows(py::reinterpret_borrow<py::object>(windows),
-                      {spec.input_shape.begin() + 1, spec.input_shape.end()}, name + ": window");
-  const auto values = static_cast<std::size_t>(part.rows.array.size());
-  const void* data = part.rows.array.data();
-  if (part.rows.is_float32 ? !all_finite(static_cast<const float*>(data), values)
-                           : !all_finite(static_cast<const double*>(data), values))
-    throw std::invalid_argument(name + ": window: expected finite values");
-  return part;
-}
-
-ForecastRequest request_of(std::size_t model, Part& part) {
-  ForecastRequest request;
-  request.model = model;
-  const void* data = part.rows.array.data();
-  if (part.rows.is_float32)
-    request.windows = static_cast<const float*>(data);
-  else
-    request.windows = static_cast<const double*>(data);
-  request.batch = part.rows.count;
-  return request;
-}
-
-py::dict forecast(BoundPool& bound, const py::dict& windows, const std::optional<double>& deadline_ms) {
+Answers forecast_one(BoundEngine& bound, const std::string& name, const py::object& windows,
+                     const std::optional<double>& deadline_ms) {
   const Deadline deadline = deadline_in(deadline_ms);
-  std::deque<Part> parts;
+  const std::size_t model = find_with_target(bound, name);
+  const Rows rows = checked_windows(bound.engine->spec(model), windows, "");
+  if (rows.count == 0) return {};
+  const ForecastRequest request = request_of(model, rows);
+  ForecastResult result;
+  PoolLease lease(*bound.pool);
+  lease.hold(model);
+  {
+    const py::gil_scoped_release release;
+    bound.pool->pool.forecast({&request, 1}, {&result, 1}, deadline);
+  }
+  return answers_of(result, "");
+}
+
+py::dict forecast_many(BoundPool& bound, const py::dict& windows, const std::optional<double>& deadline_ms) {
+  const Deadline deadline = deadline_in(deadline_ms);
+  std::vector<py::object> keys;
+  std::deque<Rows> rows;
   std::vector<ForecastRequest> requests;
-  std::deque<Lease> leases;
-  std::vector<BoundModel*> leased;
-  const auto hold = [&](const std::shared_ptr<BoundModel>& model) {
-    if (!model || std::find(leased.begin(), leased.end(), model.get()) != leased.end()) return;
-    leases.emplace_back(*model);
-    leased.push_back(model.get());
-  };
-  leases.emplace_back(bound.busy, "this pool");
+  PoolLease lease(bound);
   for (const auto& [key, value] : windows) {
-    const std::size_t model = bound.engine->find(py::cast<std::string>(key), Role::forecaster);
-    parts.push_back(make_part(bound.engine->spec(model), key, value));
-    if (parts.back().rows.count == 0) {
-      parts.pop_back();
-      throw std::invalid_argument(py::cast<std::string>(key) + ": window: expected at least 1, got 0");
-    }
-    requests.push_back(request_of(model, parts.back()));
-    hold(bound.models[model]);
-    hold(bound.fallbacks[model]);
+    const auto name = py::cast<std::string>(key);
+    const std::size_t model = bound.engine->find(name, Role::forecaster);
+    rows.push_back(checked_windows(bound.engine->spec(model), py::reinterpret_borrow<py::object>(value), name + ": "));
+    if (rows.back().count == 0) throw std::invalid_argument(name + ": window: expected at least 1, got 0");
+    keys.push_back(py::reinterpret_borrow<py::object>(key));
+    requests.push_back(request_of(model, rows.back()));
+    lease.hold(model);
   }
   std::vector<ForecastResult> results(requests.size());
   {
     const py::gil_scoped_release release;
-    bound.groups.forecast(requests, results, deadline);
+    bound.pool.forecast(requests, results, deadline);
   }
   py::dict answers;
-  for (std::size_t k = 0; k < parts.size(); ++k) {
-    const ForecastResult& result = results[k];
-    answers[parts[k].key] = py::cast(
-        Answers{{result.answers.begin(), result.answers.end()}, result.source, result.cause, result.latency_ns});
-  }
+  for (std::size_t k = 0; k < keys.size(); ++k)
+    answers[keys[k]] = py::cast(answers_of(results[k], py::cast<std::string>(keys[k]) + ": "));
   return answers;
+}
+
+py::array_t<bool> plausible(BoundEngine& bound, const std::string& name,
+                            const py::array_t<float, py::array::c_style | py::array::forcecast>& mbps) {
+  const Forecaster& forecaster = bound.pool->pool.forecaster(find_with_target(bound, name));
+  py::array_t<bool> usable(mbps.size());
+  for (py::ssize_t row = 0; row < mbps.size(); ++row)
+    usable.mutable_data()[row] = forecaster.judge(mbps.data()[row]) == Cause::none;
+  return usable;
 }
 
 py::dict stats_dict(const BoundEngine& bound, const std::string& name) {
@@ -140,22 +170,47 @@ std::shared_ptr<BoundModel> fallback_of(const BoundEngine& bound, std::size_t fo
 }
 
 void bind_forecaster_pool(py::module_& module) {
-  py::class_<BoundPool>(module, "ForecasterPool",
-                        R"(Forecasts of several models in one call, each with its own batch.
+  py::class_<BoundPool, std::shared_ptr<BoundPool>>(module, "ForecasterPool",
+                                                    R"(Forecasts of several models in one call, each with its own batch.
 
 Made by Engine.forecaster_pool. Used by one thread at a time.)")
-      .def("forecast", &forecast, py::arg("windows"), py::arg("deadline_ms") = py::none(),
-           R"(Runs every model. In order on one thread: what matters most stands first when there is a deadline.
+      .def("forecast", &forecast_many, py::arg("windows"), py::arg("deadline_ms") = py::none(),
+           "As Engine.forecast_many, with the pool's threads and options.");
+  py::class_<BoundEngine> engine = module.attr("Engine");
+  engine
+      .def("forecast", &forecast_one, py::arg("name"), py::arg("windows"), py::arg("deadline_ms") = py::none(),
+           R"(The next bandwidth of each window, with who gave it. Releases the GIL.
+
+A value that the model does not give in time, or gives as not finite or outside a plausible range (that of the targets
+seen in training or up to the group's maximum, widened by half that range at either end), is replaced by the service
+group's fallback model's for the step after the window. Without a fallback, the row's last good value of an earlier call
+answers, or else it is NaN: row r of a model is taken as the same link or group in each call.
 
 Args:
-    windows: {group or profile: (batch, T, F) or (T, F)}, physical units. Row r of a model's batch is taken as the same
-        link or group in each call: it is what "last" and "forecast_mean" are of.
-    deadline_ms: from the call on. A native LSTM gives up when it has passed; a fallback answers then.
+    name: a profile ("internet"), a service group ("streaming"), or a forecaster's or fallback's own name.
+    windows: (batch, T, F) or (T, F) in physical units, oldest step first; (batch, F) or (F,) for a fallback.
+    deadline_ms: from the call on; None: none. A native LSTM gives up when it has passed.
+Returns:
+    Answers, one row for each window.
+Raises:
+    ValueError: an unknown name, another shape, or a value that is not finite.)")
+      .def(
+          "forecast_many",
+          [](BoundEngine& bound, const py::dict& windows, const std::optional<double>& deadline_ms) {
+            return forecast_many(*bound.pool, windows, deadline_ms);
+          },
+          py::arg("windows"), py::arg("deadline_ms") = py::none(),
+          R"(forecast for several models in one call, each with its own batch.
+
+Args:
+    windows: {group or profile: (batch, T, F) or (T, F)}. What matters most stands first when there is a deadline.
+    deadline_ms: from the call on; None: none.
 Returns:
     {group or profile: Answers}
 Raises:
-    ValueError: an unknown name, another shape, no window, or a value that is not finite.)");
-  py::class_<BoundEngine> engine = module.attr("Engine");
+    ValueError: an unknown name, another shape, no window, or a value that is not finite.)")
+      .def("plausible", &plausible, py::arg("name"), py::arg("mbps"),
+           "(n,) whether forecast would let a model's raw forecasts (n,) pass: finite, and in the plausible range.");
   const ForecasterPool::Options defaults;
   engine.def(
       "forecaster_pool",
@@ -167,7 +222,7 @@ Raises:
         options.spin_us = spin_us;
         options.batch = batch;
         options.safeguard = safeguard_options(plausible_margin, stand_in, stand_in_weight);
-        return std::make_unique<BoundPool>(bound, options);
+        return make_pool(bound, options);
       },
       py::kw_only(), py::arg("threads") = defaults.threads, py::arg("cpus") = defaults.cpus,
       py::arg("spin_us") = defaults.spin_us, py::arg("batch") = defaults.batch,
@@ -186,7 +241,7 @@ Args:
     stand_in: "last" or "forecast_mean": what answers when neither the model nor a fallback can.
     stand_in_weight: of the newest forecast in their average, above 0 and at most 1.)");
   engine.def("stats", &stats_dict, py::arg("name"),
-             R"(What happened to a model's calls through groups, streams and controllers.
+             R"(What happened to a model's calls, but for the raw ones.
 
 Returns:
     {"calls", "sources": {who: answers}, "causes": {why the model did not answer: answers}, "late": calls that ended

@@ -91,10 +91,10 @@ void time_stream(Engine& engine, Engine& tflite) {
     float by_tflite = 0;
     // Whole windows run twice and the second is timed, so that each is met warm; push finds what they left in the
     // caches.
-    tflite.forecast(model, begin, 1, &by_tflite);
-    reference.add([&] { tflite.forecast(model, begin, 1, &by_tflite); });
-    engine.forecast(model, begin, 1, &expected);
-    full.add([&] { engine.forecast(model, begin, 1, &expected); });
+    tflite.forecast_raw(model, begin, 1, &by_tflite);
+    reference.add([&] { tflite.forecast_raw(model, begin, 1, &by_tflite); });
+    engine.forecast_raw(model, begin, 1, &expected);
+    full.add([&] { engine.forecast_raw(model, begin, 1, &expected); });
     both.add([&] {
       push.add([&] { stream.push(newest, nullptr, &answer); });
       advance.add([&] { stream.advance(); });
@@ -144,7 +144,7 @@ void time_groups(Engine& engine) {
     std::vector<float> expected(call.requests.size());
     singles.add([&] {
       for (std::size_t g = 0; g < expected.size(); ++g)
-        engine.forecast(call.requests[g].model, call.windows[g].data(), 1, &expected[g]);
+        engine.forecast_raw(call.requests[g].model, call.windows[g].data(), 1, &expected[g]);
     });
     together.add([&] { one.forecast(call.requests, call.results); });
     for (std::size_t g = 0; g < expected.size(); ++g)

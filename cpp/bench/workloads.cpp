@@ -86,11 +86,11 @@ void Workloads::add_forecast(const WorkloadInfo& info, std::size_t batch) {
   State* const s = state.get();
   if (batch == 1) {
     workload.call = [this, s, features] {
-      engine_.forecast(forecaster_, s->samples.data() + s->tick % kTicks * features, 1, s->mbps.data());
+      engine_.forecast_raw(forecaster_, s->samples.data() + s->tick % kTicks * features, 1, s->mbps.data());
       ++s->tick;
     };
   } else {
-    workload.call = [this, s, batch] { engine_.forecast(forecaster_, s->windows.data(), batch, s->mbps.data()); };
+    workload.call = [this, s, batch] { engine_.forecast_raw(forecaster_, s->windows.data(), batch, s->mbps.data()); };
   }
   workload.result = [s] { return std::vector<double>(s->mbps.begin(), s->mbps.end()); };
   owned_.push_back(state);

@@ -39,7 +39,7 @@ struct Call {
 
 std::vector<float> one_by_one(const Call& call, std::size_t k) {
   std::vector<float> mbps(call.requests[k].batch);
-  bundle().forecast(call.requests[k].model, call.windows[k].data(), mbps.size(), mbps.data());
+  bundle().forecast_raw(call.requests[k].model, call.windows[k].data(), mbps.size(), mbps.data());
   return mbps;
 }
 
@@ -58,7 +58,7 @@ void set_calendar(std::vector<double>& windows, std::size_t row, double hour, do
 float fallback(const std::string& group, double hour, double weekday) {
   const auto features = calendar(hour, weekday);
   float mbps = 0;
-  bundle().forecast(bundle().find(group, Role::fallback), features.data(), 1, &mbps);
+  bundle().forecast_raw(bundle().find(group, Role::fallback), features.data(), 1, &mbps);
   return mbps;
 }
 
@@ -102,7 +102,7 @@ TEST(windows_may_be_float32) {
   call.requests[0].windows = windows.data();
   groups.forecast(call.requests, call.results);
   std::vector<float> expected(2);
-  bundle().forecast(call.requests[0].model, windows.data(), 2, expected.data());
+  bundle().forecast_raw(call.requests[0].model, windows.data(), 2, expected.data());
   CHECK(call.mbps(0) == expected);
 }
 

@@ -148,7 +148,7 @@ TEST(a_forecast_is_hot) {
   for (const std::size_t batch : {1U, 7U}) {
     const auto windows = telemetry(bundle(), internet(), batch * 10, 1);
     std::vector<float> mbps(batch);
-    check_hot([&] { bundle().forecast(internet(), windows.data(), batch, mbps.data()); });
+    check_hot([&] { bundle().forecast_raw(internet(), windows.data(), batch, mbps.data()); });
   }
 }
 
@@ -205,7 +205,7 @@ TEST(logarithms_and_references_are_hot) {
   float forecast = 0;
   for (int k = 0; k < 10; ++k) stream.push(samples.data(), nullptr, answers.data());
   check_hot([&] {
-    engine.forecast(model, samples.data(), 1, &forecast);
+    engine.forecast_raw(model, samples.data(), 1, &forecast);
     stream.push(samples.data(), nullptr, answers.data());
     stream.advance();
   });

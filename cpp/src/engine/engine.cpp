@@ -97,7 +97,7 @@ const float* Engine::scale_and_invoke(std::size_t index, const Real* features, s
 }
 
 template <class Real>
-void Engine::forecast(std::size_t index, const Real* windows, std::size_t batch, float* target) {
+void Engine::forecast_raw(std::size_t index, const Real* windows, std::size_t batch, float* target) {
   const float* scaled = scale_and_invoke(index, windows, batch);
   const ModelSpec& spec = metadata_.models[index];
   const std::size_t row = spec.steps() * spec.features.size();
@@ -125,8 +125,8 @@ void Engine::decide(std::size_t index, const Real* states, std::size_t batch, st
   }
 }
 
-template void Engine::forecast(std::size_t, const float*, std::size_t, float*);
-template void Engine::forecast(std::size_t, const double*, std::size_t, float*);
+template void Engine::forecast_raw(std::size_t, const float*, std::size_t, float*);
+template void Engine::forecast_raw(std::size_t, const double*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const float*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const double*, std::size_t, float*);
 template void Engine::decide(std::size_t, const float*, std::size_t, std::int32_t*);

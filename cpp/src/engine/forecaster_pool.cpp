@@ -23,9 +23,14 @@ ForecasterPool::ForecasterPool(Engine& engine, const Options& options) : engine_
 
 ForecasterPool::~ForecasterPool() = default;
 
-void ForecasterPool::reserve(std::size_t model, std::size_t batch) {
+const Forecaster& ForecasterPool::forecaster(std::size_t model) const {
   if (model >= forecasters_.size() || !forecasters_[model])
     throw std::invalid_argument("forecast: the model is not a forecaster");
+  return *forecasters_[model];
+}
+
+void ForecasterPool::reserve(std::size_t model, std::size_t batch) {
+  static_cast<void>(forecaster(model));
   forecasters_[model]->reserve_windows(batch);
 }
 

@@ -58,6 +58,9 @@ class ForecasterPool {
   /// @throws std::invalid_argument  a model without a target, the same twice, no rows, or fewer results than requests
   void forecast(std::span<const ForecastRequest> requests, std::span<ForecastResult> results, Deadline deadline = {});
 
+  /// What runs a model of the engine. @throws std::invalid_argument  a model without a target
+  const Forecaster& forecaster(std::size_t model) const;
+
   /// Makes room for larger batches of one model, off the hot path.
   void reserve(std::size_t model, std::size_t batch);
 
