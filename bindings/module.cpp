@@ -97,6 +97,6 @@ PYBIND11_MODULE(_native, module) {
   linkcast::bindings::bind_model(module);
   linkcast::bindings::bind_engine(module);
   linkcast::bindings::bind_stream(module);
-  linkcast::bindings::bind_groups(module);
+  linkcast::bindings::bind_forecaster_pool(module);
   linkcast::bindings::bind_controller(module);
 }

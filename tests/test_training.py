@@ -360,7 +360,7 @@ def test_the_engine_forecasts_what_the_training_pipeline_scored(tiny):
         datasets.Range(**scalers["target"]),
     )
     expected = forecasters.Trained(content, ranges, {}, {}).forecast(part)
-    found = linkcast.Engine.load(tiny.folder).forecast("internet", windows)
+    found = linkcast.Engine.load(tiny.folder).forecast_raw("internet", windows)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <sstream>
 
+#include "base/finite.h"
 #include "c_api/handles.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
@@ -35,11 +36,11 @@ BundleOptions bundle_options(const linkcast_engine_options& given) {
   if (given.backend) options.model.backend = backend_from_name(given.backend);
   options.model.threads = given.threads;
   if (given.tflite_library) options.model.tflite_library = given.tflite_library;
-  options.groups.threads = given.pool_threads;
-  if (given.pool_cpus) options.groups.cpus.assign(given.pool_cpus, given.pool_cpus + given.pool_threads - 1);
-  options.groups.spin_us = given.spin_us;
-  options.groups.batch = given.batch;
-  options.groups.safeguard = safeguard_options(given);
+  options.pool.threads = given.pool_threads;
+  if (given.pool_cpus) options.pool.cpus.assign(given.pool_cpus, given.pool_cpus + given.pool_threads - 1);
+  options.pool.spin_us = given.spin_us;
+  options.pool.batch = given.batch;
+  options.pool.safeguard = safeguard_options(given);
   return options;
 }
 
@@ -97,13 +98,13 @@ linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allo
   return check_finite(features, values);
 }
 
-linkcast_status group_status(const GroupResult& result) noexcept {
+linkcast_status forecast_status(const ForecastResult& result) noexcept {
   switch (result.status) {
-    case GroupStatus::ok:
+    case ForecastStatus::ok:
       return LINKCAST_OK;
-    case GroupStatus::bad_window:
+    case ForecastStatus::bad_window:
       return LINKCAST_ERROR_NOT_FINITE;
-    case GroupStatus::no_answer:
+    case ForecastStatus::no_answer:
       return LINKCAST_ERROR_NO_ANSWER;
   }
   return LINKCAST_ERROR_INTERNAL;
@@ -111,7 +112,7 @@ linkcast_status group_status(const GroupResult& result) noexcept {
 
 Deadline deadline_in(std::uint64_t budget_ns) noexcept { return budget_ns ? Deadline::in(budget_ns) : Deadline{}; }
 
-/// Models without a stand-in: fallbacks and allocators.
+/// A model without a stand-in: an allocator.
 template <class Run>
 linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
   if (!result) {
@@ -123,32 +124,14 @@ linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
   return set_result(LINKCAST_OK, source, Cause::none, monotonic_ns() - start, result);
 }
 
-/// A fallback that is asked by its own name.
-linkcast_status forecast_alone(Bundle& bundle, std::size_t index, const float* windows, linkcast_answer* answers,
-                               std::size_t count, linkcast_result* result) {
-  std::vector<float>& mbps = bundle.targets();
-  if (mbps.size() < count) mbps.resize(count);
-  const auto status =
-      run_alone(Source::fallback, result, [&] { bundle.engine().forecast(index, windows, count, mbps.data()); });
-  for (std::size_t row = 0; row < count; ++row) {
-    Answer answer;
-    answer.mbps = mbps[row];
-    answer.source = Source::fallback;
-    write_answers({&answer, 1}, &struct_at(answers, row));
-  }
-  return status;
-}
-
 linkcast_status forecast_one(Bundle& bundle, linkcast_model model, const float* windows, linkcast_answer* answers,
                              std::size_t count, Deadline deadline, linkcast_result* result) {
   const std::size_t index = bundle.index(static_cast<std::size_t>(model));
-  if (bundle.engine().spec(index).role == Role::fallback)
-    return forecast_alone(bundle, index, windows, answers, count, result);
-  GroupResult answered;
-  const GroupRequest request{index, windows, count};
-  bundle.groups().forecast({&request, 1}, {&answered, 1}, deadline);
-  write_answers(answered.answers, answers);
-  const linkcast_status status = group_status(answered);
+  ForecastResult answered;
+  const ForecastRequest request{index, windows, count};
+  bundle.pool().forecast({&request, 1}, {&answered, 1}, deadline);
+  write_answers(answered.answers, count, answers);
+  const linkcast_status status = forecast_status(answered);
   if (status == LINKCAST_ERROR_NO_ANSWER)
     fail(status, "%s: no answer, because of \"%s\", and nothing to fall back to",
          bundle.engine().spec(index).name.c_str(), cause_name(answered.cause));
@@ -178,12 +161,12 @@ linkcast_status forecast_all(Bundle& bundle, linkcast_request* requests, std::si
     const linkcast_request& request = struct_at(requests, k);
     bundle.requests()[k] = {bundle.index(static_cast<std::size_t>(request.model)), request.windows, request.count};
   }
-  bundle.groups().forecast({bundle.requests().data(), count}, {bundle.results().data(), count}, deadline);
+  bundle.pool().forecast({bundle.requests().data(), count}, {bundle.results().data(), count}, deadline);
   for (std::size_t k = 0; k < count; ++k) {
-    const GroupResult& answered = bundle.results()[k];
+    const ForecastResult& answered = bundle.results()[k];
     const linkcast_request& request = struct_at(requests, k);
-    write_answers(answered.answers, request.answers);
-    set_result(group_status(answered), answered.source, answered.cause, answered.latency_ns, request.result);
+    write_answers(answered.answers, request.count, request.answers);
+    set_result(forecast_status(answered), answered.source, answered.cause, answered.latency_ns, request.result);
   }
   return LINKCAST_OK;
 }
@@ -210,14 +193,10 @@ bool known_model(const Bundle& bundle, linkcast_model model) noexcept {
 }
 
 linkcast_status check_finite(const float* values, std::size_t count) noexcept {
-  // x * 0 is 0 for finite x, and NaN for the others; a sum, so that the loop needs no branch.
-  float sum = 0;
-  for (std::size_t k = 0; k < count; ++k) sum += values[k] * 0.0F;
-  if (sum == 0.0F) return LINKCAST_OK;
-  std::size_t first = 0;
-  while (std::isfinite(values[first])) ++first;
+  const std::size_t bad = first_not_finite(values, count);
+  if (bad == count) return LINKCAST_OK;
   return fail(LINKCAST_ERROR_NOT_FINITE, "features: expected finite values, got %f at position %zu",
-              static_cast<double>(values[first]), first);
+              static_cast<double>(values[bad]), bad);
 }
 
 linkcast_source source_number(Source source) noexcept {
@@ -262,9 +241,9 @@ linkcast_status check_answers(const linkcast_answer* answers, std::size_t count,
   return check_structs(answers, count, kFirstAnswer);
 }
 
-void write_answers(std::span<const Answer> from, linkcast_answer* answers) noexcept {
-  for (std::size_t row = 0; row < from.size(); ++row) {
-    const Answer& answer = from[row];
+void write_answers(std::span<const Answer> from, std::size_t count, linkcast_answer* answers) noexcept {
+  for (std::size_t row = 0; row < count; ++row) {
+    const Answer answer = row < from.size() ? from[row] : Answer{};
     const linkcast_answer own{
         sizeof(linkcast_answer),    answer.mbps,   answer.p10, answer.p50, answer.p90, source_number(answer.source),
         cause_number(answer.cause), answer.reserve};

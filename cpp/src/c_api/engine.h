@@ -84,7 +84,8 @@ constexpr std::size_t kFirstAnswer = sizeof(linkcast_answer);
 /// Whether there is room for as many answers as there are rows.
 linkcast_status check_answers(const linkcast_answer* answers, std::size_t count, std::size_t rows) noexcept;
 
-void write_answers(std::span<const Answer> from, linkcast_answer* answers) noexcept;
+/// Writes `count` answers; those that `from` does not have are nobody's.
+void write_answers(std::span<const Answer> from, std::size_t count, linkcast_answer* answers) noexcept;
 
 linkcast_status set_result(linkcast_status status, Source source, Cause cause, std::uint64_t latency_ns,
                            linkcast_result* result) noexcept;

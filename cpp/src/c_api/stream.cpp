@@ -82,7 +82,7 @@ linkcast_status push(StreamHandle& handle, const float* samples, std::size_t val
   const std::uint64_t start = result || deadline_ns ? monotonic_ns() : 0;
   const Deadline deadline{deadline_ns ? start + deadline_ns : 0};
   const std::size_t full = stream.push(samples, present, handle.answers.data(), deadline);
-  write_answers(handle.answers, answers);
+  write_answers(handle.answers, count, answers);
   Source source = full > 0 ? Source::model : Source::none;
   Cause cause = Cause::none;
   for (std::size_t row = 0; full > 0 && row < stream.rows(); ++row) {
