@@ -138,7 +138,7 @@ py::array by_name(const py::object& values, const std::vector<std::string>& name
   for (std::size_t f = 0; f < columns.size(); ++f)
     for (py::ssize_t row = 0; row < rows; ++row)
       array.mutable_data()[row * count + static_cast<py::ssize_t>(f)] = columns[f].data()[row];
-  return std::move(array);
+  return array;
 }
 
 /// What came, by name where it has names and the features are known; not yet its shape.

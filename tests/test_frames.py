@@ -43,10 +43,11 @@ def frames(rows: np.ndarray):
 
 
 def test_a_frame_is_read_by_column_name(engine, window):
-    expected = engine.forecast("internet", window)
+    expected = engine.forecast_raw("internet", window)
     for library, frame in frames(window):
-        np.testing.assert_array_equal(engine.forecast("internet", frame), expected, err_msg=library)
-        together = engine.forecast_groups({"internet": frame})["internet"].bandwidth_mbps
+        np.testing.assert_array_equal(engine.forecast_raw("internet", frame), expected, err_msg=library)
+        np.testing.assert_array_equal(engine.forecast("internet", frame).mbps, expected, err_msg=library)
+        together = engine.forecast_many({"internet": frame})["internet"].mbps
         np.testing.assert_array_equal(together, expected, err_msg=library)
     for library, frame in frames(window):
         np.testing.assert_array_equal(engine.decide("internet", frame), engine.decide("internet", window), library)
@@ -96,12 +97,15 @@ def test_a_sample_by_name_is_the_sample_by_position(engine, window):
         frame = pandas.DataFrame(columns(window))
         forms += [pandas.Series(sample), frame.iloc[0], frame.iloc[:1], frame.iloc[0].astype(object)]
     by_position = engine.stream("internet")
-    answers = [by_position.push(row) for row in np.repeat(window[:1], 10, axis=0)]
+    for row in np.repeat(window[:1], 10, axis=0):
+        answer = by_position.push(row)
     for form in forms:
         by_name = engine.stream("internet")
-        assert [by_name.push(form) for _ in range(10)] == answers, type(form)
+        for _ in range(10):
+            named = by_name.push(form)
+        assert named.mbps == answer.mbps, type(form)
         controller = engine.controller("internet", capacity_mbps=100.0)
-        assert controller.tick(form, now_s=0.0).forecast_mbps == pytest.approx(window[0, 1])
+        assert controller.tick(form, now_s=0.0).forecast.mbps == pytest.approx(window[0, 1])
         assert engine.decide("internet", form) == engine.decide("internet", window[:1])
     with pytest.raises(ValueError, match=r"sample: expected the columns .*; reliability is missing among latency_ms"):
         engine.stream("internet").push({"latency_ms": 28.0, "bandwidth_mbps": 12.5, "packet_loss": 0.0})
@@ -116,12 +120,19 @@ def test_a_series_without_labels_of_its_own_is_read_by_position(engine, window):
     )
 
 
-def test_streams_that_tick_together_take_a_frame_with_a_row_each(engine, window):
+def test_rows_that_tick_together_take_a_frame_with_a_row_each(engine, window):
     for _, frame in frames(window):
-        by_name, by_position = engine.streams("internet", 10), engine.streams("internet", 10)
+        by_name, by_position = engine.stream("internet", 10), engine.stream("internet", 10)
         for _ in range(10):
-            answers = by_name.push(frame), by_position.push(window)
+            answers = by_name.push(frame).mbps, by_position.push(window).mbps
         np.testing.assert_array_equal(*answers)
+
+
+def test_many_ticks_are_read_from_a_frame_by_name(engine, window):
+    expected = engine.stream("internet").push_many(window)
+    for library, frame in frames(window):
+        found = engine.stream("internet").push_many(frame)
+        np.testing.assert_array_equal(found["next"], expected["next"], err_msg=library)
 
 
 def test_gaps_in_a_frame_are_refused_as_not_finite(engine, window):
@@ -152,7 +163,7 @@ def test_what_is_no_plain_number_is_refused(engine, window, change, message):
     with pytest.raises(ValueError, match=message):
         engine.forecast("internet", change(window))
     with pytest.raises(ValueError, match=f"internet: .*{message}"):
-        engine.forecast_groups({"internet": change(window)})
+        engine.forecast_many({"internet": change(window)})
 
 
 def test_integers_and_short_floats_are_numbers(engine):

@@ -8,7 +8,7 @@
 #include "bundle.h"
 #include "check.h"
 #include "engine/controller.h"
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 #include "engine/stream.h"
 
 using namespace linkcast;
@@ -67,18 +67,20 @@ TEST(every_door_refuses_percent_for_a_fraction) {
   float mbps = 0;
   std::int32_t action = 0;
   float q[10];
-  CHECK_THROWS(bundle().forecast(forecaster, bad.data(), 1, &mbps), text);
+  CHECK_THROWS(bundle().forecast_raw(forecaster, bad.data(), 1, &mbps), text);
   const std::size_t allocator = bundle().find("internet", Role::allocator);
   CHECK_THROWS(bundle().decide(allocator, sample, 1, &action), text);
   CHECK_THROWS(bundle().q_values(allocator, sample, 1, q), text);
   Stream stream(bundle(), forecaster, {});
-  CHECK_THROWS(stream.push(sample, &mbps), text);
+  Answer answer;
+  CHECK_THROWS(stream.push(sample, nullptr, &answer), text);
   CHECK_EQ(stream.ticks(), 0U);
-  GroupForecaster groups(bundle(), {});
-  const GroupRequest request{forecaster, bad.data(), 1, &mbps, nullptr};
-  GroupResult result;
-  groups.forecast({&request, 1}, {&result, 1});
-  CHECK(result.status == GroupStatus::wrong_unit);
+  ForecasterPool pool(bundle(), {});
+  const ForecastRequest request{forecaster, bad.data(), 1};
+  ForecastResult result;
+  pool.forecast({&request, 1}, {&result, 1});
+  CHECK(result.status == ForecastStatus::wrong_unit);
+  CHECK(result.answers.empty());
   Controller::Options options;
   options.capacity_mbps = 100;
   Controller controller(bundle(), "internet", options);

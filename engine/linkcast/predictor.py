@@ -23,6 +23,7 @@ from linkcast.features import (
     to_datetime64,
     to_seconds,
 )
+from linkcast.kernels import scaling_kernels
 
 if TYPE_CHECKING:
     from linkcast.evaluation import Evaluation
@@ -40,7 +41,7 @@ class BandwidthPredictor:
     """Forecasts for service groups by time, and for links by telemetry. Used by one thread at a time.
 
     A group's window for a time comes from its hour-of-week profile. A group that has none, or whose model gives a value
-    that is not finite, is answered by its fallback model; `as_numbers=True` tells the source.
+    that `Engine.forecast` would not let pass, is answered by its fallback model; `as_numbers=True` tells the source.
 
     Args:
         folder: a bundle with `models/` and `metadata/`; None is the bundle that ships with linkcast.
@@ -194,11 +195,11 @@ class BandwidthPredictor:
         Args:
             sequence: (batch, 10, 4) or (10, 4): latency_ms, bandwidth_mbps, packet_loss, reliability; oldest first.
         Returns:
-            (batch,) float32, Mbps.
+            (batch,) float32, Mbps, as `Engine.forecast` answers: NaN where nobody can.
         Raises:
             ValueError: wrong shape, or a value is not finite.
         """
-        return self._engine.forecast(self._forecaster, sequence)
+        return self._engine.forecast(self._forecaster, sequence).mbps
 
     def decide_allocation(self, state: npt.ArrayLike) -> int:
         """The action for the present state of a link; action a allocates (a + 1) * 10 % of it.
@@ -216,7 +217,7 @@ class BandwidthPredictor:
         return int(actions[0])
 
     def evaluate(self, windows: npt.ArrayLike, targets: npt.ArrayLike) -> Evaluation:
-        """Scores `predict_bandwidth` beside the naive baselines.
+        """Scores the model of `predict_bandwidth`, as it is, beside the naive baselines.
 
         Args:
             windows: (n, 10, 4) as in `predict_bandwidth`.
@@ -231,7 +232,8 @@ class BandwidthPredictor:
         """
         from linkcast.evaluation import evaluate_forecasts
 
-        return evaluate_forecasts(self.predict_bandwidth(windows), targets, windows, BANDWIDTH)
+        forecasts = self._engine.forecast_raw(self._forecaster, windows)
+        return evaluate_forecasts(forecasts, targets, windows, BANDWIDTH)
 
     def _forecast_one(
         self, group: ServiceGroup, time: np.datetime64, usage_percentage: float | None, device_group: str | None
@@ -248,9 +250,9 @@ class BandwidthPredictor:
             columns = feature_columns(spec["features"])
             most_mbps = group.max_bandwidth_mbps
             window = profile_windows(seconds, spec["window"] or 1, step_s, profile, columns, factors, most_mbps)
-            bandwidth_mbps = float(self._engine.forecast(group.model, window)[0])
-            if np.isfinite(bandwidth_mbps):
-                return bandwidth_mbps, "model"
+            bandwidth_mbps = self._engine.forecast_raw(group.model, window)
+            if self._engine.plausible(group.model, bandwidth_mbps)[0]:
+                return float(bandwidth_mbps[0]), "model"
         return float(self._fallback(group, seconds, in_use_mbps)[0]) * bandwidth_factor, "fallback"
 
     def _forecast_many(
@@ -272,7 +274,7 @@ class BandwidthPredictor:
             for begin in range(0, len(seconds), BATCH):
                 part = slice(begin, begin + BATCH)
                 bandwidth_mbps[part] = self._forecast_profile(group, seconds[part], profile, factors[part])
-        rescued = ~np.isfinite(bandwidth_mbps)
+        rescued = ~self._engine.plausible(group.model, bandwidth_mbps)
         if rescued.any():
             bandwidth_mbps[rescued] = self._fallback(group, seconds[rescued], in_use_mbps) * bandwidth_factor
         return bandwidth_mbps, rescued
@@ -286,10 +288,9 @@ class BandwidthPredictor:
     ) -> npt.NDArray[np.float32]:
         spec, most_mbps = self._engine.spec(group.model), group.max_bandwidth_mbps
         columns, step_s = feature_columns(spec["features"]), int(spec["step_s"])
-        try:
-            from linkcast import scaling
-        except ImportError:  # armv7 has no numba: the engine scales
-            return self._engine.forecast(
+        scaling = scaling_kernels()
+        if scaling is None:
+            return self._engine.forecast_raw(
                 group.model, profile_windows(seconds, spec["window"] or 1, step_s, profile, columns, factors, most_mbps)
             )
         scaled = self._engine.model(group.model).batch_input(len(seconds))
@@ -302,11 +303,11 @@ class BandwidthPredictor:
         self, group: ServiceGroup, seconds: npt.NDArray[np.int64], in_use_mbps: float | None
     ) -> npt.NDArray[np.float64]:
         """(n,) Mbit/s from the calendar of each time, before the device group."""
-        typical = self._engine.forecast(group.fallback, calendar_features(seconds))
+        typical = self._engine.forecast_raw(group.fallback, calendar_features(seconds))
         if in_use_mbps is None:
             return typical.astype(np.float64)
         step_s = int(self._engine.spec(group.model)["step_s"])
-        newest = self._engine.forecast(group.fallback, calendar_features(seconds - step_s)).astype(np.float64)
+        newest = self._engine.forecast_raw(group.fallback, calendar_features(seconds - step_s)).astype(np.float64)
         return typical * _factors(in_use_mbps, newest)
 
 

@@ -14,8 +14,6 @@ std::string shape_text(const std::vector<int>& shape) {
   return text + ")";
 }
 
-const char* what_of(const ModelSpec& spec) noexcept { return spec.window ? "window" : "state"; }
-
 }  // namespace
 
 Engine::Engine(const std::string& folder, const Model::Options& options)
@@ -70,7 +68,7 @@ const float* Engine::scale_and_invoke(std::size_t index, const Real* features, s
   const ModelSpec& spec = metadata_.models[index];
   Model& model = *models_[index];
   const std::size_t steps = spec.steps();
-  check_units(what_of(spec), spec.features, spec.bounds, features, batch, steps);
+  check_units(spec.row_name(), spec.features, spec.bounds, features, batch, steps);
   if (batch == model.own_batch()) {
     spec.scaler.transform(features, batch, steps, model.input().get());
     model.invoke();
@@ -81,7 +79,7 @@ const float* Engine::scale_and_invoke(std::size_t index, const Real* features, s
 }
 
 template <class Real>
-void Engine::forecast(std::size_t index, const Real* windows, std::size_t batch, float* target) {
+void Engine::forecast_raw(std::size_t index, const Real* windows, std::size_t batch, float* target) {
   const float* scaled = scale_and_invoke(index, windows, batch);
   const ModelSpec& spec = metadata_.models[index];
   const std::size_t row = spec.steps() * spec.features.size();
@@ -102,12 +100,12 @@ void Engine::q_values(std::size_t index, const Real* states, std::size_t batch, 
 template <class Real>
 Cause Engine::decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions, Cause* causes) {
   const ModelSpec& spec = metadata_.models[index];
-  check_units(what_of(spec), spec.features, spec.bounds, states, batch, 1);
+  check_units(spec.row_name(), spec.features, spec.bounds, states, batch, 1);
   return allocations_[index]->decide(states, batch, actions, causes);
 }
 
-template void Engine::forecast(std::size_t, const float*, std::size_t, float*);
-template void Engine::forecast(std::size_t, const double*, std::size_t, float*);
+template void Engine::forecast_raw(std::size_t, const float*, std::size_t, float*);
+template void Engine::forecast_raw(std::size_t, const double*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const float*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const double*, std::size_t, float*);
 template Cause Engine::decide(std::size_t, const float*, std::size_t, std::int32_t*, Cause*);

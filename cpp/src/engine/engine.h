@@ -39,12 +39,12 @@ class Engine {
   ModelStats& stats(std::size_t index) noexcept { return stats_[index]; }
   const ModelStats& stats(std::size_t index) const noexcept { return stats_[index]; }
 
-  /// The next value of each window.
+  /// The next value of each window as the model gives it: not judged, not counted (see Forecaster).
   /// @param windows  (batch, row inputs), physical units
   /// @param target   (batch, row outputs), physical units
   /// @throws UnitError  a value is not finite, or not of its feature's unit;  InvokeError
   template <class Real>
-  void forecast(std::size_t index, const Real* windows, std::size_t batch, float* target);
+  void forecast_raw(std::size_t index, const Real* windows, std::size_t batch, float* target);
 
   /// The same for windows that stand scaled in model(index).batch_input(batch).
   /// @param newest  (batch) the last value in each window of the feature that has the target's name, physical units;
@@ -52,7 +52,7 @@ class Engine {
   void forecast_scaled(std::size_t index, const double* newest, std::size_t batch, float* target);
 
   /// Q-values of each state, as the network gives them: nothing is held to what training has seen.
-  /// @param states (batch, features), physical units  @param q_values (batch, actions)  @throws as forecast()
+  /// @param states (batch, features), physical units  @param q_values (batch, actions)  @throws as forecast_raw()
   template <class Real>
   void q_values(std::size_t index, const Real* states, std::size_t batch, float* q_values);
 
@@ -60,7 +60,7 @@ class Engine {
   /// @param states   (batch, features), physical units, on a link of the spec's capacity_mbps
   /// @param actions  (batch)
   /// @param causes   (batch), may be null
-  /// @throws as forecast()
+  /// @throws as forecast_raw()
   template <class Real>
   Cause decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions,
                Cause* causes = nullptr);

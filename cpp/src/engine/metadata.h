@@ -42,13 +42,15 @@ struct ModelSpec {
   Scaler scaler;
   std::optional<Scaler> target_scaler;
   std::size_t target_column = 0;  // of the feature with the target's name: a target relative to "last" has one
+  bool has_target_column = false;
   std::optional<std::array<double, 2>> target_range;  // lowest and highest target that training has seen
   std::optional<double> capacity_mbps;                // of the link that an allocator was trained on; it has one
   std::vector<Bounds> state_range;  // (features) allocators: lowest and highest value that training has seen; all
                                     // values where the manifest does not say it
   GoldenVectors golden;
 
-  std::size_t steps() const noexcept { return window > 0 ? window : 1; }  ///< rows of features in an input
+  std::size_t steps() const noexcept { return window > 0 ? window : 1; }             ///< rows of features in an input
+  const char* row_name() const noexcept { return window > 0 ? "window" : "state"; }  ///< what errors call an input
   /// Where the last value of the feature that has the target's name stands in a window, (steps(), features).
   template <class Real>
   const Real* newest_target(const Real* window_values) const noexcept {
