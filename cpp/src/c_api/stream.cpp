@@ -28,11 +28,6 @@ struct StreamsHandle {
   std::unique_ptr<StreamFleet> fleet;
 };
 
-StreamsHandle* find_streams(const void* handle, Kind kind) noexcept {
-  auto* streams = static_cast<StreamsHandle*>(find_handle(handle, kind));
-  if (!streams) fail(LINKCAST_ERROR_HANDLE, "stream: expected an open one, got %p", handle);
-  return streams;
-}
 
 /// The handle's streams on the engine's present models, empty. To be called within a Call, which keeps others out; the
 /// bundle is fetched before it, because that may wait for a reload that waits for the call to end.
@@ -44,7 +39,7 @@ linkcast_status open_streams(linkcast_engine* handle, linkcast_model model, std:
                              const linkcast_stream_options* options, Kind kind, void** out) {
   if (!out) return fail(LINKCAST_ERROR_ARGUMENT, "stream: expected a place for the handle, got null");
   *out = nullptr;
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   try {
     linkcast_stream_options given = LINKCAST_STREAM_OPTIONS_INIT;
@@ -73,20 +68,21 @@ linkcast_status open_streams(linkcast_engine* handle, linkcast_model model, std:
 
 linkcast_status close_streams(const void* handle, Kind kind) {
   if (!handle) return LINKCAST_OK;
-  StreamsHandle* streams = find_streams(handle, kind);
+  Pinned<StreamsHandle> streams(handle, kind);
   if (!streams) return LINKCAST_ERROR_HANDLE;
   const std::shared_ptr<EngineHandle> engine = streams->engine;  // outlives the call
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  close_handle(handle);
-  const std::unique_ptr<StreamsHandle> freed(streams);
+  StreamsHandle* closed = &*streams;
+  if (const auto status = streams.close()) return status;
+  const std::unique_ptr<StreamsHandle> freed(closed);
   return LINKCAST_OK;
 }
 
 /// Calls `run(streams)` while no other thread is in the engine.
 template <class Run>
 linkcast_status with_streams(const void* handle, Kind kind, Run run) {
-  StreamsHandle* streams = find_streams(handle, kind);
+  const Pinned<StreamsHandle> streams(handle, kind);
   if (!streams) return LINKCAST_ERROR_HANDLE;
   const Call call(*streams->engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
@@ -103,7 +99,7 @@ linkcast_status check_values(const StreamsHandle& streams, std::size_t values) n
 }
 
 linkcast_status follow(const void* handle, Kind kind) {
-  StreamsHandle* streams = find_streams(handle, kind);
+  const Pinned<StreamsHandle> streams(handle, kind);
   if (!streams) return LINKCAST_ERROR_HANDLE;
   try {
     std::shared_ptr<Bundle> bundle = streams->engine->live.shared();
@@ -204,7 +200,7 @@ linkcast_status linkcast_stream_reset(linkcast_stream* handle) {
 linkcast_status linkcast_stream_follow(linkcast_stream* handle) { return follow(handle, Kind::stream); }
 
 linkcast_status linkcast_stream_describe(linkcast_stream* handle, linkcast_stream_info* info) {
-  StreamsHandle* streams = find_streams(handle, Kind::stream);
+  const Pinned<StreamsHandle> streams(handle, Kind::stream);
   if (!streams) return LINKCAST_ERROR_HANDLE;
   if (!info) return fail(LINKCAST_ERROR_ARGUMENT, "info: expected a pointer, got null");
   if (const auto status = check_struct(info, kFirstStreamInfo)) return status;

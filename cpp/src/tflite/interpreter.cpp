@@ -6,6 +6,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/fork.h"
 #include "base/sha256.h"
 
 namespace linkcast::tflite {
@@ -65,9 +66,13 @@ OptionsHandle make_options(const Api& api, ErrorText* errors) {
 }  // namespace
 
 Interpreter::Interpreter(std::shared_ptr<const ModelFile> file, const Options& options)
-    : file_(std::move(file)), api_(file_->runtime().api()), inspector_(file_->runtime()) {
+    : file_(std::move(file)),
+      api_(file_->runtime().api()),
+      options_(options),
+      generation_(fork_generation()),
+      inspector_(std::make_unique<Inspector>(file_->runtime())) {
   try {
-    create(options);
+    create();
     if (options.batch > 0) resize_batch(options.batch);
     if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
     stateful_ = api_.InterpreterGetVariableTensorCount(interpreter_) > 0;
@@ -80,11 +85,35 @@ Interpreter::Interpreter(std::shared_ptr<const ModelFile> file, const Options& o
 }
 
 Interpreter::~Interpreter() {
+  if (threads_lost()) {
+    static_cast<void>(inspector_.release());  // stays with the interpreter that it is in
+    return;
+  }
   api_.InterpreterDelete(interpreter_);
   if (xnnpack_) api_.XNNPackDelegateDelete(xnnpack_);
 }
 
 void Interpreter::refuse(const std::string& what) { throw LoadError(file_->path() + ": " + what + errors_.take()); }
+
+/// Whether the runtime has threads that fork() has not brought along. A graph that a delegate of ours runs needs none.
+bool Interpreter::threads_lost() const noexcept {
+  return generation_ != fork_generation() && options_.threads > 1 && options_.delegates.empty();
+}
+
+/// To delete the old interpreter would be to wait for its threads: it is left as it is.
+void Interpreter::remake_in_child() {
+  const auto batch = static_cast<std::size_t>(input_shape_[0]);
+  interpreter_ = nullptr;
+  xnnpack_ = nullptr;
+  copied_output_ = nullptr;
+  static_cast<void>(inspector_.release());
+  inspector_ = std::make_unique<Inspector>(file_->runtime());
+  create();
+  resize_batch(batch);
+  if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
+  place_tensors();
+  generation_ = fork_generation();  // last: what fails is tried again
+}
 
 /// A damaged graph must be found before another delegate or the runtime itself prepares its operators.
 void Interpreter::inspect() {
@@ -96,16 +125,16 @@ void Interpreter::inspect() {
   if (!first.problem().empty()) refuse("not a valid .tflite model: " + first.problem());
 }
 
-void Interpreter::create(const Options& options) {
+void Interpreter::create() {
   const bool delegates = file_->runtime().has_delegates();
   if (delegates) inspect();
   const OptionsHandle handle = make_options(api_, &errors_);
-  api_.InterpreterOptionsSetNumThreads(handle.get(), options.threads);
-  if (delegates) api_.InterpreterOptionsAddDelegate(handle.get(), inspector_.handle());
-  for (auto* delegate : options.delegates) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
-  if (options.xnnpack && delegates) {
+  api_.InterpreterOptionsSetNumThreads(handle.get(), options_.threads);
+  if (delegates) api_.InterpreterOptionsAddDelegate(handle.get(), inspector_->handle());
+  for (auto* delegate : options_.delegates) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
+  if (options_.xnnpack && delegates) {
     auto xnnpack = api_.XNNPackDelegateOptionsDefault();
-    xnnpack.num_threads = options.threads;
+    xnnpack.num_threads = options_.threads;
     xnnpack_ = api_.XNNPackDelegateCreate(&xnnpack);
     if (!xnnpack_) refuse("the XNNPACK delegate can't be created");
     api_.InterpreterOptionsAddDelegate(handle.get(), xnnpack_);
@@ -138,6 +167,7 @@ void Interpreter::resize_batch(std::size_t batch) {
 }
 
 void Interpreter::resize(std::size_t batch) {
+  if (threads_lost()) remake_in_child();
   const auto before = static_cast<std::size_t>(input_shape_[0]);
   if (before == batch) return;
   resize_batch(batch);
@@ -190,6 +220,7 @@ void Interpreter::place_tensors() {
 }
 
 void Interpreter::invoke() {
+  if (threads_lost()) remake_in_child();
   Status status = stateful_ ? api_.InterpreterResetVariableTensors(interpreter_) : kOk;
   if (status == kOk) status = api_.InterpreterInvoke(interpreter_);
   if (status != kOk)

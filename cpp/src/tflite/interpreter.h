@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,7 +40,9 @@ class ModelFile {
 /// Zeroed float memory, 64-byte aligned, padded to whole cache lines. Shared with the NumPy views over it.
 std::shared_ptr<float[]> aligned_floats(std::size_t count);
 
-/// One float32 input, one float32 output. Not thread-safe: one thread at a time.
+/// One float32 input, one float32 output. Not thread-safe: one thread at a time. Where the runtime works with threads of
+/// its own, a child of fork() has none of them, and would wait for them for ever: its first call makes the interpreter
+/// anew, in the same memory.
 class Interpreter {
  public:
   struct Options {
@@ -65,7 +68,7 @@ class Interpreter {
   void resize(std::size_t batch);
 
   /// The graph's operators and what runs each.
-  std::vector<OperatorInfo> operators() const { return inspector_.operators(); }
+  std::vector<OperatorInfo> operators() const { return inspector_->operators(); }
 
   const std::vector<int>& input_shape() const noexcept { return input_shape_; }
   const std::vector<int>& output_shape() const noexcept { return output_shape_; }
@@ -78,7 +81,9 @@ class Interpreter {
 
  private:
   void inspect();
-  void create(const Options& options);
+  void create();
+  bool threads_lost() const noexcept;
+  void remake_in_child();
   void resize_batch(std::size_t batch);
   void check_tensors();
   void place_tensors();
@@ -87,8 +92,10 @@ class Interpreter {
 
   std::shared_ptr<const ModelFile> file_;
   const Api& api_;
+  Options options_;
+  std::uint32_t generation_;  // fork_generation() of the process that made it
   ErrorText errors_;
-  Inspector inspector_;
+  std::unique_ptr<Inspector> inspector_;
   OpaqueDelegate* xnnpack_ = nullptr;  // lives as long as the interpreter that it was applied to
   InterpreterHandle* interpreter_ = nullptr;
   bool stateful_ = true;  // has variable tensors: an LSTM's states

@@ -5,14 +5,22 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "base/error.h"
+#include "base/fork.h"
 
 namespace linkcast::tflite {
 namespace {
 
 constexpr const char* kLibraryName = "libtensorflowlite_c.so";
+
+std::mutex& make_mutex() {
+  std::mutex& made = *std::make_unique<std::mutex>().release();
+  hold_across_fork(made);
+  return made;
+}
 
 bool readable(const std::string& path) {
   std::FILE* file = std::fopen(path.c_str(), "rb");
@@ -89,7 +97,7 @@ const char* status_name(Status status) noexcept {
 }
 
 std::shared_ptr<const Runtime> Runtime::open(const std::string& library) {
-  static std::mutex mutex;
+  static std::mutex& mutex = make_mutex();
   static std::map<std::string, std::shared_ptr<const Runtime>> opened;
   const std::string path = library.empty() ? default_library() : library;
   const std::lock_guard lock(mutex);
