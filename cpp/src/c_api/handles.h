@@ -1,8 +1,8 @@
 // Handles of the C ABI: numbers in pointer's clothing, looked up and never dereferenced, so that a null, foreign, stale
 // or made-up handle is told from a good one.
 //
-// Who looks one up pins it: as long as a pin is held, the handle is not closed and its object lives. So a close beside a
-// call on another thread sees the call, and one beside another close sees that.
+// Who looks one up pins it: as long as a pin is held, the handle is not closed and its object lives. So a close beside
+// a call on another thread sees the call, and one beside another close sees that.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ void* open_handle(Kind kind, void* object);
 void* pin_handle(const void* handle, Kind kind) noexcept;
 void unpin_handle(const void* handle) noexcept;
 
-/// The handle is no longer known from here on, and the caller's pin is gone with it; LINKCAST_ERROR_BUSY, with the text,
-/// when another thread holds a pin as well: nothing has changed then. Any thread.
+/// The handle is no longer known from here on, and the caller's pin is gone with it; LINKCAST_ERROR_BUSY, with the
+/// text, when another thread holds a pin as well: nothing has changed then. Any thread.
 linkcast_status close_handle(const void* handle, Kind kind) noexcept;
 
 /// A pinned handle: what it stands for, for the time of one call.

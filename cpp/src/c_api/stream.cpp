@@ -28,7 +28,6 @@ struct StreamsHandle {
   std::unique_ptr<StreamFleet> fleet;
 };
 
-
 /// The handle's streams on the engine's present models, empty. To be called within a Call, which keeps others out; the
 /// bundle is fetched before it, because that may wait for a reload that waits for the call to end.
 std::unique_ptr<StreamFleet> make_fleet(const StreamsHandle& streams, Bundle& bundle, std::size_t count) {
