@@ -68,17 +68,17 @@ py::array_t<float> predict(BoundModel& bound, const py::object& x) {
   if (rows.count == 0) return answers;
   float* out = answers.mutable_data();
   const void* in = rows.array.data();
-  {
-    const py::gil_scoped_release release;
-    const std::size_t floats = rows.count * model.row_inputs();
-    float* batch = model.batch_input(rows.count).get();
+  run_in_parts(bound, rows.count, [&](std::size_t first, std::size_t count) {
+    const std::size_t skipped = first * model.row_inputs();
+    const std::size_t floats = count * model.row_inputs();
+    float* batch = model.batch_input(count).get();
     if (rows.is_float32)
-      std::copy_n(static_cast<const float*>(in), floats, batch);
+      std::copy_n(static_cast<const float*>(in) + skipped, floats, batch);
     else
-      std::transform(static_cast<const double*>(in), static_cast<const double*>(in) + floats, batch,
+      std::transform(static_cast<const double*>(in) + skipped, static_cast<const double*>(in) + skipped + floats, batch,
                      [](double v) { return static_cast<float>(v); });
-    std::copy_n(model.invoke_batch(rows.count).get(), rows.count * model.row_outputs(), out);
-  }
+    std::copy_n(model.invoke_batch(count).get(), count * model.row_outputs(), out + first * model.row_outputs());
+  });
   return answers;
 }
 

@@ -8,6 +8,7 @@
 #include "c_api/handles.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
+#include "engine/folder.h"
 #include "engine/stats.h"
 #include "kernels/deadline.h"
 

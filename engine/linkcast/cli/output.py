@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import math
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,6 +31,21 @@ def note(message: str) -> None:
     print(f"linkcast: {message}", file=sys.stderr)
 
 
+def say_in_any_encoding() -> None:
+    """Lets standard output and error show what their encoding lacks as what comes nearest: R² in ASCII is R2."""
+    codecs.register_error("linkcast.nearest", _nearest)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="linkcast.nearest")
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    plain = unicodedata.normalize("NFKD", error.object[error.start : error.end])
+    return plain.encode("ascii", "replace").decode("ascii"), error.end
+
+
 def rounded(value: Any) -> Any:
     """The same structure with floats rounded, and None for what JSON cannot say (NaN, infinities)."""
     if isinstance(value, float):
@@ -40,8 +58,9 @@ def rounded(value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """JSON on standard output."""
-    print(json.dumps(rounded(value), indent=2, ensure_ascii=False))
+    """JSON on standard output; with escapes where its encoding is not UTF-8."""
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(rounded(value), indent=2, ensure_ascii=not utf8))
 
 
 def table(title: str) -> Table:
@@ -72,7 +91,11 @@ def show(*items: Any) -> None:
         if isinstance(item, Table) and item.title:  # rich would wrap it at the table's width
             console.print(item.title, style="bold")
             item.title = None
-        console.print(item)
+        if isinstance(item, Table):  # numbers are never cut: a table that does not fit is wider than the terminal
+            least = console.measure(item, options=console.options.update(max_width=10_000)).minimum
+            console.print(item, width=max(console.width, least), crop=False, soft_wrap=True)
+        else:
+            console.print(item)
 
 
 @contextmanager
