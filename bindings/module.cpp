@@ -91,7 +91,7 @@ PYBIND11_MODULE(_native, module) {
   pybind11::register_exception<linkcast::InvokeError>(module, "InvokeError", PyExc_RuntimeError).doc() =
       "The runtime refused an invoke.";
   // Tried before pybind11's own, which would lose the whole text over a file name that is not UTF-8.
-  static const pybind11::handle load_error = module.attr("LoadError").inc_ref();
+  static const pybind11::handle load_error = pybind11::object(module.attr("LoadError")).release();
   pybind11::register_local_exception_translator([](std::exception_ptr thrown) {
     try {
       if (thrown) std::rethrow_exception(thrown);

@@ -34,7 +34,7 @@ def test_every_one_digit_change_of_the_scalers_is_refused_by_its_hash(bundle: Pa
     digits = [match.start() for match in re.finditer(r"\d", text)]
     for at in digits[:: len(digits) // 20]:
         path.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :], encoding="utf-8")
-        with pytest.raises(linkcast.LoadError, match="scalers.json: expected the SHA-256"):
+        with pytest.raises(linkcast.LoadError, match=r"scalers.json: expected the SHA-256"):
             linkcast.Engine.load(bundle)
 
 
@@ -96,23 +96,23 @@ def test_linkcast_bundle_names_the_folder_in_python_as_in_c(bundle: Path, monkey
 def test_a_huge_a_missing_and_a_special_file_are_refused_at_once_by_name(bundle: Path) -> None:
     path = bundle / "metadata" / "manifest.json"
     path.unlink()
-    with pytest.raises(linkcast.LoadError, match="manifest.json: can't be opened: No such file"):
+    with pytest.raises(linkcast.LoadError, match=r"manifest.json: can't be opened: No such file"):
         linkcast.Engine.load(bundle)
     os.mkfifo(path)
-    with pytest.raises(linkcast.LoadError, match="manifest.json: expected a file, got a FIFO"):
+    with pytest.raises(linkcast.LoadError, match=r"manifest.json: expected a file, got a FIFO"):
         linkcast.Engine.load(bundle)
     path.unlink()
     path.mkdir()
-    with pytest.raises(linkcast.LoadError, match="manifest.json: expected a file, got a folder"):
+    with pytest.raises(linkcast.LoadError, match=r"manifest.json: expected a file, got a folder"):
         linkcast.Engine.load(bundle)
     path.rmdir()
     path.symlink_to("/dev/zero")
-    with pytest.raises(linkcast.LoadError, match="manifest.json: expected a file, got a device"):
+    with pytest.raises(linkcast.LoadError, match=r"manifest.json: expected a file, got a device"):
         linkcast.Engine.load(bundle)
     path.unlink()
     path.touch()
     os.truncate(path, 1_000_000_000)  # sparse
-    with pytest.raises(linkcast.LoadError, match="expected a file of at most 33554432 bytes, got 1000000000"):
+    with pytest.raises(linkcast.LoadError, match=r"expected a file of at most 33554432 bytes, got 1000000000"):
         linkcast.Engine.load(bundle)
 
 
@@ -138,9 +138,7 @@ def test_a_folder_whose_name_holds_a_nul_or_is_no_utf8_keeps_its_name_in_the_err
         linkcast.Engine.load(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff"))
 
 
-def test_another_runtime_library_is_refused_until_its_hash_is_named(
-    tmp_path: Path, engine: linkcast.Engine
-) -> None:
+def test_another_runtime_library_is_refused_until_its_hash_is_named(tmp_path: Path, engine: linkcast.Engine) -> None:
     import hashlib
     import subprocess
     import sys

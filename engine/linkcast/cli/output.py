@@ -93,7 +93,7 @@ def show(*items: Any) -> None:
             item.title = None
         if isinstance(item, Table):  # numbers are never cut: a table that does not fit is wider than the terminal
             least = console.measure(item, options=console.options.update(max_width=10_000)).minimum
-            console.print(item, width=max(console.width, least), crop=False, soft_wrap=True)
+            Console(highlight=False, markup=False, width=max(console.width, least)).print(item)
         else:
             console.print(item)
 

@@ -133,8 +133,8 @@ def metadata(bundle: Bundle, generator: str, created: str, seed: int, training: 
 def write(folder: Path, bundle: Bundle, files: Mapping[str, Json], report: str) -> Json:
     """Writes a bundle folder in one go, and returns its manifest, sealed.
 
-    Everything is written, sealed and validated beside the folder first, then moved into it file by file, the manifest last:
-    its hashes are what a reader checks, so a reader never takes a mixture for a bundle. Other files stay.
+    Everything is written, sealed and validated beside the folder first, then moved into it file by file, the manifest
+    last: its hashes are what a reader checks, so a reader never takes a mixture for a bundle. Other files stay.
 
     Raises:
         ValueError: a metadata file does not follow its schema; nothing has been moved then.
@@ -175,7 +175,7 @@ def seal(folder: Path) -> Json:
         OSError: a file is missing.
     """
     path = folder / "metadata" / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest: Json = json.loads(path.read_text(encoding="utf-8"))
     scalers = json.loads((folder / "metadata" / "scalers.json").read_text(encoding="utf-8"))["models"]
     features = json.loads((folder / "metadata" / "feature_list.json").read_text(encoding="utf-8"))["models"]
     for name, entry in manifest["models"].items():
