@@ -75,6 +75,10 @@ void run_in_parts(BoundModel& bound, std::size_t count, Run run) {
   }
 }
 
+/// The bytes of a path-like object, a NUL among them as well: who opens it says that none may stand there.
+/// @throws py::error_already_set  TypeError
+std::string path_bytes(const py::object& path);
+
 std::string shape_text(const std::vector<py::ssize_t>& shape);
 
 /// Rows of numbers: float32 and float64 are taken as they are, anything else that NumPy can turn into float64 is

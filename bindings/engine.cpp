@@ -3,21 +3,19 @@
 #include "engine/folder.h"
 
 #include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
-
-#include <filesystem>
 
 #include "bindings.h"
 
 namespace linkcast::bindings {
 namespace {
 
-std::unique_ptr<BoundEngine> open_engine(const std::filesystem::path& folder, const std::string& backend, int threads,
+std::unique_ptr<BoundEngine> open_engine(const py::object& path, const std::string& backend, int threads,
                                          const std::string& precision) {
   const Model::Options options = model_options(backend, threads, precision);
+  const std::string folder = path_bytes(path);
   auto bound = std::make_unique<BoundEngine>();
   const py::gil_scoped_release release;
-  bound->engine = std::make_shared<Engine>(folder.string(), options);
+  bound->engine = std::make_shared<Engine>(folder, options);
   for (std::size_t k = 0; k < bound->engine->metadata().models.size(); ++k) {
     bound->models.push_back(std::make_shared<BoundModel>());
     bound->models.back()->model = {bound->engine, &bound->engine->model(k)};  // keeps the whole engine alive

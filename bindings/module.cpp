@@ -14,6 +14,14 @@ std::string shape_text(const std::vector<py::ssize_t>& shape) {
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
+std::string path_bytes(const py::object& path) {
+  auto text = py::reinterpret_steal<py::object>(PyOS_FSPath(path.ptr()));
+  if (text && PyUnicode_Check(text.ptr()))
+    text = py::reinterpret_steal<py::object>(PyUnicode_EncodeFSDefault(text.ptr()));
+  if (!text) throw py::error_already_set();
+  return py::cast<std::string>(text);
+}
+
 namespace {
 
 /// What came, as a C-contiguous array of float32 or float64; not yet its shape.

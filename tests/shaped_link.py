@@ -67,10 +67,15 @@ def main() -> None:
     try:
         command = [sys.argv[1], "--interface", "veth0", "--capacity-mbps", "50", "--shaper", "htb"]
         before = subprocess.check_output(["tc", "qdisc", "show", "dev", "veth0"], text=True)
-        controller = subprocess.Popen([*command, "--apply"])
-        time.sleep(12.5)
+        controller = subprocess.Popen([*command, "--apply"], stdout=subprocess.PIPE, text=True)
+        assert controller.stdout
+        for line in controller.stdout:
+            print(line, end="", flush=True)
+            if "(model)" in line:  # the window is full
+                break
         subprocess.run(["tc", "class", "show", "dev", "veth0"], check=True)
         controller.send_signal(signal.SIGTERM)
+        print(controller.stdout.read(), end="")
         assert controller.wait(10) == 0
         after = subprocess.check_output(["tc", "qdisc", "show", "dev", "veth0"], text=True)
         print("as before" if after == before else f"before: {before}after: {after}")

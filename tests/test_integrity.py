@@ -49,10 +49,13 @@ def test_scalers_changed_with_their_hash_fail_the_golden_rows_in_physical_units(
         linkcast.Engine.load(edit("scalers", change))
 
 
-def test_a_manifest_without_hashes_or_physical_rows_is_refused_by_key(edit: Edit) -> None:
+def test_a_manifest_without_physical_rows_is_refused_by_key(edit: Edit) -> None:
     folder = edit("manifest", lambda manifest: manifest["models"]["internet_lstm"]["golden"].pop("physical"))
     with pytest.raises(linkcast.LoadError, match=r'models.internet_lstm.golden: the key "physical" is missing'):
         linkcast.Engine.load(folder)
+
+
+def test_a_manifest_without_a_files_hash_is_refused_by_key(edit: Edit) -> None:
     folder = edit("manifest", lambda manifest: manifest["files"].pop("metadata/scalers.json"))
     with pytest.raises(linkcast.LoadError, match=r'files: the key "metadata/scalers.json" is missing'):
         linkcast.Engine.load(folder)

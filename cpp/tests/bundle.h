@@ -79,6 +79,7 @@ class BundleCopy {
     linkcast::Model model(folder() + "/" + spec.file, {});
     std::ostringstream outputs;
     outputs.precision(17);
+    outputs << "[";
     for (std::size_t row = 0; row < spec.golden.count; ++row) {
       const double* features = spec.golden.physical_inputs.data() + row * model.row_inputs();
       spec.scaler.transform(features, 1, spec.steps(), model.input().get());
@@ -87,12 +88,13 @@ class BundleCopy {
       spec.target_scaler->inverse_transform(model.output().get(), 1, &target, spec.newest_target(features), 1);
       outputs << (row ? ", [" : "[") << target << "]";
     }
+    outputs << "]";
     const std::size_t physical = manifest.find("\"physical\":", manifest.find("\"" + spec.name + "\": {"));
     const std::size_t open = manifest.find('[', manifest.find("\"outputs\":", physical));
     std::size_t close = open;
     for (int depth = 0; depth > 0 || close == open; ++close)
       depth += (manifest[close] == '[') - (manifest[close] == ']');
-    return manifest.replace(open, close - open, "[" + outputs.str() + "]");
+    return manifest.replace(open, close - open, outputs.str());
   }
 
   std::string read(const std::string& stem) const {

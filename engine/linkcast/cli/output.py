@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
     from rich.table import Table
 
 DECIMALS = 6  # of the numbers in JSON and CSV: finer than any forecast is
@@ -91,11 +92,24 @@ def show(*items: Any) -> None:
         if isinstance(item, Table) and item.title:  # rich would wrap it at the table's width
             console.print(item.title, style="bold")
             item.title = None
-        if isinstance(item, Table):  # numbers are never cut: a table that does not fit is wider than the terminal
-            least = console.measure(item, options=console.options.update(max_width=10_000)).minimum
-            Console(highlight=False, markup=False, width=max(console.width, least)).print(item)
+        if isinstance(item, Table):
+            Console(highlight=False, markup=False, width=_uncut_width(console, item)).print(item)
         else:
             console.print(item)
+
+
+def _uncut_width(console: Console, rows: Table) -> int:
+    """The terminal's width, or what a table needs above it: numbers are never cut."""
+
+    def cuts(width: int) -> int:
+        lines = console.render_lines(rows, console.options.update(width=width))
+        return sum(segment.text.count("…") for line in lines for segment in line)
+
+    natural = console.measure(rows, options=console.options.update(max_width=10_000)).maximum
+    width = console.width
+    while width < natural and cuts(width) > cuts(natural):
+        width += 1
+    return width
 
 
 @contextmanager
