@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 import linkcast
+from linkcast.training.bundle import seal
 
 ROOT = Path(__file__).parent.parent
 
@@ -67,15 +69,22 @@ def bundle(engine: linkcast.Engine, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def edit(bundle: Path) -> Callable[[str, Callable[[Any], None]], Path]:
-    """edit("scalers", change): lets `change` alter a metadata file of the copy; returns the copy's folder."""
+    """edit("scalers", change): lets `change` alter a metadata file of the copy; returns the copy's folder.
 
-    def apply(stem: str, change: Callable[[Any], None]) -> Path:
+    The manifest gets the file's hash; and, unless `sealed` is false, other scalers get golden rows that fit them where
+    there are such.
+    """
+
+    def apply(stem: str, change: Callable[[Any], None], sealed: bool = True) -> Path:
         path = bundle / "metadata" / f"{stem}.json"
         content = json.loads(path.read_text(encoding="utf-8"))
         change(content)
         path.write_text(json.dumps(content), encoding="utf-8")
         if stem != "manifest":
             rehash(bundle)
+        if stem == "scalers" and sealed:
+            with contextlib.suppress(Exception):  # what is wrong on purpose has none
+                seal(bundle)
         return bundle
 
     return apply

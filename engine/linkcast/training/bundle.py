@@ -16,7 +16,8 @@ from typing import Any
 import jsonschema
 import numpy as np
 
-from linkcast.training.datasets import Range
+from linkcast import _native
+from linkcast.training.datasets import Range, ScalerRanges
 
 SCHEMA_VERSION = 1
 UNITS_OF_SHARES = ("fraction",)  # what a value in such a unit is held to 0..1 for
@@ -170,8 +171,8 @@ def seal(folder: Path) -> Json:
     stays, as do the golden rows that TensorFlow gave, which the others follow from. The files themselves stay.
 
     Raises:
-        ValueError: a metadata file does not follow its schema, or the golden inputs are none that scaling can give; the
-            manifest is as before then.
+        ValueError: a metadata file does not follow its schema; the manifest is as before then.
+        LoadError: a model whose scalers have changed can't be loaded.
         OSError: a file is missing.
     """
     path = folder / "metadata" / "manifest.json"
@@ -182,7 +183,7 @@ def seal(folder: Path) -> Json:
         content = (folder / entry["file"]).read_bytes()
         entry["sha256"] = hashlib.sha256(content).hexdigest()
         entry["bytes"] = len(content)
-        entry["golden"]["physical"] = _physical(name, entry["golden"], features[name], scalers[name])
+        entry["golden"]["physical"] = _physical(folder / entry["file"], entry["golden"], features[name], scalers[name])
     others = [*(f"{name}.json" for name in METADATA[:-1]), REPORT]
     hashes = {
         f"metadata/{name}": hashlib.sha256((folder / "metadata" / name).read_bytes()).hexdigest()
@@ -198,40 +199,45 @@ def seal(folder: Path) -> Json:
     return manifest
 
 
-def _physical(name: str, golden: Json, features: Json, scalers: Json) -> Json:
-    """A model's golden rows in physical units: the scaled ones through the inverse of its scalers, in float64."""
+def _physical(path: Path, golden: Json, features: Json, scalers: Json) -> Json:
+    """A model's golden rows in physical units: the scaled ones through the inverse of its scalers, in float64.
+
+    Scalers that are not those of training may give other scaled values for any physical row: then the outputs are what
+    the model gives for those, on TensorFlow Lite.
+    """
     scaled = np.asarray(golden["inputs"], np.float64)
-    target = Range(**scalers["target"]) if "target" in scalers else None
-    names = [feature["name"] for feature in features["features"]]
+    ranges = ScalerRanges(
+        {feature["name"]: Range(**scalers["features"][feature["name"]]) for feature in features["features"]},
+        Range(**scalers["target"]) if "target" in scalers else None,
+    )
     physical = np.empty(scaled.shape)
-    for column, feature in enumerate(features["features"]):
-        limits = Range(**scalers["features"][feature["name"]])
-        first = None
-        if limits.relative_to is not None:
-            first = _first(limits, scaled[:, :1, column], f"{name}: {feature['name']}")
+    for column, (feature, limits) in enumerate(zip(features["features"], ranges.features.values(), strict=True)):
+        first = _first(limits, scaled[:, :1, column]) if limits.relative_to is not None else None
         physical[..., column] = limits.unscale(scaled[..., column], first)
         if feature["unit"] in UNITS_OF_SHARES:  # float32 rounding may lead beyond them
             physical[..., column] = np.clip(physical[..., column], 0.0, 1.0)
     outputs = np.asarray(golden["outputs"], np.float64)
-    if target is not None:
-        newest = physical[:, -1, names.index(features["target"]["name"])] if target.relative_to is not None else None
-        outputs = target.unscale(outputs[:, 0], newest)[:, None]
+    again = ranges.scale(physical)
+    if not np.allclose(again, scaled, rtol=1e-5, atol=1e-5):
+        outputs = _native.Model(path, backend="tflite").predict(again).astype(np.float64)
+    if ranges.target is not None:
+        newest = None
+        if ranges.target.relative_to is not None:
+            newest = physical[:, -1, list(ranges.features).index(features["target"]["name"])]
+        outputs = ranges.target.unscale(outputs[:, 0], newest)[:, None]
     return {"inputs": physical.tolist(), "outputs": outputs.tolist()}
 
 
-def _first(limits: Range, scaled: Any, what: str) -> Any:
+def _first(limits: Range, scaled: Any) -> Any:
     """(rows, 1) physical: the first samples that a relative feature's golden windows begin with, (rows, 1) scaled.
 
     With a share below 1 they follow from their own scaled values. Otherwise those are the same for any sample, and one
     is as good as another: 1 in the feature's unit, then 2, and so on.
     """
-    level = scaled * (limits.max - limits.min) + limits.min
-    if limits.share < 1.0:
-        level = level / (1.0 - limits.share)
-        return level if limits.log_offset is None else np.exp(level) - limits.log_offset
-    if np.any(np.abs(level) > 1e-5 * max(1.0, abs(limits.min))):
-        raise ValueError(f"manifest.json: {what}: expected golden windows whose first sample is relative to itself")
-    return np.arange(1.0, len(scaled) + 1.0)[:, None]
+    if limits.share == 1.0:
+        return np.arange(1.0, len(scaled) + 1.0)[:, None]
+    level = (scaled * (limits.max - limits.min) + limits.min) / (1.0 - limits.share)
+    return level if limits.log_offset is None else np.exp(level) - limits.log_offset
 
 
 def _write_json(path: Path, content: Json) -> None:
