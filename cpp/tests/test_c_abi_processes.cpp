@@ -239,7 +239,7 @@ TEST(a_child_forked_amid_the_calls_of_another_thread_is_answered_or_refused_and_
       if (round % 1000 == 0) linkcast_engine_reload(engine, nullptr);
     }
   });
-  for (int round = 0; round < 10; ++round) {
+  for (int round = 0; round < 6; ++round) {
     const std::string ended = in_child([&] {
       float mbps = 0;
       const auto status = linkcast_forecast(engine, model, values.data(), values.size(), &mbps, 1, 0, nullptr);
