@@ -8,13 +8,17 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "engine/answer.h"
 #include "engine/engine.h"
+#include "engine/forecaster_pool.h"
 #include "engine/model.h"
 #include "engine/safeguard.h"
+#include "kernels/deadline.h"
 
 namespace linkcast::bindings {
 
@@ -27,9 +31,12 @@ struct BoundModel {
   std::size_t part_rows = 64;  // rows that run_in_parts runs at once: as many as take a tenth of a second or so
 };
 
+struct BoundPool;
+
 struct BoundEngine {
   std::shared_ptr<Engine> engine;
   std::vector<std::shared_ptr<BoundModel>> models;  // as the metadata's models
+  std::shared_ptr<BoundPool> pool;                  // that forecast and forecast_many use
 };
 
 /// Holds a model, or what else has such a flag, for one call. @throws std::runtime_error when another thread is using
@@ -79,6 +86,17 @@ void run_in_parts(BoundModel& bound, std::size_t count, Run run) {
 /// @throws py::error_already_set  TypeError
 std::string path_bytes(const py::object& path);
 
+/// The answers of one model's rows in one call.
+struct Answers {
+  std::vector<Answer> rows;
+  Source source = Source::none;  // the last resort that was needed for any row
+  Cause cause = Cause::none;     // why the first row that the model did not answer was not answered by it
+  std::uint64_t latency_ns = 0;
+};
+
+/// @throws std::invalid_argument  not above 0
+Deadline deadline_in(const std::optional<double>& deadline_ms);
+
 std::string shape_text(const std::vector<py::ssize_t>& shape);
 
 /// Rows of numbers: float32 and float64 are taken as they are, anything else that NumPy can turn into float64 is
@@ -106,15 +124,22 @@ std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& r
 
 Model::Options model_options(const std::string& backend, int threads, const std::string& precision);
 
+void bind_answer(py::module_& module);
 void bind_scaler(py::module_& module);
 void bind_model(py::module_& module);
 void bind_engine(py::module_& module);
-void bind_stream(py::module_& module);      // after the engine, which gets a method
-void bind_groups(py::module_& module);      // as above
-void bind_controller(py::module_& module);  // as above
+void bind_stream(py::module_& module);           // after the engine, which gets a method
+void bind_forecaster_pool(py::module_& module);  // as above
+void bind_controller(py::module_& module);       // as above
 
-/// Options of a safeguard from Python's keywords. @throws std::invalid_argument  held is neither "last" nor "ewma"
-Safeguard::Options safeguard_options(double plausible_margin, const std::string& held, double ewma_weight);
+/// Options of a safeguard from Python's keywords. @throws std::invalid_argument  an unknown stand_in
+Safeguard::Options safeguard_options(double plausible_margin, const std::string& stand_in, double stand_in_weight);
+const char* stand_in_name(Safeguard::StandIn stand_in) noexcept;
+
+std::shared_ptr<BoundPool> make_pool(const BoundEngine& bound, const ForecasterPool::Options& options);
+
+/// The index of a model that forecasts: a profile's or group's forecaster, or a forecaster or fallback by its own name.
+std::size_t find_with_target(const BoundEngine& bound, const std::string& name);
 
 /// The fallback model that serves the same group as a forecaster, or nullptr.
 std::shared_ptr<BoundModel> fallback_of(const BoundEngine& bound, std::size_t forecaster);

@@ -43,7 +43,7 @@ import linkcast
 engine = linkcast.Engine.load()
 model = linkcast.Model(engine.folder + "/models/gaming_fallback.tflite", backend="tflite", threads=2)
 x = np.full((2, *model.input_shape[1:]), 0.25, np.float32)
-groups = engine.group_forecaster(threads=3)
+groups = engine.forecaster_pool(threads=3)
 windows = {"internet": np.full((10, 4), 0.5), "datacenter": np.full((10, 4), 0.5)}
 expected = model.predict(x)
 groups.forecast(windows)
@@ -57,7 +57,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.returncode == 0, (done.returncode, done.stderr)
 
 
-@pytest.mark.parametrize("call", ["predict", "forecast", "decide"])
+@pytest.mark.parametrize("call", ["predict", "forecast_raw", "decide"])
 def test_control_c_ends_a_long_call_between_two_parts(call: str) -> None:
     engine = linkcast.Engine.load(backend="tflite")
     model = engine.model("internet_lstm")
@@ -65,7 +65,7 @@ def test_control_c_ends_a_long_call_between_two_parts(call: str) -> None:
     window = np.broadcast_to(np.float32(0.5), (1, 10, 4))
     calls = {
         "predict": lambda: [model.predict(np.repeat(window, 200_000, axis=0)) for _ in range(rows // 200_000)],
-        "forecast": lambda: engine.forecast("internet", np.repeat(window, rows // 100, axis=0)),
+        "forecast_raw": lambda: engine.forecast_raw("internet", np.repeat(window, rows // 100, axis=0)),
         "decide": lambda: [engine.decide("internet", np.full((2_000_000, 4), 0.5)) for _ in range(10)],
     }
     timer = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
@@ -83,8 +83,8 @@ def test_parts_give_what_one_call_gives() -> None:
     for backend in ("auto", "tflite"):
         engine = linkcast.Engine.load(backend=backend)
         windows = random.uniform(0.1, 1.0, (300, 10, 4)).astype(np.float32)
-        apart = np.concatenate([engine.forecast("internet", window) for window in windows])
-        np.testing.assert_allclose(engine.forecast("internet", windows), apart, rtol=1e-5)
+        apart = np.concatenate([engine.forecast_raw("internet", window) for window in windows])
+        np.testing.assert_allclose(engine.forecast_raw("internet", windows), apart, rtol=1e-5)
         states = random.uniform(0.1, 1.0, (500, 4))
         apart = np.concatenate([engine.decide("internet", state) for state in states])
         assert np.array_equal(engine.decide("internet", states), apart)
@@ -94,4 +94,4 @@ def test_a_bad_row_of_a_long_call_is_named_by_its_number() -> None:
     windows = np.full((1000, 10, 4), 0.5)
     windows[900, 3, 1] = np.nan
     with pytest.raises(ValueError, match="of row 900"):
-        linkcast.Engine.load().forecast("internet", windows)
+        linkcast.Engine.load().forecast_raw("internet", windows)

@@ -69,14 +69,14 @@ linkcast_status use_stream() {
   if (const auto status = linkcast_model_find(the_engine(), "internet", LINKCAST_ROLE_FORECASTER, &model))
     return status;
   linkcast_stream* stream = nullptr;
-  if (const auto status = linkcast_stream_open(the_engine(), model, nullptr, &stream)) return status;
+  if (const auto status = linkcast_stream_open(the_engine(), model, 1, nullptr, &stream)) return status;
   const std::array<float, 4> sample{50.0F, 2.5F, 0.001F, 0.999F};
-  float mbps = 0;
+  linkcast_answer answer = LINKCAST_ANSWER_INIT;
   std::size_t size = 0;
   std::array<unsigned char, 65536> bytes{};
   linkcast_status status = LINKCAST_OK;
   for (int tick = 0; tick < 12 && status <= LINKCAST_NOT_READY; ++tick)
-    status = linkcast_stream_push(stream, sample.data(), sample.size(), &mbps, 0, nullptr);
+    status = linkcast_stream_push(stream, sample.data(), sample.size(), nullptr, 0, &answer, 1, nullptr);
   if (status == LINKCAST_OK) status = linkcast_stream_snapshot(stream, bytes.data(), bytes.size(), &size);
   if (status == LINKCAST_OK) status = linkcast_stream_restore(stream, bytes.data(), size);
   const linkcast_status closed = linkcast_stream_close(stream);

@@ -103,14 +103,14 @@ TEST(an_engine_that_is_closed_beside_calls_is_busy_or_gone_and_never_freed_under
   for (int k = 0; k < 3; ++k)
     threads.emplace_back([&, k] {
       while (!done.load()) {
-        float mbps = 0;
+        linkcast_answer answer = LINKCAST_ANSWER_INIT;
         size_t count = 0;
         linkcast_model_stats stats = LINKCAST_MODEL_STATS_INIT;
         linkcast_engine* engine = current.load();
         const linkcast_status status =
             k == 0   ? linkcast_model_count(engine, &count)
-            : k == 1 ? linkcast_stats(engine, model, &stats)
-                     : linkcast_forecast(engine, model, values.data(), values.size(), &mbps, 1, 0, nullptr);
+            : k == 1 ? linkcast_model_read_stats(engine, model, &stats)
+                     : linkcast_forecast(engine, model, values.data(), values.size(), 0, &answer, 1, nullptr);
         unexpected += status != LINKCAST_OK && status != LINKCAST_ERROR_BUSY && status != LINKCAST_ERROR_HANDLE;
       }
     });
@@ -140,13 +140,14 @@ TEST(a_stream_and_a_controller_that_are_closed_beside_calls_are_busy_or_gone_too
   close_beside_calls<linkcast_stream>(
       [&] {
         linkcast_stream* stream = nullptr;
-        while (linkcast_stream_open(engine, model, nullptr, &stream) == LINKCAST_ERROR_BUSY) std::this_thread::yield();
+        while (linkcast_stream_open(engine, model, 1, nullptr, &stream) == LINKCAST_ERROR_BUSY)
+          std::this_thread::yield();
         return stream;
       },
       &linkcast_stream_close,
       [](linkcast_stream* stream) {
         linkcast_stream_info info = LINKCAST_STREAM_INFO_INIT;
-        return linkcast_stream_describe(stream, &info);
+        return linkcast_stream_describe(stream, 0, &info);
       });
   close_beside_calls<linkcast_controller>(
       [&] {
@@ -159,8 +160,8 @@ TEST(a_stream_and_a_controller_that_are_closed_beside_calls_are_busy_or_gone_too
       },
       &linkcast_controller_close,
       [](linkcast_controller* controller) {
-        linkcast_controller_counts counts = LINKCAST_CONTROLLER_COUNTS_INIT;
-        return linkcast_controller_stats(controller, &counts);
+        linkcast_controller_stats counts = LINKCAST_CONTROLLER_STATS_INIT;
+        return linkcast_controller_read_stats(controller, &counts);
       });
   CHECK_EQ(linkcast_engine_close(engine), LINKCAST_OK);
 }
@@ -187,32 +188,33 @@ TEST(only_one_of_two_closes_closes) {
 TEST(a_child_of_fork_forecasts_reloads_and_closes_whatever_threads_its_parent_has) {
   const std::vector<float> values = window();
   linkcast_engine_options options = LINKCAST_ENGINE_OPTIONS_INIT;
-  options.group_threads = 3;
+  options.pool_threads = 3;
   linkcast_engine* engine = open_engine(&options);
   std::vector<linkcast_model> models;
   for (const char* profile : {"internet", "datacenter"}) {
     models.emplace_back();
     CHECK_EQ(linkcast_model_find(engine, profile, LINKCAST_ROLE_FORECASTER, &models.back()), LINKCAST_OK);
   }
-  std::array<float, 2> mbps{};
+  std::array<linkcast_answer, 2> answers{LINKCAST_ANSWER_INIT, LINKCAST_ANSWER_INIT};
   const auto all_groups = [&] {
-    std::array<linkcast_group, 2> groups;
+    std::array<linkcast_request, 2> groups;
     for (std::size_t k = 0; k < groups.size(); ++k) {
-      groups[k] = LINKCAST_GROUP_INIT;
+      groups[k] = LINKCAST_REQUEST_INIT;
       groups[k].model = models[k];
       groups[k].windows = values.data();
       groups[k].values = values.size();
-      groups[k].forecasts_mbps = &mbps[k];
-      groups[k].batch = 1;
+      groups[k].answers = &answers[k];
+      groups[k].count = 1;
     }
-    return linkcast_forecast_groups(engine, groups.data(), groups.size(), 0);
+    return linkcast_forecast_many(engine, groups.data(), groups.size(), 0);
   };
   CHECK_EQ(all_groups(), LINKCAST_OK);
-  const std::array<float, 2> expected = mbps;
+  const auto mbps = [&] { return std::array<float, 2>{answers[0].mbps, answers[1].mbps}; };
+  const std::array<float, 2> expected = mbps();
   CHECK_EQ(in_child([&] {
              for (int round = 0; round < 2; ++round) {
-               mbps = {};
-               if (all_groups() != LINKCAST_OK || mbps != expected) return false;
+               answers = {LINKCAST_ANSWER_INIT, LINKCAST_ANSWER_INIT};
+               if (all_groups() != LINKCAST_OK || mbps() != expected) return false;
                if (linkcast_engine_reload(engine, nullptr) != LINKCAST_OK) return false;
              }
              return linkcast_engine_close(engine) == LINKCAST_OK;
@@ -221,9 +223,9 @@ TEST(a_child_of_fork_forecasts_reloads_and_closes_whatever_threads_its_parent_ha
   // Not a call first: what the child only closes, or reloads, has no thread to wait for.
   CHECK_EQ(in_child([&] { return linkcast_engine_close(engine) == LINKCAST_OK; }), "0");
   CHECK_EQ(in_child([&] { return linkcast_engine_reload(engine, nullptr) == LINKCAST_OK; }), "0");
-  mbps = {};
+  answers = {LINKCAST_ANSWER_INIT, LINKCAST_ANSWER_INIT};
   CHECK_EQ(all_groups(), LINKCAST_OK);  // the parent has lost nothing
-  CHECK(mbps == expected);
+  CHECK(mbps() == expected);
   CHECK_EQ(linkcast_engine_close(engine), LINKCAST_OK);
 }
 
@@ -233,18 +235,18 @@ TEST(a_child_forked_amid_the_calls_of_another_thread_is_answered_or_refused_and_
   const linkcast_model model = internet(engine);
   std::atomic<bool> done{false};
   std::thread caller([&] {
-    float mbps = 0;
+    linkcast_answer answer = LINKCAST_ANSWER_INIT;
     for (int round = 0; !done.load(); ++round) {
-      linkcast_forecast(engine, model, values.data(), values.size(), &mbps, 1, 0, nullptr);
+      linkcast_forecast(engine, model, values.data(), values.size(), 0, &answer, 1, nullptr);
       if (round % 1000 == 0) linkcast_engine_reload(engine, nullptr);
     }
   });
   for (int round = 0; round < 6; ++round) {
     const std::string ended = in_child([&] {
-      float mbps = 0;
-      const auto status = linkcast_forecast(engine, model, values.data(), values.size(), &mbps, 1, 0, nullptr);
+      linkcast_answer answer = LINKCAST_ANSWER_INIT;
+      const auto status = linkcast_forecast(engine, model, values.data(), values.size(), 0, &answer, 1, nullptr);
       if (status == LINKCAST_OK)
-        return std::isfinite(mbps) && linkcast_engine_reload(engine, nullptr) == LINKCAST_OK &&
+        return std::isfinite(answer.mbps) && linkcast_engine_reload(engine, nullptr) == LINKCAST_OK &&
                linkcast_engine_close(engine) == LINKCAST_OK;
       const std::string refused = linkcast_last_error();
       linkcast_engine* other = nullptr;

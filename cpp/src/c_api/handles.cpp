@@ -98,8 +98,6 @@ const char* kind_name(Kind kind) noexcept {
       return "stream";
     case Kind::controller:
       return "controller";
-    case Kind::streams:
-      return "streams";
   }
   return "handle";
 }
