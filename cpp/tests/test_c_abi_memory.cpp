@@ -73,7 +73,7 @@ linkcast_status use_stream() {
   const std::array<float, 4> sample{50.0F, 2.5F, 0.001F, 0.999F};
   linkcast_answer answer = LINKCAST_ANSWER_INIT;
   std::size_t size = 0;
-  std::array<unsigned char, 65536> bytes{};
+  static std::array<unsigned char, 1 << 22> bytes{};
   linkcast_status status = LINKCAST_OK;
   for (int tick = 0; tick < 12 && status <= LINKCAST_NOT_READY; ++tick)
     status = linkcast_stream_push(stream, sample.data(), sample.size(), nullptr, 0, &answer, 1, nullptr);

@@ -195,7 +195,8 @@ TEST(a_child_of_fork_forecasts_reloads_and_closes_whatever_threads_its_parent_ha
     models.emplace_back();
     CHECK_EQ(linkcast_model_find(engine, profile, LINKCAST_ROLE_FORECASTER, &models.back()), LINKCAST_OK);
   }
-  std::array<linkcast_answer, 2> answers{LINKCAST_ANSWER_INIT, LINKCAST_ANSWER_INIT};
+  const linkcast_answer none = LINKCAST_ANSWER_INIT;
+  std::array<linkcast_answer, 2> answers{none, none};
   const auto all_groups = [&] {
     std::array<linkcast_request, 2> groups;
     for (std::size_t k = 0; k < groups.size(); ++k) {
@@ -213,7 +214,7 @@ TEST(a_child_of_fork_forecasts_reloads_and_closes_whatever_threads_its_parent_ha
   const std::array<float, 2> expected = mbps();
   CHECK_EQ(in_child([&] {
              for (int round = 0; round < 2; ++round) {
-               answers = {LINKCAST_ANSWER_INIT, LINKCAST_ANSWER_INIT};
+               answers = {none, none};
                if (all_groups() != LINKCAST_OK || mbps() != expected) return false;
                if (linkcast_engine_reload(engine, nullptr) != LINKCAST_OK) return false;
              }
@@ -223,7 +224,7 @@ TEST(a_child_of_fork_forecasts_reloads_and_closes_whatever_threads_its_parent_ha
   // Not a call first: what the child only closes, or reloads, has no thread to wait for.
   CHECK_EQ(in_child([&] { return linkcast_engine_close(engine) == LINKCAST_OK; }), "0");
   CHECK_EQ(in_child([&] { return linkcast_engine_reload(engine, nullptr) == LINKCAST_OK; }), "0");
-  answers = {LINKCAST_ANSWER_INIT, LINKCAST_ANSWER_INIT};
+  answers = {none, none};
   CHECK_EQ(all_groups(), LINKCAST_OK);  // the parent has lost nothing
   CHECK(mbps() == expected);
   CHECK_EQ(linkcast_engine_close(engine), LINKCAST_OK);
