@@ -131,7 +131,7 @@ std::string without(long number, const std::function<linkcast_status()>& use) {
 }
 
 void fail_each_in_turn(const char* what, const std::function<linkcast_status()>& use, bool must_notice) {
-  CHECK_EQ(use(), LINKCAST_OK);
+  if (use() != LINKCAST_OK) throw check::Failure(std::string(what) + ": " + linkcast_last_error());
   long noticed = 0;
   long number = 0;
   for (;; ++number) {
