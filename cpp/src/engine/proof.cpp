@@ -9,6 +9,7 @@ namespace linkcast {
 namespace {
 
 constexpr std::size_t kRandomWindows = 12;  // of each distribution
+constexpr std::size_t kSpecialWindows = 10;
 constexpr float kLarge = 100.0F;            // scaled features are 0..1
 constexpr float kDenormal = 1e-40F;
 
@@ -19,7 +20,8 @@ std::string number(double value) {
 }
 
 /// (windows.count, answer): what `interpreter` gives, run in its own batch; the last batch is filled up with zeros.
-std::vector<float> answers(tflite::Interpreter& interpreter, const ProofWindows& windows) {
+std::vector<float> answers(tflite::Interpreter& interpreter, const ProofWindows& windows,
+                           const std::function<void()>& between) {
   const auto batch = static_cast<std::size_t>(interpreter.input_shape()[0]);
   const std::size_t row_inputs = interpreter.input_size() / batch;
   const std::size_t row_outputs = interpreter.output_size() / batch;
@@ -28,6 +30,7 @@ std::vector<float> answers(tflite::Interpreter& interpreter, const ProofWindows&
     const std::size_t rows = std::min(batch, windows.count - row);
     std::fill_n(interpreter.input(), interpreter.input_size(), 0.0F);
     std::copy_n(&windows.values[row * row_inputs], rows * row_inputs, interpreter.input());
+    between();
     interpreter.invoke();
     std::copy_n(interpreter.output(), rows * row_outputs, &result[row * row_outputs]);
   }
@@ -57,20 +60,24 @@ ProofWindows::ProofWindows(std::size_t row_inputs, const std::vector<float>& gol
   count = row_inputs > 0 ? values.size() / row_inputs : 0;
 }
 
+std::size_t ProofWindows::count_of(std::size_t row_inputs, const std::vector<float>& golden) noexcept {
+  return row_inputs > 0 ? golden.size() / row_inputs + 2 * kRandomWindows + kSpecialWindows : 0;
+}
+
 double proof_tolerance(Precision precision, bool quantised_weights) {
   if (precision == Precision::int8 || quantised_weights) return 5e-2;
   return precision == Precision::bfloat16 ? 2e-2 : 1e-4;
 }
 
 Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interpreter& reference,
-            const ProofWindows& windows, double tolerance) {
+            const ProofWindows& windows, double tolerance, const std::function<void()>& between) {
   Proof proof;
-  const auto expected = answers(reference, windows);
+  const auto expected = answers(reference, windows, between);
   const std::size_t row_inputs = windows.values.size() / windows.count;
   const std::size_t row_outputs = expected.size() / windows.count;
   const std::size_t ordinary = windows.golden > 0 ? windows.golden : kRandomWindows;
   for (auto* native : natives) {
-    const auto got = answers(*native, windows);
+    const auto got = answers(*native, windows, between);
     if (got.size() != expected.size()) {
       proof.failure = "the native network gives an answer of another size than TensorFlow Lite";
       return proof;

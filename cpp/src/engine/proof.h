@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct ProofWindows {
 
   /// @param golden  (any number, row_inputs), scaled
   ProofWindows(std::size_t row_inputs, const std::vector<float>& golden);
+
+  /// What `count` becomes.
+  static std::size_t count_of(std::size_t row_inputs, const std::vector<float>& golden) noexcept;
 };
 
 /// How far the two may lie apart, in units of max(1, the largest magnitude in the window, the magnitude of the answer).
@@ -41,8 +45,9 @@ struct Proof {
 /// Runs every window through each interpreter, in its own batch, and compares `reference` with the others.
 /// @param natives  interpreters whose whole graph is the native network, at different batches: those are different
 /// kernels
+/// @param between  called before each run; what it throws ends the proof
 /// @throws InvokeError
 Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interpreter& reference,
-            const ProofWindows& windows, double tolerance);
+            const ProofWindows& windows, double tolerance, const std::function<void()>& between);
 
 }  // namespace linkcast
