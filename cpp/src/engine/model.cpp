@@ -14,7 +14,7 @@
 namespace linkcast {
 namespace {
 
-constexpr double kWorkPerSecond = 2e8;     // multiplications that TensorFlow Lite's slowest kernels do at least
+constexpr double kWorkPerSecond = 2e8;  // multiplications that TensorFlow Lite's slowest kernels do at least
 constexpr double kMostLoadSeconds = 1e6;
 constexpr std::size_t kProofBatch = 7;  // odd, so that the batch kernels and their remainders are both met
 
@@ -69,8 +69,9 @@ Model::Model(const std::string& path, const Options& options)
     throw std::invalid_argument("load_seconds: expected a number above 0 and up to 1e6, got " +
                                 std::to_string(limits.load_seconds));
   const auto work = static_cast<std::uint64_t>(limits.load_seconds * kWorkPerSecond);
-  file_ = std::make_shared<const tflite::ModelFile>(tflite::Runtime::open(options.tflite_library), path, options.sha256,
-                                                    tflite::ModelFile::Limits{limits.file_bytes, {limits.tensor_bytes, work}});
+  file_ = std::make_shared<const tflite::ModelFile>(
+      tflite::Runtime::open(options.tflite_library), path, options.sha256,
+      tflite::ModelFile::Limits{limits.file_bytes, {limits.tensor_bytes, work}});
   tflite::Interpreter::lay_out(*file_);
   backend_reason_ = options.backend == Backend::tflite ? "asked for" : open_native();
   if (options.backend == Backend::native && !native_)
@@ -145,8 +146,9 @@ std::string Model::prove_native(const tflite::NativeDelegate& delegate, tflite::
   if (ProofWindows::count_of(row_inputs, options_.golden) * row_inputs * sizeof(float) > options_.limits.tensor_bytes)
     return "the proof's windows take more than the limit of a model's tensors";
   const ProofWindows windows(row_inputs, options_.golden);
-  const auto proof = prove({&interpreter, &batched}, reference, windows,
-                           proof_tolerance(options_.precision, delegate.quantised_weights()), [this] { check_time(); });
+  double tolerance = proof_tolerance(options_.precision);
+  if (delegate.quantised_weights()) tolerance = std::max(tolerance, rounding_tolerance(*delegate.spec()));
+  const auto proof = prove({&interpreter, &batched}, reference, windows, tolerance, [this] { check_time(); });
   proof_error_ = proof.holds ? proof.error : 0.0;
   return proof.failure;
 }

@@ -51,7 +51,8 @@ class Model {
   /// why.
   /// @throws LoadError              the file or the runtime, by name, and what is wrong; with Backend::native, what
   ///                                keeps the native kernels from it; a reduced precision that fails the proof
-  /// @throws std::invalid_argument  threads < 1 or above their limit; LINKCAST_ISA names what this machine does not have
+  /// @throws std::invalid_argument  threads < 1 or above their limit; LINKCAST_ISA names what this machine does not
+  /// have
   Model(const std::string& path, const Options& options);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;

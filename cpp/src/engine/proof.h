@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/network.h"
+#include "kernels/network_spec.h"
 #include "tflite/interpreter.h"
 
 namespace linkcast {
@@ -31,9 +32,13 @@ struct ProofWindows {
 /// float32 1e-4: both round every sum. Over random architectures they stay within 1e-6 on windows of size 1, but where
 /// large terms cancel TensorFlow Lite's own kernels lie up to 2.2e-5 from its XNNPACK ones (the shipped allocators).
 /// bfloat16 2e-2 and int8 5e-2: a weight is rounded to 2^-9 of itself, or to 1/254 of the largest in its row.
-/// Files whose weights are int8 get 5e-2 as well: there TensorFlow Lite rounds the activations to int8, and the native
-/// network does not.
-double proof_tolerance(Precision precision, bool quantised_weights);
+double proof_tolerance(Precision precision) noexcept;
+
+/// The same for a file whose weights are int8: TensorFlow Lite rounds the activations in front of them to 1/127 of the
+/// largest in a row, the native network does not. The rounding is followed through the layers as noise: each adds
+/// (m / 127)^2 / 12 to the variance of its inputs (m: the largest of them), and a row of weights w multiplies the
+/// variance by |w|^2. Four deviations in the worst row, 1e-4 at least; 5e-2 at most, beyond which nothing is proven.
+double rounding_tolerance(const NetworkSpec& network) noexcept;
 
 struct Proof {
   bool holds = false;

@@ -85,8 +85,7 @@ class FlatTable {
     vtable_ = static_cast<std::uint64_t>(table);
     fields_ = bytes.read<std::uint16_t>(vtable_, what);
     size_ = bytes.read<std::uint16_t>(vtable_ + 2, what);
-    if (fields_ < 4 || fields_ % 2 != 0 || !bytes.holds(vtable_, fields_) || size_ < 4 ||
-        !bytes.holds(position, size_))
+    if (fields_ < 4 || fields_ % 2 != 0 || !bytes.holds(vtable_, fields_) || size_ < 4 || !bytes.holds(position, size_))
       fail("has a field list that does not fit");
   }
 

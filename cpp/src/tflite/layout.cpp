@@ -33,9 +33,7 @@ std::int64_t stored(int type, std::uint64_t value) noexcept {
   return static_cast<std::int64_t>(value);
 }
 
-void give_values(TensorFacts& out, Values values) {
-  out.values = std::make_shared<const Values>(std::move(values));
-}
+void give_values(TensorFacts& out, Values values) { out.values = std::make_shared<const Values>(std::move(values)); }
 
 /// Positions in a tensor of `shape`, broadcast to `target`, in the order of the target's elements.
 std::vector<std::size_t> broadcast_positions(const Shape& shape, const Shape& target) {
@@ -126,8 +124,7 @@ void check_scales(const LayoutCall& call, double product) {
   constexpr double kMost = 1 << 18;
   const double factor = product / static_cast<double>(call.out[0].scale);
   if (!(factor < kMost && factor > 1.0 / (1 << 30)))
-    call.fail("has quantisation scales that do not go together: the output's is " +
-              std::to_string(call.out[0].scale));
+    call.fail("has quantisation scales that do not go together: the output's is " + std::to_string(call.out[0].scale));
 }
 
 bool same_padding(const LayoutCall& call, int padding) {
@@ -175,8 +172,8 @@ Shape checked_shape(const LayoutCall& call, const Values& dims) {
 
 std::string element_type_name(int type) {
   static constexpr std::array<const char*, 19> kNames = {
-      "FLOAT32", "FLOAT16", "INT32",      "UINT8",  "INT64",    "STRING",  "BOOL",   "INT16",  "COMPLEX64", "INT8",
-      "FLOAT64", "COMPLEX128", "UINT64", "RESOURCE", "VARIANT", "UINT32", "UINT16", "INT4",      "BFLOAT16"};
+      "FLOAT32", "FLOAT16",    "INT32",  "UINT8",    "INT64",   "STRING", "BOOL",   "INT16", "COMPLEX64", "INT8",
+      "FLOAT64", "COMPLEX128", "UINT64", "RESOURCE", "VARIANT", "UINT32", "UINT16", "INT4",  "BFLOAT16"};
   return type >= 0 && type < static_cast<int>(kNames.size()) ? kNames[static_cast<std::size_t>(type)]
                                                              : "type " + std::to_string(type);
 }
@@ -237,7 +234,8 @@ const std::vector<std::int64_t>& LayoutCall::values(std::size_t input) const {
 
 std::int64_t LayoutCall::value(std::size_t input) const {
   const auto& all = values(input);
-  if (all.size() != 1) fail("input " + std::to_string(input) + ": expected one value, got " + std::to_string(all.size()));
+  if (all.size() != 1)
+    fail("input " + std::to_string(input) + ": expected one value, got " + std::to_string(all.size()));
   return all[0];
 }
 
@@ -265,9 +263,10 @@ void same(LayoutCall& call) {
     Values values;
     for (const std::int64_t v : *from.values) {
       const auto u = static_cast<std::uint64_t>(v);
-      values.push_back(stored(out.type, name == "NEG" ? 0 - u : name == "LOGICAL_NOT" ? (v == 0 ? 1U : 0U)
-                                                              : name == "ZEROS_LIKE"  ? 0U
-                                                                                      : u));
+      values.push_back(stored(out.type, name == "NEG"           ? 0 - u
+                                        : name == "LOGICAL_NOT" ? (v == 0 ? 1U : 0U)
+                                        : name == "ZEROS_LIKE"  ? 0U
+                                                                : u));
     }
     give_values(out, std::move(values));
   }
@@ -450,7 +449,7 @@ void fully_connected(LayoutCall& call) {
   const std::uint64_t count = elements_of(x.shape);
   if (inputs == 0 || units == 0 || x.shape.empty() || count % inputs != 0)
     call.fail("input 1: weights " + shape_text(w.shape) + " do not fit an input of " + shape_text(x.shape));
-  if (call.has(2) && call.shape(2) != Shape{w.shape[0]} )
+  if (call.has(2) && call.shape(2) != Shape{w.shape[0]})
     call.fail("input 2: expected a bias of " + shape_text({w.shape[0]}) + ", got " + shape_text(call.shape(2)));
   check_weights(call, 1, 0);
   if (quantised(x.type)) {
@@ -478,8 +477,7 @@ void convolution(LayoutCall& call) {
   call.require(x.shape.size() == 4 && w.shape.size() == 4, "expects 4 dimensions of input and filter");
   if (x.shape[3] != w.shape[3])
     call.fail("input 1: a filter of " + shape_text(w.shape) + " does not fit an input of " + shape_text(x.shape));
-  if (call.has(2))
-    call.require(call.shape(2) == Shape{w.shape[0]}, "has a bias that does not fit its filter");
+  if (call.has(2)) call.require(call.shape(2) == Shape{w.shape[0]}, "has a bias that does not fit its filter");
   check_clamp(call, call.option<std::int8_t>(3, 0));
   check_weights(call, 1, 0);
   if (quantised(x.type)) {
@@ -489,10 +487,10 @@ void convolution(LayoutCall& call) {
     call.require(w.type != kTypeUint8 || w.scales == 1, "has several scales of uint8 weights");
   }
   const bool same = same_padding(call, call.option<std::int8_t>(0, 0));
-  const auto rows = windows(call, x.shape[1], w.shape[1], call.option<std::int32_t>(2, 0),
-                            call.option<std::int32_t>(5, 1), same);
-  const auto columns = windows(call, x.shape[2], w.shape[2], call.option<std::int32_t>(1, 0),
-                               call.option<std::int32_t>(4, 1), same);
+  const auto rows =
+      windows(call, x.shape[1], w.shape[1], call.option<std::int32_t>(2, 0), call.option<std::int32_t>(5, 1), same);
+  const auto columns =
+      windows(call, x.shape[2], w.shape[2], call.option<std::int32_t>(1, 0), call.option<std::int32_t>(4, 1), same);
   call.give({x.shape[0], rows, columns, w.shape[0]});
   const std::uint64_t filter = elements_of({w.shape[1], w.shape[2], w.shape[3]});
   const std::uint64_t outputs = elements_of({x.shape[0], rows, columns});
@@ -522,10 +520,10 @@ void depthwise(LayoutCall& call) {
   if (x.type == kTypeFloat32 && w.type == kTypeInt8)
     call.require(static_cast<std::int64_t>(w.scales) == w.shape[3], "expects a scale for each channel of its filter");
   const bool same = same_padding(call, call.option<std::int8_t>(0, 0));
-  const auto rows = windows(call, x.shape[1], w.shape[1], call.option<std::int32_t>(2, 0),
-                            call.option<std::int32_t>(6, 1), same);
-  const auto columns = windows(call, x.shape[2], w.shape[2], call.option<std::int32_t>(1, 0),
-                               call.option<std::int32_t>(5, 1), same);
+  const auto rows =
+      windows(call, x.shape[1], w.shape[1], call.option<std::int32_t>(2, 0), call.option<std::int32_t>(6, 1), same);
+  const auto columns =
+      windows(call, x.shape[2], w.shape[2], call.option<std::int32_t>(1, 0), call.option<std::int32_t>(5, 1), same);
   call.give({x.shape[0], rows, columns, w.shape[3]});
   call.work = times(elements_of(call.out[0].shape), elements_of({w.shape[1], w.shape[2]}));
   call.scratch_bytes = times(elements_of(x.shape), 4);
@@ -588,8 +586,7 @@ void batch_matmul(LayoutCall& call) {
   const auto rows = a[a.size() - (turned_a ? 1 : 2)];
   const auto depth = a[a.size() - (turned_a ? 2 : 1)];
   const auto columns = b[b.size() - (turned_b ? 2 : 1)];
-  if (b[b.size() - (turned_b ? 1 : 2)] != depth)
-    call.fail("multiplies " + shape_text(a) + " with " + shape_text(b));
+  if (b[b.size() - (turned_b ? 1 : 2)] != depth) call.fail("multiplies " + shape_text(a) + " with " + shape_text(b));
   check_weights(call, 1, -1);
   call.require(call.in[1]->type == kTypeFloat32 || call.in[1]->scales == 1, "expects one scale of its weights");
   Shape shape = broadcast(call, {a.begin(), a.end() - 2}, {b.begin(), b.end() - 2});
@@ -610,8 +607,7 @@ void lstm(LayoutCall& call) {
   if (sequence) call.require(!call.option<bool>(5, false), "has diagonal recurrent weights, which are refused");
   const std::size_t rank = sequence ? 3 : 2;
   const auto& x = call.shape(0);
-  if (x.size() != rank)
-    call.fail("input 0: expected " + std::to_string(rank) + " dimensions, got " + shape_text(x));
+  if (x.size() != rank) call.fail("input 0: expected " + std::to_string(rank) + " dimensions, got " + shape_text(x));
   const bool time_major = sequence && call.option<bool>(3, false);
   const std::int64_t batch = sequence ? x[time_major ? 1 : 0] : x[0];
   const std::int64_t steps = sequence ? x[time_major ? 0 : 1] : 1;
@@ -678,8 +674,8 @@ void lstm(LayoutCall& call) {
     call.require(call.intermediates[4] && call.intermediates[4]->scales == 1 && call.intermediates[4]->scale > 0,
                  "has an intermediate tensor without a scale");
     for (const std::size_t input : {1, 2, 3, 4, 5, 6, 7, 8}) {
-      const double scale = static_cast<double>(call.in[input]->scale) *
-                           static_cast<double>(call.in[input < 5 ? 0 : 18]->scale) * 4096;
+      const double scale =
+          static_cast<double>(call.in[input]->scale) * static_cast<double>(call.in[input < 5 ? 0 : 18]->scale) * 4096;
       call.require(scale > 1e-9 && scale < 1e6, "has weights with a scale that does not fit");
     }
   }
@@ -691,8 +687,8 @@ void lstm(LayoutCall& call) {
                                 static_cast<std::uint64_t>(features) + static_cast<std::uint64_t>(outputs) + 8));
   call.scratch_bytes = times(times(static_cast<std::uint64_t>(batch), static_cast<std::uint64_t>(units)), 32);
   if (weights != kTypeFloat32)
-    call.scratch_bytes += times(elements_of({batch, features + outputs + units}), 4) +
-                          times(static_cast<std::uint64_t>(units), 64);
+    call.scratch_bytes +=
+        times(elements_of({batch, features + outputs + units}), 4) + times(static_cast<std::uint64_t>(units), 64);
 }
 
 void rnn(LayoutCall& call) {
@@ -709,14 +705,16 @@ void rnn(LayoutCall& call) {
                "has weights or a state that do not fit");
   for (const std::size_t input : {1, 2}) {
     check_weights(call, input, -1);
-    call.require(call.in[input]->type == kTypeFloat32 || call.in[input]->scales == 1, "has weights with several scales");
+    call.require(call.in[input]->type == kTypeFloat32 || call.in[input]->scales == 1,
+                 "has weights with several scales");
   }
   check_activation_function(call, call.option<std::int8_t>(sequence ? 1 : 0, 0));
   Shape shape = x;
   shape[rank - 1] = units;
   call.give(std::move(shape));
   call.work = times(elements_of(x) + elements_of(call.out[0].shape), static_cast<std::uint64_t>(units));
-  call.scratch_bytes = times(elements_of({batch, x[rank - 1] + units}), 8) + times(static_cast<std::uint64_t>(units), 8);
+  call.scratch_bytes =
+      times(elements_of({batch, x[rank - 1] + units}), 8) + times(static_cast<std::uint64_t>(units), 8);
 }
 
 void reduce(LayoutCall& call) {
@@ -734,14 +732,15 @@ void reduce(LayoutCall& call) {
   call.work = elements_of(x);
   const auto& from = *call.in[0];
   if (!from.values || elements_of(call.out[0].shape) != 1 || !whole_numbers(from.type)) return;
-  const bool known = call.code == kSum || call.code == kReduceProd || call.code == kReduceMax || call.code == kReduceMin;
+  const bool known =
+      call.code == kSum || call.code == kReduceProd || call.code == kReduceMax || call.code == kReduceMin;
   if (!known) return;
   std::uint64_t result = static_cast<std::uint64_t>((*from.values)[0]);
   for (std::size_t n = 1; n < from.values->size(); ++n) {
     const std::int64_t v = (*from.values)[n];
     const auto u = static_cast<std::uint64_t>(v);
     const auto so_far = static_cast<std::int64_t>(result);
-    result = call.code == kSum           ? result + u
+    result = call.code == kSum          ? result + u
              : call.code == kReduceProd ? result * u
              : call.code == kReduceMax  ? static_cast<std::uint64_t>(std::max(so_far, v))
                                         : static_cast<std::uint64_t>(std::min(so_far, v));

@@ -44,8 +44,10 @@ struct TensorFacts {
   bool constant = false;
   std::size_t scales = 0;  ///< of a quantised tensor: 1, or one per slice along `quantized_dimension`
   int quantized_dimension = 0;
-  float scale = 0.0F;  ///< the first one
-  bool centred = true; ///< every zero point is 0
+  float scale = 0.0F;   ///< the first one
+  bool centred = true;  ///< every zero point is 0
+  bool nan = false;     ///< a float constant with a value that is no number
+  float largest = 0.0F;  ///< magnitude of a float constant
 };
 
 /// One operator as its rule sees it: inputs and options in, outputs laid out.
@@ -53,11 +55,15 @@ class LayoutCall {
  public:
   using Fail = std::function<void(const std::string&)>;  // throws
 
-  LayoutCall(int code, const OperatorRule& rule, const FlatTable* options,
-             std::vector<const TensorFacts*> inputs, std::vector<TensorFacts> outputs,
-             std::vector<const TensorFacts*> intermediates, const Fail& fail)
-      : code(code), rule(rule), in(std::move(inputs)), out(std::move(outputs)),
-        intermediates(std::move(intermediates)), options_(options), fail_(fail) {}
+  LayoutCall(int code, const OperatorRule& rule, const FlatTable* options, std::vector<const TensorFacts*> inputs,
+             std::vector<TensorFacts> outputs, std::vector<const TensorFacts*> intermediates, const Fail& fail)
+      : code(code),
+        rule(rule),
+        in(std::move(inputs)),
+        out(std::move(outputs)),
+        intermediates(std::move(intermediates)),
+        options_(options),
+        fail_(fail) {}
 
   const int code;
   const OperatorRule& rule;
@@ -98,8 +104,8 @@ class LayoutCall {
 
 /// The rules that the table of operators names.
 namespace layout {
-void same(LayoutCall& call);           // outputs like the first input
-void binary(LayoutCall& call);         // broadcast
+void same(LayoutCall& call);    // outputs like the first input
+void binary(LayoutCall& call);  // broadcast
 void select(LayoutCall& call);
 void select_broadcast(LayoutCall& call);
 void prelu(LayoutCall& call);
@@ -144,7 +150,7 @@ void rank_of(LayoutCall& call);
 void range(LayoutCall& call);
 void blocks_to_space(LayoutCall& call);
 void space_to_blocks(LayoutCall& call);
-void control_flow(LayoutCall& call);   // IF and WHILE: the verifier follows them itself
+void control_flow(LayoutCall& call);  // IF and WHILE: the verifier follows them itself
 }  // namespace layout
 
 }  // namespace linkcast::tflite

@@ -32,7 +32,7 @@ class Descriptor {
 void refuse_kind(const std::string& path, const struct stat& file) {
   if (S_ISREG(file.st_mode)) return;
   if (S_ISDIR(file.st_mode)) {
-    struct stat inside {};
+    struct stat inside{};
     const bool saved_model = stat((path + "/saved_model.pb").c_str(), &inside) == 0;
     throw LoadError(path + kExpected +
                     (saved_model ? "a TensorFlow SavedModel; convert it with tf.lite.TFLiteConverter" : "a folder"));
@@ -70,12 +70,12 @@ std::string format_of(const std::string& path, std::string_view content) {
 std::vector<std::byte> read_model_bytes(const std::string& path, std::uint64_t most) {
   if (path.find('\0') != std::string::npos)
     throw LoadError(std::string(path.c_str()) + ": the name of the file has a NUL in it");
-  struct stat named {};
+  struct stat named{};
   if (stat(path.c_str(), &named) != 0) throw LoadError(path + ": can't be opened: " + std::strerror(errno));
   refuse_kind(path, named);  // before opening it, which a device or a FIFO may take amiss
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) throw LoadError(path + ": can't be opened: " + std::strerror(errno));
-  struct stat opened {};
+  struct stat opened{};
   if (fstat(file.get(), &opened) != 0) throw LoadError(path + ": can't be read: " + std::strerror(errno));
   refuse_kind(path, opened);
   const auto size = static_cast<std::uint64_t>(opened.st_size);

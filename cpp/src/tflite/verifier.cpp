@@ -34,13 +34,13 @@ constexpr int kMapName = 0, kMapTensor = 1;
 
 constexpr std::uint32_t kSchemaVersion = 3;
 constexpr std::size_t kMostGraphs = 256;
-constexpr std::size_t kMostTensors = 200'000;      // of all subgraphs
+constexpr std::size_t kMostTensors = 200'000;  // of all subgraphs
 constexpr std::size_t kMostDimensions = 8;
 constexpr std::uint64_t kMostConstantValues = 65'536;  // of one tensor, that are read as numbers
-constexpr std::uint64_t kMostSteps = 2'000'000;    // tensors and operators that are laid out, loops unrolled
-constexpr std::uint64_t kMostTurns = 65'536;       // of one loop
+constexpr std::uint64_t kMostSteps = 2'000'000;        // tensors and operators that are laid out, loops unrolled
+constexpr std::uint64_t kMostTurns = 65'536;           // of one loop
 constexpr std::size_t kDeepestCall = 4;
-constexpr int kVariadic = std::numeric_limits<int>::max();
+constexpr float kLargestWeight = 1e15F;  // two of them, multiplied, are far from the largest float32
 
 struct Buffer {
   const std::uint8_t* data = nullptr;
@@ -292,8 +292,8 @@ class Verifier {
     const auto list = model.vector<std::uint32_t>(field::kModelCodes, "the list of operator codes");
     for (std::size_t c = 0; c < list.size(); ++c) {
       const auto table = model.entry(list, c, "an operator code");
-      const int code = std::max<int>(table.get<std::int8_t>(field::kCodeShort, 0),
-                                     table.get<std::int32_t>(field::kCodeLong, 0));
+      const int code =
+          std::max<int>(table.get<std::int8_t>(field::kCodeShort, 0), table.get<std::int32_t>(field::kCodeLong, 0));
       const std::string custom(table.text(field::kCodeCustom, "a custom operator's name"));
       codes_.push_back({code, table.get<std::int32_t>(field::kCodeVersion, 1), custom});
     }
@@ -401,8 +401,8 @@ class Verifier {
     if (d < 0 || d >= static_cast<int>(std::max<std::size_t>(facts.shape.size(), 1)))
       invalid(which + ": is quantised along dimension " + std::to_string(d) + " of " +
               std::to_string(facts.shape.size()));
-    if (scales.size() != 1 && (facts.shape.empty() || static_cast<std::int64_t>(scales.size()) !=
-                                                          facts.shape[static_cast<std::size_t>(d)]))
+    if (scales.size() != 1 &&
+        (facts.shape.empty() || static_cast<std::int64_t>(scales.size()) != facts.shape[static_cast<std::size_t>(d)]))
       invalid(which + ": expected one scale, or one for each slice of dimension " + std::to_string(d) + " of " +
               shape_text(facts.shape) + ", got " + std::to_string(scales.size()));
     if (zero_points.size() != scales.size() && zero_points.size() != 1)
@@ -426,6 +426,7 @@ class Verifier {
 
   static void read_values(const Buffer& buffer, TensorFacts& facts) {
     const std::uint64_t count = elements_of(facts.shape);
+    if (facts.type == kTypeFloat32 || facts.type == kTypeFloat16) return read_magnitude(buffer, facts);
     const bool wide = facts.type == kTypeInt64;
     if ((facts.type != kTypeInt32 && !wide && facts.type != kTypeBool) || count > kMostConstantValues) return;
     std::vector<std::int64_t> values(static_cast<std::size_t>(count));
@@ -441,6 +442,24 @@ class Verifier {
       }
     }
     facts.values = std::make_shared<const std::vector<std::int64_t>>(std::move(values));
+  }
+
+  static void read_magnitude(const Buffer& buffer, TensorFacts& facts) {
+    const auto fractions = facts.type == kTypeFloat16 ? 10 : 23;
+    for (std::uint64_t at = 0; at < buffer.size; at += facts.type == kTypeFloat16 ? 2 : 4) {
+      float value = 0.0F;
+      if (fractions == 23) {
+        std::memcpy(&value, buffer.data + at, 4);
+      } else {
+        // Of float16 only the exponent of all ones matters: the others stand for at most 65504.
+        std::uint16_t half = 0;
+        std::memcpy(&half, buffer.data + at, 2);
+        if ((half & 0x7C00U) != 0x7C00U) continue;
+        value = (half & 0x03FFU) != 0 ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
+      }
+      if (std::isnan(value)) facts.nan = true;
+      facts.largest = std::max(facts.largest, std::fabs(value));
+    }
   }
 
   void read_operator(const FlatTable& table, std::size_t node, FileGraph& graph) {
@@ -466,9 +485,11 @@ class Verifier {
     op.outputs = indices(table.vector<std::int32_t>(field::kOpOutputs, "a list of outputs"), graph, 0, op.label);
     op.intermediates =
         indices(table.vector<std::int32_t>(field::kOpIntermediates, "a list of tensors"), graph, 0, op.label);
-    if (table.get<std::uint8_t>(field::kOpOptions2Type, 0) != 0) invalid(op.label + ": has options of another operator");
+    if (table.get<std::uint8_t>(field::kOpOptions2Type, 0) != 0)
+      invalid(op.label + ": has options of another operator");
     const auto kind = table.get<std::uint8_t>(field::kOpOptionsType, 0);
-    if ((kind != 0) != table.has(field::kOpOptions)) invalid(op.label + ": has options without a type, or a type without options");
+    if ((kind != 0) != table.has(field::kOpOptions))
+      invalid(op.label + ": has options without a type, or a type without options");
     if (kind != 0) op.options = table.table(field::kOpOptions, "an operator's options");
     if (op.rule->options != 0 && kind != op.rule->options && (kind != 0 || op.rule->options_needed))
       invalid(op.label + ": expected options of kind " + std::to_string(op.rule->options) + ", got " +
@@ -498,7 +519,8 @@ class Verifier {
       if (!entry.has(field::kSignatureKey)) invalid(which + " has no key");
       entry.text(field::kSignatureKey, "a signature's key");
       const auto graph = entry.get<std::uint32_t>(field::kSignatureGraph, 0);
-      if (graph >= graphs_.size()) invalid(which + " names subgraph " + std::to_string(graph) + ", which does not exist");
+      if (graph >= graphs_.size())
+        invalid(which + " names subgraph " + std::to_string(graph) + ", which does not exist");
       for (const int side : {field::kSignatureInputs, field::kSignatureOutputs}) {
         const auto maps = entry.vector<std::uint32_t>(side, "a signature's tensors");
         for (std::size_t m = 0; m < maps.size(); ++m) {
@@ -527,14 +549,16 @@ class Verifier {
       const std::string which = "tensor " + std::to_string(input) + graph.name;
       // Once only, and nothing else: the caller writes it.
       if (state == State::input) invalid(which + ": is listed as an input twice");
-      if (state != State::open) invalid(which + ": is an input and " + (state == State::constant ? "a constant" : "a variable"));
+      if (state != State::open)
+        invalid(which + ": is an input and " + (state == State::constant ? "a constant" : "a variable"));
       state = State::input;
     }
     for (const auto& op : graph.operators) {
       std::vector<const FileTensor*> inputs, outputs;
       for (const int t : op.inputs) inputs.push_back(t < 0 ? nullptr : &tensor(graph, t));
       for (const int t : op.outputs) outputs.push_back(&tensor(graph, t));
-      if (const auto problem = mismatch(*op.rule, inputs, outputs); !problem.empty()) invalid(op.label + ": " + problem);
+      if (const auto problem = mismatch(*op.rule, inputs, outputs); !problem.empty())
+        invalid(op.label + ": " + problem);
       for (std::size_t n = 0; n < op.inputs.size(); ++n)
         if (op.inputs[n] >= 0 && states[static_cast<std::size_t>(op.inputs[n])] == State::open)
           invalid(op.label + ": input " + std::to_string(n) + " reads tensor " + std::to_string(op.inputs[n]) +
@@ -543,11 +567,11 @@ class Verifier {
         auto& state = states[static_cast<std::size_t>(t)];
         // The converter writes a state's zeros as float16, in front of the operator that owns the state.
         const bool zeros = op.code == kDequantize && tensor(graph, op.inputs[0]).facts.constant;
-        const char* taken = state == State::written    ? "which was written before"
-                            : state == State::input    ? "which is an input of its graph"
-                            : state == State::constant ? "which is a constant"
+        const char* taken = state == State::written              ? "which was written before"
+                            : state == State::input              ? "which is an input of its graph"
+                            : state == State::constant           ? "which is a constant"
                             : state == State::variable && !zeros ? "which is a variable"
-                                                       : nullptr;
+                                                                 : nullptr;
         if (taken) invalid(op.label + ": writes tensor " + std::to_string(t) + ", " + taken);
         if (state == State::open) state = State::written;
       }
@@ -570,7 +594,8 @@ class Verifier {
             invalid(op.label + ": calls subgraph " + std::to_string(index) + ", expected one from 1 to " +
                     std::to_string(static_cast<int>(graphs_.size()) - 1));
           auto& target = graphs_[static_cast<std::size_t>(index)];
-          if (target.called) invalid(op.label + ": calls subgraph " + std::to_string(index) + ", which is called before");
+          if (target.called)
+            invalid(op.label + ": calls subgraph " + std::to_string(index) + ", which is called before");
           target.called = true;
         }
       }
@@ -600,8 +625,8 @@ class Verifier {
     total_ += bytes - sizes[tensor];
     sizes[tensor] = bytes;
     if (total_ > limits_.tensor_bytes || bytes > limits_.tensor_bytes)
-      refuse(where + ": the model's tensors take " + megabytes(std::max(bytes, total_)) + " or more, over the limit of " +
-             megabytes(limits_.tensor_bytes));
+      refuse(where + ": the model's tensors take " + megabytes(std::max(bytes, total_)) +
+             " or more, over the limit of " + megabytes(limits_.tensor_bytes));
   }
 
   std::vector<TensorFacts> lay_out(int index, const std::vector<TensorFacts>& inputs) {
@@ -639,6 +664,7 @@ class Verifier {
     for (std::size_t n = 0; n < inputs.size() && !op.rule->takes_empty; ++n)
       if (inputs[n] && (n == 0 || inputs[n]->type == kTypeFloat32) && elements_of(inputs[n]->shape) == 0)
         fail("input " + std::to_string(n) + " has no elements: " + shape_text(inputs[n]->shape));
+    for (std::size_t n = 0; n < inputs.size(); ++n) check_magnitude(op, n, inputs[n]);
     std::vector<TensorFacts> outputs;
     for (const int t : op.outputs) outputs.push_back(tensor(graph, t).facts);
     if (op.code == kWhile) {
@@ -662,6 +688,17 @@ class Verifier {
       check_bytes(call.scratch_bytes, op.label + ": working memory");
     }
     for (std::size_t n = 0; n < outputs.size(); ++n) place(index, graph, op, n, std::move(outputs[n]), facts);
+  }
+
+  /// The runtime's kernels and XNNPACK's treat what is no number differently, so that none may arise.
+  void check_magnitude(const FileOperator& op, std::size_t n, const TensorFacts* facts) const {
+    if (!facts) return;
+    const char* expected = nullptr;
+    if (facts->nan || (std::isinf(facts->largest) && !op.rule->takes_infinity)) expected = "finite numbers";
+    if (op.rule->multiplies && facts->largest > kLargestWeight) expected = "numbers of at most 1e15";
+    if (!expected) return;
+    invalid(op.label + ": input " + std::to_string(n) + " (tensor " + std::to_string(op.inputs[n]) + "): expected " +
+            expected + ", got " + (facts->nan ? "NaN" : std::to_string(facts->largest)));
   }
 
   void place(int index, const FileGraph& graph, const FileOperator& op, std::size_t n, TensorFacts facts,
@@ -700,8 +737,7 @@ class Verifier {
     for (std::size_t n = 0; n < values.size(); ++n)
       if (values[n].type != tensor(graph, graph.inputs[n]).facts.type)
         invalid(op.label + ": hands over " + element_type_name(values[n].type) + " as input " + std::to_string(n) +
-                graph.name + ", which takes " +
-                element_type_name(tensor(graph, graph.inputs[n]).facts.type));
+                graph.name + ", which takes " + element_type_name(tensor(graph, graph.inputs[n]).facts.type));
   }
 
   void check_results(const FileOperator& op, const std::vector<TensorFacts>& results, const FileGraph& caller_types,
@@ -738,8 +774,7 @@ class Verifier {
       if (!verdict.values || verdict.values->size() != 1)
         refuse(op.label + ": the loop's end can't be seen: its condition depends on the model's input");
       if ((*verdict.values)[0] == 0) break;
-      if (turn >= kMostTurns)
-        refuse(op.label + ": the loop turns more than " + std::to_string(kMostTurns) + " times");
+      if (turn >= kMostTurns) refuse(op.label + ": the loop turns more than " + std::to_string(kMostTurns) + " times");
       auto next = lay_out(body_index, values);
       check_results(op, next, caller_of(op), body);
       if (same(next, values)) refuse(op.label + ": the loop never ends: a turn leaves its counters as they were");
