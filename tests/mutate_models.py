@@ -13,6 +13,7 @@ import collections
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,11 +28,13 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 SECONDS = 10
-"""That one file may take, loaded twice, run and compared."""
+"""Of the processor, that one file may take: loaded twice, run and compared."""
 MEMORY = 1 << 30
 """Bytes that a child may take beyond what it has after its imports."""
 
-OPTIONS = {name: getattr(schema, f"{name}T") for name in vars(schema.BuiltinOptions) if name[0].isupper() and name != "NONE"}
+OPTIONS = {
+    name: getattr(schema, f"{name}T") for name in vars(schema.BuiltinOptions) if name[0].isupper() and name != "NONE"
+}
 CODES = sorted(value for name, value in vars(schema.BuiltinOperator).items() if name[0].isupper())
 TYPES = sorted(value for name, value in vars(schema.TensorType).items() if name[0].isupper())
 EXTREMES = (-(2**31), -2, -1, 0, 1, 2, 3, 7, 127, 128, 2**16, 2**24, 2**30, 2**31 - 1)
@@ -370,7 +373,12 @@ def graph_ends(model: Any, draw: random.Random) -> str:
 
 
 def called_graphs(model: Any, draw: random.Random) -> str:
-    loops = [op for graph in model.subgraphs for op in graph.operators or [] if hasattr(op.builtinOptions, "bodySubgraphIndex")]
+    loops = [
+        op
+        for graph in model.subgraphs
+        for op in graph.operators or []
+        if hasattr(op.builtinOptions, "bodySubgraphIndex")
+    ]
     if not loops:
         return ""
     options = draw.choice(loops).builtinOptions
@@ -382,7 +390,12 @@ def called_graphs(model: Any, draw: random.Random) -> str:
 
 def endless(model: Any, draw: random.Random) -> str:
     """The condition of a loop always holds, its counter stands still, or its limit is far away."""
-    loops = [op for graph in model.subgraphs for op in graph.operators or [] if hasattr(op.builtinOptions, "bodySubgraphIndex")]
+    loops = [
+        op
+        for graph in model.subgraphs
+        for op in graph.operators or []
+        if hasattr(op.builtinOptions, "bodySubgraphIndex")
+    ]
     if not loops:
         return ""
     options = draw.choice(loops).builtinOptions
@@ -427,8 +440,12 @@ def change_options(options: Any, draw: random.Random) -> None:
         if isinstance(value, bool):
             setattr(options, name, draw.random() < 0.5)
         elif isinstance(value, int):
-            small = any(word in name for word in ("padding", "Activation", "Type", "Format", "mode", "type", "combiner"))
-            setattr(options, name, draw.choice((0, 1, 2, 4, 5, 127) if small else (-1, 0, 1, 1, 2, 3, 2**20, 2**31 - 1)))
+            small = any(
+                word in name for word in ("padding", "Activation", "Type", "Format", "mode", "type", "combiner")
+            )
+            setattr(
+                options, name, draw.choice((0, 1, 2, 4, 5, 127) if small else (-1, 0, 1, 1, 2, 3, 2**20, 2**31 - 1))
+            )
         elif isinstance(value, float):
             setattr(options, name, draw.choice((0.0, 1.0, -1.0, 1e30, float("nan"))))
 
@@ -507,7 +524,7 @@ def structured(whole: bytes, draw: random.Random) -> tuple[str, bytes]:
     builder = flatbuffers.Builder(len(whole))
     try:
         builder.Finish(model.Pack(builder), b"TFL3")
-    except Exception:  # noqa: BLE001  what the writer of flatbuffers can't express is no file
+    except Exception:
         return "", b""
     return label, bytes(builder.Output())
 
@@ -538,7 +555,9 @@ def damaged(whole: bytes, draw: random.Random, other: bytes) -> tuple[str, bytes
     return what, bytes(content)
 
 
-def mutants(sources: dict[str, bytes], count: int, seed: int, share_structured: float = 0.75) -> Iterator[tuple[str, bytes]]:
+def mutants(
+    sources: dict[str, bytes], count: int, seed: int, share_structured: float = 0.75
+) -> Iterator[tuple[str, bytes]]:
     """`count` files as (label, content), the same for the same seed and sources."""
     draw = random.Random(seed)
     names = sorted(sources)
@@ -574,7 +593,7 @@ class Outcome:
 
 
 def try_files(paths: Iterable[Path]) -> list[Outcome]:
-    """Opens every file in a child; a child that dies is replaced and the next one goes on behind the file it died of."""
+    """Opens every file in a child; when one dies, the next child goes on behind the file that it died of."""
     left = [str(path) for path in paths]
     outcomes: list[Outcome] = []
     while left:
@@ -587,7 +606,7 @@ def try_files(paths: Iterable[Path]) -> list[Outcome]:
         outcomes += [Outcome(Path(left[n]), answer["kind"], answer["text"]) for n, answer in enumerate(answers)]
         left = left[len(answers) :]
         if done.returncode != 0 and left:
-            kind = "hang" if done.returncode == -14 else "crash"
+            kind = "hang" if -done.returncode in (signal.SIGALRM, signal.SIGPROF) else "crash"
             words = f"exit {done.returncode}: {done.stderr[-600:]}"
             outcomes.append(Outcome(Path(left.pop(0)), kind, words))
         elif done.returncode == 0 and left:
@@ -626,7 +645,11 @@ def main() -> int:
             batch.append(path)
             if len(batch) == 500:
                 flush()
-                print(f"{index + 1} files, {time.monotonic() - started:.0f} s: {dict(totals)}", file=sys.stderr, flush=True)
+                print(
+                    f"{index + 1} files, {time.monotonic() - started:.0f} s: {dict(totals)}",
+                    file=sys.stderr,
+                    flush=True,
+                )
         flush()
     print(f"{sum(totals.values())} files, {time.monotonic() - started:.0f} s: {dict(totals)}")
     return int(any(totals[kind] for kind in ("crash", "hang", "memory", "differs")))

@@ -1,6 +1,6 @@
 """The child of mutate_models.try_files: opens the files of a list, one after the other, and says how each went.
 
-One line of JSON for each file. A file that takes too long ends this process by SIGALRM; one that makes it crash ends
+One line of JSON for each file. A file that takes too long ends this process by SIGPROF or SIGALRM; one that makes it crash ends
 it in its own way. What loads is run and compared with TensorFlow Lite's own kernels, without any delegate, on the same
 file: those are reached through the C interface of the library that linkcast itself uses.
 """
@@ -91,7 +91,10 @@ def open_one(path: str, backends: tuple[str, ...]) -> dict[str, str]:
         for name, answer in answers.items():
             unit = np.maximum(max(1.0, float(np.abs(window).max(initial=0))), np.abs(expected))
             both_overflow = ~np.isfinite(expected) & ~np.isfinite(answer)
-            if answer.shape != expected.shape or not (both_overflow | (np.abs(answer - expected) <= tolerance * unit)).all():
+            if (
+                answer.shape != expected.shape
+                or not (both_overflow | (np.abs(answer - expected) <= tolerance * unit)).all()
+            ):
                 return {"kind": "differs", "text": f"{name}: {answer[:4]}, TensorFlow Lite's own: {expected[:4]}"}
     return {"kind": "same", "text": ", ".join(answers)}
 
@@ -107,9 +110,11 @@ def main() -> None:
         base = int(sizes.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (base + task["memory"], base + task["memory"]))
     for path in task["files"]:
-        signal.setitimer(signal.ITIMER_REAL, task["seconds"])
+        signal.setitimer(signal.ITIMER_PROF, task["seconds"])  # of the processor: other processes don't count
+        signal.setitimer(signal.ITIMER_REAL, 6 * task["seconds"])  # what waits for ever
         print(json.dumps(open_one(path, ("auto", "tflite"))), flush=True)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+            signal.setitimer(timer, 0)
 
 
 if __name__ == "__main__":

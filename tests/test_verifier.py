@@ -1,4 +1,4 @@
-"""The gate before TensorFlow Lite: what a damaged, foreign or oversized model file is refused for, and in which words."""
+"""The gate before TensorFlow Lite: what a damaged, foreign or oversized model file is refused for, and how."""
 
 from __future__ import annotations
 
@@ -375,7 +375,16 @@ def test_a_sparse_file_is_refused_by_its_size_at_once(tmp_path: Path) -> None:
 
 
 def test_no_mutation_crashes_hangs_or_changes_an_answer(tmp_path: Path) -> None:
-    names = ("fused", "while_sequence", "unrolled_open_batch", "gru", "convolution", "bidirectional", "dense", "softmax")
+    names = (
+        "fused",
+        "while_sequence",
+        "unrolled_open_batch",
+        "gru",
+        "convolution",
+        "bidirectional",
+        "dense",
+        "softmax",
+    )
     quantised = ("fused_dynamic_range", "full_int8", "fused_float16", "decoder")
     sources = {name: built(name).read_bytes() for name in (*names, *quantised)}
     paths = []

@@ -14,7 +14,7 @@
 namespace linkcast {
 namespace {
 
-constexpr double kWorkPerSecond = 2e8;  // multiplications that TensorFlow Lite's slowest kernels do at least
+constexpr double kWorkPerSecond = 1e8;  // multiplications that TensorFlow Lite's slowest kernels do at least
 constexpr double kMostLoadSeconds = 1e6;
 constexpr std::size_t kProofBatch = 7;  // odd, so that the batch kernels and their remainders are both met
 
@@ -143,8 +143,9 @@ std::string Model::prove_native(const tflite::NativeDelegate& delegate, tflite::
   tflite::Interpreter batched(file_, options);
   const auto rows = static_cast<std::size_t>(interpreter.input_shape()[0]);
   const std::size_t row_inputs = interpreter.input_size() / rows;
-  if (ProofWindows::count_of(row_inputs, options_.golden) * row_inputs * sizeof(float) > options_.limits.tensor_bytes)
-    return "the proof's windows take more than the limit of a model's tensors";
+  const std::size_t row_bytes = (row_inputs + interpreter.output_size() / rows) * sizeof(float);
+  if (ProofWindows::count_of(row_inputs, options_.golden) * row_bytes > options_.limits.tensor_bytes)
+    return "the proof's windows and answers take more than the limit of a model's tensors";
   const ProofWindows windows(row_inputs, options_.golden);
   double tolerance = proof_tolerance(options_.precision);
   if (delegate.quantised_weights()) tolerance = std::max(tolerance, rounding_tolerance(*delegate.spec()));

@@ -33,7 +33,7 @@ class Model {
     std::uint64_t file_bytes = std::uint64_t{256} << 20;
     std::uint64_t tensor_bytes = std::uint64_t{128} << 20;  ///< of all that the graph computes at its own batch
     int threads = 64;
-    double load_seconds = 10.0;  ///< also bounds the work of one run: 2e8 multiplications for each second
+    double load_seconds = 10.0;  ///< also bounds the work of one run: 1e8 multiplications for each second
   };
 
   struct Options {

@@ -13,7 +13,7 @@ namespace {
 
 // Limits that no network of ours comes near; a hostile file must not keep the loader busy for minutes.
 constexpr std::size_t kMostElements = std::size_t{1} << 23;         // of one tensor
-constexpr std::size_t kMostElementsWritten = std::size_t{1} << 25;  // by all operators together
+constexpr std::size_t kMostElementsWritten = std::size_t{1} << 24;  // by all operators together
 constexpr std::size_t kMostOperatorsRun = 1'000'000;
 constexpr int kDeepestLoop = 4;
 

@@ -14,7 +14,9 @@ constexpr std::size_t kMostRank = 8;
 constexpr std::size_t kMostBroadcastRank = 4;  // the runtime's broadcasts end the process on more
 constexpr std::size_t kMostSliceRank = 5;
 constexpr std::size_t kMostTransposeRank = 6;
-constexpr std::size_t kMostValues = 4096;  // that are computed of one tensor
+constexpr std::size_t kMostValues = 4096;      // that are computed of one tensor
+constexpr std::uint64_t kElementwiseWork = 8;  // an exponential, or a broadcast, in multiplications
+constexpr std::uint64_t kGateWork = 40;  // of an LSTM's gate beside its products: activations, states, calls
 constexpr std::int64_t kMostStride = 1 << 16;
 
 std::uint64_t times(std::uint64_t a, std::uint64_t b) noexcept {
@@ -257,7 +259,7 @@ void same(LayoutCall& call) {
       check_activation(call, *facts, facts == &from ? "input 0" : "output 0");
   if (call.code == kDequantize && from.constant && quantised(from.type))
     call.require(from.scales >= 1, "reads quantised values without a scale");
-  call.work = elements_of(out.shape);
+  call.work = times(elements_of(out.shape), kElementwiseWork);
   if (from.values && whole_numbers(out.type) && from.values->size() <= kMostValues) {
     const std::string name = call.rule.name;
     Values values;
@@ -278,7 +280,7 @@ void binary(LayoutCall& call) {
   auto& out = call.out[0];
   const Shape shape = broadcast(call, a.shape, b.shape);
   call.give(shape);
-  call.work = elements_of(shape);
+  call.work = times(elements_of(shape), kElementwiseWork);
   const bool arithmetic = call.code == kAdd || call.code == kSub || call.code == kMul || call.code == kDiv;
   if (arithmetic) check_clamp(call, call.option<std::int8_t>(0, 0));
   if (quantised(a.type)) {
@@ -295,7 +297,7 @@ void binary(LayoutCall& call) {
     for (const std::int64_t divisor : call.values(1))
       call.require(divisor > 0, "divides whole numbers by one that is not above 0");
   }
-  if (!a.values || !b.values || call.work > kMostValues || !whole_numbers(out.type)) return;
+  if (!a.values || !b.values || elements_of(shape) > kMostValues || !whole_numbers(out.type)) return;
   if (arithmetic && call.option<std::int8_t>(0, 0) != 0) return;
   const auto from_a = broadcast_positions(a.shape, shape);
   const auto from_b = broadcast_positions(b.shape, shape);
@@ -467,7 +469,7 @@ void fully_connected(LayoutCall& call) {
   } else {
     call.give({static_cast<std::int64_t>(count / inputs), w.shape[0]});
   }
-  call.work = times(count, units);
+  call.work = times(count, units) + times(elements_of(call.out[0].shape), kElementwiseWork);
   call.scratch_bytes = w.type == kTypeFloat32 ? 0 : times(count, 2) + times(units, 16) + times(units, inputs);
 }
 
@@ -684,7 +686,7 @@ void lstm(LayoutCall& call) {
   call.give(std::move(shape));
   const auto rows = times(static_cast<std::uint64_t>(batch), static_cast<std::uint64_t>(steps));
   call.work = times(rows, times(4 * static_cast<std::uint64_t>(units),
-                                static_cast<std::uint64_t>(features) + static_cast<std::uint64_t>(outputs) + 8));
+                                static_cast<std::uint64_t>(features) + static_cast<std::uint64_t>(outputs) + kGateWork));
   call.scratch_bytes = times(times(static_cast<std::uint64_t>(batch), static_cast<std::uint64_t>(units)), 32);
   if (weights != kTypeFloat32)
     call.scratch_bytes +=
@@ -787,6 +789,7 @@ void reshape(LayoutCall& call) {
   Values wanted;
   if (call.has(1)) {
     call.require(call.rank(1) == 1, "expects its shape as a vector");
+    call.require(call.shape(1)[0] <= static_cast<std::int64_t>(kMostRank), "has an output of more than 8 dimensions");
     wanted = call.values(1);
   } else {
     const auto list = call.option_list(0);

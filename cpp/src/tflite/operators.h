@@ -69,11 +69,11 @@ struct OperatorRule {
   int options = 0;  ///< the schema's BuiltinOptions that the runtime reads; 0: it reads none
   /// Lays the outputs out from the inputs. @throws LoadError through the call
   void (*layout)(LayoutCall& call) = nullptr;
-  bool row_wise = false;       ///< treats each row of a batch by itself
-  bool takes_empty = false;    ///< works on tensors without elements, too
+  bool row_wise = false;        ///< treats each row of a batch by itself
+  bool takes_empty = false;     ///< works on tensors without elements, too
   bool multiplies = false;      ///< with weights, of which one that is huge makes infinities and what is no number
   bool takes_infinity = false;  ///< a constant may be infinite: it is only compared or copied
-  bool options_needed = true;  ///< false: the runtime does without, too
+  bool options_needed = true;   ///< false: the runtime does without, too
 };
 
 /// The rule of a builtin code (its name as well: operator_name in graph.h), or null when the schema of TensorFlow

@@ -455,7 +455,8 @@ class Verifier {
         std::uint16_t half = 0;
         std::memcpy(&half, buffer.data + at, 2);
         if ((half & 0x7C00U) != 0x7C00U) continue;
-        value = (half & 0x03FFU) != 0 ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
+        value =
+            (half & 0x03FFU) != 0 ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
       }
       if (std::isnan(value)) facts.nan = true;
       facts.largest = std::max(facts.largest, std::fabs(value));
