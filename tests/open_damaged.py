@@ -1,8 +1,8 @@
 """The child of mutate_models.try_files: opens the files of a list, one after the other, and says how each went.
 
-One line of JSON for each file. A file that takes too long ends this process by SIGPROF or SIGALRM; one that makes it crash ends
-it in its own way. What loads is run and compared with TensorFlow Lite's own kernels, without any delegate, on the same
-file: those are reached through the C interface of the library that linkcast itself uses.
+One line of JSON for each file. A file that takes too long ends this process by SIGPROF or SIGALRM; one that makes it
+crash ends it in its own way. What loads is run and compared with TensorFlow Lite's own kernels, without any delegate,
+on the same file: those are reached through the C interface of the library that linkcast itself uses.
 """
 
 from __future__ import annotations

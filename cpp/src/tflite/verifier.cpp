@@ -554,6 +554,10 @@ class Verifier {
         invalid(which + ": is an input and " + (state == State::constant ? "a constant" : "a variable"));
       state = State::input;
     }
+    // What follows from an input of the graph, and not from constants alone. XNNPACK keeps constants that it has made
+    // float to itself: as an output they stay unwritten.
+    std::vector<bool> follows(graph.tensors.size(), false);
+    for (const int input : graph.inputs) follows[static_cast<std::size_t>(input)] = true;
     for (const auto& op : graph.operators) {
       std::vector<const FileTensor*> inputs, outputs;
       for (const int t : op.inputs) inputs.push_back(t < 0 ? nullptr : &tensor(graph, t));
@@ -564,7 +568,13 @@ class Verifier {
         if (op.inputs[n] >= 0 && states[static_cast<std::size_t>(op.inputs[n])] == State::open)
           invalid(op.label + ": input " + std::to_string(n) + " reads tensor " + std::to_string(op.inputs[n]) +
                   " before anything has written it");
+      const bool computed = std::any_of(op.inputs.begin(), op.inputs.end(), [&](int t) {
+        return t >= 0 &&
+               (follows[static_cast<std::size_t>(t)] || states[static_cast<std::size_t>(t)] == State::variable);
+      });
+      const bool unpacked = op.code == kDequantize && !computed;
       for (const int t : op.outputs) {
+        follows[static_cast<std::size_t>(t)] = &graph == &graphs_[0] ? computed : !unpacked;
         auto& state = states[static_cast<std::size_t>(t)];
         // The converter writes a state's zeros as float16, in front of the operator that owns the state.
         const bool zeros = op.code == kDequantize && tensor(graph, op.inputs[0]).facts.constant;
@@ -581,6 +591,8 @@ class Verifier {
       const auto state = states[static_cast<std::size_t>(output)];
       if (state == State::open || state == State::variable || (state == State::constant && &graph == &graphs_[0]))
         invalid("output tensor " + std::to_string(output) + graph.name + " is written by no operator");
+      if (state == State::written && !follows[static_cast<std::size_t>(output)])
+        invalid("output tensor " + std::to_string(output) + graph.name + " does not depend on the graph's input");
     }
   }
 
@@ -668,6 +680,7 @@ class Verifier {
     for (std::size_t n = 0; n < inputs.size(); ++n) check_magnitude(op, n, inputs[n]);
     std::vector<TensorFacts> outputs;
     for (const int t : op.outputs) outputs.push_back(tensor(graph, t).facts);
+    std::uint64_t work = 0;
     if (op.code == kWhile) {
       outputs = run_loop(op, inputs);
     } else if (op.code == kIf) {
@@ -681,14 +694,14 @@ class Verifier {
         fail(damage.what());
       }
       outputs = std::move(call.out);
-      work_ += std::min(call.work, limits_.work + 1);
-      if (work_ > limits_.work)
-        refuse(op.label + ": one run takes " + std::to_string(std::max(work_, call.work)) +
-               " multiplications or more, over the limit of " + std::to_string(limits_.work));
-      scratch_ = std::max(scratch_, call.scratch_bytes);
+      work = call.work;
       check_bytes(call.scratch_bytes, op.label + ": working memory");
     }
     for (std::size_t n = 0; n < outputs.size(); ++n) place(index, graph, op, n, std::move(outputs[n]), facts);
+    work_ += std::min(work, limits_.work + 1);
+    if (work_ > limits_.work)
+      refuse(op.label + ": one run takes " + std::to_string(std::max(work_, work)) +
+             " multiplications or more, over the limit of " + std::to_string(limits_.work));
   }
 
   /// The runtime's kernels and XNNPACK's treat what is no number differently, so that none may arise.
@@ -830,7 +843,6 @@ class Verifier {
   std::size_t tensors_seen_ = 0;
   std::vector<std::vector<std::uint64_t>> sizes_;  // the largest that each tensor of each subgraph becomes
   std::uint64_t total_ = 0;                        // bytes of sizes_
-  std::uint64_t scratch_ = 0;
   std::uint64_t work_ = 0;
   std::uint64_t steps_ = 0;
   std::size_t depth_ = 0;
