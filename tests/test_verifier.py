@@ -130,6 +130,20 @@ def constant_string(model: Any) -> None:
     model.subgraphs[0].tensors[node(model, "MUL").inputs[1]].type = schema.TensorType.STRING
 
 
+def output_of_constants(model: Any) -> None:
+    graph = model.subgraphs[0]
+    mul = node(model, "MUL")
+    first = schema.OperatorT()
+    first.__dict__.update(mul.__dict__)
+    spare = schema.TensorT()
+    spare.__dict__.update(graph.tensors[mul.inputs[1]].__dict__)
+    spare.buffer = 0
+    graph.tensors.append(spare)
+    first.inputs = np.array([mul.inputs[1], mul.inputs[1]], np.int32)
+    first.outputs = graph.outputs = np.array([len(graph.tensors) - 1], np.int32)
+    graph.operators.append(first)
+
+
 def state_of_another_size(model: Any) -> None:
     tensor = model.subgraphs[0].tensors[node(model, "UNIDIRECTIONAL_SEQUENCE_LSTM").inputs[18]]
     tensor.shape = np.array([1, 2**29], np.int32)
@@ -198,6 +212,7 @@ def weight_of_nan(model: Any) -> None:
         (writes_a_constant, "which is a constant"),
         (writes_twice, "which was written before"),
         (output_of_nobody, "is written by no operator"),
+        (output_of_constants, "does not depend on the graph's input"),
         (constant_string, "STRING is a type that is not taken"),
         (state_of_another_size, "takes 2048 MB, over the limit of 128 MB"),
         (small_state, "UNIDIRECTIONAL_SEQUENCE_LSTM (node 0): input 19: expected (1, 24), got (1, 3)"),
