@@ -16,7 +16,7 @@ constexpr std::size_t kMostSliceRank = 5;
 constexpr std::size_t kMostTransposeRank = 6;
 constexpr std::size_t kMostValues = 4096;      // that are computed of one tensor
 constexpr std::uint64_t kElementwiseWork = 8;  // an exponential, or a broadcast, in multiplications
-constexpr std::uint64_t kGateWork = 40;  // of an LSTM's gate beside its products: activations, states, calls
+constexpr std::uint64_t kGateWork = 40;        // of an LSTM's gate beside its products: activations, states, calls
 constexpr std::int64_t kMostStride = 1 << 16;
 
 std::uint64_t times(std::uint64_t a, std::uint64_t b) noexcept {
@@ -257,6 +257,8 @@ void same(LayoutCall& call) {
   for (const auto* facts : {&from, static_cast<const TensorFacts*>(&out)})
     if (quantised(facts->type) && !facts->constant && call.code != kCast)
       check_activation(call, *facts, facts == &from ? "input 0" : "output 0");
+  if (quantised(from.type) && quantised(out.type) && !from.constant && call.code != kCast)
+    check_scales(call, static_cast<double>(from.scale));
   if (call.code == kDequantize && from.constant && quantised(from.type))
     call.require(from.scales >= 1, "reads quantised values without a scale");
   call.work = times(elements_of(out.shape), kElementwiseWork);
@@ -685,8 +687,9 @@ void lstm(LayoutCall& call) {
   shape[rank - 1] = outputs;
   call.give(std::move(shape));
   const auto rows = times(static_cast<std::uint64_t>(batch), static_cast<std::uint64_t>(steps));
-  call.work = times(rows, times(4 * static_cast<std::uint64_t>(units),
-                                static_cast<std::uint64_t>(features) + static_cast<std::uint64_t>(outputs) + kGateWork));
+  call.work =
+      times(rows, times(4 * static_cast<std::uint64_t>(units),
+                        static_cast<std::uint64_t>(features) + static_cast<std::uint64_t>(outputs) + kGateWork));
   call.scratch_bytes = times(times(static_cast<std::uint64_t>(batch), static_cast<std::uint64_t>(units)), 32);
   if (weights != kTypeFloat32)
     call.scratch_bytes +=
@@ -733,6 +736,13 @@ void reduce(LayoutCall& call) {
   call.give(std::move(shape));
   call.work = elements_of(x);
   const auto& from = *call.in[0];
+  if (quantised(from.type)) {
+    check_activation(call, from, "input 0");
+    check_activation(call, call.out[0], "output 0");
+    check_scales(call, static_cast<double>(from.scale));
+    const bool extreme = call.code == kReduceMax || call.code == kReduceMin;
+    call.require(!extreme || from.scale == call.out[0].scale, "gives quantised values in another scale");
+  }
   if (!from.values || elements_of(call.out[0].shape) != 1 || !whole_numbers(from.type)) return;
   const bool known =
       call.code == kSum || call.code == kReduceProd || call.code == kReduceMax || call.code == kReduceMin;
