@@ -51,6 +51,11 @@ class Model:
         backend: str = "auto",
         threads: int = 1,
         precision: str = "float32",
+        *,
+        max_file_bytes: int = ...,
+        max_tensor_bytes: int = ...,
+        max_threads: int = ...,
+        load_seconds: float = ...,
     ) -> None: ...
     @property
     def path(self) -> str: ...

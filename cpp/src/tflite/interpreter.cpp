@@ -2,28 +2,17 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <new>
 
 #include "base/error.h"
 #include "base/fork.h"
 #include "base/sha256.h"
+#include "tflite/model_bytes.h"
 
 namespace linkcast::tflite {
 namespace {
 
 constexpr std::size_t kAlignment = 64;  // what the runtime asks of custom allocations, and a cache line
-
-std::vector<std::byte> read_file(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary | std::ios::ate);
-  if (!stream) throw LoadError(path + ": can't be opened: " + std::strerror(errno));
-  const auto size = stream.tellg();
-  if (size <= 0) throw LoadError(path + ": expected a .tflite model, got an empty file");
-  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
-  stream.seekg(0);
-  if (!stream.read(reinterpret_cast<char*>(bytes.data()), size)) throw LoadError(path + ": can't be read whole");
-  return bytes;
-}
 
 std::vector<int> shape_of(const Api& api, const Tensor* tensor) {
   std::vector<int> shape(static_cast<std::size_t>(api.TensorNumDims(tensor)));
@@ -33,12 +22,14 @@ std::vector<int> shape_of(const Api& api, const Tensor* tensor) {
 
 }  // namespace
 
-ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256)
-    : runtime_(std::move(runtime)), path_(path), bytes_(read_file(path)) {
+ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256,
+                     const Limits& limits)
+    : runtime_(std::move(runtime)), path_(path), bytes_(read_model_bytes(path, limits.file_bytes)) {
   if (!sha256.empty()) {
     const std::string hash = linkcast::sha256(bytes_.data(), bytes_.size());
     if (hash != sha256) throw LoadError(path + ": expected the SHA-256 " + sha256 + " of its manifest, got " + hash);
   }
+  verify(path, bytes_.data(), bytes_.size(), limits.graph);
   model_ = runtime_->api().ModelCreateWithErrorReporter(bytes_.data(), bytes_.size(), &ErrorText::report, &errors_);
   if (!model_) throw LoadError(path + ": not a valid .tflite model (truncated or damaged?)" + errors_.take());
 }
@@ -115,19 +106,19 @@ void Interpreter::remake_in_child() {
   generation_ = fork_generation();  // last: what fails is tried again
 }
 
-/// A damaged graph must be found before another delegate or the runtime itself prepares its operators.
-void Interpreter::inspect() {
-  const Inspector first(file_->runtime());
-  const OptionsHandle handle = make_options(api_, &errors_);
-  api_.InterpreterOptionsAddDelegate(handle.get(), first.handle());
-  InterpreterHandle* interpreter = api_.InterpreterCreate(file_->handle(), handle.get());
-  if (interpreter) api_.InterpreterDelete(interpreter);
-  if (!first.problem().empty()) refuse("not a valid .tflite model: " + first.problem());
+void Interpreter::lay_out(const ModelFile& file) {
+  const Api& api = file.runtime().api();
+  ErrorText errors;
+  const OptionsHandle options = make_options(api, &errors);
+  const std::unique_ptr<InterpreterHandle, void (*)(InterpreterHandle*)> interpreter(
+      api.InterpreterCreate(file.handle(), options.get()), api.InterpreterDelete);
+  if (!interpreter) throw LoadError(file.path() + ": TensorFlow Lite can't run this model" + errors.take());
+  if (api.InterpreterAllocateTensors(interpreter.get()) != kOk)
+    throw LoadError(file.path() + ": the tensors can't be allocated" + errors.take());
 }
 
 void Interpreter::create() {
   const bool delegates = file_->runtime().has_delegates();
-  if (delegates) inspect();
   const OptionsHandle handle = make_options(api_, &errors_);
   api_.InterpreterOptionsSetNumThreads(handle.get(), options_.threads);
   if (delegates) api_.InterpreterOptionsAddDelegate(handle.get(), inspector_->handle());

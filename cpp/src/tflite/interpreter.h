@@ -10,16 +10,25 @@
 #include "tflite/c_api.h"
 #include "tflite/graph.h"
 #include "tflite/runtime.h"
+#include "tflite/verifier.h"
 
 namespace linkcast::tflite {
 
-/// The bytes of a .tflite file, checked by the runtime's verifier. Shared by the interpreters that run it.
+/// The bytes of a .tflite file, verified before the runtime sees them. Shared by the interpreters that run it.
 class ModelFile {
  public:
-  /// @param sha256  what the file has to hash to, or "": the runtime's verifier knows a damaged table, not a damaged
-  /// weight
-  /// @throws LoadError  naming the file: missing, empty, another hash, or not a model
-  ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256 = "");
+  struct Limits {
+    std::uint64_t file_bytes = std::uint64_t{256} << 20;
+    VerifierLimits graph;
+  };
+
+  /// @param sha256  what the file has to hash to, or "": the verifier knows a damaged table, not a damaged weight
+  /// @throws LoadError  naming the file: missing, not a regular file, over a limit, another hash, or not a model that
+  ///                    the runtime can be trusted with
+  ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256 = "")
+      : ModelFile(std::move(runtime), path, sha256, Limits()) {}
+  ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256,
+            const Limits& limits);
   ModelFile(const ModelFile&) = delete;
   ModelFile& operator=(const ModelFile&) = delete;
   ~ModelFile();
@@ -67,6 +76,10 @@ class Interpreter {
   /// @throws LoadError  the graph can't take it
   void resize(std::size_t batch);
 
+  /// Lays the graph out without any delegate, so that the runtime's own checks come before those that a delegate
+  /// leaves out. @throws LoadError  in the runtime's words
+  static void lay_out(const ModelFile& file);
+
   /// The graph's operators and what runs each.
   std::vector<OperatorInfo> operators() const { return inspector_->operators(); }
 
@@ -80,7 +93,6 @@ class Interpreter {
   const std::shared_ptr<float[]>& output_memory() const noexcept { return output_; }
 
  private:
-  void inspect();
   void create();
   bool threads_lost() const noexcept;
   void remake_in_child();
