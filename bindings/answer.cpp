@@ -50,6 +50,8 @@ void bind_answer(py::module_& module) {
       .def_readonly("p10", &Answer::p10, "A tenth of the outcomes lie below; NaN where no band is known (yet).")
       .def_readonly("p50", &Answer::p50, "Half of the outcomes lie below; NaN where no band is known (yet).")
       .def_readonly("p90", &Answer::p90, "Nine tenths of the outcomes lie below; NaN where no band is known (yet).")
+      .def_readonly("reserve", &Answer::reserve,
+                    "What to reserve: the quantile of the stream's level; NaN where no band is known (yet).")
       .def_property_readonly(
           "source", [](const Answer& answer) { return source_name(answer.source); },
           R"("model", "mixture", "fallback", "last", "forecast_mean", "measured_mean" or "none".)")
@@ -63,6 +65,7 @@ void bind_answer(py::module_& module) {
       .def_property_readonly("p10", &column<&Answer::p10>, "(rows,) float32, as Answer.p10.")
       .def_property_readonly("p50", &column<&Answer::p50>, "(rows,) float32, as Answer.p50.")
       .def_property_readonly("p90", &column<&Answer::p90>, "(rows,) float32, as Answer.p90.")
+      .def_property_readonly("reserve", &column<&Answer::reserve>, "(rows,) float32, as Answer.reserve.")
       .def_property_readonly(
           "sources",
           [](const Answers& answers) {

@@ -113,7 +113,7 @@ Raises:
       [](const BoundEngine& bound, const std::string& profile, double capacity_mbps, double least_fraction,
          double most_fraction, double safe_fraction, double headroom, double slew_per_s, double hold_s, double stall_s,
          double measured_weight, double deadline_ms, std::size_t most_held, double plausible_margin,
-         const std::string& stand_in, double stand_in_weight) {
+         const std::string& stand_in, double stand_in_weight, double risk) {
         if (!(deadline_ms >= 0))
           throw std::invalid_argument("deadline_ms: expected 0 or more, got " + std::to_string(deadline_ms));
         Controller::Options options;
@@ -128,6 +128,7 @@ Raises:
         options.measured_weight = measured_weight;
         options.deadline_ns = static_cast<std::uint64_t>(deadline_ms * 1e6);
         options.stream.most_held = most_held;
+        options.risk = risk;
         options.stream.safeguard = safeguard_options(plausible_margin, stand_in, stand_in_weight);
         return std::make_unique<BoundController>(bound, profile, options);
       },
@@ -140,7 +141,7 @@ Raises:
       py::arg("most_held") = defaults.stream.most_held,
       py::arg("plausible_margin") = defaults.stream.safeguard.plausible_margin,
       py::arg("stand_in") = stand_in_name(defaults.stream.safeguard.stand_in),
-      py::arg("stand_in_weight") = defaults.stream.safeguard.stand_in_weight,
+      py::arg("stand_in_weight") = defaults.stream.safeguard.stand_in_weight, py::arg("risk") = defaults.risk,
       R"(The closed loop of one link: telemetry -> forecast -> the allocator's action -> limits -> allocation.
 
 Args:
@@ -157,6 +158,8 @@ Args:
     deadline_ms: a tick that takes longer is counted as late; 0: none.
     most_held: as in stream.
     plausible_margin, stand_in, stand_in_weight: as in forecaster_pool.
+    risk: share of the ticks in which the allocation may be short of the demand: at least the quantile of 1 - risk is
+        allocated. Where a Mbit/s short costs r times one too many, that is 1 / (1 + r). 0: the forecast is the least.
 Raises:
     ValueError: an unknown profile, or an option out of range.)");
 }

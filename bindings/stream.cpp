@@ -2,6 +2,9 @@
 
 #include <pybind11/stl.h>
 
+#include <cmath>
+#include <sstream>
+
 #include "bindings.h"
 
 namespace linkcast::bindings {
@@ -103,6 +106,97 @@ std::size_t checked_row(const BoundStream& bound, std::size_t row) {
   return row;
 }
 
+const Mixture& checked_mixture(const BoundStream& bound) {
+  if (!bound.stream.mixture()) throw std::invalid_argument("stream: expected one with a mixture, got mixture=False");
+  return *bound.stream.mixture();
+}
+
+py::object look_ahead(BoundStream& bound, std::size_t steps, std::size_t row, bool peak) {
+  const std::size_t most = checked_mixture(bound).options().horizon;
+  if (steps < 1 || steps > most)
+    throw std::invalid_argument("steps: expected 1 to " + std::to_string(most) + ", got " + std::to_string(steps));
+  checked_row(bound, row);
+  const Answer answer = peak ? bound.stream.peak(row, steps) : bound.stream.horizon(row, steps);
+  return answer.source == Source::none ? py::none() : py::cast(answer);
+}
+
+struct Expert {
+  std::string name;
+  double weight;
+  std::optional<double> error;
+};
+
+std::vector<Expert> experts(const BoundStream& bound, std::size_t row) {
+  const Mixture& mixture = checked_mixture(bound);
+  checked_row(bound, row);
+  std::vector<Expert> experts;
+  for (std::size_t k = 0; k < Mixture::kExperts; ++k) {
+    const double error = mixture.error(row, k);
+    experts.push_back(
+        {Mixture::expert_names()[k], mixture.weight(row, k), std::isnan(error) ? std::nullopt : std::optional(error)});
+  }
+  return experts;
+}
+
+/// Many ticks of one row in one call: what push, horizon and peak give, in arrays.
+py::dict push_many(BoundStream& bound, const py::object& samples, const py::object& present) {
+  if (bound.stream.rows() != 1)
+    throw std::invalid_argument("push_many: expected a stream of one row, got " + std::to_string(bound.stream.rows()));
+  const auto features = static_cast<int>(bound.stream.features());
+  const Rows rows = as_rows(samples, {features}, "samples");
+  const auto ticks = static_cast<py::ssize_t>(rows.count);
+  const auto horizon = static_cast<py::ssize_t>(bound.stream.mixture() ? bound.stream.mixture()->options().horizon : 0);
+  py::array_t<bool, py::array::c_style> flags;
+  const std::uint8_t* flag = nullptr;
+  if (!present.is_none()) {
+    flags = py::array_t<bool, py::array::c_style>(present);
+    if (flags.ndim() != 1 || flags.shape(0) != ticks)
+      throw std::invalid_argument("present: expected (" + std::to_string(ticks) + ",) booleans, got " +
+                                  shape_text({flags.shape(), flags.shape() + flags.ndim()}));
+    flag = static_cast<const std::uint8_t*>(flags.request().ptr);
+  }
+  constexpr py::ssize_t kValues = 5;
+  py::array_t<float> next({ticks, kValues}), ahead({ticks, horizon, kValues}), peaks({ticks, horizon, kValues});
+  py::array_t<std::uint8_t> sources(ticks);
+  {
+    float* to_next = next.mutable_data();
+    float* to_ahead = ahead.mutable_data();
+    float* to_peaks = peaks.mutable_data();
+    std::uint8_t* to_sources = sources.mutable_data();
+    const void* data = rows.array.data();
+    const bool is_float32 = rows.is_float32;
+    const StreamLease lease(bound);
+    const py::gil_scoped_release release;
+    const auto put = [](const Answer& answer, float*& to) {
+      for (const float value : {answer.mbps, answer.p10, answer.p50, answer.p90, answer.reserve}) *to++ = value;
+    };
+    for (py::ssize_t tick = 0; tick < ticks; ++tick) {
+      Answer answer;
+      const std::uint8_t* here = flag ? flag + tick : nullptr;
+      if (is_float32)
+        bound.stream.push(static_cast<const float*>(data) + tick * features, here, &answer);
+      else
+        bound.stream.push(static_cast<const double*>(data) + tick * features, here, &answer);
+      put(answer, to_next);
+      *to_sources++ = static_cast<std::uint8_t>(answer.source);
+      for (py::ssize_t steps = 1; steps <= horizon; ++steps) {
+        put(bound.stream.horizon(0, static_cast<std::size_t>(steps)), to_ahead);
+        put(bound.stream.peak(0, static_cast<std::size_t>(steps)), to_peaks);
+      }
+      bound.stream.advance();
+    }
+  }
+  py::list names;
+  for (std::size_t k = 0; k < kSources; ++k) names.append(source_name(static_cast<Source>(k)));
+  py::dict all;
+  all["next"] = next;
+  all["horizon"] = ahead;
+  all["peak"] = peaks;
+  all["source"] = sources;
+  all["source_names"] = names;
+  return all;
+}
+
 py::bytes snapshot(const BoundStream& bound) {
   const auto bytes = bound.stream.snapshot();
   return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -132,6 +226,15 @@ auto of_row(Value (Stream::*method)(std::size_t) const noexcept) {
 }  // namespace
 
 void bind_stream(py::module_& module) {
+  py::class_<Expert>(module, "Expert", "One of a mixture's forecasts.")
+      .def_readonly("name", &Expert::name, R"("model", "last", "ewma_0.5", ...)")
+      .def_readonly("weight", &Expert::weight, "Its share of the answers.")
+      .def_readonly("error", &Expert::error, "Its recent mean absolute error, Mbit/s; None before any.")
+      .def("__repr__", [](const Expert& expert) {
+        std::ostringstream text;
+        text << "Expert(" << expert.name << ", weight " << expert.weight << ")";
+        return text.str();
+      });
   py::class_<BoundStream>(module, "Stream",
                           R"(A sliding window, or many of one model that tick together: one row each.
 
@@ -173,6 +276,50 @@ Args:
     same_model: refuse the snapshot of another model file; False carries the windows over to a new model.
 Raises:
     ValueError: damaged, of another shape, or of another model; nothing has changed then.)")
+      .def("push_many", &push_many, py::arg("samples"), py::arg("present") = py::none(),
+           R"(Many ticks of a stream of one row in one call; releases the GIL.
+
+Args:
+    samples: (ticks, features) in physical units.
+    present: (ticks,) booleans, False where no sample came; None: all came.
+Returns:
+    A dict of arrays, NaN where the window is not full or nothing is known: next (ticks, 5), horizon and peak
+    (ticks, horizon, 5), each with mbps, p10, p50, p90, reserve last; source (ticks,), an index of source_names.
+Raises:
+    ValueError: another shape, or a value that is not finite; the ticks before it have been taken then.)")
+      .def(
+          "horizon",
+          [](BoundStream& bound, std::size_t steps, std::size_t row) { return look_ahead(bound, steps, row, false); },
+          py::arg("steps"), py::arg("row") = 0,
+          R"(The value `steps` time steps ahead, after a push; None until the window is full.
+
+Raises:
+    ValueError: steps outside 1..horizon, or a stream without a mixture.)")
+      .def(
+          "peak",
+          [](BoundStream& bound, std::size_t steps, std::size_t row) { return look_ahead(bound, steps, row, true); },
+          py::arg("steps"), py::arg("row") = 0,
+          "The highest of the next `steps` values: what an allocation for that long has to hold. As horizon.")
+      .def(
+          "experts", &experts, py::arg("row") = 0,
+          R"(The mixture's experts for one step ahead: name, weight (they sum to 1), error (recent mean absolute error).
+
+Raises:
+    ValueError: a stream without a mixture.)")
+      .def(
+          "exceeded",
+          [](const BoundStream& bound, std::size_t row) {
+            const double share = checked_mixture(bound).exceeded(checked_row(bound, row));
+            return std::isnan(share) ? std::nullopt : std::optional(share);
+          },
+          py::arg("row") = 0, "Share of the outcomes that lay above the P90 answered before; None before any.")
+      .def(
+          "forget",
+          [](BoundStream& bound, std::size_t row) {
+            const StreamLease lease(bound);
+            bound.stream.forget(checked_row(bound, row));
+          },
+          py::arg("row") = 0, "Empties a row's window and what was learnt of its link.")
       .def("__len__", [](const BoundStream& bound) { return bound.stream.rows(); })
       .def("ready", of_row(&Stream::ready), py::arg("row") = 0, "Whether a row's window is full.")
       .def("samples_in", of_row(&Stream::samples_in), py::arg("row") = 0, "Samples in a window, at most its length.")
@@ -200,14 +347,17 @@ Raises:
   engine.def(
       "stream",
       [](const BoundEngine& bound, const std::string& name, std::size_t rows, std::size_t most_held,
-         double plausible_margin, const std::string& stand_in, double stand_in_weight) {
+         double plausible_margin, const std::string& stand_in, double stand_in_weight, bool mixture,
+         std::size_t horizon, double level) {
         const auto safeguard = safeguard_options(plausible_margin, stand_in, stand_in_weight);
-        return std::make_unique<BoundStream>(bound, name, Stream::Options{most_held, safeguard}, rows);
+        const Stream::Options options{most_held, safeguard, mixture, {horizon, level}};
+        return std::make_unique<BoundStream>(bound, name, options, rows);
       },
       py::arg("name"), py::arg("rows") = 1, py::kw_only(), py::arg("most_held") = defaults.most_held,
       py::arg("plausible_margin") = defaults.safeguard.plausible_margin,
       py::arg("stand_in") = stand_in_name(defaults.safeguard.stand_in),
-      py::arg("stand_in_weight") = defaults.safeguard.stand_in_weight,
+      py::arg("stand_in_weight") = defaults.safeguard.stand_in_weight, py::arg("mixture") = defaults.mixture,
+      py::arg("horizon") = defaults.outlook.horizon, py::arg("level") = defaults.outlook.level,
       R"(Sliding windows of a forecaster: push a sample at every tick, get the forecast.
 
 Args:
@@ -215,6 +365,10 @@ Args:
     rows: links that tick together, as one batch.
     most_held: ticks in a row for which a missing sample is held.
     plausible_margin, stand_in, stand_in_weight: as in forecaster_pool.
+    mixture: answer with the model, naive rules and online regressions together, each row's weighted by how well each
+        has done on its link, and with a band; False: the model alone.
+    horizon: steps ahead that the mixture forecasts, 1 to 10. A row takes some 70 kB with 10, 10 kB with 1.
+    level: of Answer.reserve: the share of outcomes that it is to hold.
 Raises:
     ValueError: an unknown name, or an option out of range.)");
 }

@@ -15,13 +15,13 @@ def telemetry(engine: linkcast.Engine) -> np.ndarray:
 
 
 def test_a_tick_decides_what_the_allocator_decides_for_the_forecast(engine, telemetry):
-    controller = engine.controller("internet", capacity_mbps=50.0, headroom=0.0, least_fraction=0.0)
+    controller = engine.controller("internet", capacity_mbps=50.0, headroom=0.0, least_fraction=0.0, risk=0.0)
     stream = engine.stream("internet")
     for second, sample in enumerate(telemetry):
         decision = controller.tick(sample, now_s=float(second))
         controller.advance()
         forecast = stream.push(sample)
-        assert decision.forecast.source == ("measured_mean" if forecast is None else "model")
+        assert decision.forecast.source == ("measured_mean" if forecast is None else "mixture")
         assert forecast is None or decision.forecast.mbps == pytest.approx(forecast.mbps)
         state = sample.copy()
         state[1] = max(state[1], decision.forecast.mbps) * 100.0 / 50.0  # it learned on a link of 100 Mbit/s

@@ -29,7 +29,7 @@ def windows_of(samples: np.ndarray) -> np.ndarray:
 
 
 def test_each_push_is_the_forecast_of_the_full_window(engine, walk):
-    stream = engine.stream("internet")
+    stream = engine.stream("internet", mixture=False)
     answers = [stream.push(sample) for sample in walk]
     forecasts = mbps_of(answers)
     assert forecasts[: WINDOW - 1] == [None] * (WINDOW - 1)
@@ -52,7 +52,7 @@ def test_with_logarithms_and_references_each_push_is_the_forecast_of_the_full_wi
     hours = np.arange(len(walk)) * (2 * np.pi / 24)
     samples = np.column_stack([walk, np.sin(hours), np.cos(hours), np.sin(hours / 7), np.cos(hours / 7)])
     samples = samples[:, : len(own.spec(name)["features"])]
-    stream, pair = (own.stream(name, rows, plausible_margin=1e9) for rows in (1, 2))
+    stream, pair = (own.stream(name, rows, plausible_margin=1e9, mixture=False) for rows in (1, 2))
     rows = samples if backend == "auto" else samples[:60]
     forecasts = np.array(mbps_of([stream.push(sample) for sample in rows]), dtype=np.float64)
     expected = own.forecast_raw(name, windows_of(rows))
@@ -75,7 +75,7 @@ def test_advance_only_moves_work(engine, walk):
 
 def test_a_model_on_tensorflow_lite_runs_the_full_window_and_says_so(engine, walk):
     reference = linkcast.Engine.load(backend="tflite")
-    stream = reference.stream("internet")
+    stream = reference.stream("internet", mixture=False)
     assert stream.mode == "window"
     assert "TensorFlow Lite" in stream.mode_reason
     forecasts = mbps_of([stream.push(sample) for sample in walk[:40]])
@@ -91,7 +91,7 @@ def test_a_native_model_is_stepped(engine):
 
 
 def test_missing_ticks_hold_the_last_sample_until_the_window_is_dropped(engine, walk):
-    stream = engine.stream("internet", most_held=2)
+    stream = engine.stream("internet", mixture=False, most_held=2)
     for sample in walk[:20]:
         stream.push(sample)
     filled = np.vstack([walk[:20], walk[19], walk[19]])
@@ -197,7 +197,7 @@ def test_a_wrong_call_with_rows_is_refused(engine, walk):
 
 def test_pushes_and_late_ones_are_counted(engine, walk):
     own = linkcast.Engine.load()
-    stream = own.stream("internet")
+    stream = own.stream("internet", mixture=False)
     for sample in walk[:30]:
         stream.push(sample, deadline_ms=1e-6)
     stats = own.stats("internet_lstm")

@@ -26,6 +26,10 @@ static linkcast_stream_info empty_stream_info(void) {
   linkcast_stream_info info = LINKCAST_STREAM_INFO_INIT;
   return info;
 }
+static linkcast_expert empty_expert(void) {
+  linkcast_expert expert = LINKCAST_EXPERT_INIT;
+  return expert;
+}
 static linkcast_model_info empty_model_info(void) {
   linkcast_model_info info = LINKCAST_MODEL_INFO_INIT;
   return info;
@@ -115,6 +119,7 @@ type Answer struct {
 	P10, P50, P90 float64 // quantiles of what will come, Mbit/s; NaN where no band is known (yet)
 	Source        Source  // FromNobody until a stream's window is full
 	Cause         Cause   // why it was not the model
+	Reserve       float64 // what to reserve: the quantile of StreamOptions.Level; NaN as the band
 }
 
 // answersOf copies the answers of a call.
@@ -122,7 +127,7 @@ func answersOf(given []C.linkcast_answer) []Answer {
 	answers := make([]Answer, len(given))
 	for row, a := range given {
 		answers[row] = Answer{float64(a.mbps), float64(a.p10_mbps), float64(a.p50_mbps), float64(a.p90_mbps),
-			Source(a.source), Cause(a.cause)}
+			Source(a.source), Cause(a.cause), float64(a.reserve_mbps)}
 	}
 	return answers
 }
@@ -287,13 +292,16 @@ type StreamOptions struct {
 	PlausibleMargin float64 // of the range that training has seen, by which a forecast may leave it
 	StandIn         Source  // FromLast or FromForecastMean: what answers without a fallback model
 	StandInWeight   float64 // of the newest forecast in their average
+	Mixture         bool    // the model, naive rules and online regressions answer together, with a band
+	Horizon         int     // steps ahead that the mixture forecasts, 1 to 10
+	Level           float64 // of Answer.Reserve: the share of outcomes that it is to hold
 }
 
 // DefaultStreamOptions are those of the C library, for one row.
 func DefaultStreamOptions() StreamOptions {
 	options := C.stream_options()
 	return StreamOptions{1, int(options.most_held), float64(options.plausible_margin), Source(options.stand_in),
-		float64(options.stand_in_weight)}
+		float64(options.stand_in_weight), options.mixture != 0, int(options.horizon), float64(options.level)}
 }
 
 // Stream opens an empty sliding window, with the default options.
@@ -312,6 +320,12 @@ func (e *Engine) StreamWith(model Model, options StreamOptions) (*Stream, error)
 	given.plausible_margin = C.double(options.PlausibleMargin)
 	given.stand_in = C.linkcast_source(options.StandIn)
 	given.stand_in_weight = C.double(options.StandInWeight)
+	given.mixture = 0
+	if options.Mixture {
+		given.mixture = 1
+	}
+	given.horizon = C.uint32_t(options.Horizon)
+	given.level = C.double(options.Level)
 	err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
 		return C.linkcast_stream_open(handle, C.linkcast_model(model), C.size_t(options.Rows), &given, &stream.handle)
 	})
@@ -320,6 +334,56 @@ func (e *Engine) StreamWith(model Model, options StreamOptions) (*Stream, error)
 	}
 	runtime.SetFinalizer(stream, func(s *Stream) { s.Close() })
 	return stream, nil
+}
+
+// Horizon is what is expected of a row `steps` time steps ahead, after a push that found its window full; false while the
+// window is not full, or without a mixture.
+func (s *Stream) Horizon(row, steps int) (Answer, bool, error) {
+	return s.ahead(func(answer *C.linkcast_answer) C.linkcast_status {
+		return C.linkcast_stream_horizon(s.handle, C.size_t(row), C.size_t(steps), answer)
+	})
+}
+
+// Peak is what is expected of the highest of the next `steps` values: as Horizon.
+func (s *Stream) Peak(row, steps int) (Answer, bool, error) {
+	return s.ahead(func(answer *C.linkcast_answer) C.linkcast_status {
+		return C.linkcast_stream_peak(s.handle, C.size_t(row), C.size_t(steps), answer)
+	})
+}
+
+func (s *Stream) ahead(look func(*C.linkcast_answer) C.linkcast_status) (Answer, bool, error) {
+	answers := makeAnswers(1)
+	status, err := s.do(func() C.linkcast_status { return look(&answers[0]) })
+	if err != nil {
+		return Answer{}, false, err
+	}
+	return answersOf(answers)[0], status == C.LINKCAST_OK, nil
+}
+
+// Expert is one of a mixture's forecasts, one step ahead.
+type Expert struct {
+	Name   string
+	Weight float64 // its share of the answers; those of all experts sum to 1
+	Error  float64 // recent mean absolute error, Mbit/s; NaN before any
+}
+
+// Experts of a row's mixture; none without one.
+func (s *Stream) Experts(row int) ([]Expert, error) {
+	info := C.empty_stream_info()
+	if _, err := s.do(func() C.linkcast_status { return C.linkcast_stream_describe(s.handle, C.size_t(row), &info) }); err != nil {
+		return nil, err
+	}
+	experts := make([]Expert, int(info.experts))
+	for index := range experts {
+		expert := C.empty_expert()
+		if _, err := s.do(func() C.linkcast_status {
+			return C.linkcast_stream_expert(s.handle, C.size_t(row), C.size_t(index), &expert)
+		}); err != nil {
+			return nil, err
+		}
+		experts[index] = Expert{C.GoString(expert.name), float64(expert.weight), float64(expert.error_mbps)}
+	}
+	return experts, nil
 }
 
 // Rows is the number of windows.

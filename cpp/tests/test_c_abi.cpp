@@ -97,8 +97,14 @@ TEST(every_model_is_described) {
   CHECK_EQ(engine().find("internet_lstm"), internet());
 }
 
+linkcast_stream_options model_alone() {
+  linkcast_stream_options options = linkcast::Stream::default_options();
+  options.mixture = 0;
+  return options;
+}
+
 TEST(a_stream_gives_what_the_full_window_gives) {
-  linkcast::Stream stream(engine(), internet());
+  linkcast::Stream stream(engine(), internet(), 1, model_alone());
   const std::vector<float> samples = window();
   for (std::size_t step = 0; step < 10; ++step) {
     const auto forecast = stream.push(linkcast::Floats(&samples[4 * step], 4));
@@ -111,9 +117,40 @@ TEST(a_stream_gives_what_the_full_window_gives) {
   CHECK_EQ(std::string(stream.describe().mode), "incremental");
 }
 
+TEST(a_stream_with_a_mixture_tells_its_band_its_experts_and_what_is_further_ahead) {
+  linkcast::Stream stream(engine(), internet());
+  const std::vector<float> samples = window();
+  CHECK(!stream.horizon(5));
+  std::optional<linkcast::Answer> answer;
+  for (std::size_t step = 0; step < 100; ++step) {
+    answer = stream.push(linkcast::Floats(&samples[4 * (step % 10)], 4));
+    stream.advance();
+  }
+  CHECK_EQ(answer->source, LINKCAST_SOURCE_MIXTURE);
+  CHECK(answer->p10 <= answer->p50 && answer->p50 <= answer->p90);
+  CHECK(answer->reserve > 0);
+  CHECK(stream.peak(10)->mbps >= stream.horizon(10)->mbps);
+  double sum = 0;
+  for (const linkcast_expert& expert : stream.experts()) sum += expert.weight;
+  CHECK_NEAR(sum, 1, 1e-9);
+  CHECK_EQ(std::string(stream.experts()[0].name), "model");
+  const linkcast_stream_info info = stream.describe();
+  CHECK_EQ(info.horizon, 10U);
+  CHECK_EQ(info.scored, 90U);
+  CHECK(info.exceeded >= 0 && info.exceeded < 0.3);
+  linkcast_answer out = LINKCAST_ANSWER_INIT;
+  CHECK_EQ(linkcast_stream_horizon(stream.get(), 0, 11, &out), LINKCAST_ERROR_ARGUMENT);
+  CHECK_EQ(std::string(linkcast_last_error()), "steps: expected 1 to 10, got 11");
+  CHECK_EQ(linkcast_stream_peak(stream.get(), 1, 1, &out), LINKCAST_ERROR_ARGUMENT);
+  linkcast_expert expert = LINKCAST_EXPERT_INIT;
+  CHECK_EQ(linkcast_stream_expert(stream.get(), 0, info.experts, &expert), LINKCAST_ERROR_ARGUMENT);
+  expert.size = 1;
+  CHECK_EQ(linkcast_stream_expert(stream.get(), 0, 0, &expert), LINKCAST_ERROR_STRUCT_SIZE);
+}
+
 TEST(rows_that_tick_together_give_what_each_gives_alone) {
   constexpr std::size_t kRows = 3;
-  linkcast::Stream stream(engine(), internet(), kRows);
+  linkcast::Stream stream(engine(), internet(), kRows, model_alone());
   linkcast::Answers answers = linkcast::make_answers(kRows);
   for (std::size_t step = 0; step < 10; ++step) {
     std::vector<float> samples;
@@ -138,7 +175,7 @@ TEST(rows_that_tick_together_give_what_each_gives_alone) {
   CHECK_EQ(stream.describe(1).missing, std::uint64_t{1});
   CHECK_EQ(stream.describe(2).missing, std::uint64_t{0});
 
-  linkcast::Stream other(engine(), internet(), kRows);
+  linkcast::Stream other(engine(), internet(), kRows, model_alone());
   other.restore(stream.snapshot());
   linkcast::Answers again = linkcast::make_answers(kRows);
   CHECK_EQ(linkcast_stream_push(stream.get(), nullptr, 0, nullptr, 0, answers.data(), kRows, nullptr), LINKCAST_OK);

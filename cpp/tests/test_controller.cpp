@@ -1,7 +1,9 @@
 // Expected allocations by hand, from the allocator's own action and the limits.
 #include "engine/controller.h"
 
+#include <array>
 #include <cmath>
+#include <random>
 
 #include "bundle.h"
 #include "check.h"
@@ -13,9 +15,12 @@ namespace {
 constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::size_t kFeatures = 4;
 
+/// The forecaster alone, and nothing reserved beyond its forecast.
 Controller::Options link(double capacity_mbps) {
   Controller::Options options;
   options.capacity_mbps = capacity_mbps;
+  options.risk = 0;
+  options.stream.mixture = false;
   return options;
 }
 
@@ -32,7 +37,9 @@ TEST(the_allocation_is_the_allocators_action_for_telemetry_with_the_larger_of_me
   options.headroom = 0;
   options.least_fraction = 0;
   Controller controller(bundle(), "internet", options);
-  Stream stream(bundle(), forecaster(), {});
+  Stream::Options alone;
+  alone.mixture = false;
+  Stream stream(bundle(), forecaster(), alone);
   const auto telemetry = samples(60);
   for (std::size_t k = 0; k < 60; ++k) {
     const double* sample = telemetry.data() + k * kFeatures;
@@ -230,4 +237,34 @@ TEST(what_makes_no_sense_is_refused) {
   const double bad[kFeatures] = {std::nan(""), 1, 0, 1};
   CHECK_THROWS(controller.tick(bad, 2 * kSecond), "got nan for latency_ms");
   CHECK_EQ(controller.counts().ticks, 1U);
+}
+
+TEST(the_allocation_is_short_in_the_share_of_ticks_that_the_risk_names) {
+  for (const double risk : {0.05, 0.2}) {
+    auto options = link(60);
+    options.risk = risk;
+    options.stream.mixture = true;
+    options.least_fraction = 0;
+    Controller controller(bundle(), "internet", options);
+    std::mt19937_64 random(6);
+    std::normal_distribution<double> noise(0, 2);
+    int reserve_short = 0, allocation_short = 0, ticks = 0;
+    double reserve = 0, allocated = 0;
+    for (std::uint64_t k = 0; k < 6000; ++k) {
+      const double demand = 15 + 5 * std::sin(static_cast<double>(k) * 0.02) + noise(random);
+      if (k > 100) {
+        ++ticks;
+        reserve_short += demand > reserve;
+        allocation_short += demand > allocated;
+      }
+      const std::array<double, kFeatures> sample{28, std::max(demand, 0.0), 0, 1};
+      const Decision& decision = controller.tick(sample.data(), k * kSecond);
+      controller.advance();
+      reserve = static_cast<double>(decision.forecast.reserve);
+      allocated = decision.allocation_mbps;
+      if (k > 100) CHECK(allocated >= reserve - 1e-9);
+    }
+    CHECK_NEAR(static_cast<double>(reserve_short) / ticks, risk, 0.01);
+    CHECK(allocation_short <= reserve_short);
+  }
 }

@@ -18,9 +18,16 @@ constexpr std::size_t kWindow = 10;
 
 std::size_t internet() { return bundle().find("internet", Role::forecaster); }
 
-Stream open_stream(std::size_t most_held = 3) {
+/// Streams that answer with the model's own forecast, which is what is compared here; test_mixture.cpp has the others.
+Stream::Options model_alone(std::size_t most_held = 3) {
   Stream::Options options;
   options.most_held = most_held;
+  options.mixture = false;
+  return options;
+}
+
+Stream open_stream(std::size_t most_held = 3) {
+  const Stream::Options options = model_alone(most_held);
   return Stream(bundle(), internet(), options);
 }
 
@@ -78,8 +85,8 @@ TEST(every_push_equals_the_full_window_on_tensorflow_lite) {
   for (const char* name : {"internet_lstm", "streaming_model"}) {
     const std::size_t model = bundle().find(name);
     const std::size_t features = bundle().spec(model).features.size();
-    Stream stream(bundle(), model, {});
-    Stream window(tflite, model, {});
+    Stream stream(bundle(), model, model_alone());
+    Stream window(tflite, model, model_alone());
     CHECK_EQ(std::string(window.mode()), "window");
     CHECK(window.mode_reason().find("TensorFlow Lite") != std::string::npos);
     const auto samples = telemetry(bundle(), model, 100, 2);
@@ -144,7 +151,7 @@ TEST(every_push_of_ten_thousand_equals_the_full_window_with_logarithms_and_refer
     return Engine(copy.folder(), options);
   }();
   const std::size_t model = engine.find("internet_lstm");
-  Stream::Options any;
+  Stream::Options any = model_alone();
   any.safeguard.plausible_margin = 1e9;
   Stream stream(engine, model, any);
   Stream window(tflite, model, any);
@@ -185,7 +192,7 @@ TEST(with_references_held_samples_resets_and_snapshots_stay_right) {
   Engine engine(copy.folder(), {});
   const std::size_t model = engine.find("internet_lstm");
   const auto samples = values_around_20(400, 14);
-  Stream::Options any;
+  Stream::Options any = model_alone();
   any.safeguard.plausible_margin = 1e9;
   Stream stream(engine, model, any);
   std::vector<double> window;  // what the stream should have seen since it was empty
@@ -341,9 +348,9 @@ TEST(a_snapshot_of_another_shape_or_model_or_a_damaged_one_is_refused_and_change
   const double infinite = std::numeric_limits<double>::infinity();
   std::memcpy(damaged.data() + damaged.size() - sizeof(infinite), &infinite, sizeof(infinite));
   refused(damaged, "not finite");
-  Stream two_rows(bundle(), internet(), {}, 2);
+  Stream two_rows(bundle(), internet(), model_alone(), 2);
   CHECK_THROWS(two_rows.restore(snapshot.data(), snapshot.size()), "(2, 10, 4), got (1, 10, 4)");
-  Stream other(bundle(), bundle().find("datacenter", Role::forecaster), {});
+  Stream other(bundle(), bundle().find("datacenter", Role::forecaster), model_alone());
   CHECK_THROWS(other.restore(snapshot.data(), snapshot.size()), "another model file");
   other.restore(snapshot.data(), snapshot.size(), false);
   CHECK(other.ready());
@@ -363,9 +370,9 @@ TEST(a_sample_that_is_not_finite_is_refused_and_is_no_tick) {
 
 TEST(each_row_gets_what_a_stream_of_its_own_gives) {
   for (const std::size_t rows : {1U, 2U, 5U, 13U, 60U}) {
-    Stream together(bundle(), internet(), {}, rows);
+    Stream together(bundle(), internet(), model_alone(), rows);
     std::deque<Stream> alone;
-    for (std::size_t row = 0; row < rows; ++row) alone.emplace_back(bundle(), internet(), Stream::Options{});
+    for (std::size_t row = 0; row < rows; ++row) alone.emplace_back(bundle(), internet(), model_alone());
     std::mt19937 random(11);
     std::vector<std::uint8_t> present(rows);
     std::vector<Answer> answers(rows);
@@ -394,7 +401,7 @@ TEST(each_row_gets_what_a_stream_of_its_own_gives) {
       }
       CHECK_EQ(full, expected_full);
     }
-    Stream restored(bundle(), internet(), {}, rows);
+    Stream restored(bundle(), internet(), model_alone(), rows);
     const auto snapshot = together.snapshot();
     restored.restore(snapshot.data(), snapshot.size());
     const auto samples = telemetry(bundle(), internet(), rows, 999);
@@ -411,7 +418,7 @@ TEST(an_implausible_forecast_is_answered_with_the_last_good_one_and_counted) {
   float wanted[2];  // the forecasts of the two windows
   {
     Engine engine = open_bundle();
-    Stream stream(engine, engine.find("internet", Role::forecaster), {});
+    Stream stream(engine, engine.find("internet", Role::forecaster), model_alone());
     for (std::size_t k = 0; k <= kWindow; ++k)
       push(stream, samples.data() + k * kFeatures, &wanted[k < kWindow ? 0 : 1]);
   }
@@ -422,7 +429,7 @@ TEST(an_implausible_forecast_is_answered_with_the_last_good_one_and_counted) {
   const BundleCopy copy(first_is_low ? -1e6 : between, first_is_low ? between : 1e6);
   Engine engine(copy.folder(), {});
   const std::size_t model = engine.find("internet", Role::forecaster);
-  Stream::Options options;
+  Stream::Options options = model_alone();
   options.safeguard.plausible_margin = 0;
   Stream stream(engine, model, options);
   Answer answer;

@@ -23,6 +23,7 @@ from linkcast.features import (
     to_datetime64,
     to_seconds,
 )
+from linkcast.kernels import scaling_kernels
 
 if TYPE_CHECKING:
     from linkcast.evaluation import Evaluation
@@ -274,9 +275,8 @@ class BandwidthPredictor:
     ) -> npt.NDArray[np.float32]:
         spec = self._engine.spec(model_name)
         columns, step_s = feature_columns(spec["features"]), int(spec["step_s"])
-        try:
-            from linkcast import scaling
-        except ImportError:  # armv7 has no numba: the engine scales
+        scaling = scaling_kernels()
+        if scaling is None:
             return self._engine.forecast_raw(
                 model_name, profile_windows(seconds, spec["window"] or 1, step_s, profile, columns)
             )

@@ -62,6 +62,7 @@ class Replay:
             "trace": self.trace.name,
             "rows": len(self.trace),
             "dropped_rows": self.trace.dropped_rows,
+            "held_rows": self.trace.held_rows,
             "neutral": dict(self.trace.neutral),
             "segments": len(self.trace.segment_starts),
             "step_s": self.trace.step_s,

@@ -118,9 +118,10 @@ typedef struct linkcast_answer {
   float p90_mbps;
   linkcast_source source;
   linkcast_cause cause;
+  float reserve_mbps; /* what to reserve: the quantile that the stream's or controller's options name */
 } linkcast_answer;
 #define LINKCAST_ANSWER_INIT \
-  {sizeof(linkcast_answer), 0.0f, 0.0f, 0.0f, 0.0f, LINKCAST_SOURCE_NONE, LINKCAST_CAUSE_NONE}
+  {sizeof(linkcast_answer), 0.0f, 0.0f, 0.0f, 0.0f, LINKCAST_SOURCE_NONE, LINKCAST_CAUSE_NONE, 0.0f}
 
 /* Of all rows of a call. */
 typedef struct linkcast_result {
@@ -146,9 +147,11 @@ typedef struct linkcast_decision {
   int32_t action;         /* the allocator's; -1 without telemetry */
   uint32_t limits;        /* LINKCAST_LIMIT_* that were at work */
   uint64_t latency_ns;    /* of the tick */
+  float reserve_mbps; /* the least that linkcast_controller_options.risk asks for; NaN where no band is known (yet) */
 } linkcast_decision;
-#define LINKCAST_DECISION_INIT \
-  {sizeof(linkcast_decision), 0.0, 0.0, 0.0f, 0.0f, 0.0f, 0.0f, LINKCAST_SOURCE_NONE, LINKCAST_CAUSE_NONE, -1, 0, 0}
+#define LINKCAST_DECISION_INIT                                                        \
+  {sizeof(linkcast_decision), 0.0, 0.0, 0.0f, 0.0f, 0.0f, 0.0f, LINKCAST_SOURCE_NONE, \
+   LINKCAST_CAUSE_NONE,       -1,  0,   0,    0.0f}
 #define LINKCAST_LIMIT_CLAMPED 1u /* the least or most fraction set the allocation */
 #define LINKCAST_LIMIT_SLEWED 2u  /* the slew limit kept it from its target */
 #define LINKCAST_LIMIT_HOLDING 4u /* the hold time kept it as it was */
@@ -309,8 +312,12 @@ struct linkcast_stream_options {
   double stand_in_weight;
   linkcast_source stand_in;
   uint32_t most_held; /* ticks in a row for which a missing sample is replaced by the last one */
+  int32_t mixture;  /* 1: the model, naive rules and online regressions answer together, each row's weighted by how well
+                         each has done on its link, with a band; 0: the model alone, without a band */
+  uint32_t horizon; /* steps ahead that the mixture forecasts, 1 to 10; a row takes some 70 kB with 10, 10 kB with 1 */
+  double level;     /* of linkcast_answer.reserve_mbps: the share of outcomes that it is to hold, above 0 and below 1 */
 };
-#define LINKCAST_STREAM_OPTIONS_INIT {sizeof(linkcast_stream_options), 0.5, 0.3, LINKCAST_SOURCE_LAST, 3}
+#define LINKCAST_STREAM_OPTIONS_INIT {sizeof(linkcast_stream_options), 0.5, 0.3, LINKCAST_SOURCE_LAST, 3, 1, 10, 0.95}
 
 struct linkcast_controller_options {
   size_t size;
@@ -328,6 +335,9 @@ struct linkcast_controller_options {
   double stand_in_weight;
   linkcast_source stand_in;
   uint32_t most_held; /* as in linkcast_stream_options */
+  double risk;        /* share of the ticks in which the allocation may be short of the demand: at least the quantile of
+                         1 - risk is allocated. Where a Mbit/s short costs r times one too many, that is 1 / (1 + r).
+                         0: the forecast itself is the least */
 };
 #define LINKCAST_CONTROLLER_OPTIONS_INIT \
   {sizeof(linkcast_controller_options),  \
@@ -344,7 +354,8 @@ struct linkcast_controller_options {
    0.5,                                  \
    0.3,                                  \
    LINKCAST_SOURCE_LAST,                 \
-   3}
+   3,                                    \
+   0.05}
 
 /* "0.1.0": of the library, where LINKCAST_VERSION is of the header. Any thread. Since 0.1.0. */
 LINKCAST_API const char* linkcast_version(void);
@@ -394,8 +405,12 @@ typedef struct linkcast_stream_info {
   uint32_t samples_in; /* at most window */
   uint32_t held;       /* of those, held ones */
   int32_t outdated;    /* 1: the engine has been reloaded since the stream was opened or followed */
+  uint32_t horizon;    /* of the mixture; 0: there is none */
+  uint32_t experts;    /* of the mixture */
+  uint64_t scored;     /* answers of this row whose outcome came */
+  double exceeded;     /* share of those outcomes that lay above p90_mbps; NaN before any */
 } linkcast_stream_info;
-#define LINKCAST_STREAM_INFO_INIT {sizeof(linkcast_stream_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
+#define LINKCAST_STREAM_INFO_INIT {sizeof(linkcast_stream_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0}
 
 /* The stream, and one of its rows, which are numbered from 0. HANDLE, ARGUMENT, BUSY, STRUCT_SIZE. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_stream_describe(linkcast_stream* stream, size_t row, linkcast_stream_info* info);
@@ -473,6 +488,32 @@ LINKCAST_API linkcast_status linkcast_engine_reload(linkcast_engine* engine, con
 /* Moves the stream with its windows to the models that its engine has now, after a reload; at once when it has them
  * already. Not hot. HANDLE, BUSY, MEMORY. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_stream_follow(linkcast_stream* stream);
+
+/* What is expected further ahead, after a push that found the row's window full: the value `steps` time steps ahead
+ * (horizon), or the highest of the next `steps` (peak), which is what an allocation for that long has to hold.
+ *
+ * steps:   1 to linkcast_stream_options.horizon
+ * answer:  out
+ *
+ * NOT_READY when the row's window is not full, or the stream has no mixture.
+ * Hot. HANDLE, ARGUMENT, BUSY, STRUCT_SIZE. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_stream_horizon(linkcast_stream* stream, size_t row, size_t steps,
+                                                     linkcast_answer* answer);
+LINKCAST_API linkcast_status linkcast_stream_peak(linkcast_stream* stream, size_t row, size_t steps,
+                                                  linkcast_answer* answer);
+
+typedef struct linkcast_expert {
+  size_t size;
+  const char* name;  /* "model", "last", "ewma_0.5", ...; valid for ever */
+  double weight;     /* its share of the row's answers; those of all experts sum to 1 */
+  double error_mbps; /* its recent mean absolute error; NaN before any */
+} linkcast_expert;
+#define LINKCAST_EXPERT_INIT {sizeof(linkcast_expert), NULL, 0.0, 0.0}
+
+/* One expert of a row's mixture, one step ahead. index: below linkcast_stream_info.experts. HANDLE, ARGUMENT, BUSY,
+ * STRUCT_SIZE. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_stream_expert(linkcast_stream* stream, size_t row, size_t index,
+                                                    linkcast_expert* expert);
 
 /* Writes all of the stream's rows, so that linkcast_stream_restore goes on from them: on any machine, with the same
  * model file.

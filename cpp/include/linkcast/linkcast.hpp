@@ -68,7 +68,13 @@ struct Answer {
   linkcast_source source;    ///< who gave it
   linkcast_cause cause;      ///< why it was not the model
   std::uint64_t latency_ns;  ///< of the model's work
+  float reserve;             ///< what to reserve: the quantile that the options name; NaN as the band
 };
+
+inline Answer answer_of(const linkcast_answer& answer, std::uint64_t latency_ns) noexcept {
+  return {answer.mbps,   answer.p10_mbps, answer.p50_mbps, answer.p90_mbps,
+          answer.source, answer.cause,    latency_ns,      answer.reserve_mbps};
+}
 
 /// The answers of many rows, as linkcast.h has them.
 using Answers = std::vector<linkcast_answer>;
@@ -128,8 +134,7 @@ class Engine {
     linkcast_result result = LINKCAST_RESULT_INIT;
     linkcast_answer answer = LINKCAST_ANSWER_INIT;
     check(linkcast_forecast(get(), model, window.data(), window.size(), deadline_ns, &answer, 1, &result));
-    return {answer.mbps,   answer.p10_mbps, answer.p50_mbps,  answer.p90_mbps,
-            answer.source, answer.cause,    result.latency_ns};
+    return answer_of(answer, result.latency_ns);
   }
 
   /// Many windows. @param windows (rows, time steps, features)  @param answers (rows) out
@@ -197,6 +202,23 @@ class Stream {
     return result;
   }
 
+  /// The value `steps` ahead, and the highest of the next `steps`, after a push whose window was full.
+  /// @return nothing while the row's window is not full, or without a mixture
+  std::optional<Answer> horizon(std::size_t steps, std::size_t row = 0) const {
+    return look_ahead(linkcast_stream_horizon, row, steps);
+  }
+  std::optional<Answer> peak(std::size_t steps, std::size_t row = 0) const {
+    return look_ahead(linkcast_stream_peak, row, steps);
+  }
+
+  /// The mixture's experts, with their weights in this row's answers.
+  std::vector<linkcast_expert> experts(std::size_t row = 0) const {
+    std::vector<linkcast_expert> experts(describe(row).experts, linkcast_expert LINKCAST_EXPERT_INIT);
+    for (std::size_t index = 0; index < experts.size(); ++index)
+      check(linkcast_stream_expert(get(), row, index, &experts[index]));
+    return experts;
+  }
+
   void advance() { check(linkcast_stream_advance(get())); }
   void reset(std::size_t row = LINKCAST_ALL_ROWS) { check(linkcast_stream_reset(get(), row)); }
   void follow() { check(linkcast_stream_follow(get())); }
@@ -226,8 +248,16 @@ class Stream {
         linkcast_stream_push(get(), sample, values, nullptr, deadline_ns, &answer, 1, &result);
     if (status == LINKCAST_NOT_READY) return std::nullopt;
     check(status);
-    return Answer{answer.mbps,   answer.p10_mbps, answer.p50_mbps,  answer.p90_mbps,
-                  answer.source, answer.cause,    result.latency_ns};
+    return answer_of(answer, result.latency_ns);
+  }
+
+  template <class Look>
+  std::optional<Answer> look_ahead(Look look, std::size_t row, std::size_t steps) const {
+    linkcast_answer answer = LINKCAST_ANSWER_INIT;
+    const linkcast_status status = look(get(), row, steps, &answer);
+    if (status == LINKCAST_NOT_READY) return std::nullopt;
+    check(status);
+    return answer_of(answer, 0);
   }
 
   std::unique_ptr<linkcast_stream, StreamCloser> handle_;

@@ -36,6 +36,7 @@ Controller::Options controller_options(const linkcast_controller_options& given)
   options.measured_weight = given.measured_weight;
   options.deadline_ns = given.deadline_ns;
   options.stream.most_held = given.most_held;
+  options.risk = given.risk;
   options.stream.safeguard = safeguard_options(given);
   return options;
 }
@@ -92,6 +93,7 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
   own.limits = (made.clamped ? LINKCAST_LIMIT_CLAMPED : 0U) | (made.slewed ? LINKCAST_LIMIT_SLEWED : 0U) |
                (made.holding ? LINKCAST_LIMIT_HOLDING : 0U) | (made.stalled ? LINKCAST_LIMIT_STALLED : 0U);
   own.latency_ns = made.latency_ns;
+  own.reserve_mbps = made.forecast.reserve;
   write_struct(own, decision);
   return LINKCAST_OK;
 }

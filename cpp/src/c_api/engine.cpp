@@ -245,8 +245,8 @@ void write_answers(std::span<const Answer> from, std::size_t count, linkcast_ans
   for (std::size_t row = 0; row < count; ++row) {
     const Answer answer = row < from.size() ? from[row] : Answer{};
     const linkcast_answer own{
-        sizeof(linkcast_answer),   answer.mbps, answer.p10, answer.p50, answer.p90, source_number(answer.source),
-        cause_number(answer.cause)};
+        sizeof(linkcast_answer),    answer.mbps,   answer.p10, answer.p50, answer.p90, source_number(answer.source),
+        cause_number(answer.cause), answer.reserve};
     write_struct(own, &struct_at(answers, row));
   }
 }

@@ -17,6 +17,7 @@ namespace {
 // Sizes of the structs in the first version that had them.
 constexpr std::size_t kFirstStreamOptions = sizeof(linkcast_stream_options);
 constexpr std::size_t kFirstStreamInfo = sizeof(linkcast_stream_info);
+constexpr std::size_t kFirstExpert = sizeof(linkcast_expert);
 
 /// What a stream's handle stands for.
 struct StreamHandle {
@@ -97,6 +98,22 @@ linkcast_status push(StreamHandle& handle, const float* samples, std::size_t val
   return set_result(status, source, cause, result ? monotonic_ns() - start : 0, result);
 }
 
+/// linkcast_stream_horizon and linkcast_stream_peak.
+linkcast_status look_ahead(linkcast_stream* handle, std::size_t row, std::size_t steps, bool peak,
+                           linkcast_answer* answer) {
+  return with_stream(handle, [&](StreamHandle& found) {
+    Stream& stream = *found.stream;
+    if (const auto status = check_answers(answer, 1, 1)) return status;
+    if (const auto status = check_row(stream, row)) return status;
+    const std::size_t most = stream.mixture() ? stream.mixture()->options().horizon : 0;
+    if (most > 0 && (steps < 1 || steps > most))
+      return fail(LINKCAST_ERROR_ARGUMENT, "steps: expected 1 to %zu, got %zu", most, steps);
+    const Answer expected = most == 0 ? Answer{} : peak ? stream.peak(row, steps) : stream.horizon(row, steps);
+    write_answers({&expected, 1}, 1, answer);
+    return expected.source == Source::none ? LINKCAST_NOT_READY : LINKCAST_OK;
+  });
+}
+
 }  // namespace
 }  // namespace linkcast::c_api
 
@@ -125,6 +142,8 @@ linkcast_status linkcast_stream_open(linkcast_engine* engine_handle, linkcast_mo
     opened->bundle = std::move(bundle);
     opened->model = static_cast<std::size_t>(model);
     opened->options.most_held = given.most_held;
+    opened->options.mixture = given.mixture != 0;
+    opened->options.outlook = {given.horizon, given.level};
     opened->options.safeguard = safeguard_options(given);
     opened->answers.resize(rows);
     opened->stream = make_stream(*opened, *opened->bundle, rows);
@@ -213,8 +232,38 @@ linkcast_status linkcast_stream_describe(linkcast_stream* handle, size_t row, li
   own.samples_in = static_cast<std::uint32_t>(stream.samples_in(row));
   own.held = static_cast<std::uint32_t>(stream.held(row));
   own.outdated = present != found->bundle;
+  own.exceeded = std::numeric_limits<double>::quiet_NaN();
+  if (const Mixture* mixture = stream.mixture()) {
+    own.horizon = static_cast<std::uint32_t>(mixture->options().horizon);
+    own.experts = Mixture::kExperts;
+    own.scored = mixture->scored(row);
+    own.exceeded = mixture->exceeded(row);
+  }
   write_struct(own, info);
   return LINKCAST_OK;
+}
+
+linkcast_status linkcast_stream_horizon(linkcast_stream* handle, size_t row, size_t steps, linkcast_answer* answer) {
+  return look_ahead(handle, row, steps, false, answer);
+}
+
+linkcast_status linkcast_stream_peak(linkcast_stream* handle, size_t row, size_t steps, linkcast_answer* answer) {
+  return look_ahead(handle, row, steps, true, answer);
+}
+
+linkcast_status linkcast_stream_expert(linkcast_stream* handle, size_t row, size_t index, linkcast_expert* expert) {
+  return with_stream(handle, [&](StreamHandle& found) {
+    if (!expert) return fail(LINKCAST_ERROR_ARGUMENT, "expert: expected a pointer, got null");
+    if (const auto status = check_struct(expert, kFirstExpert)) return status;
+    if (const auto status = check_row(*found.stream, row)) return status;
+    const Mixture* mixture = found.stream->mixture();
+    const std::size_t experts = mixture ? Mixture::kExperts : 0;
+    if (index >= experts) return fail(LINKCAST_ERROR_ARGUMENT, "index: expected below %zu, got %zu", experts, index);
+    const linkcast_expert own{sizeof(linkcast_expert), Mixture::expert_names()[index], mixture->weight(row, index),
+                              mixture->error(row, index)};
+    write_struct(own, expert);
+    return LINKCAST_OK;
+  });
 }
 
 linkcast_status linkcast_stream_snapshot(linkcast_stream* handle, void* bytes, size_t capacity, size_t* size) {

@@ -40,6 +40,7 @@ struct Answer {
   float p10 = std::numeric_limits<float>::quiet_NaN();  ///< a tenth of the outcomes lie below
   float p50 = std::numeric_limits<float>::quiet_NaN();
   float p90 = std::numeric_limits<float>::quiet_NaN();
+  float reserve = std::numeric_limits<float>::quiet_NaN();  ///< the quantile of Stream::Options::level: what to reserve
   Source source = Source::none;
   Cause cause = Cause::none;
 };

@@ -30,6 +30,7 @@ void check(const Controller::Options& options) {
   require(options.safe_fraction >= options.least_fraction && options.safe_fraction <= options.most_fraction,
           "safe_fraction", "least_fraction..most_fraction", options.safe_fraction);
   require(options.headroom >= 0 && std::isfinite(options.headroom), "headroom", "0 or more", options.headroom);
+  require(options.risk >= 0 && options.risk < 1, "risk", "0 or more and below 1", options.risk);
   require(options.slew_per_s >= 0, "slew_per_s", "0 or more", options.slew_per_s);
   require(options.hold_s >= 0, "hold_s", "0 or more", options.hold_s);
   require(options.stall_s >= 0, "stall_s", "0 or more", options.stall_s);
@@ -51,7 +52,7 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
     : engine_(engine),
       options_(options),
       allocator_(engine.find(profile, Role::allocator)),
-      stream_(engine, engine.find(profile, Role::forecaster), options.stream) {
+      stream_(engine, engine.find(profile, Role::forecaster), stream_options(options)) {
   check(options);
   const ModelSpec& forecaster = engine.spec(stream_.model());
   const ModelSpec& allocator = engine.spec(allocator_);
@@ -63,6 +64,13 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
   state_.resize(allocator.features.size());
   if (options_.stall_s == 0) options_.stall_s = kSteps * forecaster.step_s;
   reset();
+}
+
+Stream::Options Controller::stream_options(const Options& options) {
+  Stream::Options stream = options.stream;
+  if (options.risk > 0) stream.outlook.level = 1 - options.risk;
+  stream.outlook.horizon = 1;  // the next tick is what an allocation of this tick serves
+  return stream;
 }
 
 void Controller::reset() noexcept {
@@ -149,7 +157,10 @@ double Controller::decide() {
     stats.count(Source::last, Cause::failed);
   }
   stats.latency.record(monotonic_ns() - start);
-  return std::max(asked, options_.headroom * forecast / options_.capacity_mbps);
+  double least_mbps = options_.headroom * forecast;
+  const auto reserve = static_cast<double>(decision_.forecast.reserve);
+  if (options_.risk > 0 && std::isfinite(reserve)) least_mbps = std::max(least_mbps, reserve);
+  return std::max(asked, least_mbps / options_.capacity_mbps);
 }
 
 /// Sets the target and moves the allocation towards it, as far as the limits let them.

@@ -29,7 +29,8 @@ struct Decision {
 ///
 /// The allocator sees the newest telemetry, with the forecast in place of the bandwidth where that is larger, both
 /// scaled from the link's capacity to that of the link that the allocator was trained on, if the manifest says it. Its
-/// action a asks for (a + 1) / actions of the capacity; less than `headroom` times the forecast is raised to that.
+/// action a asks for (a + 1) / actions of the capacity; less than `headroom` times the forecast, or than the
+/// quantile that `risk` names, is raised to that.
 /// Then, in this order: minimum and maximum; hold time, in which the target stays (an increase waits too); slew limit,
 /// which moves the allocation towards the target. When telemetry stops, the safe allocation is the target, whatever the
 /// hold time; when it comes back, the window and the average start anew. Until the window is full, or when neither the
@@ -49,7 +50,11 @@ class Controller {
     double slew_per_s = 0;       ///< largest change of the fraction in a second; 0: no limit
     double hold_s = 0;           ///< after a change of the target, it stays for this long
     double stall_s = 0;          ///< telemetry older than this has stopped; 0: four time steps of the forecaster
-    double measured_weight = 0.3;   ///< of the newest measurement in their average, above 0 and at most 1
+    double measured_weight = 0.3;  ///< of the newest measurement in their average, above 0 and at most 1
+    /// Share of the ticks in which the allocation may be short of the demand: at least the quantile of 1 - risk is
+    /// allocated, held to that share by what comes (Mixture). Where a Mbit/s short costs r times one too many, the
+    /// cheapest risk is 1 / (1 + r) (the newsvendor's critical ratio). 0: the forecast itself is the least
+    double risk = 0.05;
     std::uint64_t deadline_ns = 0;  ///< a tick that takes longer is counted as late; 0: none
     Stream::Options stream;
   };
@@ -88,6 +93,7 @@ class Controller {
   template <class Real>
   void forecast(const Real* telemetry);
   void stall() noexcept;
+  static Stream::Options stream_options(const Options& options);
   double decide();
   void apply(double asked, std::uint64_t now_ns) noexcept;
 

@@ -12,9 +12,11 @@
 namespace linkcast {
 namespace {
 
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
 // A snapshot: the header, then for each row its record, `window` bytes that mark held samples, and its samples, (window,
-// features) float64, oldest first. Byte order of the machine; kMagic reads otherwise on another.
-constexpr std::uint64_t kMagic = 0x3173776c6b6e696c;  // "linklws1"
+// features) float64, oldest first; then the mixture. Byte order of the machine; kMagic reads otherwise on another.
+constexpr std::uint64_t kMagic = 0x3273776c6b6e696c;  // "linklws2"
 
 struct SnapshotHeader {
   std::uint64_t magic = kMagic;
@@ -23,6 +25,8 @@ struct SnapshotHeader {
   std::uint64_t window = 0;
   std::uint64_t features = 0;
   std::uint64_t ticks = 0;
+  std::uint64_t mixture = 0;  // bytes of it at the end
+  std::uint64_t horizon = 0;
 };
 
 struct RowRecord {
@@ -72,7 +76,12 @@ Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, s
       is_held_(rows * window_),
       counts_(rows),
       gaps_(rows),
-      missing_(rows) {
+      missing_(rows),
+      targets_(window_),
+      causes_(rows) {
+  const ModelSpec& spec = engine.spec(forecaster);
+  if (options.mixture && spec.has_target_column && window_ >= Mixture::kLeastWindow)
+    mixture_ = std::make_unique<Mixture>(rows, window_, options.outlook);
   Model& model = engine.model(forecaster);
   Network* network = model.network();
   if (!network) {
@@ -128,10 +137,41 @@ template std::size_t Stream::push(const double*, const std::uint8_t*, Answer*, D
 /// The answer of a full window: the model's forecast in mbps_, or what stands in where it can't be used.
 /// @param run  why the model gave none; Cause::none: it gave one
 Answer Stream::settle(std::size_t row, Cause run) noexcept {
-  const Answer answer = forecaster_.settle(row, mbps_[row], run, sample_at(row, (ticks_ - 1) % window_));
+  Answer answer = forecaster_.settle(row, mbps_[row], run, sample_at(row, (ticks_ - 1) % window_));
+  causes_[row] = answer.cause;
+  if (mixture_) mix(row, answer);
   forecaster_.count(answer);
   return answer;
 }
+
+namespace {
+
+Answer answer_of(const Outlook& outlook, Cause cause) noexcept {
+  return {static_cast<float>(outlook.mbps),
+          static_cast<float>(outlook.p10),
+          static_cast<float>(outlook.p50),
+          static_cast<float>(outlook.p90),
+          static_cast<float>(outlook.reserve),
+          Source::mixture,
+          cause};
+}
+
+}  // namespace
+
+/// The mixture answers in the model's place, which is one of its experts.
+void Stream::mix(std::size_t row, Answer& answer) noexcept {
+  const std::size_t column = engine_.spec(model_).target_column;
+  for (std::size_t k = 0; k < window_; ++k) targets_[k] = sample_at(row, (ticks_ + k) % window_)[column];
+  answer = answer_of(mixture_->answer(row, targets_.data(), static_cast<double>(answer.mbps)), answer.cause);
+}
+
+Answer Stream::ahead(std::size_t row, bool peak, std::size_t steps) noexcept {
+  if (!mixture_ || !ready(row)) return {};
+  return answer_of(peak ? mixture_->peak(row, steps) : mixture_->at(row, steps), causes_[row]);
+}
+
+Answer Stream::horizon(std::size_t row, std::size_t steps) noexcept { return ahead(row, false, steps); }
+Answer Stream::peak(std::size_t row, std::size_t steps) noexcept { return ahead(row, true, steps); }
 
 /// Brings each row's sample of this tick, or the one held for it, into history_, levels_ and samples_.
 template <class Real>
@@ -148,8 +188,12 @@ void Stream::take(const Real* samples, const std::uint8_t* present) {
     } else {
       std::copy_n(sample_at(row, before), features_, sample);
       ++missing_[row];
-      if (++gaps_[row] > options_.most_held) counts_[row] = 0;
+      if (++gaps_[row] > options_.most_held) {
+        if (mixture_ && counts_[row] > 0) mixture_->interrupt(row);
+        counts_[row] = 0;
+      }
     }
+    if (mixture_) mixture_->observe(row, came ? sample[spec.target_column] : kNone);
     is_held_[row * window_ + position] = !came;
     if (came || counts_[row] > 0) counts_[row] = std::min(counts_[row] + 1, window_);
     spec.scaler.level(sample, level_at(row, position));
@@ -188,6 +232,8 @@ void Stream::advance() noexcept {
   if (!pending_) return;
   pending_ = false;
   if (network_) move_states();
+  if (!mixture_) return;
+  for (std::size_t row = 0; row < rows_; ++row) mixture_->advance(row);
 }
 
 /// Every state takes the last tick's sample in.
@@ -215,10 +261,16 @@ void Stream::reset(std::size_t row) noexcept {
   counts_[row] = 0;
   gaps_[row] = 0;
   forecaster_.forget(row);
+  if (mixture_) mixture_->interrupt(row);
 }
 
 void Stream::reset() noexcept {
   for (std::size_t row = 0; row < rows_; ++row) reset(row);
+}
+
+void Stream::forget(std::size_t row) noexcept {
+  reset(row);
+  if (mixture_) mixture_->forget(row);
 }
 
 std::size_t Stream::held(std::size_t row) const noexcept {
@@ -228,7 +280,8 @@ std::size_t Stream::held(std::size_t row) const noexcept {
 }
 
 std::size_t Stream::snapshot_size() const noexcept {
-  return sizeof(SnapshotHeader) + rows_ * (sizeof(RowRecord) + window_ + window_ * features_ * sizeof(double));
+  const std::size_t row = sizeof(RowRecord) + window_ + window_ * features_ * sizeof(double);
+  return sizeof(SnapshotHeader) + rows_ * row + (mixture_ ? mixture_->snapshot_size() : 0);
 }
 
 std::vector<std::byte> Stream::snapshot() const {
@@ -244,6 +297,8 @@ std::vector<std::byte> Stream::snapshot() const {
   header.window = window_;
   header.features = features_;
   header.ticks = ticks_;
+  header.mixture = mixture_ ? mixture_->snapshot_size() : 0;
+  header.horizon = mixture_ ? options_.outlook.horizon : 0;
   put(&header, sizeof(header));
   for (std::size_t row = 0; row < rows_; ++row) {
     const RowRecord record{counts_[row], gaps_[row], missing_[row]};
@@ -252,6 +307,7 @@ std::vector<std::byte> Stream::snapshot() const {
     for (std::size_t k = 0; k < window_; ++k)
       put(&history_[(row * window_ + (ticks_ + k) % window_) * features_], features_ * sizeof(double));
   }
+  if (mixture_) mixture_->snapshot(to);
   return bytes;
 }
 
@@ -269,7 +325,10 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     refuse_snapshot("expected (rows, window, features) of (" + std::to_string(rows_) + ", " + std::to_string(window_) +
                     ", " + std::to_string(features_) + "), got (" + std::to_string(header.rows) + ", " +
                     std::to_string(header.window) + ", " + std::to_string(header.features) + ")");
-  if (size != snapshot_size())
+  if (header.horizon != (mixture_ ? options_.outlook.horizon : 0))
+    refuse_snapshot("expected a horizon of " + std::to_string(mixture_ ? options_.outlook.horizon : 0) +
+                    " steps (0: no mixture), got " + std::to_string(header.horizon));
+  if (size != snapshot_size() || header.mixture != (mixture_ ? mixture_->snapshot_size() : 0))
     refuse_snapshot("expected " + std::to_string(snapshot_size()) + " bytes, got " + std::to_string(size));
   if (same_model && engine_.spec(model_).sha256 != std::string(header.sha256, sizeof(header.sha256)))
     refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
@@ -284,7 +343,10 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     if (records[row].count > window_) refuse_snapshot("a count is larger than the window");
   }
   if (!all_finite(history.data(), history.size())) refuse_snapshot("a sample is not finite");
+  if (mixture_ && !mixture_->is_snapshot(bytes, mixture_->snapshot_size()))
+    refuse_snapshot("what the mixture has learnt is damaged");
 
+  if (mixture_) mixture_->restore(bytes);
   history_ = std::move(history);
   is_held_ = std::move(is_held);
   replay(header.ticks);
@@ -312,9 +374,9 @@ void Stream::replay(std::uint64_t ticks) {
   for (ticks_ = ticks - std::min<std::uint64_t>(ticks, window_); ticks_ < ticks;) {
     ++ticks_;
     scale_newest(ticks_ % window_, samples_.get());
-    pending_ = true;
-    advance();
+    if (network_) move_states();
   }
+  pending_ = false;
 }
 
 }  // namespace linkcast

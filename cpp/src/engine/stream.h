@@ -14,6 +14,7 @@
 #include "engine/answer.h"
 #include "engine/engine.h"
 #include "engine/forecaster.h"
+#include "engine/mixture.h"
 #include "kernels/deadline.h"
 
 namespace linkcast {
@@ -32,6 +33,10 @@ class Stream {
   struct Options {
     std::size_t most_held = 3;  ///< ticks in a row for which a missing sample is held
     Safeguard::Options safeguard;
+    /// Answer with a mixture of the model and naive rules, each weighted by how well it has done on the row's link, and
+    /// with a band: see Mixture. A model whose target is not one of its features has none.
+    bool mixture = true;
+    Mixture::Options outlook;
   };
 
   /// @param engine      must outlive the stream
@@ -63,9 +68,19 @@ class Stream {
   /// The rest of the last push's work. push() does it first when it was not called.
   void advance() noexcept;
 
-  /// Empties one row, or all: forecasts come back when a whole window of samples is in again.
+  /// Empties one row, or all: forecasts come back when a whole window of samples is in again. What the mixture has learnt
+  /// of the link stays.
   void reset(std::size_t row) noexcept;
   void reset() noexcept;
+  /// The same, and the mixture is as new: the row is another link from here on.
+  void forget(std::size_t row) noexcept;
+
+  /// After a push whose window was full: the value `steps` ahead, or the peak of the next `steps`. Answers without a
+  /// mixture have Source::none. `steps` runs from 1 to Options::outlook.horizon.
+  Answer horizon(std::size_t row, std::size_t steps) noexcept;
+  Answer peak(std::size_t row, std::size_t steps) noexcept;
+  /// What the rows have learnt; null without one.
+  const Mixture* mixture() const noexcept { return mixture_.get(); }
 
   bool ready(std::size_t row = 0) const noexcept { return counts_[row] >= window_; }
   std::size_t samples_in(std::size_t row = 0) const noexcept { return counts_[row]; }  ///< at most window()
@@ -73,7 +88,8 @@ class Stream {
   std::uint64_t ticks() const noexcept { return ticks_; }
   std::uint64_t missing(std::size_t row = 0) const noexcept { return missing_[row]; }  ///< ticks without a sample, ever
 
-  /// The windows in physical units and the hash of the model: what restore() takes, on any machine and instruction set.
+  /// The windows in physical units, what the mixture has learnt, and the hash of the model: what restore() takes, on any
+  /// machine and instruction set.
   std::vector<std::byte> snapshot() const;
   std::size_t snapshot_size() const noexcept;  ///< bytes
 
@@ -87,6 +103,8 @@ class Stream {
   void take(const Real* samples, const std::uint8_t* present);
   Cause run() noexcept;
   Answer settle(std::size_t row, Cause run) noexcept;
+  void mix(std::size_t row, Answer& answer) noexcept;
+  Answer ahead(std::size_t row, bool peak, std::size_t steps) noexcept;
   void move_states() noexcept;
   void replay(std::uint64_t ticks);
   void scale_newest(std::size_t first, float* rows) noexcept;
@@ -102,6 +120,7 @@ class Stream {
   Network* network_ = nullptr;  // null in mode "window"
   std::string mode_reason_;
   Forecaster forecaster_;
+  std::unique_ptr<Mixture> mixture_;  // null without one
 
   std::shared_ptr<float[]> states_;     // (window - 1, rows, state size); slot ticks % (window - 1) is the oldest
   std::shared_ptr<float[]> samples_;    // (window - 1, rows, features) the last tick's, scaled for each slot's state
@@ -112,6 +131,8 @@ class Stream {
   std::vector<std::size_t> counts_;     // (rows) samples in the window
   std::vector<std::size_t> gaps_;       // (rows) ticks in a row without a sample
   std::vector<std::uint64_t> missing_;  // (rows)
+  std::vector<double> targets_;         // (window) the target's values in a row's window, oldest first
+  std::vector<Cause> causes_;           // (rows) of the last push
   std::uint64_t ticks_ = 0;
   bool pending_ = false;  // the last push's advance() is still to do
 };
