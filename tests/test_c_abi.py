@@ -60,9 +60,7 @@ def test_a_moved_field_a_changed_constant_and_what_is_gone_break_the_abi_and_a_f
     ]
     gone = layout(header.replace("  int32_t outdated;", "  int32_t stale;", 1))
     assert breaks(before, gone) == ["linkcast_stream_info.outdated 64 4: now gone"]
-    end = "  linkcast_cause cause;\n} linkcast_answer;"
-    assert end in header
-    grown = layout(header.replace(end, "  linkcast_cause cause;\n  double p99_mbps;\n} linkcast_answer;"))
+    grown = layout(header.replace("} linkcast_answer;", "  double p99_mbps;\n} linkcast_answer;"))
     assert len(grown) == len(before) + 1
     assert breaks(before, grown) == []
 
