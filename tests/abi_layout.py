@@ -38,7 +38,8 @@ def layout(header: str) -> list[str]:
 
 
 def breaks(before: list[str], now: list[str]) -> list[str]:
-    """What a program that was compiled before would get wrong: all that is gone or elsewhere. A struct may grow."""
+    """What a program that was compiled before would get wrong: all that is gone or elsewhere. A struct may grow by fields
+    behind its old end; one in its padding can't be told from what an earlier program left there."""
     present = {line.split()[0]: line.split()[1:] for line in now}
     broken = []
     for line in before:
@@ -47,6 +48,12 @@ def breaks(before: list[str], now: list[str]) -> list[str]:
         grown = found is not None and name.islower() and "." not in name and int(found[0]) >= int(numbers[0])
         if found != numbers and not grown:
             broken.append(f"{line}: now {' '.join(found) if found else 'gone'}")
+    sizes = {name: int(numbers[0]) for name, *numbers in map(str.split, before) if "." not in name}
+    known = {line.split()[0] for line in before}
+    for name, numbers in present.items():
+        struct = name.split(".")[0]
+        if "." in name and name not in known and int(numbers[0]) < sizes.get(struct, 0):
+            broken.append(f"{name} {' '.join(numbers)}: within the {sizes[struct]} bytes that {struct} had before")
     return broken
 
 
