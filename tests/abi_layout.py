@@ -38,8 +38,10 @@ def layout(header: str) -> list[str]:
 
 
 def breaks(before: list[str], now: list[str]) -> list[str]:
-    """What a program that was compiled before would get wrong: all that is gone or elsewhere. A struct may grow by fields
-    behind its old end; one in its padding can't be told from what an earlier program left there."""
+    """What a program that was compiled before would get wrong: all that is gone or elsewhere.
+
+    A struct may grow by fields behind its old end; one in its padding can't be told from what a program left there.
+    """
     present = {line.split()[0]: line.split()[1:] for line in now}
     broken = []
     for line in before:
