@@ -11,8 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import linkcast
 from conftest import ROOT, run
 
 EXAMPLES = ROOT / "examples"
@@ -67,6 +69,12 @@ def build_examples(cmake_package: Path, folder: Path) -> Path:
 def examples(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The examples, built as a project of their own against the moved wheel."""
     return build_examples(wheel / "cmake", tmp_path_factory.mktemp("examples"))
+
+
+def test_the_smallest_program_says_what_the_python_engine_says(examples: Path, engine: linkcast.Engine) -> None:
+    output = run(examples / "hello", cwd=examples, env=environment())
+    mbps = engine.forecast("internet", np.tile(np.array([28.0, 12.5, 0.001, 0.998], np.float32), (10, 1))).mbps[0]
+    assert output == f"{mbps:.2f} Mbit/s next, by model\n"
 
 
 def test_the_fixed_rate_loop_in_c_runs(examples: Path) -> None:
