@@ -140,12 +140,12 @@ def internet_dataset(
     for public in TRACES:
         train, validation, test = _parts(read_trace(Path(folder) / public.file, public.layout), settings.window)
         if public.family == without:
-            links[public.name] = _latest(test)
+            links[public.name] = _spread(test)
             continue
         parts["train"].append(train)
         parts["validation"].append(validation)
         if without is None:
-            links[public.name] = _latest(test)
+            links[public.name] = _spread(test)
             if public.scored:
                 held_out[public.name] = test
     rng = np.random.default_rng(seed_of(seed, "processes"))
@@ -163,9 +163,9 @@ def internet_dataset(
     )
 
 
-def _latest(part: Part) -> Part:
-    """The last LINK_WINDOWS windows."""
-    rows = slice(max(0, len(part) - LINK_WINDOWS), None)
+def _spread(part: Part) -> Part:
+    """At most LINK_WINDOWS windows, evenly spread: links differ in length by a factor of twenty."""
+    rows = np.unique(np.linspace(0, len(part) - 1, min(len(part), LINK_WINDOWS)).astype(np.int64))
     seconds = None if part.seconds is None else part.seconds[rows]
     return Part(part.windows[rows], part.targets[rows], seconds, part.weights[rows], part.chances[rows])
 

@@ -137,10 +137,11 @@ def _links(forecasters: Json) -> list[str]:
             "",
             f"## Link by link: {name}",
             "",
-            "Skill over the best naive rule in hindsight [%] on the held-out part of each link (at most its last "
-            "20,000 windows); among the rules are EWMAs of four weights and an AR(10) that is refitted on the link's "
-            "own past. Without its family: a forecaster with a shorter training that has seen no trace of the link's "
-            "data set. Classic recipe: Adam at 1e-3, squared error, batch 32. Linear: on the network's inputs, L1.",
+            "Skill over the best naive rule in hindsight [%] on the held-out part of each link (at most 20,000 windows "
+            "of it, evenly spread); among the rules are EWMAs of four weights and an AR(10) that is refitted on the "
+            "link's own past. Without its family: a forecaster with a shorter training that has seen no trace of the "
+            "link's data set. Classic recipe: Adam at 1e-3, squared error, batch 32. Linear: on the network's inputs, "
+            "L1.",
             "",
             f"| link | best naive rule | its MAE [Mbit/s] | {' | '.join(RIVALS[rival] for rival in rivals)} |",
             f"| --- | --- | ---: |{' ---: |' * len(rivals)}",

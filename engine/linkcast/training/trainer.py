@@ -284,6 +284,8 @@ def _range(limits: Range) -> Json:
         entry["relative_to"] = limits.relative_to
     if limits.share < 1.0:
         entry["share"] = limits.share
+    if limits.bound is not None:
+        entry["bound"] = limits.bound
     return entry
 
 
