@@ -161,8 +161,9 @@ class _Fit:
         loss = float(np.average(errors**2 if settings.loss == "mse" else errors, weights=weights))
         if not np.isfinite(loss):
             raise RuntimeError(f"training diverged: the validation loss of epoch {len(self.losses) + 1} is {loss}")
+        better = not self.losses or loss < min(self.losses)
         self.losses.append(loss)
-        if loss == min(self.losses):
+        if better:
             self.best_weights, self._since_best = self._model.get_weights(), 0
         else:
             self._since_best += 1
