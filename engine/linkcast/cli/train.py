@@ -36,7 +36,9 @@ def train(
             "--only", metavar="NAME", help="Train this profile, service group or model only; may be repeated."
         ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few epochs: minutes instead of half an hour.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few epochs: minutes instead of more than half an hour.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same models.")] = 0,
     workers: Annotated[
         int | None,

@@ -99,7 +99,7 @@ def run(
             `timestamp` and `service_group` (see docs/own-data.md).
         traces: folder of the public traces (see `linkcast.training.public`); None trains on the simulator alone.
         seed: two runs with the same seed, settings and data give the same models.
-        quick: few epochs and episodes; a few minutes instead of half an hour.
+        quick: few epochs and episodes; a few minutes instead of more than half an hour.
         only: profiles and service groups to train, by name; without a telemetry file also single models.
         columns: as `linkcast.read_trace` takes them.
         base: bundle folder to carry over from; by default the one that ships.
