@@ -6,13 +6,17 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "engine/answer.h"
 #include "engine/engine.h"
+#include "engine/forecaster_pool.h"
 #include "engine/model.h"
 #include "engine/safeguard.h"
+#include "kernels/deadline.h"
 
 namespace linkcast::bindings {
 
@@ -24,9 +28,12 @@ struct BoundModel {
   std::atomic<bool> busy{false};
 };
 
+struct BoundPool;
+
 struct BoundEngine {
   std::shared_ptr<Engine> engine;
   std::vector<std::shared_ptr<BoundModel>> models;  // as the metadata's models
+  std::shared_ptr<BoundPool> pool;                  // that forecast and forecast_many use
 };
 
 /// Holds a model, or what else has such a flag, for one call. @throws std::runtime_error when another thread is using
@@ -45,6 +52,17 @@ class Lease {
  private:
   std::atomic<bool>& busy_;
 };
+
+/// The answers of one model's rows in one call.
+struct Answers {
+  std::vector<Answer> rows;
+  Source source = Source::none;  // the last resort that was needed for any row
+  Cause cause = Cause::none;     // why the first row that the model did not answer was not answered by it
+  std::uint64_t latency_ns = 0;
+};
+
+/// @throws std::invalid_argument  not above 0
+Deadline deadline_in(const std::optional<double>& deadline_ms);
 
 std::string shape_text(const std::vector<py::ssize_t>& shape);
 
@@ -73,15 +91,22 @@ std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& r
 
 Model::Options model_options(const std::string& backend, int threads, const std::string& precision);
 
+void bind_answer(py::module_& module);
 void bind_scaler(py::module_& module);
 void bind_model(py::module_& module);
 void bind_engine(py::module_& module);
-void bind_stream(py::module_& module);      // after the engine, which gets a method
-void bind_groups(py::module_& module);      // as above
-void bind_controller(py::module_& module);  // as above
+void bind_stream(py::module_& module);           // after the engine, which gets a method
+void bind_forecaster_pool(py::module_& module);  // as above
+void bind_controller(py::module_& module);       // as above
 
-/// Options of a safeguard from Python's keywords. @throws std::invalid_argument  held is neither "last" nor "ewma"
-Safeguard::Options safeguard_options(double plausible_margin, const std::string& held, double ewma_weight);
+/// Options of a safeguard from Python's keywords. @throws std::invalid_argument  an unknown stand_in
+Safeguard::Options safeguard_options(double plausible_margin, const std::string& stand_in, double stand_in_weight);
+const char* stand_in_name(Safeguard::StandIn stand_in) noexcept;
+
+std::shared_ptr<BoundPool> make_pool(const BoundEngine& bound, const ForecasterPool::Options& options);
+
+/// The index of a model that forecasts: a profile's or group's forecaster, or a forecaster or fallback by its own name.
+std::size_t find_with_target(const BoundEngine& bound, const std::string& name);
 
 /// The fallback model that serves the same group as a forecaster, or nullptr.
 std::shared_ptr<BoundModel> fallback_of(const BoundEngine& bound, std::size_t forecaster);

@@ -51,7 +51,7 @@ py::dict counts(const BoundController& bound) {
 
 std::string describe(const Decision& decision) {
   std::string text = "Decision(" + std::to_string(decision.allocation_mbps) + " Mbit/s for a forecast of " +
-                     std::to_string(decision.forecast_mbps) + " by " + source_name(decision.source);
+                     std::to_string(decision.forecast.mbps) + " by " + source_name(decision.forecast.source);
   if (decision.clamped) text += ", clamped";
   if (decision.holding) text += ", holding";
   if (decision.slewed) text += ", slewed";
@@ -63,13 +63,9 @@ void bind_decision(py::module_& module) {
   py::class_<Decision>(module, "Decision", "What a controller decided in one tick.")
       .def_readonly("allocation_mbps", &Decision::allocation_mbps, "allocation_fraction of the link's capacity.")
       .def_readonly("allocation_fraction", &Decision::allocation_fraction, "0..1.")
-      .def_readonly("forecast_mbps", &Decision::forecast_mbps, R"(NaN when source is "none".)")
+      .def_readonly("forecast", &Decision::forecast,
+                    R"(The Answer; its cause says why it was not the model, once the window is full.)")
       .def_readonly("action", &Decision::action, "The allocator's, from 0; -1 without telemetry.")
-      .def_property_readonly(
-          "source", [](const Decision& decision) { return source_name(decision.source); }, "Who gave the forecast.")
-      .def_property_readonly(
-          "cause", [](const Decision& decision) { return cause_name(decision.cause); },
-          R"(Why it was not the model, once the window is full: as Stream.cause.)")
       .def_readonly("clamped", &Decision::clamped, "The minimum or the maximum set the target.")
       .def_readonly("holding", &Decision::holding, "The hold time kept the target as it was.")
       .def_readonly("slewed", &Decision::slewed, "The slew limit keeps the allocation from its target still.")
@@ -111,11 +107,13 @@ Raises:
           "last", [](const BoundController& bound) { return bound.controller.last(); }, "The last decision.")
       .def_property_readonly("counts", &counts, "ticks, missing, stalls, changes, late.");
   py::class_<BoundEngine> engine = module.attr("Engine");
+  const Controller::Options defaults;
   engine.def(
       "controller",
       [](const BoundEngine& bound, const std::string& profile, double capacity_mbps, double least_fraction,
          double most_fraction, double safe_fraction, double headroom, double slew_per_s, double hold_s, double stall_s,
-         double ewma_weight, double deadline_ms, std::size_t most_held, std::size_t switch_to_ewma) {
+         double measured_weight, double deadline_ms, std::size_t most_held, double plausible_margin,
+         const std::string& stand_in, double stand_in_weight, double risk) {
         if (!(deadline_ms >= 0))
           throw std::invalid_argument("deadline_ms: expected 0 or more, got " + std::to_string(deadline_ms));
         Controller::Options options;
@@ -127,17 +125,43 @@ Raises:
         options.slew_per_s = slew_per_s;
         options.hold_s = hold_s;
         options.stall_s = stall_s;
-        options.ewma_weight = ewma_weight;
+        options.measured_weight = measured_weight;
         options.deadline_ns = static_cast<std::uint64_t>(deadline_ms * 1e6);
         options.stream.most_held = most_held;
-        options.stream.switch_to_ewma = switch_to_ewma;
+        options.risk = risk;
+        options.stream.safeguard = safeguard_options(plausible_margin, stand_in, stand_in_weight);
         return std::make_unique<BoundController>(bound, profile, options);
       },
-      py::arg("profile"), py::kw_only(), py::arg("capacity_mbps"), py::arg("least_fraction") = 0.1,
-      py::arg("most_fraction") = 1.0, py::arg("safe_fraction") = 1.0, py::arg("headroom") = 1.0,
-      py::arg("slew_per_s") = 0.0, py::arg("hold_s") = 0.0, py::arg("stall_s") = 0.0, py::arg("ewma_weight") = 0.3,
-      py::arg("deadline_ms") = 0.0, py::arg("most_held") = 3, py::arg("switch_to_ewma") = Controller::kSwitchTicks,
-      "A closed loop over a profile's forecaster and allocator.");
+      py::arg("profile"), py::kw_only(), py::arg("capacity_mbps"), py::arg("least_fraction") = defaults.least_fraction,
+      py::arg("most_fraction") = defaults.most_fraction, py::arg("safe_fraction") = defaults.safe_fraction,
+      py::arg("headroom") = defaults.headroom, py::arg("slew_per_s") = defaults.slew_per_s,
+      py::arg("hold_s") = defaults.hold_s, py::arg("stall_s") = defaults.stall_s,
+      py::arg("measured_weight") = defaults.measured_weight,
+      py::arg("deadline_ms") = static_cast<double>(defaults.deadline_ns) * 1e-6,
+      py::arg("most_held") = defaults.stream.most_held,
+      py::arg("plausible_margin") = defaults.stream.safeguard.plausible_margin,
+      py::arg("stand_in") = stand_in_name(defaults.stream.safeguard.stand_in),
+      py::arg("stand_in_weight") = defaults.stream.safeguard.stand_in_weight, py::arg("risk") = defaults.risk,
+      R"(The closed loop of one link: telemetry -> forecast -> the allocator's action -> limits -> allocation.
+
+Args:
+    profile: what the forecaster and the allocator serve: "internet".
+    capacity_mbps: of the link.
+    least_fraction: of the capacity that is always allocated.
+    most_fraction: of the capacity that is allocated at most.
+    safe_fraction: where the allocation starts, and goes when telemetry stops.
+    headroom: the allocation is at least this times the forecast; 0: the allocator alone decides.
+    slew_per_s: largest change of the fraction in a second; 0: no limit.
+    hold_s: after a change, the allocation stays for this long.
+    stall_s: telemetry older than this has stopped; 0: four time steps of the forecaster.
+    measured_weight: of the newest measurement in the average that answers until the window is full.
+    deadline_ms: a tick that takes longer is counted as late; 0: none.
+    most_held: as in stream.
+    plausible_margin, stand_in, stand_in_weight: as in forecaster_pool.
+    risk: share of the ticks in which the allocation may be short of the demand: at least the quantile of 1 - risk is
+        allocated. Where a Mbit/s short costs r times one too many, that is 1 / (1 + r). 0: the forecast is the least.
+Raises:
+    ValueError: an unknown profile, or an option out of range.)");
 }
 
 }  // namespace linkcast::bindings

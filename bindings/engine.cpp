@@ -20,6 +20,7 @@ std::unique_ptr<BoundEngine> open_engine(const std::filesystem::path& folder, co
     bound->models.push_back(std::make_shared<BoundModel>());
     bound->models.back()->model = {bound->engine, &bound->engine->model(k)};  // keeps the whole engine alive
   }
+  bound->pool = make_pool(*bound, {});
   return bound;
 }
 
@@ -77,19 +78,12 @@ void run(BoundEngine& bound, std::size_t index, const Rows& rows, Call call) {
     call(static_cast<const double*>(data));
 }
 
-std::size_t find_with_target(const BoundEngine& bound, const std::string& name) {
-  // A fallback can be asked for a forecast by its own name; a profile or group means its forecaster.
-  for (std::size_t k = 0; k < bound.engine->metadata().models.size(); ++k)
-    if (bound.engine->spec(k).name == name && bound.engine->spec(k).target) return k;
-  return bound.engine->find(name, Role::forecaster);
-}
-
-py::array_t<float> forecast(BoundEngine& bound, const std::string& name, const py::object& windows) {
+py::array_t<float> forecast_raw(BoundEngine& bound, const std::string& name, const py::object& windows) {
   const std::size_t index = find_with_target(bound, name);
   const Rows rows = checked_rows(bound.engine->spec(index), windows);
   py::array_t<float> target(static_cast<py::ssize_t>(rows.count));
   float* out = target.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->forecast(index, data, rows.count, out); });
+  run(bound, index, rows, [&](const auto* data) { bound.engine->forecast_raw(index, data, rows.count, out); });
   return target;
 }
 
@@ -130,6 +124,13 @@ py::array_t<float> q_values(BoundEngine& bound, const std::string& name, const p
 
 }  // namespace
 
+std::size_t find_with_target(const BoundEngine& bound, const std::string& name) {
+  // A fallback can be asked for a forecast by its own name; a profile or group means its forecaster.
+  for (std::size_t k = 0; k < bound.engine->metadata().models.size(); ++k)
+    if (bound.engine->spec(k).name == name && bound.engine->spec(k).target) return k;
+  return bound.engine->find(name, Role::forecaster);
+}
+
 void bind_engine(py::module_& module) {
   py::class_<BoundEngine>(module, "Engine", "The models of one bundle folder with their scalers.")
       .def(py::init(&open_engine), py::arg("folder"), py::arg("backend") = "auto", py::arg("threads") = 1,
@@ -139,50 +140,64 @@ void bind_engine(py::module_& module) {
 Raises:
     LoadError: a file is missing, damaged or wrong; names it, and the key in a metadata file.)")
       .def_property_readonly("names", &names, "Every model's name, in the manifest's order.")
-      .def_property_readonly("folder", [](const BoundEngine& b) { return b.engine->folder(); })
+      .def_property_readonly(
+          "folder", [](const BoundEngine& b) { return b.engine->folder(); }, "The bundle folder.")
       .def(
           "model", [](const BoundEngine& b, const std::string& name) { return b.models[b.engine->find(name)]; },
-          py::arg("name"), "The model with this name; ValueError naming the known ones.")
+          py::arg("name"), "The model with this name, the same object at each call; ValueError naming the known ones.")
       .def(
           "resolve",
           [](const BoundEngine& b, const std::string& name, const std::string& role) {
             return b.engine->spec(b.engine->find(name, role_from_name(role))).name;
           },
-          py::arg("name"), py::arg("role"), "The name of the model that serves a profile or group in a role.")
-      .def("spec", &spec_dict, py::arg("name"), "What the metadata says of a model.")
+          py::arg("name"), py::arg("role"),
+          R"(The model name for a name that forecast or decide takes: "internet" -> "internet_lstm".
+
+Args:
+    name: a model name, or what it serves: a profile or a service group.
+    role: "forecaster", "allocator" or "fallback".
+Raises:
+    ValueError: nothing of that role has the name; the text names the known ones.)")
+      .def("spec", &spec_dict, py::arg("name"),
+           "What the metadata says about a model: role, features and units, window, shapes, file.")
       .def(
           "scaler",
           [](const BoundEngine& b, const std::string& name) { return b.engine->spec(b.engine->find(name)).scaler; },
-          py::arg("name"))
+          py::arg("name"), "The scaler of a model's features.")
       .def(
           "target_scaler",
           [](const BoundEngine& b, const std::string& name) {
             return b.engine->spec(b.engine->find(name)).target_scaler;
           },
-          py::arg("name"), "None for an allocator.")
-      .def("forecast", &forecast, py::arg("name"), py::arg("windows"),
-           R"(The next value of each window.
+          py::arg("name"), "The scaler of a model's target; None for an allocator.")
+      .def("forecast_raw", &forecast_raw, py::arg("name"), py::arg("windows"),
+           R"(The next value of each window as the model gives it: not judged, not clipped, not counted.
 
 Args:
-    name: a profile, a service group, or a forecaster's or fallback's own name.
-    windows: (batch, time steps, features) or one window, physical units, oldest step first.
+    name, windows: as in forecast.
 Returns:
     (batch,) float32, in the target's unit (Mbit/s).
 Raises:
     ValueError: an unknown name, another shape, or a value that is not finite.)")
       .def("forecast_batch", &forecast_batch, py::arg("name"), py::arg("newest"),
-           R"(The same for scaled windows that stand in model(name).batch_input(batch).
+           R"(forecast_raw for scaled windows that stand in model(name).batch_input(batch).
 
 Args:
     newest: (batch,) each window's last value of the feature that has the target's name, physical units; what a target
         that is relative to "last" is relative to, and else not read.)")
-      .def(
-          "decide", &decide, py::arg("name"), py::arg("states"),
-          R"((batch, features) or one state, physical units -> (batch,) int32 actions; action a allocates (a + 1) * 10 %.
+      .def("decide", &decide, py::arg("name"), py::arg("states"),
+           R"(The action of highest Q-value in each state; action a allocates (a + 1) * 10 % of the link.
 
+Args:
+    name: a profile ("internet") or a model name ("internet_ddqn").
+    states: (batch, features) or (features,): latency_ms (the wait before the present share included), bandwidth_mbps
+        (carried in the last step, brought to a link of trained_on.capacity_mbps), packet_loss, reliability.
+Returns:
+    (batch,) int32, 0..9.
 Raises:
     ValueError: an unknown name, another shape, or a value that is not finite.)")
-      .def("q_values", &q_values, py::arg("name"), py::arg("states"), "(batch, features) -> (batch, actions) float32.");
+      .def("q_values", &q_values, py::arg("name"), py::arg("states"),
+           "The Q-value of each action, (batch, actions) float32; arguments and errors as in decide.");
 }
 
 }  // namespace linkcast::bindings

@@ -56,6 +56,13 @@ Rows as_row(const py::object& values, const std::vector<int>& row_shape, const s
   return rows;
 }
 
+Deadline deadline_in(const std::optional<double>& deadline_ms) {
+  if (!deadline_ms) return {};
+  if (!(*deadline_ms > 0))
+    throw std::invalid_argument("deadline_ms: expected above 0, got " + std::to_string(*deadline_ms));
+  return Deadline::in(static_cast<std::uint64_t>(*deadline_ms * 1e6));
+}
+
 Model::Options model_options(const std::string& backend, int threads, const std::string& precision) {
   Model::Options options;
   options.backend = backend_from_name(backend);
@@ -85,10 +92,11 @@ PYBIND11_MODULE(_native, module) {
   pybind11::register_exception<linkcast::InvokeError>(module, "InvokeError", PyExc_RuntimeError).doc() =
       "The runtime refused an invoke.";
   module.attr("__version__") = LINKCAST_VERSION;
+  linkcast::bindings::bind_answer(module);
   linkcast::bindings::bind_scaler(module);
   linkcast::bindings::bind_model(module);
   linkcast::bindings::bind_engine(module);
   linkcast::bindings::bind_stream(module);
-  linkcast::bindings::bind_groups(module);
+  linkcast::bindings::bind_forecaster_pool(module);
   linkcast::bindings::bind_controller(module);
 }

@@ -3,39 +3,31 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <sstream>
 
 #include "bindings.h"
 
 namespace linkcast::bindings {
 namespace {
 
-/// A fleet and the models that it uses: its forecaster, and the group's fallback where there is one.
-struct BoundFleet {
-  BoundFleet(const BoundEngine& bound, const std::string& name, std::size_t streams,
-             const StreamFleet::Options& options)
+/// A stream and the models that it uses: its forecaster, and the group's fallback where there is one.
+struct BoundStream {
+  BoundStream(const BoundEngine& bound, const std::string& name, const Stream::Options& options, std::size_t rows)
       : engine(bound.engine),
         forecaster(bound.models[bound.engine->find(name, Role::forecaster)]),
         fallback(fallback_of(bound, bound.engine->find(name, Role::forecaster))),
-        fleet(*engine, engine->find(name, Role::forecaster), streams, options),
-        forecasts(streams),
-        sources(streams, Source::none) {}
+        stream(*engine, engine->find(name, Role::forecaster), options, rows) {}
 
   std::shared_ptr<Engine> engine;
   std::shared_ptr<BoundModel> forecaster;
   std::shared_ptr<BoundModel> fallback;
-  StreamFleet fleet;
-  std::vector<float> forecasts;  // of the last push
-  std::vector<Source> sources;   // of the last push
-};
-
-struct BoundStream : BoundFleet {
-  using BoundFleet::BoundFleet;
+  Stream stream;
 };
 
 /// Holds the models for one call.
-class FleetLease {
+class StreamLease {
  public:
-  explicit FleetLease(BoundFleet& bound) : forecaster_(*bound.forecaster) {
+  explicit StreamLease(BoundStream& bound) : forecaster_(*bound.forecaster) {
     if (bound.fallback) fallback_.emplace(*bound.fallback);
   }
 
@@ -44,277 +36,341 @@ class FleetLease {
   std::optional<Lease> fallback_;
 };
 
-Deadline deadline_in(const std::optional<double>& deadline_ms) {
-  if (!deadline_ms) return {};
-  if (!(*deadline_ms > 0))
-    throw std::invalid_argument("deadline_ms: expected above 0, got " + std::to_string(*deadline_ms));
-  return Deadline::in(static_cast<std::uint64_t>(*deadline_ms * 1e6));
-}
-
-py::object forecast_or_none(const BoundStream& bound) {
-  return std::isnan(bound.forecasts[0]) ? py::object(py::none()) : py::float_(bound.forecasts[0]);
-}
-
-// A single stream keeps the GIL: a push is over before another thread could have taken it and given it back.
-
-py::object push(BoundStream& bound, const py::object& sample, const std::optional<double>& deadline_ms) {
-  const Deadline deadline = deadline_in(deadline_ms);
-  const Rows row = as_row(sample, {static_cast<int>(bound.fleet.features())}, "sample");
-  const FleetLease lease(bound);
-  if (row.is_float32)
-    bound.fleet.push(static_cast<const float*>(row.array.data()), nullptr, bound.forecasts.data(), bound.sources.data(),
-                     deadline);
+/// Calls `take(samples)` with a pointer to float32 or float64, null where no sample came.
+template <class Take>
+void with_samples(const std::optional<Rows>& rows, Take take) {
+  if (!rows)
+    take(static_cast<const double*>(nullptr));
+  else if (rows->is_float32)
+    take(static_cast<const float*>(rows->array.data()));
   else
-    bound.fleet.push(static_cast<const double*>(row.array.data()), nullptr, bound.forecasts.data(),
-                     bound.sources.data(), deadline);
-  return forecast_or_none(bound);
+    take(static_cast<const double*>(rows->array.data()));
 }
 
-py::object push_missing(BoundStream& bound, const std::optional<double>& deadline_ms) {
-  const Deadline deadline = deadline_in(deadline_ms);
-  constexpr std::uint8_t kAbsent = 0;
-  const FleetLease lease(bound);
-  bound.fleet.push(static_cast<const float*>(nullptr), &kAbsent, bound.forecasts.data(), bound.sources.data(),
-                   deadline);
-  return forecast_or_none(bound);
+// A single row keeps the GIL: a push is over before another thread could have taken it and given it back.
+py::object push_one(BoundStream& bound, const std::optional<Rows>& sample, const std::uint8_t* present,
+                    Deadline deadline) {
+  Answer answer;
+  const StreamLease lease(bound);
+  with_samples(sample, [&](const auto* values) { bound.stream.push(values, present, &answer, deadline); });
+  return bound.stream.ready() ? py::cast(answer) : py::none();
 }
 
-py::array_t<float> push_all(BoundFleet& bound, const py::object& samples, const py::object& present,
-                            const std::optional<double>& deadline_ms) {
+py::object push_rows(BoundStream& bound, const std::optional<Rows>& samples, const std::uint8_t* present,
+                     Deadline deadline) {
+  Answers answers;
+  answers.rows.resize(bound.stream.rows());
+  {
+    const StreamLease lease(bound);
+    const py::gil_scoped_release release;
+    const std::uint64_t start = monotonic_ns();
+    with_samples(samples,
+                 [&](const auto* values) { bound.stream.push(values, present, answers.rows.data(), deadline); });
+    answers.latency_ns = monotonic_ns() - start;
+  }
+  bool first = true;
+  for (std::size_t row = 0; row < answers.rows.size(); ++row) {
+    if (!bound.stream.ready(row)) continue;
+    const Answer& answer = answers.rows[row];
+    answers.source = first ? answer.source : later_resort(answers.source, answer.source);
+    if (answers.cause == Cause::none) answers.cause = answer.cause;
+    first = false;
+  }
+  return py::cast(std::move(answers));
+}
+
+py::object push(BoundStream& bound, const py::object& samples, const py::object& present,
+                const std::optional<double>& deadline_ms) {
   const Deadline deadline = deadline_in(deadline_ms);
-  const auto streams = static_cast<int>(bound.fleet.streams());
-  const Rows rows = as_row(samples, {streams, static_cast<int>(bound.fleet.features())}, "samples");
+  const auto rows = static_cast<int>(bound.stream.rows());
+  const auto features = static_cast<int>(bound.stream.features());
+  std::optional<Rows> values;
+  if (!samples.is_none())
+    values = rows == 1 ? as_row(samples, {features}, "sample") : as_row(samples, {rows, features}, "samples");
   py::array_t<bool, py::array::c_style> flags;
   const std::uint8_t* flag = nullptr;
   if (!present.is_none()) {
     flags = py::array_t<bool, py::array::c_style>(present);
-    if (flags.ndim() != 1 || flags.shape(0) != streams)
-      throw std::invalid_argument("present: expected (" + std::to_string(streams) + ",) booleans, got " +
+    if (flags.ndim() != 1 || flags.shape(0) != rows)
+      throw std::invalid_argument("present: expected (" + std::to_string(rows) + ",) booleans, got " +
                                   shape_text({flags.shape(), flags.shape() + flags.ndim()}));
     flag = static_cast<const std::uint8_t*>(flags.request().ptr);
   }
-  py::array_t<float> forecasts(streams);
-  float* out = forecasts.mutable_data();
-  const void* data = rows.array.data();
-  const FleetLease lease(bound);
-  const py::gil_scoped_release release;
-  if (rows.is_float32)
-    bound.fleet.push(static_cast<const float*>(data), flag, out, bound.sources.data(), deadline);
-  else
-    bound.fleet.push(static_cast<const double*>(data), flag, out, bound.sources.data(), deadline);
-  return forecasts;
+  return rows == 1 ? push_one(bound, values, flag, deadline) : push_rows(bound, values, flag, deadline);
 }
 
-std::size_t checked_stream(const BoundFleet& bound, std::size_t stream) {
-  if (stream >= bound.fleet.streams())
-    throw std::invalid_argument("stream: expected below " + std::to_string(bound.fleet.streams()) + ", got " +
-                                std::to_string(stream));
-  return stream;
+std::size_t checked_row(const BoundStream& bound, std::size_t row) {
+  if (row >= bound.stream.rows())
+    throw std::invalid_argument("row: expected below " + std::to_string(bound.stream.rows()) + ", got " +
+                                std::to_string(row));
+  return row;
 }
 
-std::optional<double> skill(const BoundFleet& bound, std::size_t stream) {
-  const double skill = bound.fleet.skill(stream);
-  return std::isnan(skill) ? std::nullopt : std::optional(skill);
+const Mixture& checked_mixture(const BoundStream& bound) {
+  if (!bound.stream.mixture()) throw std::invalid_argument("stream: expected one with a mixture, got mixture=False");
+  return *bound.stream.mixture();
 }
 
-py::bytes snapshot(const BoundFleet& bound) {
-  const auto bytes = bound.fleet.snapshot();
+py::object look_ahead(BoundStream& bound, std::size_t steps, std::size_t row, bool peak) {
+  const std::size_t most = checked_mixture(bound).options().horizon;
+  if (steps < 1 || steps > most)
+    throw std::invalid_argument("steps: expected 1 to " + std::to_string(most) + ", got " + std::to_string(steps));
+  checked_row(bound, row);
+  const Answer answer = peak ? bound.stream.peak(row, steps) : bound.stream.horizon(row, steps);
+  return answer.source == Source::none ? py::none() : py::cast(answer);
+}
+
+struct Expert {
+  std::string name;
+  double weight;
+  std::optional<double> error;
+};
+
+std::vector<Expert> experts(const BoundStream& bound, std::size_t row) {
+  const Mixture& mixture = checked_mixture(bound);
+  checked_row(bound, row);
+  std::vector<Expert> experts;
+  for (std::size_t k = 0; k < Mixture::kExperts; ++k) {
+    const double error = mixture.error(row, k);
+    experts.push_back(
+        {Mixture::expert_names()[k], mixture.weight(row, k), std::isnan(error) ? std::nullopt : std::optional(error)});
+  }
+  return experts;
+}
+
+/// Many ticks of one row in one call: what push, horizon and peak give, in arrays.
+py::dict push_many(BoundStream& bound, const py::object& samples, const py::object& present) {
+  if (bound.stream.rows() != 1)
+    throw std::invalid_argument("push_many: expected a stream of one row, got " + std::to_string(bound.stream.rows()));
+  const auto features = static_cast<int>(bound.stream.features());
+  const Rows rows = as_rows(samples, {features}, "samples");
+  const auto ticks = static_cast<py::ssize_t>(rows.count);
+  const auto horizon = static_cast<py::ssize_t>(bound.stream.mixture() ? bound.stream.mixture()->options().horizon : 0);
+  py::array_t<bool, py::array::c_style> flags;
+  const std::uint8_t* flag = nullptr;
+  if (!present.is_none()) {
+    flags = py::array_t<bool, py::array::c_style>(present);
+    if (flags.ndim() != 1 || flags.shape(0) != ticks)
+      throw std::invalid_argument("present: expected (" + std::to_string(ticks) + ",) booleans, got " +
+                                  shape_text({flags.shape(), flags.shape() + flags.ndim()}));
+    flag = static_cast<const std::uint8_t*>(flags.request().ptr);
+  }
+  constexpr py::ssize_t kValues = 5;
+  py::array_t<float> next({ticks, kValues}), ahead({ticks, horizon, kValues}), peaks({ticks, horizon, kValues});
+  py::array_t<std::uint8_t> sources(ticks);
+  {
+    float* to_next = next.mutable_data();
+    float* to_ahead = ahead.mutable_data();
+    float* to_peaks = peaks.mutable_data();
+    std::uint8_t* to_sources = sources.mutable_data();
+    const void* data = rows.array.data();
+    const bool is_float32 = rows.is_float32;
+    const StreamLease lease(bound);
+    const py::gil_scoped_release release;
+    const auto put = [](const Answer& answer, float*& to) {
+      for (const float value : {answer.mbps, answer.p10, answer.p50, answer.p90, answer.reserve}) *to++ = value;
+    };
+    for (py::ssize_t tick = 0; tick < ticks; ++tick) {
+      Answer answer;
+      const std::uint8_t* here = flag ? flag + tick : nullptr;
+      if (is_float32)
+        bound.stream.push(static_cast<const float*>(data) + tick * features, here, &answer);
+      else
+        bound.stream.push(static_cast<const double*>(data) + tick * features, here, &answer);
+      put(answer, to_next);
+      *to_sources++ = static_cast<std::uint8_t>(answer.source);
+      for (py::ssize_t steps = 1; steps <= horizon; ++steps) {
+        put(bound.stream.horizon(0, static_cast<std::size_t>(steps)), to_ahead);
+        put(bound.stream.peak(0, static_cast<std::size_t>(steps)), to_peaks);
+      }
+      bound.stream.advance();
+    }
+  }
+  py::list names;
+  for (std::size_t k = 0; k < kSources; ++k) names.append(source_name(static_cast<Source>(k)));
+  py::dict all;
+  all["next"] = next;
+  all["horizon"] = ahead;
+  all["peak"] = peaks;
+  all["source"] = sources;
+  all["source_names"] = names;
+  return all;
+}
+
+py::bytes snapshot(const BoundStream& bound) {
+  const auto bytes = bound.stream.snapshot();
   return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-void restore(BoundFleet& bound, const py::bytes& snapshot, bool same_model) {
+void restore(BoundStream& bound, const py::bytes& snapshot, bool same_model) {
   const std::string_view bytes = snapshot;
-  const FleetLease lease(bound);
-  bound.fleet.restore(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(), same_model);
+  const StreamLease lease(bound);
+  bound.stream.restore(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(), same_model);
 }
 
-template <class Bound>
-void bind_common(py::class_<Bound>& type) {
-  type.def(
-          "advance",
-          [](Bound& bound) {
-            const FleetLease lease(bound);
-            bound.fleet.advance();
-          },
-          "The rest of the last push's work; push does it when it was not called.")
-      .def(
-          "snapshot", [](const Bound& bound) { return snapshot(bound); },
-          "The windows as bytes, with the hash of the model: what restore takes, on any machine of this byte order.")
-      .def(
-          "restore", [](Bound& bound, const py::bytes& bytes, bool same_model) { restore(bound, bytes, same_model); },
-          py::arg("snapshot"), py::arg("same_model") = true,
-          R"(Goes on where the snapshot was taken.
-
-Args:
-    same_model: refuse the snapshot of another model file; False carries the windows over to a new model.
-Raises:
-    ValueError: damaged, of another shape, or of another model; nothing has changed then.)")
-      .def_property_readonly(
-          "model", [](const Bound& bound) { return bound.engine->spec(bound.fleet.model()).name; },
-          "The forecaster's name.")
-      .def_property_readonly(
-          "mode", [](const Bound& bound) { return bound.fleet.mode(); },
-          R"("incremental": one time step of work for each push. "window": each push runs the full window.)")
-      .def_property_readonly(
-          "mode_reason", [](const Bound& bound) { return bound.fleet.mode_reason(); }, "Why this mode.")
-      .def_property_readonly(
-          "window", [](const Bound& bound) { return bound.fleet.window(); }, "Time steps in a window.")
-      .def_property_readonly(
-          "features", [](const Bound& bound) { return bound.fleet.features(); }, "Values in a sample.")
-      .def_property_readonly(
-          "ticks", [](const Bound& bound) { return bound.fleet.ticks(); }, "Ticks so far, those without a sample too.");
+void reset(BoundStream& bound, const std::optional<std::size_t>& row) {
+  const StreamLease lease(bound);
+  if (row)
+    bound.stream.reset(checked_row(bound, *row));
+  else
+    bound.stream.reset();
 }
 
-void bind_single(py::module_& module) {
-  py::class_<BoundStream> type(
-      module, "Stream",
-      R"(A sliding window: a sample comes in at every tick, the forecast of the window that ends with it goes out.
-
-A push answers after one time step of work (mode "incremental"), with exactly the forecast of the full window; advance
-does the rest. A tick without a sample holds the last one; after more than most_held of them in a row the window is
-dropped, and forecasts come back when it is full again. Made by Engine.stream. Used by one thread at a time.)");
-  bind_common(type);
-  type.def("push", &push, py::arg("sample"), py::arg("deadline_ms") = py::none(),
-           R"(One tick.
-
-Args:
-    sample: (features,) in physical units.
-    deadline_ms: a push that takes longer is counted as late in Engine.stats.
-Returns:
-    The forecast in the target's unit (Mbit/s); None until the window is full.
-Raises:
-    ValueError: another shape, or a value that is not finite; it was no tick then.)")
-      .def("push_missing", &push_missing, py::arg("deadline_ms") = py::none(),
-           "One tick without a sample: the last one is held. Returns as push.")
-      .def(
-          "reset",
-          [](BoundStream& bound) {
-            const FleetLease lease(bound);
-            bound.fleet.reset();
-          },
-          "Empties the window.")
-      .def_property_readonly(
-          "ready", [](const BoundStream& bound) { return bound.fleet.ready(0); }, "Whether the window is full.")
-      .def_property_readonly(
-          "samples_in", [](const BoundStream& bound) { return bound.fleet.samples_in(0); },
-          "Samples in the window, at most its length.")
-      .def_property_readonly(
-          "held", [](const BoundStream& bound) { return bound.fleet.held(0); },
-          "How many of the window's samples are held ones.")
-      .def_property_readonly(
-          "missing", [](const BoundStream& bound) { return bound.fleet.missing(0); }, "Ticks without a sample so far.")
-      .def_property_readonly(
-          "source", [](const BoundStream& bound) { return source_name(bound.sources[0]); },
-          R"(Who gave the last forecast: "model", "fallback", "last", "ewma" or "none".)")
-      .def_property_readonly(
-          "cause", [](const BoundStream& bound) { return cause_name(bound.fleet.cause(0)); },
-          R"(Why it was not the model: "none", "failed", "not_finite", "implausible" or "beaten" (switch_to_ewma).)")
-      .def_property_readonly(
-          "switched", [](const BoundStream& bound) { return bound.fleet.switched(0); },
-          "Whether the moving average answers: see switch_to_ewma of Engine.stream.")
-      .def_property_readonly(
-          "skill", [](const BoundStream& bound) { return skill(bound, 0); },
-          "1 - the model's absolute errors / the moving average's, over the last switch_to_ewma ticks; None before.");
-}
-
-void bind_fleet(py::module_& module) {
-  py::class_<BoundFleet> type(module, "StreamFleet",
-                              R"(Many sliding windows of one model that tick together: each push is one batch.
-
-As Stream for each of them. Made by Engine.streams. Used by one thread at a time.)");
-  bind_common(type);
-  type.def("push", &push_all, py::arg("samples"), py::arg("present") = py::none(), py::arg("deadline_ms") = py::none(),
-           R"(One tick of every stream. Releases the GIL.
-
-Args:
-    samples: (streams, features) in physical units.
-    present: (streams,) booleans, False where a stream has no sample in this tick (its row is not read); None: all have.
-    deadline_ms: a push that takes longer is counted as late in Engine.stats.
-Returns:
-    (streams,) float32 forecasts; NaN where the window is not full.
-Raises:
-    ValueError: another shape, or a value that is not finite; no stream has ticked then.)")
-      .def(
-          "reset",
-          [](BoundFleet& bound, const std::optional<std::size_t>& stream) {
-            const FleetLease lease(bound);
-            if (stream)
-              bound.fleet.reset(checked_stream(bound, *stream));
-            else
-              bound.fleet.reset();
-          },
-          py::arg("stream") = py::none(), "Empties the window of one stream, or of all.")
-      .def("__len__", [](const BoundFleet& bound) { return bound.fleet.streams(); })
-      .def(
-          "ready",
-          [](const BoundFleet& bound, std::size_t stream) { return bound.fleet.ready(checked_stream(bound, stream)); },
-          py::arg("stream"), "Whether a stream's window is full.")
-      .def(
-          "held",
-          [](const BoundFleet& bound, std::size_t stream) { return bound.fleet.held(checked_stream(bound, stream)); },
-          py::arg("stream"), "How many of the samples in a stream's window are held ones.")
-      .def(
-          "missing",
-          [](const BoundFleet& bound, std::size_t stream) {
-            return bound.fleet.missing(checked_stream(bound, stream));
-          },
-          py::arg("stream"), "A stream's ticks without a sample so far.")
-      .def(
-          "switched",
-          [](const BoundFleet& bound, std::size_t stream) {
-            return bound.fleet.switched(checked_stream(bound, stream));
-          },
-          py::arg("stream"), "Whether the moving average answers for a stream.")
-      .def(
-          "skill",
-          [](const BoundFleet& bound, std::size_t stream) { return skill(bound, checked_stream(bound, stream)); },
-          py::arg("stream"), "As Stream.skill.")
-      .def_property_readonly(
-          "causes",
-          [](const BoundFleet& bound) {
-            py::list names;
-            for (std::size_t k = 0; k < bound.fleet.streams(); ++k) names.append(cause_name(bound.fleet.cause(k)));
-            return names;
-          },
-          "Why each forecast of the last push was not the model's.")
-      .def_property_readonly(
-          "sources",
-          [](const BoundFleet& bound) {
-            py::list names;
-            for (const Source source : bound.sources) names.append(source_name(source));
-            return names;
-          },
-          "Who gave each forecast of the last push.");
+/// A method that says something of one row.
+template <class Value>
+auto of_row(Value (Stream::*method)(std::size_t) const noexcept) {
+  return
+      [method](const BoundStream& bound, std::size_t row) { return (bound.stream.*method)(checked_row(bound, row)); };
 }
 
 }  // namespace
 
 void bind_stream(py::module_& module) {
-  bind_single(module);
-  bind_fleet(module);
+  py::class_<Expert>(module, "Expert", "One of a mixture's forecasts.")
+      .def_readonly("name", &Expert::name, R"("model", "last", "ewma_0.5", ...)")
+      .def_readonly("weight", &Expert::weight, "Its share of the answers.")
+      .def_readonly("error", &Expert::error, "Its recent mean absolute error, Mbit/s; None before any.")
+      .def("__repr__", [](const Expert& expert) {
+        std::ostringstream text;
+        text << "Expert(" << expert.name << ", weight " << expert.weight << ")";
+        return text.str();
+      });
+  py::class_<BoundStream>(module, "Stream",
+                          R"(A sliding window, or many of one model that tick together: one row each.
+
+A sample comes in at every tick, and the forecast of the window that ends with it goes out. A push answers after one
+time step of work (mode "incremental"), with exactly the forecast of the full window; advance does the rest. A tick
+without a sample holds the last one; after more than most_held of them in a row the window is dropped, and forecasts
+come back when it is full again. Made by Engine.stream. Used by one thread at a time.)")
+      .def("push", &push, py::arg("samples"), py::arg("present") = py::none(), py::arg("deadline_ms") = py::none(),
+           R"(One tick. With more than one row it is one batch, and releases the GIL.
+
+Args:
+    samples: (features,) in physical units for one row, (rows, features) for more; None: no sample came in this tick.
+    present: (rows,) booleans, False where a row has no sample in this tick (it is not read); None: all have.
+    deadline_ms: a push that takes longer is counted as late in Engine.stats.
+Returns:
+    One row: its Answer, None until the window is full. More: Answers, NaN and "none" where the window is not full.
+Raises:
+    ValueError: another shape, or a value that is not finite; it was no tick then.)")
+      .def(
+          "push_missing",
+          [](BoundStream& bound, const std::optional<double>& deadline_ms) {
+            return push(bound, py::none(), py::none(), deadline_ms);
+          },
+          py::arg("deadline_ms") = py::none(), "push(None): a tick in which no sample came.")
+      .def(
+          "advance",
+          [](BoundStream& bound) {
+            const StreamLease lease(bound);
+            bound.stream.advance();
+          },
+          "The rest of the last push's work; push does it when it was not called.")
+      .def("reset", &reset, py::arg("row") = py::none(), "Empties the window of one row, or of all.")
+      .def("snapshot", &snapshot,
+           "The windows as bytes, with the hash of the model: what restore takes, on any machine of this byte order.")
+      .def("restore", &restore, py::arg("snapshot"), py::arg("same_model") = true,
+           R"(Goes on where the snapshot was taken.
+
+Args:
+    same_model: refuse the snapshot of another model file; False carries the windows over to a new model.
+Raises:
+    ValueError: damaged, of another shape, or of another model; nothing has changed then.)")
+      .def("push_many", &push_many, py::arg("samples"), py::arg("present") = py::none(),
+           R"(Many ticks of a stream of one row in one call; releases the GIL.
+
+Args:
+    samples: (ticks, features) in physical units.
+    present: (ticks,) booleans, False where no sample came; None: all came.
+Returns:
+    A dict of arrays, NaN where the window is not full or nothing is known: next (ticks, 5), horizon and peak
+    (ticks, horizon, 5), each with mbps, p10, p50, p90, reserve last; source (ticks,), an index of source_names.
+Raises:
+    ValueError: another shape, or a value that is not finite; the ticks before it have been taken then.)")
+      .def(
+          "horizon",
+          [](BoundStream& bound, std::size_t steps, std::size_t row) { return look_ahead(bound, steps, row, false); },
+          py::arg("steps"), py::arg("row") = 0,
+          R"(The value `steps` time steps ahead, after a push; None until the window is full.
+
+Raises:
+    ValueError: steps outside 1..horizon, or a stream without a mixture.)")
+      .def(
+          "peak",
+          [](BoundStream& bound, std::size_t steps, std::size_t row) { return look_ahead(bound, steps, row, true); },
+          py::arg("steps"), py::arg("row") = 0,
+          "The highest of the next `steps` values: what an allocation for that long has to hold. As horizon.")
+      .def(
+          "experts", &experts, py::arg("row") = 0,
+          R"(The mixture's experts for one step ahead: name, weight (they sum to 1), error (recent mean absolute error).
+
+Raises:
+    ValueError: a stream without a mixture.)")
+      .def(
+          "exceeded",
+          [](const BoundStream& bound, std::size_t row) {
+            const double share = checked_mixture(bound).exceeded(checked_row(bound, row));
+            return std::isnan(share) ? std::nullopt : std::optional(share);
+          },
+          py::arg("row") = 0, "Share of the outcomes that lay above the P90 answered before; None before any.")
+      .def(
+          "forget",
+          [](BoundStream& bound, std::size_t row) {
+            const StreamLease lease(bound);
+            bound.stream.forget(checked_row(bound, row));
+          },
+          py::arg("row") = 0, "Empties a row's window and what was learnt of its link.")
+      .def("__len__", [](const BoundStream& bound) { return bound.stream.rows(); })
+      .def("ready", of_row(&Stream::ready), py::arg("row") = 0, "Whether a row's window is full.")
+      .def("samples_in", of_row(&Stream::samples_in), py::arg("row") = 0, "Samples in a window, at most its length.")
+      .def("held", of_row(&Stream::held), py::arg("row") = 0, "How many of a window's samples are held ones.")
+      .def("missing", of_row(&Stream::missing), py::arg("row") = 0, "A row's ticks without a sample so far.")
+      .def_property_readonly(
+          "model", [](const BoundStream& bound) { return bound.engine->spec(bound.stream.model()).name; },
+          "The forecaster's name.")
+      .def_property_readonly(
+          "mode", [](const BoundStream& bound) { return bound.stream.mode(); },
+          R"("incremental": one time step of work for each push. "window": each push runs the full window.)")
+      .def_property_readonly(
+          "mode_reason", [](const BoundStream& bound) { return bound.stream.mode_reason(); }, "Why this mode.")
+      .def_property_readonly(
+          "rows", [](const BoundStream& bound) { return bound.stream.rows(); }, "Windows that tick together.")
+      .def_property_readonly(
+          "window", [](const BoundStream& bound) { return bound.stream.window(); }, "Time steps in a window.")
+      .def_property_readonly(
+          "features", [](const BoundStream& bound) { return bound.stream.features(); }, "Values in a sample.")
+      .def_property_readonly(
+          "ticks", [](const BoundStream& bound) { return bound.stream.ticks(); },
+          "Ticks so far, those without a sample too.");
   py::class_<BoundEngine> engine = module.attr("Engine");
+  const Stream::Options defaults;
   engine.def(
       "stream",
-      [](const BoundEngine& bound, const std::string& name, std::size_t most_held, double plausible_margin,
-         const std::string& held, double ewma_weight, std::size_t switch_to_ewma) {
-        const auto safeguard = safeguard_options(plausible_margin, held, ewma_weight);
-        return std::make_unique<BoundStream>(bound, name, 1,
-                                             StreamFleet::Options{most_held, safeguard, switch_to_ewma});
+      [](const BoundEngine& bound, const std::string& name, std::size_t rows, std::size_t most_held,
+         double plausible_margin, const std::string& stand_in, double stand_in_weight, bool mixture,
+         std::size_t horizon, double level) {
+        const auto safeguard = safeguard_options(plausible_margin, stand_in, stand_in_weight);
+        const Stream::Options options{most_held, safeguard, mixture, {horizon, level}};
+        return std::make_unique<BoundStream>(bound, name, options, rows);
       },
-      py::arg("name"), py::kw_only(), py::arg("most_held") = 3, py::arg("plausible_margin") = 0.5,
-      py::arg("held") = "last", py::arg("ewma_weight") = 0.3, py::arg("switch_to_ewma") = 0,
-      "A sliding window of a forecaster.");
-  engine.def(
-      "streams",
-      [](const BoundEngine& bound, const std::string& name, std::size_t count, std::size_t most_held,
-         double plausible_margin, const std::string& held, double ewma_weight, std::size_t switch_to_ewma) {
-        const auto safeguard = safeguard_options(plausible_margin, held, ewma_weight);
-        return std::make_unique<BoundFleet>(bound, name, count,
-                                            StreamFleet::Options{most_held, safeguard, switch_to_ewma});
-      },
-      py::arg("name"), py::arg("count"), py::kw_only(), py::arg("most_held") = 3, py::arg("plausible_margin") = 0.5,
-      py::arg("held") = "last", py::arg("ewma_weight") = 0.3, py::arg("switch_to_ewma") = 0,
-      "Many sliding windows of a forecaster, as one batch.");
+      py::arg("name"), py::arg("rows") = 1, py::kw_only(), py::arg("most_held") = defaults.most_held,
+      py::arg("plausible_margin") = defaults.safeguard.plausible_margin,
+      py::arg("stand_in") = stand_in_name(defaults.safeguard.stand_in),
+      py::arg("stand_in_weight") = defaults.safeguard.stand_in_weight, py::arg("mixture") = defaults.mixture,
+      py::arg("horizon") = defaults.outlook.horizon, py::arg("level") = defaults.outlook.level,
+      R"(Sliding windows of a forecaster: push a sample at every tick, get the forecast.
+
+Args:
+    name: a profile ("internet"), a service group ("streaming") or a model name.
+    rows: links that tick together, as one batch.
+    most_held: ticks in a row for which a missing sample is held.
+    plausible_margin, stand_in, stand_in_weight: as in forecaster_pool.
+    mixture: answer with the model, naive rules and online regressions together, each row's weighted by how well each
+        has done on its link, and with a band; False: the model alone.
+    horizon: steps ahead that the mixture forecasts, 1 to 10. A row takes some 70 kB with 10, 10 kB with 1.
+    level: of Answer.reserve: the share of outcomes that it is to hold.
+Raises:
+    ValueError: an unknown name, or an option out of range.)");
 }
 
 }  // namespace linkcast::bindings

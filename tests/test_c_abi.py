@@ -18,6 +18,11 @@ PACKAGE = Path(_native.__file__).parent
 LIBRARY = PACKAGE / "liblinkcast.so"
 HEADERS = PACKAGE / "include" / "linkcast"
 
+# linkcast_answer
+ANSWER = np.dtype(
+    [("size", np.uintp), ("mbps", "f4"), ("band", "f4", 3), ("source", np.intc), ("cause", np.intc)], align=True
+)
+
 
 def exported() -> list[str]:
     """Names of the functions that the library's dynamic symbol table defines."""
@@ -76,19 +81,21 @@ def test_forecasts_are_those_of_the_python_engine(
     assert library.linkcast_model_find(handle, b"internet", 1, ctypes.byref(model)) == 0
     random = np.random.default_rng(7)
     windows = (np.array([50, 2.5, 0.01, 0.97]) * random.uniform(0.8, 1.0, (3, 10, 4))).astype(np.float32)
-    forecasts = np.zeros(3, np.float32)
+    answers = np.zeros(3, ANSWER)
+    answers["size"] = ANSWER.itemsize
     status = library.linkcast_forecast(
         handle,
         model,
         windows.ctypes.data_as(ctypes.c_void_p),
         ctypes.c_size_t(windows.size),
-        forecasts.ctypes.data_as(ctypes.c_void_p),
-        ctypes.c_size_t(3),
         ctypes.c_uint64(0),
+        answers.ctypes.data_as(ctypes.c_void_p),
+        ctypes.c_size_t(3),
         None,
     )
     assert status == 0, library.linkcast_last_error()
-    np.testing.assert_array_equal(forecasts, engine.forecast("internet", windows))
+    np.testing.assert_array_equal(answers["mbps"], engine.forecast_raw("internet", windows))
+    assert answers["source"].tolist() == [1, 1, 1]  # LINKCAST_SOURCE_MODEL
 
 
 def test_an_unknown_name_is_an_error_with_a_text(library: ctypes.CDLL, handle: ctypes.c_void_p) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import linkcast
 from linkcast.cli import main
+from linkcast.stream_answers import StreamScores
 
 GROUPS = ["Streaming", "Gaming", "Social Media", "Shopping", "Software"]
 COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train"]
@@ -20,9 +21,9 @@ COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "in
 def run(monkeypatch, capsys):
     """run("groups", "--json") -> (exit status, standard output, standard error)."""
 
-    def call(*arguments: object) -> tuple[int, str, str]:
+    def call(*arguments: object, columns: int = 100) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["linkcast", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setenv("COLUMNS", str(columns))
         status = 0
         try:
             main()
@@ -206,7 +207,12 @@ def test_rows_without_a_value_are_reported(run, trace_file):
     lines[20] = "2026-03-02T18:00:19,,,,"
     trace_file.write_text("\n".join(lines) + "\n")
     _, out, _ = run("replay", trace_file)
-    assert "39 rows in 2 segments, 1 dropped" in out
+    assert "40 rows in 1 segment, 1 held" in out
+    for row in range(21, 24):
+        lines[row] = f"2026-03-02T18:00:{row - 1:02d},,,,"
+    trace_file.write_text("\n".join(lines) + "\n")
+    _, out, _ = run("replay", trace_file)
+    assert "36 rows in 2 segments, 4 dropped" in out
 
 
 def test_a_feature_that_is_not_in_the_file_is_reported(run, trace_file):
@@ -244,9 +250,53 @@ def test_evaluate_scores_the_last_share_in_time(run, long_trace_file):
         assert words in out
 
 
+def banded(engine, name, segments, progress=None):
+    """Answers of a stream that gives all that one can give: the last value, and 20 % around it."""
+    last = np.concatenate([rows[9:, 1] for rows in segments])
+    many = np.repeat(last[:, None], 10, axis=1)
+    return StreamScores(
+        mbps=last,
+        sources=np.full(len(last), "mixture"),
+        p10=0.8 * last,
+        p50=last,
+        p90=1.2 * last,
+        horizon=many,
+        horizon_p90=1.2 * many,
+        peak_p90=1.3 * many,
+        reserve=last[:, None] * [1.0, 1.1, 1.2, 1.4],
+    )
+
+
+def test_evaluate_shows_horizons_the_band_and_what_reserving_costs_in_80_columns(run, long_trace_file, monkeypatch):
+    lines = long_trace_file.read_text().splitlines()
+    place = lines[0].split(",").index("bandwidth_mbps")
+    for row, line in enumerate(lines[1:], start=1):
+        cells = line.split(",")
+        cells[place] = f"{200 * float(cells[place]):.2f}"  # rates of several Gbit/s: the widest numbers
+        lines[row] = ",".join([*cells, "dsl" if row < 150 else "lte"])
+    long_trace_file.write_text("\n".join([f"{lines[0]},session", *lines[1:]]) + "\n")
+    monkeypatch.setattr("linkcast.outlook.stream_answers", banded)
+    _, out, _ = run("evaluate", long_trace_file, columns=80)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+    for words in ("Diebold-Mariano", "Steps  Best naive", "95 % interval", "Inside", "Short : idle", "peak of 10"):
+        assert words in out
+    assert "stream (margin)" not in out
+    _, out, _ = run("evaluate", long_trace_file, "--json")
+    result = json.loads(out)[0]
+    assert result["stream"]["answered_by"] == {"mixture": 380}
+    assert result["stream"]["scores"]["mae"] == result["baselines"]["persistence"]["mae"]
+    outlook = result["outlook"]
+    assert outlook["band_source"] == "stream"
+    assert [row["steps"] for row in outlook["horizons"]] == list(range(1, 11))
+    assert set(outlook["band"]["stream"]) >= {"above_p90_worst_tenth", "coverage", "width", "pinball_p90"}
+    assert [row["cost_ratio"] for row in outlook["reserve"]] == [1, 3, 10, 100]
+
+
 def test_evaluate_puts_lightgbm_beside_the_model(run, long_trace_file):
     pytest.importorskip("lightgbm")
     _, out, _ = run("evaluate", long_trace_file, "--last", "0.25", "--reference", "--json")
+    assert all(row["lightgbm"] > 0.0 for row in json.loads(out)[0]["outlook"]["risk"])
     assert set(json.loads(out)[0]["reference"]) == {"within_2_percent", "within_10_percent", "mae", "mse", "mape", "r2"}
 
 
@@ -298,9 +348,43 @@ def test_a_mapping_file_says_what_the_options_say(run, long_trace_file, tmp_path
     assert "A row every 1 s, brought to 2 s by time-weighted means" in out
 
 
+def test_how_a_file_is_written_can_be_said_by_options_and_by_a_mapping_file(run, long_trace_file, tmp_path):
+    lines = [line.replace(",", "\t").replace(".", ",") for line in long_trace_file.read_text().splitlines()]
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(lines).replace("\t0\t", "\t-1\t") + "\n")
+    options = ["--separator", "tab", "--decimal", ",", "--timezone", "Europe/Berlin", "--missing", "-1"]
+    _, by_options, _ = run("evaluate", other, *options, "--json")
+    mapping = tmp_path / "mapping.json"
+    how = {"separator": "\t", "decimal": ",", "timezone": "Europe/Berlin", "day_first": True, "missing": -1}
+    mapping.write_text(json.dumps(how))
+    _, by_file, _ = run("evaluate", other, "--mapping", mapping, "--json")
+    _, plain, _ = run("evaluate", long_trace_file, "--json")
+    result, expected = json.loads(by_options)[0], json.loads(plain)[0]
+    assert json.loads(by_file)[0] == result
+    assert result["model"] == pytest.approx(expected["model"], rel=1e-6)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "replay"])
+def test_a_trace_in_another_unit_is_scored_with_a_warning(run, trace_file, command):
+    rows = [line.split(",") for line in trace_file.read_text().splitlines()]
+    text = [",".join([*row[:2], str(float(row[2]) * 1000), *row[3:]]) for row in rows[1:]]
+    trace_file.write_text("\n".join([",".join(rows[0]), *text]) + "\n")
+    status, out, err = run(command, trace_file, "--json")
+    assert status == 0
+    assert err.startswith("linkcast: warning: ")
+    assert "is it in kbit/s? add -u bandwidth_mbps=kbit/s" in err
+    report = json.loads(out)
+    assert "is it in kbit/s?" in (report[0] if command == "evaluate" else report)["warnings"][0]
+    _, _, err = run(command, trace_file, "--json", "-u", "bandwidth_mbps=kbit/s")
+    assert err == ""
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ('{"day_first": "yes"}', "day_first: expected a bool, got 'yes'"),
+        ('{"missing": "none"}', "missing: expected a number, got 'none'"),
+        ('{"timezone": "Mars/Olympus"}', "timezone: expected a zone such as Europe/Berlin"),
         ("nonsense", "expected JSON"),
         ("[]", "expected an object with columns, units, where, step"),
         ('{"colums": {}}', "expected an object with columns, units, where, step"),

@@ -101,7 +101,7 @@ def test_the_controller_shapes_a_virtual_link(examples: Path) -> None:
     command = ["unshare", "-Urn", sys.executable, SHAPED_LINK, examples / "link_controller"]
     output = run(*command, cwd=examples, env=environment())
     ticks = [line for line in output.splitlines() if line.startswith("tick ")]
-    assert "(model)" in ticks[-1], output
+    assert "(mixture)" in ticks[-1], output
     rtt_ms = float(ticks[-1].split("rtt ")[1].split(" ms")[0])
     assert 0 < rtt_ms < 1000  # of a link within one machine, perhaps a busy one
     assert "run: tc class replace dev veth0 parent 1: classid 1:10 htb rate" in output

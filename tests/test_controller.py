@@ -15,16 +15,16 @@ def telemetry(engine: linkcast.Engine) -> np.ndarray:
 
 
 def test_a_tick_decides_what_the_allocator_decides_for_the_forecast(engine, telemetry):
-    controller = engine.controller("internet", capacity_mbps=50.0, headroom=0.0, least_fraction=0.0)
+    controller = engine.controller("internet", capacity_mbps=50.0, headroom=0.0, least_fraction=0.0, risk=0.0)
     stream = engine.stream("internet")
     for second, sample in enumerate(telemetry):
         decision = controller.tick(sample, now_s=float(second))
         controller.advance()
         forecast = stream.push(sample)
-        assert decision.source == ("ewma" if forecast is None else "model")
-        assert forecast is None or decision.forecast_mbps == pytest.approx(forecast)
+        assert decision.forecast.source == ("measured_mean" if forecast is None else "mixture")
+        assert forecast is None or decision.forecast.mbps == pytest.approx(forecast.mbps)
         state = sample.copy()
-        state[1] = max(state[1], decision.forecast_mbps) * 100.0 / 50.0  # it learned on a link of 100 Mbit/s
+        state[1] = max(state[1], decision.forecast.mbps) * 100.0 / 50.0  # it learned on a link of 100 Mbit/s
         action = engine.decide("internet", state)[0]
         assert decision.action == action
         assert decision.allocation_mbps == pytest.approx(50.0 * (action + 1) / 10)
@@ -52,8 +52,8 @@ def test_without_telemetry_the_loop_stalls_to_the_safe_allocation(engine, teleme
         controller.tick(sample, now_s=float(second))
     last = [controller.tick(None, now_s=30.0 + second) for second in range(3)]
     assert [decision.stalled for decision in last] == [False, False, True]
-    assert (last[-1].allocation_fraction, last[-1].source, last[-1].action) == (0.3, "none", -1)
-    assert np.isnan(last[-1].forecast_mbps)
+    assert (last[-1].allocation_fraction, last[-1].forecast.source, last[-1].action) == (0.3, "none", -1)
+    assert np.isnan(last[-1].forecast.mbps)
     assert controller.counts == {
         "ticks": 33,
         "missing": 3,

@@ -26,24 +26,22 @@ def of_mae(mae: float, within_2_percent: float = 0.1) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("model", "baselines", "sentence"),
     [
-        (1.0, {"persistence": 1.0, "ewma": 1.2}, "Here persistence is as good as the model"),
-        (1.0, {"persistence": 1.005, "ewma": 1.2}, "Here persistence is as good as the model"),
-        (0.0, {"persistence": 0.0, "ewma": 0.0}, "Here persistence is as good as the model"),
-        (1.0, {"persistence": 0.8, "ewma": 1.2}, "Here persistence is better than the model"),
-        (0.8, {"persistence": 1.0, "ewma": 1.2}, "20.0 % below persistence's 1.000"),
-        (0.8, {"persistence": 1.0, "ewma": 0.7}, "the EWMA, is better than the model: 0.700"),
-        (0.6, {"persistence": 1.0, "ar10": 0.8}, "It is 25.0 % below the best naive forecast, the AR(10), with 0.800"),
-        (0.8, {"persistence": 1.0, "moving_average": 0.8}, "the moving average, is as good as the model: 0.800"),
+        (1.0, {"persistence": 1.0, "ewma": 1.2}, "The best naive rule, persistence, is as good as the model"),
+        (1.0, {"persistence": 1.005, "ewma": 1.2}, "The best naive rule, persistence, is as good as the model"),
+        (0.0, {"persistence": 0.0, "ewma": 0.0}, "The best naive rule, persistence, is as good as the model"),
+        (1.0, {"persistence": 0.8, "ewma": 1.2}, "The best naive rule, persistence, is better than the model"),
+        (0.8, {"persistence": 1.0, "ewma": 0.7}, "The best naive rule, the EWMA, is better than the model"),
+        (0.6, {"persistence": 1.0, "ar10": 0.8}, "Against the best naive rule, the AR(10), the model is 25.0 % better"),
+        (0.8, {"persistence": 1.0, "moving_average": 0.8}, "The best naive rule, the moving average, is as good as"),
     ],
 )
-def test_the_verdict_says_who_wins(model, baselines, sentence):
-    assert sentence in verdict(of_mae(model), {name: of_mae(mae) for name, mae in baselines.items()})
+def test_the_verdict_opens_with_the_best_naive_rule(model, baselines, sentence):
+    text = verdict(of_mae(model), {name: of_mae(mae) for name, mae in baselines.items()})
+    assert text.startswith(sentence)
+    assert text.endswith(f"mean absolute errors of {min(baselines.values()):.3f} and {model:.3f} Mbit/s.")
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "sentence"),
-    [(-0.02, 0.2, "persistence is as good"), (0.01, 0.2, "10.0 % below persistence's")],
-)
+@pytest.mark.parametrize(("low", "high", "sentence"), [(-0.02, 0.2, "is as good as"), (0.01, 0.2, "is 10.0 % better")])
 def test_a_difference_that_the_interval_does_not_tell_from_none_is_a_tie(low, high, sentence):
     assert sentence in verdict(of_mae(0.9), {"persistence": of_mae(1.0)}, {"persistence": (low, high)})
 
@@ -51,9 +49,9 @@ def test_a_difference_that_the_interval_does_not_tell_from_none_is_a_tie(low, hi
 @pytest.mark.parametrize("model_mae", [0.7, 1.0, 3.0])
 def test_at_a_constant_rate_persistence_is_as_good_whatever_the_model_says(model_mae):
     sentence = verdict(of_mae(model_mae, 0.9), {"persistence": of_mae(1.0, 0.98)})
-    assert "persistence is as good" in sentence
+    assert "persistence is as good as a forecast can usefully be" in sentence
     assert "within 2 % in 98.0 % of the samples, the model in 90.0 %" in sentence
-    assert f"1.000 Mbit/s, the model {model_mae:.3f}" in sentence
+    assert f"1.000 and {model_mae:.3f} Mbit/s" in sentence
 
 
 def random_series(rows: int, seed: int) -> np.ndarray:
@@ -64,7 +62,7 @@ def random_series(rows: int, seed: int) -> np.ndarray:
 def test_the_batch_path_gives_what_the_engine_gives_for_the_same_windows(engine, count):
     series = random_series(64, seed=1)
     starts = np.random.default_rng(2).integers(0, 55, count)
-    expected = engine.forecast("internet", series[starts[:, None] + np.arange(10)])
+    expected = engine.forecast_raw("internet", series[starts[:, None] + np.arange(10)])
     answer = forecast_windows(engine, "internet", series, starts)
     # Batches of another size may sum in another order.
     np.testing.assert_allclose(answer, expected, rtol=0, atol=tolerance(engine, "internet", max(expected)))
@@ -100,7 +98,7 @@ def test_a_service_group_is_scored_on_a_trace_with_timestamps(engine):
     evaluation = evaluate_trace(engine, "gaming", trace)
     assert evaluation["samples"] == 90
     windows = trace.select(engine.spec("gaming_model")["features"])[np.arange(90)[:, None] + np.arange(10)]
-    expected = np.mean(np.abs(engine.forecast("gaming", windows) - trace.features[10:, 1]))
+    expected = np.mean(np.abs(engine.forecast_raw("gaming", windows) - trace.features[10:, 1]))
     assert evaluation["model"]["mae"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -143,22 +141,26 @@ def test_the_constant_stretches_of_a_real_trace_are_reported_so(engine):
     rows = (steady[:, None] + np.arange(120)).ravel()
     constant = trace_from_arrays(trace.features[rows], trace.timestamps[rows], "rate-limited upload")
     assert "persistence is as good" in evaluate_trace(engine, "internet", constant)["verdict"]
-    whole = trace_from_arrays(trace.features, trace.timestamps, "all")
+    whole = trace_from_arrays(trace.features[:20_000], trace.timestamps[:20_000], "all that was carried")
     assert "hardly changes" not in evaluate_trace(engine, "internet", whole)["verdict"]
 
 
-def test_the_last_share_is_scored_and_the_part_before_fits_the_autoregression(engine):
-    series = random_series(500, seed=9)
-    times = np.datetime64("2026-03-02T18:00:00") + np.arange(500)
+def test_the_last_share_is_scored_and_the_autoregression_goes_on_learning_in_it(engine):
+    series = random_series(900, seed=9)
+    times = np.datetime64("2026-03-02T18:00:00") + np.arange(900)
     trace = trace_from_arrays(series, times.astype("datetime64[us]"))
-    scored = score_trace(engine, "internet", trace, last=0.3)
-    np.testing.assert_array_equal(scored.starts + 10, np.arange(350, 500))
-    before = np.arange(340)[:, None] + np.arange(10)
-    coefficients = fit_autoregression(series[before], series[10:350, 1])
+    scored = score_trace(engine, "internet", trace, last=0.5)
+    np.testing.assert_array_equal(scored.starts + 10, np.arange(450, 900))
     later = scored.starts[:, None] + np.arange(10)
-    np.testing.assert_allclose(scored.baselines["ar10"], autoregression(series[later], coefficients), rtol=1e-9)
+    for begin, until in ((440, 600), (600, 800), (800, 890)):  # of the windows; it is fitted again at each 200th
+        fitted = begin // 200 * 200
+        known = np.arange(fitted)[:, None] + np.arange(10)
+        coefficients = fit_autoregression(series[known], series[10 : fitted + 10, 1])
+        part = slice(begin - 440, until - 440)
+        expected = autoregression(series[later[part]], coefficients)
+        np.testing.assert_allclose(scored.baselines["ar10"][part], expected, rtol=1e-6)
     windows = trace.select(engine.spec("internet_lstm")["features"])[later]
-    np.testing.assert_allclose(scored.forecasts, engine.forecast("internet", windows), rtol=1e-4)
+    np.testing.assert_allclose(scored.forecasts, engine.forecast_raw("internet", windows), rtol=1e-4)
 
 
 def test_scores_of_a_source_are_those_of_its_rows(engine):

@@ -1,4 +1,4 @@
-"""Scores against scikit-learn, and the interval of the block bootstrap against a process whose mean is known."""
+"""Scores against scikit-learn, intervals and tests against processes whose mean is known, SciPy and plain sums."""
 
 from __future__ import annotations
 
@@ -46,6 +46,116 @@ def test_scores_refuse_what_does_not_belong_together(pair):
         metrics.summary(*pair)
 
 
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9, 0.99])
+def test_the_pinball_loss_is_scikit_learns(level):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    expected = sklearn.mean_pinball_loss(ACTUAL, FORECAST, alpha=level)
+    assert metrics.pinball(FORECAST, ACTUAL, level) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("ratio", [1, 3, 10, 100])
+def test_the_quantile_of_a_cost_ratio_costs_least(ratio):
+    def cost(reserved: float) -> float:
+        scores = metrics.reserve(np.full(500, reserved), ACTUAL)
+        return ratio * scores["short_mbps"] + scores["idle_mbps"]
+
+    best = np.quantile(ACTUAL, ratio / (ratio + 1), method="inverted_cdf")
+    assert cost(best) == pytest.approx(min(cost(value) for value in ACTUAL), rel=1e-12)
+    assert cost(best) == pytest.approx((ratio + 1) * metrics.pinball(np.full(500, best), ACTUAL, ratio / (ratio + 1)))
+
+
+def test_a_reservation_by_hand():
+    scores = metrics.reserve([10.0, 10.0, 10.0, 10.0], [12.0, 10.0, 4.0, 0.0])
+    assert scores == {
+        "short": 0.25,
+        "short_worst_tenth": 1.0,  # four parts of one
+        "short_mbps": 0.5,
+        "idle_mbps": 4.0,
+        "idle_share": 4.0 / 6.5,
+    }
+    assert np.isnan(metrics.reserve([1.0], [0.0])["idle_share"])
+
+
+def test_the_worst_tenth_is_the_worst_of_ten_consecutive_parts():
+    targets, high = np.zeros(1000), np.ones(1000)
+    targets[300:320] = 2.0  # 2 % of the time, all within the fourth tenth
+    targets[950] = -1.0
+    scores = metrics.band(np.zeros(1000), np.full(1000, 0.5), high, targets)
+    assert (scores["above_p90"], scores["above_p90_worst_tenth"]) == (0.02, pytest.approx(0.2))
+    assert (scores["below_p10"], scores["below_p10_worst_tenth"]) == (0.001, pytest.approx(0.01))
+    assert (scores["coverage"], scores["coverage_worst_tenth"]) == (0.979, pytest.approx(0.8))
+    assert scores["width"] == 1.0
+    assert metrics.parts(np.arange(25.0)).tolist() == [1, 4, 7, 10, 13, 15.5, 17.5, 19.5, 21.5, 23.5]
+
+
+def test_at_equal_risk_a_scaled_reservation_is_the_same_one():
+    reserved = ACTUAL * RNG.uniform(0.8, 1.5, 500)
+    once = metrics.idle_at_risk(reserved, ACTUAL, 0.1)
+    assert metrics.idle_at_risk(3.0 * reserved, ACTUAL, 0.1) == pytest.approx(once, rel=1e-12)
+    factor = np.quantile(ACTUAL / reserved, 0.9, method="inverted_cdf")
+    assert np.mean(factor * reserved * (1 + 1e-12) < ACTUAL) == pytest.approx(0.1)  # short as often as asked for
+    assert once == pytest.approx(np.maximum(factor * reserved - ACTUAL, 0.0).sum() / ACTUAL.sum(), rel=1e-12)
+
+
+def test_a_reservation_of_nothing_reaches_no_risk_and_an_idle_link_no_share():
+    assert np.isnan(metrics.idle_at_risk(np.zeros(100), np.ones(100), 0.1))
+    assert np.isnan(metrics.idle_at_risk(np.ones(100), np.zeros(100), 0.1))
+    with pytest.raises(ValueError, match="risk: expected a number between 0 and 1, got 0"):
+        metrics.idle_at_risk([1.0], [1.0], 0)
+    with pytest.raises(ValueError, match=r"level: expected a number between 0 and 1, got 1\.0"):
+        metrics.pinball([1.0], [1.0], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "step_s", "block"), [(5000, 1.0, 60), (5000, None, 60), (27_000, 1800.0, 30), (1, 5, 12)]
+)
+def test_a_block_is_a_minute_and_at_least_the_cube_root_of_the_rows(rows, step_s, block):
+    assert metrics.block_rows(rows, step_s) == block
+
+
+@pytest.mark.parametrize(("steps", "lags"), [(1, 0), (1, 7), (4, None), (10, 3)])
+def test_the_diebold_mariano_statistic_is_that_of_the_plain_double_sum(steps, lags):
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(6)
+    first, second = np.abs(rng.normal(1.0, 0.5, 300)), np.abs(rng.normal(1.05, 0.5, 300))
+    statistic, p_value = metrics.diebold_mariano(first, second, steps, lags)
+    difference, rows = first - second, 300
+    reach = max(int(4 * (rows / 100) ** (2 / 9)) if lags is None else lags, steps - 1)
+    distance = np.abs(np.arange(rows)[:, None] - np.arange(rows))
+    weights = np.maximum(1 - distance / (reach + 1), 0)  # Bartlett's
+    centred = difference - difference.mean()
+    variance = centred @ weights @ centred / rows**2  # of the mean
+    correction = np.sqrt((rows + 1 - 2 * steps + steps * (steps - 1) / rows) / rows)  # Harvey et al., equation 9
+    assert statistic == pytest.approx(correction * difference.mean() / np.sqrt(variance), rel=1e-10)
+    assert p_value == pytest.approx(2 * stats.t.sf(abs(statistic), rows - 1), abs=1e-12)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 10, 499, 9999, 10_000])
+def test_students_tail_is_scipys(freedom):
+    stats = pytest.importorskip("scipy.stats")
+    for value in (0.0, 0.3, -2.0, 4.0):
+        expected = 2 * stats.t.sf(abs(value), freedom)
+        # From 10,000 degrees on the normal stands for it: nearer than 0.2 % at four deviations.
+        assert metrics.student_two_sided(value, freedom) == pytest.approx(expected, rel=0.01, abs=1e-12)
+        if freedom < 10_000:
+            assert metrics.student_two_sided(value, freedom) == pytest.approx(expected, abs=1e-11)
+
+
+def test_equally_good_forecasts_of_a_correlated_error_differ_as_seldom_as_the_test_says():
+    series = ar1(0.8, (300, 1500), seed=7) - 1.0  # differences of losses
+    wrongly = np.mean([metrics.diebold_mariano(row, np.zeros(1500), lags=40)[1] < 0.05 for row in series])
+    assert 0.02 <= wrongly <= 0.1
+    naively = np.mean([metrics.diebold_mariano(row, np.zeros(1500), lags=0)[1] < 0.05 for row in series[:80]])
+    assert naively > 0.3
+
+
+def test_equal_losses_give_no_statistic():
+    assert all(np.isnan(metrics.diebold_mariano([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])))
+    assert all(np.isnan(metrics.diebold_mariano([1.0], [2.0])))
+    with pytest.raises(ValueError, match="steps of at least 1"):
+        metrics.diebold_mariano([1.0, 2.0], [2.0, 1.0], steps=0)
+
+
 def ar1(rho: float, shape: tuple[int, int], seed: int) -> np.ndarray:
     """(draws, rows) of a process with mean 1 and correlation rho from one row to the next."""
     rng = np.random.default_rng(seed)
@@ -76,6 +186,14 @@ def test_the_interval_of_independent_errors_is_that_of_the_normal_theory():
     width = 2 * 1.96 * errors.std() / np.sqrt(len(errors))
     assert high - low == pytest.approx(width, rel=0.15)  # 100 blocks tell a deviation to 7 %
     assert low < errors.mean() < high
+
+
+def test_every_row_is_drawn_as_often():
+    spike = np.zeros(50)
+    spike[0] = 50.0  # the first row, which blocks that do not wrap would seldom reach
+    assert metrics.block_bootstrap(spike, 4000, block=10).mean() == pytest.approx(1.0, rel=0.05)
+    blocks = metrics.block_bootstrap(np.arange(50.0), 200, block=1000)  # one block: all rows, each time
+    np.testing.assert_allclose(blocks, 24.5)
 
 
 def test_series_are_drawn_together():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from linkcast.reference import lightgbm_forecasts
+from linkcast.reference import lightgbm_forecasts, lightgbm_quantile
 
 pytest.importorskip("lightgbm")
 
@@ -45,6 +45,19 @@ def test_the_same_data_give_the_same_forecasts_and_an_idle_link_is_forecast_idle
     np.testing.assert_array_equal(lightgbm_forecasts((windows, targets), windows), first)
     idle = lightgbm_forecasts((np.zeros((300, 10, 2)), np.zeros(300)), np.zeros((5, 10, 2)))
     np.testing.assert_array_equal(idle, 0.0)
+
+
+def test_its_quantile_is_that_of_the_noise_around_what_it_learns():
+    windows, targets = windows_of(alternating(12_000, 1.0, 6))
+    later = slice(9000, None)
+    p90 = lightgbm_quantile((windows[:9000], targets[:9000]), windows[later], 0.9)
+    # The next value is 14 or 6 times a normal factor of 5 %: its P90 is 6.4 % above. Trees that are fitted to noise
+    # stay somewhat below it, and are exceeded somewhat more often.
+    middle = np.where(targets[later] > 10.0, 14.0, 6.0)
+    assert np.median(p90 / middle) == pytest.approx(1 + 0.05 * 1.2816, abs=0.01)
+    assert np.mean(targets[later] > p90) == pytest.approx(0.1, abs=0.03)
+    with pytest.raises(ValueError, match="level: expected a number between 0 and 1, got 90"):
+        lightgbm_quantile((windows, targets), windows, 90)
 
 
 def test_only_so_many_windows_are_used():

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import linkcast
 from linkcast import baselines, metrics
 from linkcast.replay import allocator_capacity_mbps, latency, plot, replay
 from linkcast.traces import read_trace, trace_from_arrays
@@ -36,7 +35,7 @@ def test_every_tick_forecasts_from_the_ten_rows_before_and_never_over_a_gap(engi
     trace, result = replayed
     starts = [*range(15), *range(25, 50)]
     assert result.starts.tolist() == starts
-    expected = [engine.forecast("internet", trace.features[start : start + 10])[0] for start in starts]
+    expected = [engine.forecast_raw("internet", trace.features[start : start + 10])[0] for start in starts]
     np.testing.assert_array_equal(result.forecasts, np.array(expected))
 
 
@@ -113,33 +112,22 @@ def test_fewer_ticks_than_the_skill_looks_at_have_none(engine):
     assert replay(engine, random_trace(60, seed=1), skill_ticks=60).report()["rolling_skill"] is None
 
 
-def test_a_worse_model_hands_over_to_the_ewma_and_the_report_says_for_how_long(edit):
-    def repeat_the_last_value(scalers):
-        features = {name: {"min": 0.0, "max": 100.0} for name in linkcast.features.TELEMETRY}
-        target = {"min": -1e-6, "max": 1e-6, "relative_to": "last"}
-        scalers["models"]["internet_lstm"] = {"features": features, "target": target}
-
-    own = linkcast.Engine.load(edit("scalers", repeat_the_last_value))
-    step = np.arange(120)
-    bandwidth = np.where(step < 80, 2.0 + step % 2, 2.0 + 0.05 * step)
-    features = np.column_stack([np.full(120, 30.0), bandwidth, np.zeros(120), np.ones(120)])
-    result = replay(own, trace_from_arrays(features), skill_ticks=20)
-    # Tick 0 is the tenth row's; the error of tick k is known at tick k + 1, so that twenty are at tick 20.
-    switched = result.by_ewma
-    assert switched.nonzero()[0][0] == 20
-    assert not switched[-1]
-    runs = np.count_nonzero(np.diff(switched.astype(int)) == 1)
-    report = result.report()["switch_to_ewma"]
-    expected = np.where(switched, baselines.ewma(features[result.starts[:, None] + np.arange(10)]), result.forecasts)
-    np.testing.assert_allclose(result.answers, expected, rtol=1e-6)
-    mae = np.mean(np.abs(expected - bandwidth[10:]))
-    assert report == {
-        "ticks": 20,
-        "switches": runs,
-        "ticks_by_ewma": np.count_nonzero(switched),
-        "mae": pytest.approx(mae, rel=1e-5),
-    }
-    assert mae < result.evaluation["model"]["mae"]
+def test_the_report_says_what_a_stream_answers_and_who_gave_it(engine):
+    trace = random_trace(60, seed=8, gap_at=25)
+    result = replay(engine, trace)
+    stream = engine.stream("internet")
+    answers = []
+    for row in [*range(25), None, *range(25, 59)]:  # nothing is forecast over the gap
+        if row is None:
+            stream.reset()
+        else:
+            answers.append(stream.push(trace.features[row]))
+    expected = [answer for answer in answers if answer is not None][:15] + answers[-25:]
+    np.testing.assert_allclose(result.answers, [answer.mbps for answer in expected], rtol=1e-5)
+    assert result.sources == tuple(answer.source for answer in expected)
+    report = result.report()["stream"]
+    assert report["mae"] == pytest.approx(np.mean(np.abs(result.answers - trace.features[result.starts + 10, 1])))
+    assert sum(report["answers_by_source"].values()) == 40
 
 
 def test_percentiles_are_numpys():

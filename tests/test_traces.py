@@ -10,8 +10,6 @@ import pytest
 
 from linkcast.traces import Layout, read_trace, resample, trace_from_arrays
 
-pytest.importorskip("pyarrow")
-
 HEADER = "timestamp,latency_ms,bandwidth_mbps,packet_loss,reliability"
 DATA = Path(os.environ.get("LINKCAST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -87,17 +85,18 @@ def test_a_feature_without_a_column_takes_its_neutral_value_and_the_trace_says_s
     assert trace.dropped_rows == 0
 
 
-def test_a_source_without_any_value_of_a_feature_takes_the_neutral_one_and_single_rows_are_dropped(tmp_path):
+def test_a_source_without_any_value_of_a_feature_takes_the_neutral_one_and_single_rows_are_held(tmp_path):
     rows = "\n".join(
-        f"{session},2026-03-02T18:00:{second:02d},{'' if session == 'b' or second == 3 else 30},17,0,1"
+        f"{session},2026-03-02T18:00:{second:02d},{'' if session == 'b' or second == 3 else 30 + second},17,0,1"
         for second in range(6)
         for session in "ab"
     )
     trace = read_trace(write(tmp_path, f"session,{HEADER}\n{rows}\n"))
-    assert trace.features[:, 0].tolist() == [30] * 5 + [50] * 6  # a without its fourth second, then b
-    assert trace.segment_starts.tolist() == [0, 3, 5]
-    assert trace.dropped_rows == 1
-    assert trace.neutral_notes() == ["latency_ms: not measured in 6 of 11 rows, taken as 50"]
+    assert trace.features[:, 0].tolist() == [30, 31, 32, 32, 34, 35] + [50] * 6  # a with its fourth second held, then b
+    assert trace.segment_starts.tolist() == [0, 6]
+    assert (trace.dropped_rows, trace.held_rows) == (0, 1)
+    assert not trace.held.any()  # the bandwidth was measured
+    assert trace.neutral_notes() == ["latency_ms: not measured in 6 of 12 rows, taken as 50"]
 
 
 def test_a_column_without_any_value_is_not_called_missing_from_the_file(tmp_path):
@@ -232,7 +231,6 @@ def test_an_unknown_feature_in_columns_is_refused(tmp_path):
         ("30,17,1.5,1", "packet_loss: expected a fraction from 0 to 1, got 1.5 in column packet_loss, row 2"),
         ("30,17,0,99", "reliability: expected a fraction from 0 to 1, got 99"),
         ("-1,17,0,1", "latency_ms: expected at least 0, got -1"),
-        ("30,fast,0,1", "bandwidth_mbps: expected numbers in column bandwidth_mbps, got string"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_feature_and_row(tmp_path, row, message):
@@ -241,12 +239,58 @@ def test_a_wrong_value_is_refused_with_its_feature_and_row(tmp_path, row, messag
         read_trace(path)
 
 
-def test_a_row_without_a_value_is_counted_and_breaks_the_segment(tmp_path):
-    rows = lines(range(5)) + "\n2026-03-02T18:00:05,30,,0.01,0.99\n" + lines(range(6, 12))
+def test_a_column_without_a_number_is_refused_with_its_first_cell(tmp_path):
+    path = write(tmp_path, "latency_ms,bandwidth_mbps\n30,fast\n31,slow\n")
+    message = "bandwidth_mbps: expected numbers in column bandwidth_mbps, got string, such as 'fast' in row 1"
+    with pytest.raises(ValueError, match=message):
+        read_trace(path)
+
+
+def blank(seconds):
+    return lines(seconds, "2026-03-02T18:00:{:02d},30,,0.01,0.99")
+
+
+def test_a_gap_of_four_rows_is_counted_and_breaks_the_segment(tmp_path):
+    rows = "\n".join([lines(range(5)), blank(range(5, 9)), lines(range(9, 15))])
     trace = read_trace(write(tmp_path, f"{HEADER}\n{rows}\n"))
-    assert trace.dropped_rows == 1
+    assert (trace.dropped_rows, trace.held_rows) == (4, 0)
     assert len(trace) == 11
     assert trace.segment_starts.tolist() == [0, 5]
+
+
+def test_a_gap_of_three_rows_holds_the_last_value_and_is_no_target(tmp_path):
+    rows = "\n".join([lines(range(5)), blank(range(5, 8)), lines(range(8, 15))])
+    trace = read_trace(write(tmp_path, f"{HEADER}\n{rows}\n"))
+    assert trace.features[:, 1].tolist() == [0, 1, 2, 3, 4, 4, 4, 4, 8, 9, 10, 11, 12, 13, 14]
+    assert (trace.dropped_rows, trace.held_rows, trace.segment_starts.tolist()) == (0, 3, [0])
+    assert trace.window_starts(4).tolist() == [0, 4, 5, 6, 7, 8, 9, 10]  # targets 4 and 8 to 14
+
+
+def test_a_held_row_is_what_a_stream_that_misses_it_forecasts_from(tmp_path, engine):
+    rates = np.random.default_rng(3).uniform(5.0, 40.0, 14).round(3)
+    text = [f"2026-03-02T18:00:{row:02d},30,{'' if row in (6, 7) else rate},0,1" for row, rate in enumerate(rates)]
+    trace = read_trace(write(tmp_path, "\n".join([HEADER, *text]) + "\n"))
+    stream = engine.stream("internet")
+    for row in range(14):
+        answer = stream.push_missing() if row in (6, 7) else stream.push([30.0, rates[row], 0.0, 1.0])
+    assert engine.forecast("internet", trace.features[-10:])[0] == pytest.approx(answer, rel=1e-5)
+
+
+def test_a_held_row_takes_no_part_in_training(tmp_path):
+    datasets = pytest.importorskip("linkcast.training.datasets")
+    settings = pytest.importorskip("linkcast.training.settings").quick()
+    rows = [
+        f"2026-03-{2 + hour // 24:02d}T{hour % 24:02d}:00:00,30,{'' if hour % 50 == 20 else hour},0,1"
+        for hour in range(400)
+    ]
+    trace = read_trace(write(tmp_path, "\n".join([HEADER, *rows]) + "\n"))
+    dataset = datasets.telemetry_dataset(trace, settings, calendar=False)
+    targets = np.concatenate([part.targets for part in (dataset.train, dataset.validation, dataset.test)])
+    assert len(trace) == 400
+    # Of 400 hours the first ten of each part are only in windows, and eight are held; each rate is another.
+    assert len(set(targets)) == len(targets) == 400 - 3 * settings.window - 8
+    held = datasets.telemetry_rows(trace)
+    assert sum(len(held.seconds(part)) for part in ("train", "validation", "test")) == 392
 
 
 def test_a_file_without_one_complete_row_is_refused(tmp_path):
@@ -305,12 +349,14 @@ def test_calendar_features_of_a_trace_without_timestamps_are_refused():
 def test_a_missing_file_and_a_broken_one_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_trace(tmp_path / "nothing.csv")
+    pytest.importorskip("pyarrow")
     with pytest.raises(ValueError, match=r"broken\.parquet: not a readable CSV or Parquet file"):
         read_trace(write(tmp_path, "no parquet", "broken.parquet"))
 
 
 @pytest.mark.parametrize(("name", "rows", "traces"), [("webrtc_video_1hz", 22_100, 18), ("starlink_1hz", 151_200, 142)])
 def test_a_real_trace_has_the_rows_and_segments_that_pandas_counts(name, rows, traces):
+    pytest.importorskip("pyarrow")
     path = DATA / name / "dev.parquet"
     if not path.is_file():
         pytest.skip("the data sets are not on this machine")

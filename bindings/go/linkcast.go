@@ -18,9 +18,17 @@ static linkcast_stream_options stream_options(void) {
   linkcast_stream_options options = LINKCAST_STREAM_OPTIONS_INIT;
   return options;
 }
-static linkcast_result empty_result(void) {
-  linkcast_result result = LINKCAST_RESULT_INIT;
-  return result;
+static linkcast_answer empty_answer(void) {
+  linkcast_answer answer = LINKCAST_ANSWER_INIT;
+  return answer;
+}
+static linkcast_stream_info empty_stream_info(void) {
+  linkcast_stream_info info = LINKCAST_STREAM_INFO_INIT;
+  return info;
+}
+static linkcast_expert empty_expert(void) {
+  linkcast_expert expert = LINKCAST_EXPERT_INIT;
+  return expert;
 }
 static linkcast_model_info empty_model_info(void) {
   linkcast_model_info info = LINKCAST_MODEL_INFO_INIT;
@@ -80,11 +88,13 @@ type Source int
 
 // The sources.
 const (
-	FromModel    Source = C.LINKCAST_SOURCE_MODEL
-	FromFallback Source = C.LINKCAST_SOURCE_FALLBACK
-	FromLast     Source = C.LINKCAST_SOURCE_LAST
-	FromEWMA     Source = C.LINKCAST_SOURCE_EWMA
-	FromNobody   Source = C.LINKCAST_SOURCE_NONE
+	FromNobody       Source = C.LINKCAST_SOURCE_NONE // there is no answer
+	FromModel        Source = C.LINKCAST_SOURCE_MODEL
+	FromMixture      Source = C.LINKCAST_SOURCE_MIXTURE // the model and naive rules, weighted
+	FromFallback     Source = C.LINKCAST_SOURCE_FALLBACK
+	FromLast         Source = C.LINKCAST_SOURCE_LAST          // the last good forecast
+	FromForecastMean Source = C.LINKCAST_SOURCE_FORECAST_MEAN // a moving average of the good forecasts
+	FromMeasuredMean Source = C.LINKCAST_SOURCE_MEASURED_MEAN // a moving average of what was measured
 )
 
 func (s Source) String() string { return C.GoString(C.linkcast_source_name(C.linkcast_source(s))) }
@@ -99,17 +109,35 @@ const (
 	Failed      Cause = C.LINKCAST_CAUSE_FAILED
 	NotFinite   Cause = C.LINKCAST_CAUSE_NOT_FINITE
 	Implausible Cause = C.LINKCAST_CAUSE_IMPLAUSIBLE
-	Beaten      Cause = C.LINKCAST_CAUSE_BEATEN // a moving average has been better lately: StreamOptions.SwitchToEWMA
 )
 
 func (c Cause) String() string { return C.GoString(C.linkcast_cause_name(C.linkcast_cause(c))) }
 
-// Forecast is an answer, and who gave it.
-type Forecast struct {
-	Mbps    float64
-	Source  Source
-	Latency time.Duration // of the model's work
-	Cause   Cause         // why it was not the model
+// Answer is the next bandwidth of a link, and who gave it.
+type Answer struct {
+	Mbps          float64
+	P10, P50, P90 float64 // quantiles of what will come, Mbit/s; NaN where no band is known (yet)
+	Source        Source  // FromNobody until a stream's window is full
+	Cause         Cause   // why it was not the model
+	Reserve       float64 // what to reserve: the quantile of StreamOptions.Level; NaN as the band
+}
+
+// answersOf copies the answers of a call.
+func answersOf(given []C.linkcast_answer) []Answer {
+	answers := make([]Answer, len(given))
+	for row, a := range given {
+		answers[row] = Answer{float64(a.mbps), float64(a.p10_mbps), float64(a.p50_mbps), float64(a.p90_mbps),
+			Source(a.source), Cause(a.cause), float64(a.reserve_mbps)}
+	}
+	return answers
+}
+
+func makeAnswers(rows int) []C.linkcast_answer {
+	answers := make([]C.linkcast_answer, rows)
+	for row := range answers {
+		answers[row] = C.empty_answer()
+	}
+	return answers
 }
 
 // Model stands for a model of an Engine; it stays the same across reloads.
@@ -225,14 +253,13 @@ func (e *Engine) Describe(model Model) (ModelInfo, error) {
 }
 
 // Forecast runs one window: time steps times features, oldest first, in physical units. A deadline of 0 is none.
-func (e *Engine) Forecast(model Model, window []float32, deadline time.Duration) (Forecast, error) {
-	var mbps C.float
-	result := C.empty_result()
+func (e *Engine) Forecast(model Model, window []float32, deadline time.Duration) (Answer, error) {
+	answer := makeAnswers(1)
 	err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
-		return C.linkcast_forecast(handle, C.linkcast_model(model), floats(window), C.size_t(len(window)), &mbps, 1,
-			C.uint64_t(deadline.Nanoseconds()), &result)
+		return C.linkcast_forecast(handle, C.linkcast_model(model), floats(window), C.size_t(len(window)),
+			C.uint64_t(deadline.Nanoseconds()), &answer[0], 1, nil)
 	})
-	return Forecast{float64(mbps), Source(result.source), time.Duration(result.latency_ns), Cause(result.cause)}, err
+	return answersOf(answer)[0], err
 }
 
 // Decide returns the action of a state: action a allocates (a+1)*10 %.
@@ -251,29 +278,56 @@ func floats(values []float32) *C.float {
 	return (*C.float)(unsafe.Pointer(&values[0]))
 }
 
-// Stream is a sliding window of a forecaster.
+// Stream is a sliding window of a forecaster, or many that tick together: one row each.
 type Stream struct {
 	engine *Engine // whose mutex is the stream's too: both run on the same models
 	handle *C.linkcast_stream
+	rows   int
 }
 
-// StreamOptions of a stream; the zero value is the default.
+// StreamOptions of a stream.
 type StreamOptions struct {
-	// Ticks over which the model has to be worse than a moving average of what was measured for that to answer, until
-	// the model is better again; 0: off. See linkcast_stream_options in linkcast.h.
-	SwitchToEWMA int
+	Rows            int     // windows that tick together
+	MostHeld        int     // ticks in a row for which a missing sample is replaced by the last one
+	PlausibleMargin float64 // of the range that training has seen, by which a forecast may leave it
+	StandIn         Source  // FromLast or FromForecastMean: what answers without a fallback model
+	StandInWeight   float64 // of the newest forecast in their average
+	Mixture         bool    // the model, naive rules and online regressions answer together, with a band
+	Horizon         int     // steps ahead that the mixture forecasts, 1 to 10
+	Level           float64 // of Answer.Reserve: the share of outcomes that it is to hold
+}
+
+// DefaultStreamOptions are those of the C library, for one row.
+func DefaultStreamOptions() StreamOptions {
+	options := C.stream_options()
+	return StreamOptions{1, int(options.most_held), float64(options.plausible_margin), Source(options.stand_in),
+		float64(options.stand_in_weight), options.mixture != 0, int(options.horizon), float64(options.level)}
 }
 
 // Stream opens an empty sliding window, with the default options.
-func (e *Engine) Stream(model Model) (*Stream, error) { return e.StreamWith(model, StreamOptions{}) }
+func (e *Engine) Stream(model Model) (*Stream, error) {
+	return e.StreamWith(model, DefaultStreamOptions())
+}
 
-// StreamWith opens an empty sliding window.
+// StreamWith opens empty sliding windows.
 func (e *Engine) StreamWith(model Model, options StreamOptions) (*Stream, error) {
-	stream := &Stream{engine: e}
+	if options.Rows < 1 {
+		return nil, shapeError("rows", 1, options.Rows)
+	}
+	stream := &Stream{engine: e, rows: options.Rows}
 	given := C.stream_options()
-	given.switch_to_ewma = C.uint32_t(options.SwitchToEWMA)
+	given.most_held = C.uint32_t(options.MostHeld)
+	given.plausible_margin = C.double(options.PlausibleMargin)
+	given.stand_in = C.linkcast_source(options.StandIn)
+	given.stand_in_weight = C.double(options.StandInWeight)
+	given.mixture = 0
+	if options.Mixture {
+		given.mixture = 1
+	}
+	given.horizon = C.uint32_t(options.Horizon)
+	given.level = C.double(options.Level)
 	err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
-		return C.linkcast_stream_open(handle, C.linkcast_model(model), &given, &stream.handle)
+		return C.linkcast_stream_open(handle, C.linkcast_model(model), C.size_t(options.Rows), &given, &stream.handle)
 	})
 	if err != nil {
 		return nil, err
@@ -281,6 +335,59 @@ func (e *Engine) StreamWith(model Model, options StreamOptions) (*Stream, error)
 	runtime.SetFinalizer(stream, func(s *Stream) { s.Close() })
 	return stream, nil
 }
+
+// Horizon is what is expected of a row `steps` time steps ahead, after a push that found its window full; false while the
+// window is not full, or without a mixture.
+func (s *Stream) Horizon(row, steps int) (Answer, bool, error) {
+	return s.ahead(func(answer *C.linkcast_answer) C.linkcast_status {
+		return C.linkcast_stream_horizon(s.handle, C.size_t(row), C.size_t(steps), answer)
+	})
+}
+
+// Peak is what is expected of the highest of the next `steps` values: as Horizon.
+func (s *Stream) Peak(row, steps int) (Answer, bool, error) {
+	return s.ahead(func(answer *C.linkcast_answer) C.linkcast_status {
+		return C.linkcast_stream_peak(s.handle, C.size_t(row), C.size_t(steps), answer)
+	})
+}
+
+func (s *Stream) ahead(look func(*C.linkcast_answer) C.linkcast_status) (Answer, bool, error) {
+	answers := makeAnswers(1)
+	status, err := s.do(func() C.linkcast_status { return look(&answers[0]) })
+	if err != nil {
+		return Answer{}, false, err
+	}
+	return answersOf(answers)[0], status == C.LINKCAST_OK, nil
+}
+
+// Expert is one of a mixture's forecasts, one step ahead.
+type Expert struct {
+	Name   string
+	Weight float64 // its share of the answers; those of all experts sum to 1
+	Error  float64 // recent mean absolute error, Mbit/s; NaN before any
+}
+
+// Experts of a row's mixture; none without one.
+func (s *Stream) Experts(row int) ([]Expert, error) {
+	info := C.empty_stream_info()
+	if _, err := s.do(func() C.linkcast_status { return C.linkcast_stream_describe(s.handle, C.size_t(row), &info) }); err != nil {
+		return nil, err
+	}
+	experts := make([]Expert, int(info.experts))
+	for index := range experts {
+		expert := C.empty_expert()
+		if _, err := s.do(func() C.linkcast_status {
+			return C.linkcast_stream_expert(s.handle, C.size_t(row), C.size_t(index), &expert)
+		}); err != nil {
+			return nil, err
+		}
+		experts[index] = Expert{C.GoString(expert.name), float64(expert.weight), float64(expert.error_mbps)}
+	}
+	return experts, nil
+}
+
+// Rows is the number of windows.
+func (s *Stream) Rows() int { return s.rows }
 
 func (s *Stream) do(function func() C.linkcast_status) (C.linkcast_status, error) {
 	s.engine.mutex.Lock()
@@ -302,17 +409,41 @@ func (s *Stream) Close() error {
 	return err
 }
 
-// Push takes one sample in and returns the forecast of the window that ends with it; ready is false until the window
-// is full. A nil sample means that none came in this tick: the last one is held.
-func (s *Stream) Push(sample []float32, deadline time.Duration) (forecast Forecast, ready bool, err error) {
-	var mbps C.float
-	result := C.empty_result()
-	status, err := s.do(func() C.linkcast_status {
-		return C.linkcast_stream_push(s.handle, floats(sample), C.size_t(len(sample)), &mbps,
-			C.uint64_t(deadline.Nanoseconds()), &result)
+// Push takes one sample in, on a stream of one row, and returns the forecast of the window that ends with it; ready is
+// false until the window is full. A nil sample means that none came in this tick: the last one is held.
+func (s *Stream) Push(sample []float32, deadline time.Duration) (answer Answer, ready bool, err error) {
+	if s.rows != 1 {
+		return Answer{}, false, shapeError("rows", 1, s.rows)
+	}
+	answers, err := s.PushRows(sample, nil, deadline)
+	if err != nil {
+		return Answer{}, false, err
+	}
+	return answers[0], answers[0].Source != FromNobody, nil
+}
+
+// PushRows takes one sample of each row in: rows times features; nil: none came in this tick. present tells which rows
+// have one; nil: all. An answer is FromNobody where the window is not full.
+func (s *Stream) PushRows(samples []float32, present []bool, deadline time.Duration) ([]Answer, error) {
+	var flags *C.uint8_t
+	if present != nil {
+		if len(present) != s.rows {
+			return nil, shapeError("present", s.rows, len(present))
+		}
+		bytes := make([]C.uint8_t, s.rows)
+		for row, came := range present {
+			if came {
+				bytes[row] = 1
+			}
+		}
+		flags = &bytes[0]
+	}
+	answers := makeAnswers(s.rows)
+	_, err := s.do(func() C.linkcast_status {
+		return C.linkcast_stream_push(s.handle, floats(samples), C.size_t(len(samples)), flags,
+			C.uint64_t(deadline.Nanoseconds()), &answers[0], C.size_t(s.rows), nil)
 	})
-	forecast = Forecast{float64(mbps), Source(result.source), time.Duration(result.latency_ns), Cause(result.cause)}
-	return forecast, err == nil && status == C.LINKCAST_OK, err
+	return answersOf(answers), err
 }
 
 // Advance does the rest of the last push's work; the next push does it otherwise.
@@ -321,9 +452,54 @@ func (s *Stream) Advance() error {
 	return err
 }
 
-// Reset empties the window.
+// Reset empties the windows of all rows.
 func (s *Stream) Reset() error {
-	_, err := s.do(func() C.linkcast_status { return C.linkcast_stream_reset(s.handle) })
+	_, err := s.do(func() C.linkcast_status { return C.linkcast_stream_reset(s.handle, C.LINKCAST_ALL_ROWS) })
+	return err
+}
+
+// ResetRow empties the window of one row.
+func (s *Stream) ResetRow(row int) error {
+	_, err := s.do(func() C.linkcast_status { return C.linkcast_stream_reset(s.handle, C.size_t(row)) })
+	return err
+}
+
+// RowInfo describes one row of a stream.
+type RowInfo struct {
+	Ticks, Missing  uint64 // so far; of those, without a sample of this row
+	SamplesIn, Held int    // in the window; of those, held ones
+	Outdated        bool   // the engine has been reloaded since the stream was opened or followed
+}
+
+// Describe tells what stands in the window of a row.
+func (s *Stream) Describe(row int) (RowInfo, error) {
+	info := C.empty_stream_info()
+	_, err := s.do(func() C.linkcast_status { return C.linkcast_stream_describe(s.handle, C.size_t(row), &info) })
+	return RowInfo{uint64(info.ticks), uint64(info.missing), int(info.samples_in), int(info.held), info.outdated != 0}, err
+}
+
+// Snapshot is all rows as bytes, which Restore goes on from, with the same model file.
+func (s *Stream) Snapshot() ([]byte, error) {
+	var bytes []byte
+	_, err := s.do(func() C.linkcast_status {
+		var size C.size_t
+		if status := C.linkcast_stream_snapshot(s.handle, nil, 0, &size); status != C.LINKCAST_OK {
+			return status
+		}
+		bytes = make([]byte, size)
+		return C.linkcast_stream_snapshot(s.handle, unsafe.Pointer(&bytes[0]), size, &size)
+	})
+	return bytes, err
+}
+
+// Restore goes on where the snapshot was taken.
+func (s *Stream) Restore(snapshot []byte) error {
+	if len(snapshot) == 0 {
+		return shapeError("snapshot", 1, 0)
+	}
+	_, err := s.do(func() C.linkcast_status {
+		return C.linkcast_stream_restore(s.handle, unsafe.Pointer(&snapshot[0]), C.size_t(len(snapshot)))
+	})
 	return err
 }
 

@@ -74,43 +74,6 @@ func TestUnknownNamesAreNamed(t *testing.T) {
 	}
 }
 
-// The forecasts are met with what the moving average says, so that the model is worse, whatever it is.
-func TestAStreamAnswersWithTheMovingAverageWhileThatIsBetter(t *testing.T) {
-	engine := open(t)
-	stream, err := engine.StreamWith(predictor(t, engine).forecaster, StreamOptions{SwitchToEWMA: 15})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Close()
-	values := []float64{2.5, 2, 3, 2.5, 2, 3, 2.5, 2, 3, 2.5}
-	for tick := 0; tick < 60; tick++ {
-		forecast, ready, err := stream.Push(NetworkState{50, values[tick], 0.001, 0.999}.features(), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !ready {
-			continue
-		}
-		average := values[tick-9]
-		for _, value := range values[tick-8 : tick+1] {
-			average += 0.3 * (value - average)
-		}
-		switch {
-		case tick < 9+15 && forecast.Cause == Beaten:
-			t.Fatalf("tick %d: %v before 15 ticks were scored", tick, forecast.Cause)
-		case tick >= 9+15 && (forecast.Cause != Beaten || forecast.Source != FromEWMA || math.Abs(forecast.Mbps-average) > 1e-4):
-			t.Fatalf("tick %d: %v Mbit/s by %v, because %v; the average is %v", tick, forecast.Mbps, forecast.Source, forecast.Cause, average)
-		}
-		values = append(values, average+0.001)
-	}
-	if Beaten.String() != "beaten" {
-		t.Errorf("its name: %v", Beaten)
-	}
-	if _, err := engine.StreamWith(predictor(t, engine).forecaster, StreamOptions{SwitchToEWMA: 200000}); err == nil {
-		t.Error("too many ticks were taken")
-	}
-}
-
 func TestAStreamGivesWhatTheWindowGives(t *testing.T) {
 	engine := open(t)
 	p := predictor(t, engine)
@@ -135,6 +98,79 @@ func TestAStreamGivesWhatTheWindowGives(t *testing.T) {
 		if err := stream.Advance(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestEachRowGetsWhatAStreamOfItsOwnGives(t *testing.T) {
+	engine := open(t)
+	p := predictor(t, engine)
+	options := DefaultStreamOptions()
+	options.Rows = 2
+	together, err := engine.StreamWith(p.forecaster, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer together.Close()
+	var alone [2]*Stream
+	for row := range alone {
+		if alone[row], err = engine.Stream(p.forecaster); err != nil {
+			t.Fatal(err)
+		}
+		defer alone[row].Close()
+	}
+	states := sequence(40)
+	for tick := 0; tick < 20; tick++ {
+		present := []bool{true, tick%5 != 3}
+		samples := append(states[tick].features(), states[39-tick].features()...)
+		answers, err := together.PushRows(samples, present, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row, stream := range alone {
+			sample := samples[4*row : 4*row+4]
+			if !present[row] {
+				sample = nil
+			}
+			want, ready, err := stream.Push(sample, 0)
+			if err != nil || ready != (answers[row].Source != FromNobody) {
+				t.Fatalf("tick %d, row %d: ready %v, %v", tick, row, ready, err)
+			}
+			if ready && math.Abs(answers[row].Mbps-want.Mbps) > 1e-3 {
+				t.Errorf("tick %d, row %d: %v, alone it is %v", tick, row, answers[row], want)
+			}
+		}
+	}
+	if info, err := together.Describe(1); err != nil || info.Missing != 4 || info.Ticks != 20 {
+		t.Errorf("row 1: %+v, %v", info, err)
+	}
+	bytes, err := together.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := engine.StreamWith(p.forecaster, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.Restore(bytes); err != nil {
+		t.Fatal(err)
+	}
+	first, _ := together.PushRows(nil, nil, 0)
+	second, _ := other.PushRows(nil, nil, 0)
+	if math.Abs(first[1].Mbps-second[1].Mbps) > 1e-3 {
+		t.Errorf("restored: %v, expected %v", second[1], first[1])
+	}
+	if err := together.ResetRow(0); err != nil {
+		t.Error(err)
+	}
+	if info, _ := together.Describe(0); info.SamplesIn != 0 {
+		t.Errorf("a reset row: %+v", info)
+	}
+	if _, _, err := together.Push(states[0].features(), 0); err == nil {
+		t.Error("one sample for two rows was taken")
+	}
+	if FromMeasuredMean.String() != "measured_mean" || Implausible.String() != "implausible" {
+		t.Errorf("names: %v, %v", FromMeasuredMean, Implausible)
 	}
 }
 

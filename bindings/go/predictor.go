@@ -53,17 +53,17 @@ func (p *Predictor) Window() int { return p.window }
 
 // PredictBandwidth implements BandwidthPredictor.
 func (p *Predictor) PredictBandwidth(sequence []NetworkState) float64 {
-	forecast, err := p.Forecast(sequence)
+	answer, err := p.Forecast(sequence)
 	if err != nil {
 		return math.NaN()
 	}
-	return forecast.Mbps
+	return answer.Mbps
 }
 
 // Forecast returns the next bandwidth after the last Window() states of the sequence, oldest first.
-func (p *Predictor) Forecast(sequence []NetworkState) (Forecast, error) {
+func (p *Predictor) Forecast(sequence []NetworkState) (Answer, error) {
 	if len(sequence) < p.window {
-		return Forecast{}, shapeError("sequence", p.window, len(sequence))
+		return Answer{}, shapeError("sequence", p.window, len(sequence))
 	}
 	features := make([]float32, 0, 4*p.window)
 	for _, state := range sequence[len(sequence)-p.window:] {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "engine/controller.h"
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 #include "engine/stream.h"
 
 using namespace linkcast;
@@ -76,8 +76,8 @@ void time_stream(Engine& engine, Engine& tflite) {
   const auto samples = telemetry(engine, model, kRounds + window);
   const Range& range = engine.spec(model).target_scaler->range(0);
   Stream stream(engine, model, {});
-  float forecast = 0;
-  for (std::size_t k = 0; k + 1 < window; ++k) stream.push(samples.data() + k * features, &forecast);
+  Answer answer;
+  for (std::size_t k = 0; k + 1 < window; ++k) stream.push(samples.data() + k * features, nullptr, &answer);
   Times push;
   Times advance;
   Times both;
@@ -91,15 +91,15 @@ void time_stream(Engine& engine, Engine& tflite) {
     float by_tflite = 0;
     // Whole windows run twice and the second is timed, so that each is met warm; push finds what they left in the
     // caches.
-    tflite.forecast(model, begin, 1, &by_tflite);
-    reference.add([&] { tflite.forecast(model, begin, 1, &by_tflite); });
-    engine.forecast(model, begin, 1, &expected);
-    full.add([&] { engine.forecast(model, begin, 1, &expected); });
+    tflite.forecast_raw(model, begin, 1, &by_tflite);
+    reference.add([&] { tflite.forecast_raw(model, begin, 1, &by_tflite); });
+    engine.forecast_raw(model, begin, 1, &expected);
+    full.add([&] { engine.forecast_raw(model, begin, 1, &expected); });
     both.add([&] {
-      push.add([&] { stream.push(newest, &forecast); });
+      push.add([&] { stream.push(newest, nullptr, &answer); });
       advance.add([&] { stream.advance(); });
     });
-    const double difference = std::fabs(static_cast<double>(forecast - by_tflite)) / range.slope(by_tflite);
+    const double difference = std::fabs(static_cast<double>(answer.mbps - by_tflite)) / range.slope(by_tflite);
     worst = std::max(worst, difference);
     require(difference < 2e-6, "push differs from the full window");
   }
@@ -119,25 +119,23 @@ struct Groups {
     for (const ServiceGroup& group : engine.metadata().groups) {
       const std::size_t model = engine.find(group.model);
       windows.push_back(telemetry(engine, model, engine.spec(model).window));
-      answers.emplace_back(1);
-      requests.push_back({model, windows.back().data(), 1, answers.back().data(), nullptr});
+      requests.push_back({model, windows.back().data(), 1});
     }
     results.resize(requests.size());
   }
   std::vector<std::vector<double>> windows;
-  std::vector<std::vector<float>> answers;
-  std::vector<GroupRequest> requests;
-  std::vector<GroupResult> results;
+  std::vector<ForecastRequest> requests;
+  std::vector<ForecastResult> results;
 };
 
 void time_groups(Engine& engine) {
   Groups call(engine);
-  GroupForecaster one(engine, {});
-  GroupForecaster::Options options;
+  ForecasterPool one(engine, {});
+  ForecasterPool::Options options;
   options.threads = 2;
-  GroupForecaster two(engine, options);
+  ForecasterPool two(engine, options);
   options.spin_us = 200;
-  GroupForecaster two_spinning(engine, options);
+  ForecasterPool two_spinning(engine, options);
   Times singles;
   Times together;
   Times asleep;
@@ -146,14 +144,16 @@ void time_groups(Engine& engine) {
     std::vector<float> expected(call.requests.size());
     singles.add([&] {
       for (std::size_t g = 0; g < expected.size(); ++g)
-        engine.forecast(call.requests[g].model, call.windows[g].data(), 1, &expected[g]);
+        engine.forecast_raw(call.requests[g].model, call.windows[g].data(), 1, &expected[g]);
     });
     together.add([&] { one.forecast(call.requests, call.results); });
-    for (std::size_t g = 0; g < expected.size(); ++g) require(call.answers[g][0] == expected[g], "groups in one call");
+    for (std::size_t g = 0; g < expected.size(); ++g)
+      require(call.results[g].answers[0].mbps == expected[g], "groups in one call");
     asleep.add([&] { two.forecast(call.requests, call.results); });
     for (int warm = 0; warm < 2; ++warm) two_spinning.forecast(call.requests, call.results);
     spinning.add([&] { two_spinning.forecast(call.requests, call.results); });
-    for (std::size_t g = 0; g < expected.size(); ++g) require(call.answers[g][0] == expected[g], "groups on threads");
+    for (std::size_t g = 0; g < expected.size(); ++g)
+      require(call.results[g].answers[0].mbps == expected[g], "groups on threads");
   }
   singles.print("five single calls");
   together.print("five groups in one call, one thread");
@@ -165,14 +165,14 @@ void time_groups(Engine& engine) {
 
 void time_deadline(Engine& engine) {
   Groups call(engine);
-  GroupForecaster groups(engine, {});
+  ForecasterPool groups(engine, {});
   for (const std::uint64_t budget_ns : {1'000U, 10'000U, 20'000U}) {
     Times one;
     int late = 0;
     for (int k = 0; k < kRounds; ++k) {
       one.add([&] { groups.forecast({call.requests.data(), 1}, call.results, Deadline::in(budget_ns)); });
       late += call.results[0].source == Source::fallback;
-      require(call.results[0].status == GroupStatus::ok, "an answer by the deadline");
+      require(call.results[0].status == ForecastStatus::ok, "an answer by the deadline");
     }
     if (budget_ns == 1'000U) require(late == kRounds, "every call answered by the fallback");
     char name[64];
@@ -191,7 +191,6 @@ void time_paced(Engine& engine, int seconds) {
   options.capacity_mbps = 100;
   options.deadline_ns = kPeriod_ns;
   options.stall_s = 1;
-  options.stream.switch_to_ewma = 0;  // nothing forecasts random telemetry better than an average
   Controller controller(engine, "internet", options);
   const auto samples = telemetry(engine, model, 1000);
   Times ticks;
@@ -203,7 +202,7 @@ void time_paced(Engine& engine, int seconds) {
     const timespec until{static_cast<time_t>(next / 1'000'000'000), static_cast<long>(next % 1'000'000'000)};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
     ticks.add([&] { controller.tick(samples.data() + k % 1000 * 4, next); });
-    missed += k >= 9 && controller.last().source != Source::model;
+    missed += k >= 9 && controller.last().forecast.source != Source::model;
     controller.advance();
   }
   ticks.print("controller's tick at 1 kHz");

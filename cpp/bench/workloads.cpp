@@ -86,11 +86,11 @@ void Workloads::add_forecast(const WorkloadInfo& info, std::size_t batch) {
   State* const s = state.get();
   if (batch == 1) {
     workload.call = [this, s, features] {
-      engine_.forecast(forecaster_, s->samples.data() + s->tick % kTicks * features, 1, s->mbps.data());
+      engine_.forecast_raw(forecaster_, s->samples.data() + s->tick % kTicks * features, 1, s->mbps.data());
       ++s->tick;
     };
   } else {
-    workload.call = [this, s, batch] { engine_.forecast(forecaster_, s->windows.data(), batch, s->mbps.data()); };
+    workload.call = [this, s, batch] { engine_.forecast_raw(forecaster_, s->windows.data(), batch, s->mbps.data()); };
   }
   workload.result = [s] { return std::vector<double>(s->mbps.begin(), s->mbps.end()); };
   owned_.push_back(state);
@@ -128,31 +128,31 @@ void Workloads::add_decide(const WorkloadInfo& info) {
 void Workloads::add_groups(const WorkloadInfo& info) {
   struct State {
     std::vector<std::vector<double>> windows;  // (groups) (window, features)
-    std::vector<float> mbps;                   // (groups)
-    std::vector<GroupRequest> requests;
-    std::vector<GroupResult> results;
-    std::unique_ptr<GroupForecaster> forecaster;
+    std::vector<ForecastRequest> requests;
+    std::vector<ForecastResult> results;
+    std::unique_ptr<ForecasterPool> forecaster;
   };
   const auto state = std::make_shared<State>();
   const auto& groups = engine_.metadata().groups;
-  state->mbps.resize(groups.size());
   for (const ServiceGroup& group : groups) {
     const std::size_t model = engine_.find(group.model);
     state->windows.push_back(
         telemetry(engine_.spec(model), engine_.spec(model).window, 0.3 * group.max_bandwidth_mbps));
-    const std::size_t row = state->requests.size();
-    state->requests.push_back({model, state->windows.back().data(), 1, &state->mbps[row], nullptr});
+    state->requests.push_back({model, state->windows.back().data(), 1});
   }
   state->results.resize(groups.size());
-  state->forecaster = std::make_unique<GroupForecaster>(engine_, GroupForecaster::Options{});
+  state->forecaster = std::make_unique<ForecasterPool>(engine_, ForecasterPool::Options{});
   State* const s = state.get();
   Workload workload;
   workload.info = &info;
   workload.call = [s] { s->forecaster->forecast(s->requests, s->results); };
   workload.result = [s] {
-    for (const GroupResult& result : s->results)
+    std::vector<double> mbps;
+    for (const ForecastResult& result : s->results) {
       if (result.source != Source::model) throw std::runtime_error("groups: not every answer is the model's");
-    return std::vector<double>(s->mbps.begin(), s->mbps.end());
+      mbps.push_back(result.answers[0].mbps);
+    }
+    return mbps;
   };
   owned_.push_back(state);
   all_.push_back(std::move(workload));
@@ -164,7 +164,7 @@ void Workloads::add_stream(const WorkloadInfo& info, bool timed_advance) {
   struct State {
     std::vector<double> samples;  // (ticks, features)
     std::unique_ptr<Stream> stream;
-    float mbps = 0;
+    Answer answer;
     std::size_t tick = 0;
   };
   const auto state = std::make_shared<State>();
@@ -172,7 +172,7 @@ void Workloads::add_stream(const WorkloadInfo& info, bool timed_advance) {
   state->stream = std::make_unique<Stream>(engine_, forecaster_, Stream::Options{});
   State* const s = state.get();
   const auto push = [s, features] {
-    s->stream->push(s->samples.data() + s->tick % kTicks * features, &s->mbps);
+    s->stream->push(s->samples.data() + s->tick % kTicks * features, nullptr, &s->answer);
     ++s->tick;
   };
   for (std::size_t k = 0; k + 1 < spec.window; ++k) push();  // the next one gives a forecast
@@ -187,7 +187,7 @@ void Workloads::add_stream(const WorkloadInfo& info, bool timed_advance) {
     workload.call = push;
     workload.after = [s] { s->stream->advance(); };
   }
-  workload.result = [s] { return std::vector<double>{s->mbps}; };
+  workload.result = [s] { return std::vector<double>{s->answer.mbps}; };
   owned_.push_back(state);
   all_.push_back(std::move(workload));
 }

@@ -120,20 +120,20 @@ struct Loop {
   linkcast_model forecaster = engine.find("internet", LINKCAST_ROLE_FORECASTER);
   linkcast_model allocator = engine.find("internet", LINKCAST_ROLE_ALLOCATOR);
   linkcast::Stream stream{engine, forecaster};
-  linkcast::Streams streams{engine, forecaster, 4};
+  linkcast::Stream rows{engine, forecaster, 4};
   linkcast::Controller controller{engine, "internet", linkcast::Controller::default_options(100.0)};
   std::vector<float> window;        // (10, 4)
   std::vector<float> group_window;  // (10, 8)
   std::vector<float> samples;       // (4, 4)
   std::vector<float> windows;       // (kBatch, 10, 4)
-  std::array<float, kBatch> batch_forecasts{};
+  linkcast::Answers batch_answers = linkcast::make_answers(kBatch);
   std::array<std::int32_t, kBatch> actions{};
-  std::array<linkcast_group, 5> groups{};
-  std::array<float, 5> group_forecasts{};
-  std::array<float, 4> stream_forecasts{};
+  std::array<linkcast_request, 5> requests{};
+  linkcast::Answers request_answers = linkcast::make_answers(5);
+  linkcast::Answers row_answers = linkcast::make_answers(4);
   linkcast_result result = LINKCAST_RESULT_INIT;
   linkcast_decision decision = LINKCAST_DECISION_INIT;
-  float mbps = 0;
+  linkcast_answer answer = LINKCAST_ANSWER_INIT;
   std::int32_t action = 0;
   std::uint64_t now_ns = 1;
 
@@ -146,32 +146,33 @@ struct Loop {
     for (std::size_t k = 0; k < kBatch; ++k) windows.insert(windows.end(), window.begin(), window.end());
     for (int k = 0; k < 4; ++k) samples.insert(samples.end(), kSample.begin(), kSample.end());
     const char* names[] = {"streaming", "gaming", "social_media", "shopping", "software"};
-    for (std::size_t k = 0; k < groups.size(); ++k) {
-      groups[k] = LINKCAST_GROUP_INIT;
-      groups[k].model = engine.find(names[k], LINKCAST_ROLE_FORECASTER);
-      groups[k].windows = group_window.data();
-      groups[k].values = group_window.size();
-      groups[k].forecasts_mbps = &group_forecasts[k];
-      groups[k].batch = 1;
+    for (std::size_t k = 0; k < requests.size(); ++k) {
+      requests[k] = LINKCAST_REQUEST_INIT;
+      requests[k].model = engine.find(names[k], LINKCAST_ROLE_FORECASTER);
+      requests[k].windows = group_window.data();
+      requests[k].values = group_window.size();
+      requests[k].answers = &request_answers[k];
+      requests[k].count = 1;
+      requests[k].result = k == 4 ? &result : nullptr;
     }
   }
 
   bool forecast() {
-    return linkcast_forecast(engine.get(), forecaster, window.data(), window.size(), &mbps, 1, 0, &result) ==
+    return linkcast_forecast(engine.get(), forecaster, window.data(), window.size(), 0, &answer, 1, &result) ==
            LINKCAST_OK;
   }
   bool late_forecast() {
-    return linkcast_forecast(engine.get(), groups[0].model, group_window.data(), group_window.size(), &mbps, 1, 1,
+    return linkcast_forecast(engine.get(), requests[0].model, group_window.data(), group_window.size(), 1, &answer, 1,
                              &result) == LINKCAST_OK &&
            result.source == LINKCAST_SOURCE_FALLBACK;
   }
-  bool forecast_groups() {
-    return linkcast_forecast_groups(engine.get(), groups.data(), groups.size(), 0) == LINKCAST_OK &&
-           groups[4].result.status == LINKCAST_OK;
+  bool forecast_many() {
+    return linkcast_forecast_many(engine.get(), requests.data(), requests.size(), 0) == LINKCAST_OK &&
+           result.status == LINKCAST_OK;
   }
   bool forecast_batches() {
     for (const std::size_t batch : {kBatch, std::size_t{3}})
-      if (linkcast_forecast(engine.get(), forecaster, windows.data(), batch * 40, batch_forecasts.data(), batch, 0,
+      if (linkcast_forecast(engine.get(), forecaster, windows.data(), batch * 40, 0, batch_answers.data(), batch,
                             nullptr) != LINKCAST_OK)
         return false;
     return true;
@@ -184,15 +185,16 @@ struct Loop {
     return linkcast_decide(engine.get(), allocator, kSample.data(), 4, &action, 1, &result) == LINKCAST_OK;
   }
   bool push() {
-    const auto status = linkcast_stream_push(stream.get(), kSample.data(), 4, &mbps, 1'000'000, &result);
+    const auto status = linkcast_stream_push(stream.get(), kSample.data(), 4, nullptr, 1'000'000, &answer, 1, &result);
     return status == LINKCAST_OK || status == LINKCAST_NOT_READY;
   }
   bool advance() { return linkcast_stream_advance(stream.get()) == LINKCAST_OK; }
   bool push_many() {
-    return linkcast_streams_push(streams.get(), samples.data(), samples.size(), nullptr, stream_forecasts.data(),
-                                 nullptr, 0) == LINKCAST_OK;
+    const auto status = linkcast_stream_push(rows.get(), samples.data(), samples.size(), nullptr, 0, row_answers.data(),
+                                             row_answers.size(), &result);
+    return status == LINKCAST_OK || status == LINKCAST_NOT_READY;
   }
-  bool advance_many() { return linkcast_streams_advance(streams.get()) == LINKCAST_OK; }
+  bool advance_many() { return linkcast_stream_advance(rows.get()) == LINKCAST_OK; }
   bool tick() {
     now_ns += 1'000'000'000;
     return linkcast_controller_tick(controller.get(), kSample.data(), 4, now_ns, &decision) == LINKCAST_OK &&
@@ -200,7 +202,7 @@ struct Loop {
   }
   bool refused() {
     float bad[4] = {std::numeric_limits<float>::quiet_NaN(), 5, 0, 1};
-    return linkcast_stream_push(stream.get(), bad, 4, &mbps, 0, nullptr) == LINKCAST_ERROR_NOT_FINITE;
+    return linkcast_stream_push(stream.get(), bad, 4, nullptr, 0, &answer, 1, nullptr) == LINKCAST_ERROR_NOT_FINITE;
   }
 };
 
@@ -216,14 +218,14 @@ struct Named {
 
 constexpr Named kCalls[] = {{"forecast", &Loop::forecast},
                             {"forecast behind its deadline", &Loop::late_forecast},
-                            {"forecast_groups", &Loop::forecast_groups},
+                            {"forecast_many", &Loop::forecast_many},
                             {"decide", &Loop::decide},
                             {"forecast of batches", &Loop::forecast_batches},
                             {"decide of a batch", &Loop::decide_batch},
                             {"stream_push", &Loop::push},
                             {"stream_advance", &Loop::advance},
-                            {"streams_push", &Loop::push_many},
-                            {"streams_advance", &Loop::advance_many},
+                            {"stream_push of rows", &Loop::push_many},
+                            {"stream_advance of rows", &Loop::advance_many},
                             {"controller_tick and advance", &Loop::tick},
                             {"stream_push of a NaN", &Loop::refused}};
 

@@ -106,16 +106,17 @@ struct Caller {
     for (int step = 0; step < 10; ++step) window.insert(window.end(), kSample.begin(), kSample.end());
     const float expected = engine.forecast(forecaster, window).mbps;
     while (!done.load()) {
-      float mbps = 0;
+      linkcast_answer answer = LINKCAST_ANSWER_INIT;
       std::int32_t action = -1;
-      failed += linkcast_forecast(engine.get(), forecaster, window.data(), window.size(), &mbps, 1, 0, nullptr) !=
+      failed += linkcast_forecast(engine.get(), forecaster, window.data(), window.size(), 0, &answer, 1, nullptr) !=
                 LINKCAST_OK;
-      wrong += mbps != expected;
+      wrong += answer.mbps != expected;
       failed += linkcast_decide(engine.get(), allocator, kSample.data(), 4, &action, 1, nullptr) != LINKCAST_OK;
       wrong += action < 0;
-      const linkcast_status status = linkcast_stream_push(stream.get(), kSample.data(), 4, &mbps, 0, nullptr);
+      const linkcast_status status =
+          linkcast_stream_push(stream.get(), kSample.data(), 4, nullptr, 0, &answer, 1, nullptr);
       failed += status != LINKCAST_OK && status != LINKCAST_NOT_READY;
-      if (status == LINKCAST_OK) wrong += !(std::fabs(mbps - expected) <= 1e-3F);
+      if (status == LINKCAST_OK) wrong += !(std::fabs(answer.mbps - expected) <= 1e-3F);
       if (calls % 3000 == 0) failed += linkcast_stream_follow(stream.get()) != LINKCAST_OK;
       calls += 3;
       if (calls % 30 == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));  // leaves the reloads some time
@@ -170,10 +171,10 @@ TEST(two_threads_on_one_engine_are_answered_or_told_that_it_is_busy) {
   std::array<long, 2> wrong{};
   const auto call = [&](std::size_t thread) {
     for (int round = 0; round < 5000; ++round) {
-      float mbps = 0;
+      linkcast_answer answer = LINKCAST_ANSWER_INIT;
       const auto status =
-          linkcast_forecast(engine.get(), forecaster, window.data(), window.size(), &mbps, 1, 0, nullptr);
-      wrong[thread] += !((status == LINKCAST_OK && mbps == expected) || status == LINKCAST_ERROR_BUSY);
+          linkcast_forecast(engine.get(), forecaster, window.data(), window.size(), 0, &answer, 1, nullptr);
+      wrong[thread] += !((status == LINKCAST_OK && answer.mbps == expected) || status == LINKCAST_ERROR_BUSY);
     }
   };
   std::thread other(call, 1);

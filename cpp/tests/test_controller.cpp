@@ -1,7 +1,9 @@
 // Expected allocations by hand, from the allocator's own action and the limits.
 #include "engine/controller.h"
 
+#include <array>
 #include <cmath>
+#include <random>
 
 #include "bundle.h"
 #include "check.h"
@@ -13,9 +15,12 @@ namespace {
 constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::size_t kFeatures = 4;
 
+/// The forecaster alone, and nothing reserved beyond its forecast.
 Controller::Options link(double capacity_mbps) {
   Controller::Options options;
   options.capacity_mbps = capacity_mbps;
+  options.risk = 0;
+  options.stream.mixture = false;
   return options;
 }
 
@@ -32,19 +37,21 @@ TEST(the_allocation_is_the_allocators_action_for_telemetry_with_the_larger_of_me
   options.headroom = 0;
   options.least_fraction = 0;
   Controller controller(bundle(), "internet", options);
-  Stream stream(bundle(), forecaster(), {});
+  Stream::Options alone;
+  alone.mixture = false;
+  Stream stream(bundle(), forecaster(), alone);
   const auto telemetry = samples(60);
   for (std::size_t k = 0; k < 60; ++k) {
     const double* sample = telemetry.data() + k * kFeatures;
-    float forecast = 0;
-    const bool full = stream.push(sample, &forecast);
+    Answer forecast;
+    const bool full = stream.push(sample, nullptr, &forecast) == 1;
     const Decision& decision = controller.tick(sample, k * kSecond);
     controller.advance();
-    CHECK(decision.source == (full ? Source::model : Source::ewma));
-    if (full) CHECK_EQ(decision.forecast_mbps, forecast);
+    CHECK(decision.forecast.source == (full ? Source::model : Source::measured_mean));
+    if (full) CHECK_EQ(decision.forecast.mbps, forecast.mbps);
     double state[kFeatures];
     std::copy_n(sample, kFeatures, state);
-    state[1] = std::max(state[1], static_cast<double>(decision.forecast_mbps)) * 2;  // it learned on 100 Mbit/s
+    state[1] = std::max(state[1], static_cast<double>(decision.forecast.mbps)) * 2;  // it learned on 100 Mbit/s
     std::int32_t action = -1;
     bundle().decide(bundle().find("internet_ddqn"), state, 1, &action);
     CHECK_EQ(decision.action, action);
@@ -56,7 +63,7 @@ TEST(the_allocation_is_the_allocators_action_for_telemetry_with_the_larger_of_me
 
 TEST(until_the_window_is_full_the_forecast_is_the_average_of_measured_bandwidth) {
   auto options = link(50);
-  options.ewma_weight = 0.5;
+  options.measured_weight = 0.5;
   Controller controller(bundle(), "internet", options);
   const auto telemetry = samples(3);
   double average = 0;
@@ -64,8 +71,8 @@ TEST(until_the_window_is_full_the_forecast_is_the_average_of_measured_bandwidth)
     const double measured = telemetry[k * kFeatures + 1];
     average = k == 0 ? measured : 0.5 * (average + measured);
     const Decision& decision = controller.tick(telemetry.data() + k * kFeatures, k * kSecond);
-    CHECK(decision.source == Source::ewma);
-    CHECK_NEAR(decision.forecast_mbps, average, 1e-4);
+    CHECK(decision.forecast.source == Source::measured_mean);
+    CHECK_NEAR(decision.forecast.mbps, average, 1e-4);
   }
 }
 
@@ -77,7 +84,7 @@ TEST(the_allocation_carries_the_forecast_with_its_headroom) {
   const auto telemetry = samples(30);
   for (std::size_t k = 0; k < 30; ++k) {
     const Decision& decision = controller.tick(telemetry.data() + k * kFeatures, k * kSecond);
-    const double asked = std::max(fraction_of(decision.action), 2 * static_cast<double>(decision.forecast_mbps) / 1000);
+    const double asked = std::max(fraction_of(decision.action), 2 * static_cast<double>(decision.forecast.mbps) / 1000);
     CHECK_NEAR(decision.allocation_fraction, asked, 1e-12);
   }
 }
@@ -154,13 +161,13 @@ TEST(when_telemetry_stops_the_safe_allocation_is_taken_and_the_window_starts_ane
   for (int k = 0; k < 3; ++k) {
     const Decision& decision = tick(nullptr);
     CHECK(!decision.stalled);
-    CHECK(decision.source == Source::model);  // samples are held
+    CHECK(decision.forecast.source == Source::model);  // samples are held
   }
   for (int k = 0; k < 4; ++k) {
     const Decision& decision = tick(nullptr);
     CHECK(decision.stalled);
-    CHECK(decision.source == Source::none);
-    CHECK(std::isnan(decision.forecast_mbps));
+    CHECK(decision.forecast.source == Source::none);
+    CHECK(std::isnan(decision.forecast.mbps));
     CHECK_EQ(decision.action, -1);
     CHECK_EQ(decision.allocation_fraction, 0.75);  // whatever the hold time
   }
@@ -169,33 +176,7 @@ TEST(when_telemetry_stops_the_safe_allocation_is_taken_and_the_window_starts_ane
   for (std::size_t k = 15; k < 25; ++k) {
     const Decision& decision = tick(telemetry.data() + k * kFeatures);
     CHECK(!decision.stalled);
-    CHECK(decision.source == (k == 24 ? Source::model : Source::ewma));
-  }
-}
-
-TEST(a_model_that_the_moving_average_beats_over_a_minute_is_answered_for) {
-  BundleCopy copy;
-  // Forecasts the last value, which is the worst there is on a link that alternates.
-  copy.set_scalers("internet_lstm", R"({"features": {
-    "latency_ms": {"min": 0, "max": 100}, "bandwidth_mbps": {"min": 0, "max": 100},
-    "packet_loss": {"min": 0, "max": 1}, "reliability": {"min": 0, "max": 1}},
-    "target": {"min": -1e-6, "max": 1e-6, "relative_to": "last"}})");
-  Engine engine(copy.folder(), {});
-  auto options = link(50);
-  CHECK_EQ(options.stream.switch_to_ewma, 60U);
-  options.stream.safeguard.plausible_margin = 1e9;
-  Controller on(engine, "internet", options);
-  options.stream.switch_to_ewma = 0;
-  Controller off(engine, "internet", options);
-  for (std::size_t k = 0; k < 90; ++k) {
-    const double sample[kFeatures] = {30, k % 2 ? 30.0 : 20.0, 0, 1};
-    const Decision& decision = on.tick(sample, k * kSecond);
-    const bool switched = k >= 9 + 60;  // the first forecast is tick 9's, which tick 10 scores
-    CHECK(decision.source == (k < 9 || switched ? Source::ewma : Source::model));
-    CHECK(decision.cause == (switched ? Cause::beaten : Cause::none));
-    // The average of an alternating value ends 0.5 / (2 - 0.3) of its swing from the middle of it: 0.3 / 1.7 * 5.
-    if (switched) CHECK_NEAR(decision.forecast_mbps, k % 2 ? 25.88 : 24.12, 0.2);
-    CHECK(off.tick(sample, k * kSecond).source == (k < 9 ? Source::ewma : Source::model));
+    CHECK(decision.forecast.source == (k == 24 ? Source::model : Source::measured_mean));
   }
 }
 
@@ -203,9 +184,9 @@ TEST(a_controller_that_was_not_called_for_long_starts_its_window_anew) {
   Controller controller(bundle(), "internet", link(50));
   const auto telemetry = samples(13);
   for (std::size_t k = 0; k < 12; ++k) controller.tick(telemetry.data() + k * kFeatures, k * kSecond);
-  CHECK(controller.last().source == Source::model);
+  CHECK(controller.last().forecast.source == Source::model);
   controller.tick(telemetry.data() + 12 * kFeatures, 100 * kSecond);
-  CHECK(controller.last().source == Source::ewma);
+  CHECK(controller.last().forecast.source == Source::measured_mean);
   CHECK(!controller.last().stalled);
   CHECK_EQ(controller.counts().stalls, 1U);
 }
@@ -218,7 +199,7 @@ TEST(before_the_first_telemetry_the_allocation_is_the_safe_one) {
   const Decision& decision = controller.tick(static_cast<const double*>(nullptr), 0);
   CHECK_EQ(decision.allocation_fraction, 0.4);
   CHECK(!decision.stalled);
-  CHECK(decision.source == Source::none);
+  CHECK(decision.forecast.source == Source::none);
   CHECK_EQ(controller.counts().stalls, 0U);
 }
 
@@ -256,4 +237,34 @@ TEST(what_makes_no_sense_is_refused) {
   const double bad[kFeatures] = {std::nan(""), 1, 0, 1};
   CHECK_THROWS(controller.tick(bad, 2 * kSecond), "got nan for latency_ms");
   CHECK_EQ(controller.counts().ticks, 1U);
+}
+
+TEST(the_allocation_is_short_in_the_share_of_ticks_that_the_risk_names) {
+  for (const double risk : {0.05, 0.2}) {
+    auto options = link(60);
+    options.risk = risk;
+    options.stream.mixture = true;
+    options.least_fraction = 0;
+    Controller controller(bundle(), "internet", options);
+    std::mt19937_64 random(6);
+    std::normal_distribution<double> noise(0, 2);
+    int reserve_short = 0, allocation_short = 0, ticks = 0;
+    double reserve = 0, allocated = 0;
+    for (std::uint64_t k = 0; k < 6000; ++k) {
+      const double demand = 15 + 5 * std::sin(static_cast<double>(k) * 0.02) + noise(random);
+      if (k > 100) {
+        ++ticks;
+        reserve_short += demand > reserve;
+        allocation_short += demand > allocated;
+      }
+      const std::array<double, kFeatures> sample{28, std::max(demand, 0.0), 0, 1};
+      const Decision& decision = controller.tick(sample.data(), k * kSecond);
+      controller.advance();
+      reserve = static_cast<double>(decision.forecast.reserve);
+      allocated = decision.allocation_mbps;
+      if (k > 100) CHECK(allocated >= reserve - 1e-9);
+    }
+    CHECK_NEAR(static_cast<double>(reserve_short) / ticks, risk, 0.01);
+    CHECK(allocation_short <= reserve_short);
+  }
 }

@@ -22,7 +22,7 @@
 #include "bundle.h"
 #include "check.h"
 #include "engine/controller.h"
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 #include "engine/stream.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -148,7 +148,7 @@ TEST(a_forecast_is_hot) {
   for (const std::size_t batch : {1U, 7U}) {
     const auto windows = telemetry(bundle(), internet(), batch * 10, 1);
     std::vector<float> mbps(batch);
-    check_hot([&] { bundle().forecast(internet(), windows.data(), batch, mbps.data()); });
+    check_hot([&] { bundle().forecast_raw(internet(), windows.data(), batch, mbps.data()); });
   }
 }
 
@@ -160,39 +160,32 @@ TEST(a_decision_is_hot) {
 }
 
 TEST(forecasts_of_groups_on_one_thread_are_hot_with_and_without_a_deadline) {
-  GroupForecaster::Options options;
+  ForecasterPool::Options options;
   options.batch = 5;
-  GroupForecaster groups(bundle(), options);
-  std::vector<GroupRequest> requests;
+  ForecasterPool groups(bundle(), options);
+  std::vector<ForecastRequest> requests;
   std::vector<std::vector<double>> windows;
-  std::vector<std::vector<float>> answers;
   for (const auto& group : bundle().metadata().groups) {
     const std::size_t model = bundle().find(group.model);
     windows.push_back(telemetry(bundle(), model, 5 * 10, 3));
-    answers.emplace_back(5);
-    requests.push_back({model, windows.back().data(), 1, answers.back().data(), nullptr});
+    requests.push_back({model, windows.back().data(), 1});
   }
-  std::vector<GroupResult> results(requests.size());
+  std::vector<ForecastResult> results(requests.size());
   std::uint64_t call = 0;
   check_hot([&] {
-    for (GroupRequest& request : requests) request.batch = 1 + call % 5;  // batches may change from call to call
+    for (ForecastRequest& request : requests) request.batch = 1 + call % 5;  // batches may change from call to call
     groups.forecast(requests, results, call++ % 2 ? Deadline{1} : Deadline::in(1'000'000'000));
   });
 }
 
 TEST(push_and_advance_are_hot) {
-  Stream::Options options;
-  options.switch_to_ewma = 7;
-  Stream stream(bundle(), internet(), options);
+  Stream stream(bundle(), internet(), {});
   const auto samples = telemetry(bundle(), internet(), 1, 4);
-  float forecast = 0;
-  for (int k = 0; k < 10; ++k) stream.push(samples.data(), &forecast);
+  Answer answer;
+  for (int k = 0; k < 10; ++k) stream.push(samples.data(), nullptr, &answer);
   int tick = 0;
   check_hot([&] {
-    if (++tick % 5)
-      stream.push(samples.data(), &forecast, Deadline::in(1'000'000));
-    else
-      stream.push_missing(&forecast);
+    stream.push(++tick % 5 ? samples.data() : nullptr, nullptr, &answer, Deadline::in(1'000'000));
     stream.advance();
   });
 }
@@ -206,26 +199,26 @@ TEST(logarithms_and_references_are_hot) {
     "target": {"min": -1, "max": 1, "log_offset": 0.01, "relative_to": "last"}})");
   Engine engine(copy.folder(), {});
   const std::size_t model = engine.find("internet_lstm");
-  StreamFleet fleet(engine, model, 3, {});
+  Stream stream(engine, model, {}, 3);
   const auto samples = telemetry(engine, model, 10, 7);
-  std::vector<float> forecasts(3);
+  std::vector<Answer> answers(3);
   float forecast = 0;
-  for (int k = 0; k < 10; ++k) fleet.push(samples.data(), nullptr, forecasts.data());
+  for (int k = 0; k < 10; ++k) stream.push(samples.data(), nullptr, answers.data());
   check_hot([&] {
-    engine.forecast(model, samples.data(), 1, &forecast);
-    fleet.push(samples.data(), nullptr, forecasts.data());
-    fleet.advance();
+    engine.forecast_raw(model, samples.data(), 1, &forecast);
+    stream.push(samples.data(), nullptr, answers.data());
+    stream.advance();
   });
 }
 
-TEST(a_fleet_is_hot) {
-  StreamFleet fleet(bundle(), internet(), 8, {});
+TEST(many_rows_are_hot) {
+  Stream stream(bundle(), internet(), {}, 8);
   const auto samples = telemetry(bundle(), internet(), 8, 5);
-  std::vector<float> forecasts(8);
-  for (int k = 0; k < 10; ++k) fleet.push(samples.data(), nullptr, forecasts.data());
+  std::vector<Answer> answers(8);
+  for (int k = 0; k < 10; ++k) stream.push(samples.data(), nullptr, answers.data());
   check_hot([&] {
-    fleet.push(samples.data(), nullptr, forecasts.data());
-    fleet.advance();
+    stream.push(samples.data(), nullptr, answers.data());
+    stream.advance();
   });
 }
 

@@ -18,15 +18,22 @@ constexpr std::size_t kWindow = 10;
 
 std::size_t internet() { return bundle().find("internet", Role::forecaster); }
 
-Stream open_stream(std::size_t most_held = 3) {
+/// Streams that answer with the model's own forecast, which is what is compared here; test_mixture.cpp has the others.
+Stream::Options model_alone(std::size_t most_held = 3) {
   Stream::Options options;
   options.most_held = most_held;
+  options.mixture = false;
+  return options;
+}
+
+Stream open_stream(std::size_t most_held = 3) {
+  const Stream::Options options = model_alone(most_held);
   return Stream(bundle(), internet(), options);
 }
 
 float whole_window(Engine& engine, std::size_t model, const double* window) {
   float forecast = 0;
-  engine.forecast(model, window, 1, &forecast);
+  engine.forecast_raw(model, window, 1, &forecast);
   return forecast;
 }
 
@@ -35,10 +42,22 @@ float expected(const std::vector<double>& samples, std::size_t last) {
   return whole_window(bundle(), internet(), samples.data() + (last + 1 - kWindow) * kFeatures);
 }
 
+/// One tick of a stream of one row; null: without a sample. @return whether its window is full
+template <class Real>
+bool push(Stream& stream, const Real* sample, float* mbps) {
+  Answer answer;
+  const bool full = stream.push(sample, nullptr, &answer) == 1;
+  CHECK_EQ(full, answer.source != Source::none);
+  *mbps = answer.mbps;
+  return full;
+}
+
+bool push_missing(Stream& stream, float* mbps) { return push<double>(stream, nullptr, mbps); }
+
 /// Pushes samples first..last and returns the last forecast.
 float push_all(Stream& stream, const std::vector<double>& samples, std::size_t first, std::size_t last) {
   float forecast = 0;
-  for (std::size_t k = first; k <= last; ++k) stream.push(samples.data() + k * kFeatures, &forecast);
+  for (std::size_t k = first; k <= last; ++k) push(stream, samples.data() + k * kFeatures, &forecast);
   return forecast;
 }
 
@@ -52,7 +71,7 @@ TEST(every_push_of_ten_thousand_equals_the_full_window) {
   CHECK_EQ(std::string(stream.mode()), engine.model(internet()).network() ? "incremental" : "window");
   for (std::size_t k = 0; k < kTicks; ++k) {
     float forecast = 0;
-    const bool ready = stream.push(samples.data() + k * kFeatures, &forecast);
+    const bool ready = push(stream, samples.data() + k * kFeatures, &forecast);
     if (k % 3) stream.advance();  // a push does it when nobody else did
     CHECK_EQ(ready, k + 1 >= kWindow);
     if (!ready) CHECK(std::isnan(forecast));
@@ -66,16 +85,16 @@ TEST(every_push_equals_the_full_window_on_tensorflow_lite) {
   for (const char* name : {"internet_lstm", "streaming_model"}) {
     const std::size_t model = bundle().find(name);
     const std::size_t features = bundle().spec(model).features.size();
-    Stream stream(bundle(), model, {});
-    Stream window(tflite, model, {});
+    Stream stream(bundle(), model, model_alone());
+    Stream window(tflite, model, model_alone());
     CHECK_EQ(std::string(window.mode()), "window");
     CHECK(window.mode_reason().find("TensorFlow Lite") != std::string::npos);
     const auto samples = telemetry(bundle(), model, 100, 2);
     for (std::size_t k = 0; k < 100; ++k) {
       float forecast = 0;
       float by_window = 0;
-      const bool ready = stream.push(samples.data() + k * features, &forecast);
-      CHECK_EQ(window.push(samples.data() + k * features, &by_window), ready);
+      const bool ready = push(stream, samples.data() + k * features, &forecast);
+      CHECK_EQ(push(window, samples.data() + k * features, &by_window), ready);
       if (!ready) continue;
       const float whole = whole_window(tflite, model, samples.data() + (k + 1 - kWindow) * features);
       CHECK_NEAR(forecast, whole, 2 * tolerance(bundle(), model));  // two sums, each 1e-6 from the exact one
@@ -132,37 +151,37 @@ TEST(every_push_of_ten_thousand_equals_the_full_window_with_logarithms_and_refer
     return Engine(copy.folder(), options);
   }();
   const std::size_t model = engine.find("internet_lstm");
-  Stream::Options any;
+  Stream::Options any = model_alone();
   any.safeguard.plausible_margin = 1e9;
   Stream stream(engine, model, any);
   Stream window(tflite, model, any);
   CHECK_EQ(std::string(window.mode()), "window");
-  StreamFleet fleet(engine, model, 3, any);
+  Stream three_rows(engine, model, any, 3);
   const auto samples = values_around_20(kTicks, 13);
   for (std::size_t k = 0; k < kTicks; ++k) {
     const double* sample = samples.data() + k * kFeatures;
     float forecast = 0;
-    const bool ready = stream.push(sample, &forecast);
+    const bool ready = push(stream, sample, &forecast);
     if (k % 3) stream.advance();
     CHECK_EQ(ready, k + 1 >= kWindow);
     std::vector<double> three(sample, sample + kFeatures);  // the same link, and two of its past
     for (const std::size_t before : {100U, 200U})
       three.insert(three.end(), samples.data() + (k < before ? 0 : k - before) * kFeatures,
                    samples.data() + (k < before ? 1 : k - before + 1) * kFeatures);
-    float forecasts[3];
-    if (k < 2'000) fleet.push(three.data(), nullptr, forecasts);
+    Answer answers[3];
+    if (k < 2'000) three_rows.push(three.data(), nullptr, answers);
     float by_window = 0;
-    if (k < 200) window.push(sample, &by_window);
+    if (k < 200) push(window, sample, &by_window);
     if (!ready) continue;
     const double* begin = sample - (kWindow - 1) * kFeatures;
     const double wanted = transformed_forecast(engine, model, begin);
     CHECK_NEAR(forecast, wanted, tolerance(engine, model, wanted));
     CHECK_NEAR(whole_window(engine, model, begin), wanted, tolerance(engine, model, wanted));
     if (k < 200) CHECK_NEAR(by_window, wanted, 2 * tolerance(engine, model, wanted));
-    if (k < 2'000) CHECK_NEAR(forecasts[0], wanted, tolerance(engine, model, wanted));
+    if (k < 2'000) CHECK_NEAR(answers[0].mbps, wanted, tolerance(engine, model, wanted));
     if (k < 2'000 && k >= 200 + kWindow) {
       const double past = transformed_forecast(engine, model, begin - 200 * kFeatures);
-      CHECK_NEAR(forecasts[2], past, tolerance(engine, model, past));
+      CHECK_NEAR(answers[2].mbps, past, tolerance(engine, model, past));
     }
   }
 }
@@ -173,7 +192,7 @@ TEST(with_references_held_samples_resets_and_snapshots_stay_right) {
   Engine engine(copy.folder(), {});
   const std::size_t model = engine.find("internet_lstm");
   const auto samples = values_around_20(400, 14);
-  Stream::Options any;
+  Stream::Options any = model_alone();
   any.safeguard.plausible_margin = 1e9;
   Stream stream(engine, model, any);
   std::vector<double> window;  // what the stream should have seen since it was empty
@@ -184,11 +203,11 @@ TEST(with_references_held_samples_resets_and_snapshots_stay_right) {
     float forecast = 0;
     const bool missing = random() % 8 == 0 && !window.empty();
     if (missing) {
-      stream.push_missing(&forecast);
+      push_missing(stream, &forecast);
       const std::vector<double> last(window.end() - kFeatures, window.end());
       window.insert(window.end(), last.begin(), last.end());
     } else {
-      stream.push(sample, &forecast);
+      push(stream, sample, &forecast);
       window.insert(window.end(), sample, sample + kFeatures);
     }
     if (stream.samples_in() == 0) window.clear();  // too many were missing
@@ -221,7 +240,7 @@ TEST(samples_may_be_float32) {
     const std::vector<double> same(sample.begin(), sample.end());
     float a = 0;
     float b = 0;
-    CHECK_EQ(stream.push(sample.data(), &a), wide.push(same.data(), &b));
+    CHECK_EQ(push(stream, sample.data(), &a), push(wide, same.data(), &b));
     CHECK(a == b || (std::isnan(a) && std::isnan(b)));
   }
 }
@@ -235,7 +254,7 @@ TEST(a_missing_tick_holds_the_last_sample) {
   push_all(stream, samples, 0, 10);
   float forecast = 0;
   for (const std::size_t k : {11, 12}) {
-    CHECK(stream.push_missing(&forecast));
+    CHECK(push_missing(stream, &forecast));
     CHECK_NEAR(forecast, expected(samples, k), tolerance(bundle(), internet()));
   }
   CHECK_EQ(stream.held(), 2U);
@@ -249,14 +268,13 @@ TEST(after_too_many_missing_ticks_a_whole_window_has_to_come) {
   const auto samples = telemetry(bundle(), internet(), 40, 5);
   push_all(stream, samples, 0, 15);
   float forecast = 0;
-  CHECK(stream.push_missing(&forecast));
-  CHECK(stream.push_missing(&forecast));
-  CHECK(!stream.push_missing(&forecast));
+  CHECK(push_missing(stream, &forecast));
+  CHECK(push_missing(stream, &forecast));
+  CHECK(!push_missing(stream, &forecast));
   CHECK(std::isnan(forecast));
-  CHECK(stream.source() == Source::none);
   CHECK_EQ(stream.samples_in(), 0U);
-  for (std::size_t k = 16; k < 25; ++k) CHECK(!stream.push(samples.data() + k * kFeatures, &forecast));
-  CHECK(stream.push(samples.data() + 25 * kFeatures, &forecast));
+  for (std::size_t k = 16; k < 25; ++k) CHECK(!push(stream, samples.data() + k * kFeatures, &forecast));
+  CHECK(push(stream, samples.data() + 25 * kFeatures, &forecast));
   CHECK_NEAR(forecast, expected(samples, 25), tolerance(bundle(), internet()));
   CHECK_EQ(stream.held(), 0U);
 }
@@ -265,7 +283,7 @@ TEST(before_the_first_sample_missing_ticks_leave_a_stream_empty) {
   Stream stream = open_stream();
   const auto samples = telemetry(bundle(), internet(), kWindow, 6);
   float forecast = 0;
-  for (int k = 0; k < 13; ++k) CHECK(!stream.push_missing(&forecast));
+  for (int k = 0; k < 13; ++k) CHECK(!push_missing(stream, &forecast));
   CHECK_EQ(stream.samples_in(), 0U);
   CHECK_NEAR(push_all(stream, samples, 0, kWindow - 1), expected(samples, kWindow - 1),
              tolerance(bundle(), internet()));
@@ -278,9 +296,9 @@ TEST(a_reset_stream_is_like_a_new_one) {
     push_all(stream, samples, 0, before);
     stream.reset();
     float forecast = 0;
-    for (std::size_t k = 30; k < 39; ++k) CHECK(!stream.push(samples.data() + k * kFeatures, &forecast));
+    for (std::size_t k = 30; k < 39; ++k) CHECK(!push(stream, samples.data() + k * kFeatures, &forecast));
     for (std::size_t k = 39; k < 60; ++k) {
-      CHECK(stream.push(samples.data() + k * kFeatures, &forecast));
+      CHECK(push(stream, samples.data() + k * kFeatures, &forecast));
       CHECK_NEAR(forecast, expected(samples, k), tolerance(bundle(), internet()));
     }
   }
@@ -292,7 +310,7 @@ TEST(a_restored_stream_goes_on_where_the_snapshot_was_taken) {
     Stream stream = open_stream();
     float forecast = 0;
     if (before > 0) push_all(stream, samples, 0, before - 1);
-    if (before > 5) CHECK_EQ(stream.push_missing(&forecast), before > 8);
+    if (before > 5) CHECK_EQ(push_missing(stream, &forecast), before > 8);
     const auto snapshot = stream.snapshot();
     Stream other = open_stream();
     push_all(other, samples, 30, 47);  // to be forgotten
@@ -303,7 +321,7 @@ TEST(a_restored_stream_goes_on_where_the_snapshot_was_taken) {
     for (std::size_t k = before; k < before + 22; ++k) {
       float a = 0;
       float b = 0;
-      CHECK_EQ(stream.push(samples.data() + k * kFeatures, &a), other.push(samples.data() + k * kFeatures, &b));
+      CHECK_EQ(push(stream, samples.data() + k * kFeatures, &a), push(other, samples.data() + k * kFeatures, &b));
       if (!std::isnan(a)) CHECK_NEAR(a, b, tolerance(bundle(), internet()));
       CHECK_EQ(std::isnan(a), std::isnan(b));
     }
@@ -330,9 +348,9 @@ TEST(a_snapshot_of_another_shape_or_model_or_a_damaged_one_is_refused_and_change
   const double infinite = std::numeric_limits<double>::infinity();
   std::memcpy(damaged.data() + damaged.size() - sizeof(infinite), &infinite, sizeof(infinite));
   refused(damaged, "not finite");
-  StreamFleet fleet(bundle(), internet(), 2, {});
-  CHECK_THROWS(fleet.restore(snapshot.data(), snapshot.size()), "(2, 10, 4), got (1, 10, 4)");
-  Stream other(bundle(), bundle().find("datacenter", Role::forecaster), {});
+  Stream two_rows(bundle(), internet(), model_alone(), 2);
+  CHECK_THROWS(two_rows.restore(snapshot.data(), snapshot.size()), "(2, 10, 4), got (1, 10, 4)");
+  Stream other(bundle(), bundle().find("datacenter", Role::forecaster), model_alone());
   CHECK_THROWS(other.restore(snapshot.data(), snapshot.size()), "another model file");
   other.restore(snapshot.data(), snapshot.size(), false);
   CHECK(other.ready());
@@ -345,50 +363,53 @@ TEST(a_sample_that_is_not_finite_is_refused_and_is_no_tick) {
   push_all(stream, samples, 0, 14);
   const double bad[kFeatures] = {1, std::nan(""), 0, 1};
   float forecast = 0;
-  CHECK_THROWS(stream.push(bad, &forecast), "sample: expected finite values, got nan for bandwidth_mbps");
+  CHECK_THROWS(push(stream, bad, &forecast), "sample: expected finite values, got nan for bandwidth_mbps");
   CHECK_EQ(stream.ticks(), 15U);
   CHECK_NEAR(push_all(stream, samples, 15, 15), expected(samples, 15), tolerance(bundle(), internet()));
 }
 
-TEST(a_fleet_gives_each_stream_what_it_would_get_alone) {
-  for (const std::size_t count : {1U, 2U, 5U, 13U, 60U}) {
-    StreamFleet fleet(bundle(), internet(), count, {});
+TEST(each_row_gets_what_a_stream_of_its_own_gives) {
+  for (const std::size_t rows : {1U, 2U, 5U, 13U, 60U}) {
+    Stream together(bundle(), internet(), model_alone(), rows);
     std::deque<Stream> alone;
-    for (std::size_t s = 0; s < count; ++s) alone.emplace_back(bundle(), internet(), Stream::Options{});
+    for (std::size_t row = 0; row < rows; ++row) alone.emplace_back(bundle(), internet(), model_alone());
     std::mt19937 random(11);
-    std::vector<std::uint8_t> present(count);
-    std::vector<float> forecasts(count);
-    std::vector<Source> sources(count);
+    std::vector<std::uint8_t> present(rows);
+    std::vector<Answer> answers(rows);
     for (unsigned tick = 0; tick < 45; ++tick) {
-      const auto samples = telemetry(bundle(), internet(), count, 100 + tick);
+      const auto samples = telemetry(bundle(), internet(), rows, 100 + tick);
       for (auto& p : present) p = random() % 4 != 0;
+      const bool none_came = tick == 30;
       if (tick == 20) {
-        fleet.reset(count / 2);
-        alone[count / 2].reset();
+        together.reset(rows / 2);
+        alone[rows / 2].reset();
       }
-      const std::size_t ready = fleet.push(samples.data(), present.data(), forecasts.data(), sources.data());
-      std::size_t expected_ready = 0;
-      for (std::size_t s = 0; s < count; ++s) {
+      const std::size_t full = none_came ? together.push<double>(nullptr, nullptr, answers.data())
+                                         : together.push(samples.data(), present.data(), answers.data());
+      std::size_t expected_full = 0;
+      for (std::size_t row = 0; row < rows; ++row) {
         float one = 0;
-        const double* sample = samples.data() + s * kFeatures;
-        const bool is_ready = present[s] ? alone[s].push(sample, &one) : alone[s].push_missing(&one);
-        expected_ready += is_ready;
-        CHECK_EQ(std::isnan(forecasts[s]), !is_ready);
-        if (is_ready) CHECK_NEAR(forecasts[s], one, tolerance(bundle(), internet()));
-        CHECK(sources[s] == (is_ready ? Source::model : Source::none));
-        CHECK_EQ(fleet.held(s), alone[s].held());
+        const bool came = present[row] && !none_came;
+        const bool is_full = push(alone[row], came ? samples.data() + row * kFeatures : nullptr, &one);
+        expected_full += is_full;
+        CHECK_EQ(std::isnan(answers[row].mbps), !is_full);
+        if (is_full) CHECK_NEAR(answers[row].mbps, one, tolerance(bundle(), internet()));
+        CHECK(answers[row].source == (is_full ? Source::model : Source::none));
+        CHECK_EQ(together.ready(row), is_full);
+        CHECK_EQ(together.held(row), alone[row].held());
+        CHECK_EQ(together.missing(row), alone[row].missing());
       }
-      CHECK_EQ(ready, expected_ready);
+      CHECK_EQ(full, expected_full);
     }
-    StreamFleet restored(bundle(), internet(), count, {});
-    const auto snapshot = fleet.snapshot();
+    Stream restored(bundle(), internet(), model_alone(), rows);
+    const auto snapshot = together.snapshot();
     restored.restore(snapshot.data(), snapshot.size());
-    const auto samples = telemetry(bundle(), internet(), count, 999);
-    std::vector<float> again(count);
-    CHECK_EQ(fleet.push(samples.data(), nullptr, forecasts.data()),
+    const auto samples = telemetry(bundle(), internet(), rows, 999);
+    std::vector<Answer> again(rows);
+    CHECK_EQ(together.push(samples.data(), nullptr, answers.data()),
              restored.push(samples.data(), nullptr, again.data()));
-    for (std::size_t s = 0; s < count; ++s)
-      if (!std::isnan(forecasts[s])) CHECK_NEAR(forecasts[s], again[s], tolerance(bundle(), internet()));
+    for (std::size_t row = 0; row < rows; ++row)
+      if (together.ready(row)) CHECK_NEAR(answers[row].mbps, again[row].mbps, tolerance(bundle(), internet()));
   }
 }
 
@@ -397,9 +418,9 @@ TEST(an_implausible_forecast_is_answered_with_the_last_good_one_and_counted) {
   float wanted[2];  // the forecasts of the two windows
   {
     Engine engine = open_bundle();
-    Stream stream(engine, engine.find("internet", Role::forecaster), {});
+    Stream stream(engine, engine.find("internet", Role::forecaster), model_alone());
     for (std::size_t k = 0; k <= kWindow; ++k)
-      stream.push(samples.data() + k * kFeatures, &wanted[k < kWindow ? 0 : 1]);
+      push(stream, samples.data() + k * kFeatures, &wanted[k < kWindow ? 0 : 1]);
   }
   CHECK(wanted[0] != wanted[1]);
   // Training has seen what lies between the two, so that one of them is plausible and the other is not.
@@ -408,202 +429,21 @@ TEST(an_implausible_forecast_is_answered_with_the_last_good_one_and_counted) {
   const BundleCopy copy(first_is_low ? -1e6 : between, first_is_low ? between : 1e6);
   Engine engine(copy.folder(), {});
   const std::size_t model = engine.find("internet", Role::forecaster);
-  Stream::Options options;
+  Stream::Options options = model_alone();
   options.safeguard.plausible_margin = 0;
   Stream stream(engine, model, options);
-  float forecast = 0;
-  for (std::size_t k = 0; k < kWindow; ++k) stream.push(samples.data() + k * kFeatures, &forecast);
-  CHECK(stream.source() == Source::model);
-  CHECK_EQ(forecast, wanted[0]);
-  stream.push(samples.data() + kWindow * kFeatures, &forecast);
-  CHECK(stream.source() == Source::last);
-  CHECK(stream.cause() == Cause::implausible);
-  CHECK_EQ(forecast, wanted[0]);
+  Answer answer;
+  for (std::size_t k = 0; k < kWindow; ++k) stream.push(samples.data() + k * kFeatures, nullptr, &answer);
+  CHECK(answer.source == Source::model && answer.cause == Cause::none);
+  CHECK_EQ(answer.mbps, wanted[0]);
+  stream.push(samples.data() + kWindow * kFeatures, nullptr, &answer);
+  CHECK(answer.source == Source::last && answer.cause == Cause::implausible);
+  CHECK_EQ(answer.mbps, wanted[0]);
   CHECK_EQ(engine.stats(model).causes[static_cast<std::size_t>(Cause::implausible)].value(), 1U);
 }
 
-namespace {
-
-/// All but repeats the last value, whatever the model gives.
-const char* const kPersistence = R"({"features": {
-  "latency_ms": {"min": 0, "max": 100}, "bandwidth_mbps": {"min": 0, "max": 100},
-  "packet_loss": {"min": 0, "max": 1}, "reliability": {"min": 0, "max": 1}},
-  "target": {"min": -1e-6, "max": 1e-6, "relative_to": "last"}})";
-
-/// A link on which the last value is a bad forecast (it alternates), a good one (it climbs), and so on by turns.
-std::vector<double> turns(std::size_t ticks) {
-  std::vector<double> samples;
-  for (std::size_t k = 0; k < ticks; ++k) {
-    const bool alternates = k / 60 % 2 == 0;
-    samples.insert(samples.end(),
-                   {30, alternates ? 20.0 + 10 * static_cast<double>(k % 2) : 10 + 0.5 * (k % 60), 0, 1});
-  }
-  return samples;
-}
-
-/// 0.3 of the newest, as linkcast.baselines.ewma: begun with the window's oldest.
-double ewma_of(const double* window) {
-  double level = window[1];
-  for (std::size_t k = 1; k < kWindow; ++k) level = 0.3 * window[k * kFeatures + 1] + 0.7 * level;
-  return level;
-}
-
-}  // namespace
-
-TEST(while_the_model_is_worse_the_moving_average_answers_and_a_snapshot_carries_that_on) {
-  constexpr std::size_t kTicks = 400;
-  constexpr std::size_t kOver = 15;
-  BundleCopy copy;
-  copy.set_scalers("internet_lstm", kPersistence);
-  Engine engine(copy.folder(), {});
-  const std::size_t model = engine.find("internet_lstm");
-  Stream::Options options;
-  options.safeguard.plausible_margin = 1e9;
-  Stream plain(engine, model, options);
-  options.switch_to_ewma = kOver;
-  Stream stream(engine, model, options);
-  const auto samples = turns(kTicks);
-  bool switched = false;
-  std::size_t since = 0;
-  std::uint64_t switches = 0;
-  std::uint64_t by_ewma = 0;
-  std::vector<double> of_model;
-  std::vector<double> of_ewma;
-  float last_forecast = 0;
-  double last_average = 0;
-  for (std::size_t k = 0; k < kTicks; ++k) {
-    const double* sample = samples.data() + k * kFeatures;
-    if (k >= kWindow) {  // the last tick's forecasts meet what came
-      of_model.push_back(std::fabs(static_cast<double>(last_forecast) - sample[1]));
-      of_ewma.push_back(std::fabs(last_average - sample[1]));
-      double model_sum = 0;
-      double ewma_sum = 0;
-      for (std::size_t i = of_model.size() - std::min(kOver, of_model.size()); i < of_model.size(); ++i) {
-        model_sum += of_model[i];
-        ewma_sum += of_ewma[i];
-      }
-      if (++since >= kOver && (switched ? model_sum < ewma_sum : model_sum > 1.05 * ewma_sum)) {
-        switched = !switched;
-        since = 0;
-        switches += switched;
-      }
-    }
-    float forecast = 0;
-    const bool ready = stream.push(sample, &forecast);
-    CHECK_EQ(plain.push(sample, &last_forecast), ready);
-    if (!ready) continue;
-    last_average = ewma_of(sample - (kWindow - 1) * kFeatures);
-    by_ewma += switched;
-    CHECK_EQ(stream.switched(), switched);
-    CHECK(stream.source() == (switched ? Source::ewma : Source::model));
-    CHECK(stream.cause() == (switched ? Cause::beaten : Cause::none));
-    CHECK_NEAR(forecast, switched ? last_average : static_cast<double>(last_forecast), 1e-5);
-    if (k % 7 == 0) {  // goes on where it was, after other things
-      const auto snapshot = stream.snapshot();
-      push_all(stream, samples, 100, 100 + k % 31);
-      stream.restore(snapshot.data(), snapshot.size());
-      CHECK_EQ(stream.switched(), switched);
-    }
-  }
-  CHECK_EQ(switches, 4U);  // the four stretches that alternate
-  CHECK(by_ewma > 100 && by_ewma < 300);
-  const ModelStats& stats = engine.stats(model);
-  CHECK(stats.switches.value() >= switches);  // and those of the other things
-  CHECK(stats.causes[static_cast<std::size_t>(Cause::beaten)].value() >= by_ewma);
-  CHECK_EQ(stats.causes[static_cast<std::size_t>(Cause::beaten)].value(),
-           stats.sources[static_cast<std::size_t>(Source::ewma)].value());
-}
-
-TEST(scores_are_forgotten_by_a_reset_and_those_of_other_ticks_or_another_model_are_not_taken_over) {
-  BundleCopy copy;
-  copy.set_scalers("internet_lstm", kPersistence);
-  copy.set_scalers("datacenter_lstm", kPersistence);
-  Engine engine(copy.folder(), {});
-  Stream::Options options;
-  options.safeguard.plausible_margin = 1e9;
-  options.switch_to_ewma = 15;
-  const auto open = [&](const char* name) { return std::make_unique<Stream>(engine, engine.find(name), options); };
-  const auto stream = open("internet_lstm");
-  const auto samples = turns(50);
-  push_all(*stream, samples, 0, 49);
-  CHECK(stream->switched());
-  CHECK(stream->skill() < -0.5);
-  const auto snapshot = stream->snapshot();
-  stream->reset();
-  CHECK(!stream->switched());
-  CHECK(std::isnan(stream->skill()));
-  for (const bool same : {true, false}) {
-    const auto other = open(same ? "internet_lstm" : "datacenter_lstm");
-    other->restore(snapshot.data(), snapshot.size(), false);
-    CHECK(other->ready());
-    CHECK_EQ(other->switched(), same);
-  }
-  CHECK_THROWS(stream->restore(snapshot.data(), snapshot.size() - 8), "expected the scores of switch_to_ewma");
-  for (const std::size_t ticks : {0U, 16U}) {
-    options.switch_to_ewma = ticks;
-    const auto other = open("internet_lstm");
-    push_all(*other, samples, 0, 49);
-    other->restore(snapshot.data(), snapshot.size());
-    CHECK(other->ready());
-    CHECK(!other->switched());
-    const auto without = other->snapshot();
-    stream->restore(without.data(), without.size());
-    CHECK(!stream->switched());
-  }
-}
-
-TEST(a_missing_tick_is_not_scored) {
-  BundleCopy copy;
-  copy.set_scalers("internet_lstm", kPersistence);
-  Engine engine(copy.folder(), {});
-  Stream::Options options;
-  options.safeguard.plausible_margin = 1e9;
-  options.switch_to_ewma = 15;
-  Stream stream(engine, engine.find("internet_lstm"), options);
-  const auto samples = turns(60);
-  push_all(stream, samples, 0, 23);  // 14 ticks have been scored
-  float forecast = 0;
-  for (std::size_t k = 24; k < 59; k += 2) {
-    stream.push_missing(&forecast);
-    CHECK(!stream.switched());
-    stream.push(samples.data() + k * kFeatures, &forecast);  // nothing but a held sample's forecast to be scored
-    if (stream.switched()) return;
-  }
-  CHECK(false);
-}
-
-TEST(a_fleet_switches_each_stream_by_itself) {
-  BundleCopy copy;
-  copy.set_scalers("internet_lstm", kPersistence);
-  Engine engine(copy.folder(), {});
-  const std::size_t model = engine.find("internet_lstm");
-  StreamFleet::Options options;
-  options.safeguard.plausible_margin = 1e9;
-  options.switch_to_ewma = 15;
-  StreamFleet fleet(engine, model, 2, options);
-  Stream alone(engine, model, options);
-  const auto samples = turns(300);
-  for (std::size_t k = 60; k < 300; ++k) {
-    std::vector<double> two(samples.data() + k * kFeatures, samples.data() + (k + 1) * kFeatures);
-    two.insert(two.end(), samples.data() + (k - 60) * kFeatures, samples.data() + (k - 59) * kFeatures);
-    float forecasts[2];
-    Source sources[2];
-    fleet.push(two.data(), nullptr, forecasts, sources);
-    float forecast = 0;
-    alone.push(two.data() + kFeatures, &forecast);
-    CHECK_EQ(fleet.switched(1), alone.switched());
-    CHECK(sources[1] == alone.source());
-    CHECK(fleet.cause(1) == alone.cause());
-    if (alone.ready()) CHECK_NEAR(forecasts[1], forecast, 1e-5);
-    if (k > 100 && k % 60 > 40) CHECK(fleet.switched(0) != fleet.switched(1));
-  }
-}
-
-TEST(what_is_no_forecaster_or_no_stream_is_refused) {
+TEST(what_is_no_forecaster_or_has_no_rows_is_refused) {
   CHECK_THROWS(Stream(bundle(), bundle().find("internet_ddqn"), {}), "expected a forecaster");
   CHECK_THROWS(Stream(bundle(), bundle().find("gaming_fallback"), {}), "expected a forecaster");
-  CHECK_THROWS(StreamFleet(bundle(), internet(), 0, {}), "at least 1 stream");
-  Stream::Options options;
-  options.switch_to_ewma = 1'000'000;
-  CHECK_THROWS(Stream(bundle(), internet(), options), "switch_to_ewma: expected 0 (off) to 100000 ticks, got 1000000");
+  CHECK_THROWS(Stream(bundle(), internet(), {}, 0), "rows: expected 1 or more, got 0");
 }

@@ -9,40 +9,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from linkcast._native import Controller, Decision, LoadError, Model, Scaler, Stream, StreamFleet, __version__
-    from linkcast.engine import Engine, Forecast
+    from linkcast._native import Answer, Answers, Controller, Decision, LoadError, Model, Scaler, Stream, __version__
+    from linkcast.engine import Engine
     from linkcast.predictor import BandwidthPredictor
     from linkcast.traces import Layout, Trace, read_trace
 
 __all__ = [
+    "Answer",
+    "Answers",
     "BandwidthPredictor",
     "Controller",
     "Decision",
     "Engine",
-    "Forecast",
     "Layout",
     "LoadError",
     "Model",
     "Scaler",
     "Stream",
-    "StreamFleet",
     "Trace",
     "__version__",
     "read_trace",
 ]
 
 _HOME = {
+    "Answer": "linkcast._native",
+    "Answers": "linkcast._native",
     "BandwidthPredictor": "linkcast.predictor",
     "Controller": "linkcast._native",
     "Decision": "linkcast._native",
     "Engine": "linkcast.engine",
-    "Forecast": "linkcast.engine",
     "Layout": "linkcast.traces",
     "LoadError": "linkcast._native",
     "Model": "linkcast._native",
     "Scaler": "linkcast._native",
     "Stream": "linkcast._native",
-    "StreamFleet": "linkcast._native",
     "Trace": "linkcast.traces",
     "__version__": "linkcast._native",
     "read_trace": "linkcast.traces",

@@ -16,8 +16,13 @@ def main() -> None:
 
         print(Path(_native.__file__).resolve().parent / _BUILD_FOLDERS[sys.argv[1]])
         return
-    from linkcast.cli import main as run_command_line
-
+    try:
+        from linkcast.cli import main as run_command_line
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("typer", "rich", "click"):
+            raise
+        print(f"linkcast: the command line needs {error.name}: pip install 'linkcast[cli]'", file=sys.stderr)
+        sys.exit(1)
     run_command_line()
 
 

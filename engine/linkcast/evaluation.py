@@ -13,6 +13,10 @@ from linkcast import baselines as naive
 from linkcast import metrics
 from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH
+from linkcast.outlook import AR, RISK, Ahead, Outlook, link_answers, link_autoregressions, links_of, skill_interval
+from linkcast.outlook import targets_ahead as ahead_of
+from linkcast.stream_answers import STEPS
+from linkcast.kernels import scaling_kernels
 from linkcast.traces import Trace
 
 FloatArray = npt.NDArray[np.float64]
@@ -32,13 +36,29 @@ class Intervals(TypedDict):
     skill: Interval  # over the best baseline
 
 
+class StreamRow(TypedDict):
+    """What a stream answers, with all that its link has taught it, on the windows that the model is scored on."""
+
+    scores: dict[str, float]
+    interval: Intervals
+    skill: float
+    p_value: float  # of no difference to the best baseline; see `metrics.diebold_mariano`
+    answered_by: dict[str, int]  # ticks by source
+
+
 class _Sometimes(TypedDict, total=False):
     reference: dict[str, float]  # LightGBM's scores
     sources: dict[str, Evaluation]  # by source, where a trace has several
+    stream: StreamRow  # of a trace
+    outlook: Outlook  # of a trace
+    block_rows: int  # of a trace: rows of a block of the bootstrap
 
 
 class Evaluation(_Sometimes):
-    """Scores in Mbit/s, percent (mape) and shares 0..1 (within_...); keys as `metrics.summary` gives them."""
+    """Scores in Mbit/s, percent (mape) and shares 0..1 (within_...); keys as `metrics.summary` gives them.
+
+    "model" is the model alone, one window at a time; the verdict of a trace is the stream's.
+    """
 
     samples: int
     model: dict[str, float]
@@ -62,15 +82,19 @@ def baseline_forecasts(
         windows: (n, T, F) in physical units.
         targets: (n,) what came.
         bandwidth: the column of the windows that is forecast.
-        earlier: (windows, targets) of an earlier part, on which the AR(10) is fitted. Without, it learns as it goes:
-            each of its forecasts rests on windows before.
+        earlier: (windows, targets) of an earlier part, from which the AR(10) learns before; it goes on learning.
         order: (n,) the windows in the order of time, where that is not their own; see `growing_autoregression`.
     """
     forecasts = {name: forecast(windows, bandwidth) for name, forecast in naive.BASELINES.items()}
+    known = 0
     if earlier is not None:
-        forecasts["ar10"] = naive.autoregression(windows, naive.fit_autoregression(*earlier, bandwidth), bandwidth)
-    else:
-        forecasts["ar10"] = naive.growing_autoregression(windows, targets, bandwidth, order)
+        known, count = np.size(earlier[1]), np.size(targets)
+        later = np.arange(count) if order is None else np.asarray(order, dtype=np.int64)
+        order = np.concatenate([np.arange(known), known + later])
+        windows = np.concatenate([np.asarray(earlier[0])[:, :, bandwidth], np.asarray(windows)[:, :, bandwidth]])
+        windows, bandwidth = windows[:, :, None], 0
+        targets = np.concatenate([np.asarray(earlier[1]), np.asarray(targets)])
+    forecasts[AR] = naive.growing_autoregression(windows, targets, bandwidth, order)[known:]
     return forecasts
 
 
@@ -79,26 +103,23 @@ def score(
     targets: npt.ArrayLike,
     baselines: Mapping[str, npt.ArrayLike],
     reference: npt.ArrayLike | None = None,
+    block: int | None = None,
 ) -> Evaluation:
     """Scores forecasts and those of the baselines, all (n,) in Mbit/s and in the order of time.
 
+    Args:
+        block: rows of a block of the bootstrap; see `metrics.block_bootstrap`.
     Raises:
         ValueError: the shapes do not belong together, or n is 0.
     """
     scores = metrics.summary(forecasts, targets)
     rivals = {name: metrics.summary(forecast, targets) for name, forecast in baselines.items()}
     best = min(rivals, key=lambda name: rivals[name]["mae"])
-    actual = np.asarray(targets, dtype=np.float64)
-    errors = np.abs(
-        np.stack([np.asarray(values, dtype=np.float64) - actual for values in (forecasts, *baselines.values())])
-    )
-    means = metrics.block_bootstrap(errors)  # (1 + baselines, draws)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        skills = {name: metrics.interval(1.0 - means[0] / row) for name, row in zip(rivals, means[1:], strict=True)}
+    mean, skills = _intervals(forecasts, targets, baselines, block)
     evaluation: Evaluation = {
         "samples": int(np.size(targets)),
         "model": scores,
-        "interval": {"mae": metrics.interval(means[0]), "skill": skills[best]},
+        "interval": {"mae": mean, "skill": skills[best]},
         "baselines": rivals,
         "best_baseline": best,
         "skill": metrics.skill(scores["mae"], rivals[best]["mae"]),
@@ -107,6 +128,19 @@ def score(
     if reference is not None:
         evaluation["reference"] = metrics.summary(reference, targets)
     return evaluation
+
+
+def _intervals(
+    forecasts: npt.ArrayLike, targets: npt.ArrayLike, baselines: Mapping[str, npt.ArrayLike], block: int | None
+) -> tuple[Interval, dict[str, Interval]]:
+    """Of the mean absolute error, and of the skill over each baseline."""
+    actual = np.asarray(targets, dtype=np.float64)
+    errors = np.abs(
+        np.stack([np.asarray(values, dtype=np.float64) - actual for values in (forecasts, *baselines.values())])
+    )
+    means = metrics.block_bootstrap(errors, block=block)  # (1 + baselines, draws)
+    skills = {name: skill_interval(means[0], row) for name, row in zip(baselines, means[1:], strict=True)}
+    return metrics.interval(means[0]), skills
 
 
 def evaluate_forecasts(
@@ -139,57 +173,42 @@ def verdict(
     model: Mapping[str, float],
     baselines: Mapping[str, Mapping[str, float]],
     skill_intervals: Mapping[str, Interval] | None = None,
+    subject: str = "model",
 ) -> str:
-    """What the scores say, in one to three sentences.
+    """What the scores say, in one or two sentences: the first sets it beside the best naive rule.
 
     Two forecasts tie when their mean absolute errors differ by less than TIE, or when the interval of the skill over
-    the baseline holds 0. Where the last value is nearly always right, that is said first.
+    the baseline holds 0. Where the last value is nearly always right, the second says so.
 
     Args:
         model: scores as `metrics.summary` gives them.
         baselines: the same by name; "persistence" among them.
         skill_intervals: the interval of the model's skill over each baseline.
+        subject: what has been scored.
     """
-    intervals = skill_intervals or {}
-    persistence = baselines["persistence"]
     best = min(baselines, key=lambda name: baselines[name]["mae"])
-    ours, last = model["mae"], persistence["mae"]
-
-    def ties(name: str) -> bool:
-        low, high = intervals.get(name, (np.nan, np.nan))
-        return abs(ours - baselines[name]["mae"]) <= TIE * baselines[name]["mae"] or low <= 0.0 <= high
-
-    both = f"repeating the last value has a mean absolute error of {last:.3f} Mbit/s, the model {ours:.3f}"
-    if persistence["within_2_percent"] >= CONSTANT_RATE:
-        first = (
-            f"The rate hardly changes, and persistence is as good as a forecast can usefully be: the last value is "
-            f"within 2 % in {100 * persistence['within_2_percent']:.1f} % of the samples, the model in "
-            f"{100 * model['within_2_percent']:.1f} %; {both}."
-        )
-    elif ties("persistence"):
-        first = f"Here persistence is as good as the model: {both}."
-    elif ours > last:
-        first = f"Here persistence is better than the model: {both}."
+    ours, least, last = model["mae"], baselines[best]["mae"], baselines["persistence"]
+    low, high = (skill_intervals or {}).get(best, (np.nan, np.nan))
+    rule, both = baseline_label(best, article=True), f"mean absolute errors of {least:.3f} and {ours:.3f} Mbit/s"
+    if abs(ours - least) <= TIE * least or low <= 0.0 <= high:
+        first = f"The best naive rule, {rule}, is as good as the {subject}: {both}."
+    elif ours > least:
+        first = f"The best naive rule, {rule}, is better than the {subject}: {both}."
     else:
-        first = (
-            f"The model's mean absolute error is {ours:.3f} Mbit/s, {100 * (1 - ours / last):.1f} % below "
-            f"persistence's {last:.3f}."
-        )
-    if best == "persistence":
+        gain = 100.0 * (1.0 - ours / least)
+        first = f"Against the best naive rule, {rule}, the {subject} is {gain:.1f} % better: {both}."
+    if last["within_2_percent"] < CONSTANT_RATE:
         return first
-    label, least = baseline_label(best), baselines[best]["mae"]
-    if ties(best):
-        return f"{first} The best naive forecast, the {label}, is as good as the model: {least:.3f}."
-    if ours > least:
-        return f"{first} The best naive forecast, the {label}, is better than the model: {least:.3f}."
     return (
-        f"{first} It is {100 * (1 - ours / least):.1f} % below the best naive forecast, the {label}, with {least:.3f}."
+        f"{first} The rate hardly changes, and persistence is as good as a forecast can usefully be: the last value is "
+        f"within 2 % in {100 * last['within_2_percent']:.1f} % of the samples, the {subject} in "
+        f"{100 * model['within_2_percent']:.1f} %."
     )
 
 
 def baseline_label(name: str, article: bool = False) -> str:
     """The name of a baseline as people read it: "moving_average" -> "moving average", or "the moving average"."""
-    label = {"ewma": "EWMA", "ar10": "AR(10)"}.get(name, name.replace("_", " "))
+    label = "AR(10)" if name == AR else name.replace("ewma", "EWMA").replace("_", " ")
     return f"the {label}" if article and name != "persistence" else label
 
 
@@ -230,10 +249,9 @@ def forecast_windows(
 def _forecast_part(
     engine: Engine, model_name: str, series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], window: int
 ) -> npt.NDArray[np.float32]:
-    try:
-        from linkcast import scaling
-    except ImportError:  # armv7 has no numba: the engine scales
-        return engine.forecast(model_name, windows_of(series, starts, window))
+    scaling = scaling_kernels()
+    if scaling is None:
+        return engine.forecast_raw(model_name, windows_of(series, starts, window))
     spec, scaled = engine.spec(model_name), engine.model(model_name).batch_input(len(starts))
     scaling.scale_windows(series, starts, scaling.ranges(engine.scaler(model_name)), scaled)
     target = spec["features"].index(spec["target"]) if spec["target"] in spec["features"] else 0
@@ -254,10 +272,12 @@ class ScoredTrace:
     trace: Trace
     starts: npt.NDArray[np.int64]  # (n,) first row of each window
     window: int
-    forecasts: npt.NDArray[np.float32]  # (n,) Mbit/s
+    forecasts: npt.NDArray[np.float32]  # (n,) Mbit/s, the model alone
     baselines: dict[str, FloatArray]  # (n,) each
     reference: FloatArray | None  # (n,), LightGBM
     last: float | None  # the share that was scored; None is all of the trace
+    scored: npt.NDArray[np.bool_]  # (windows of the trace,) which of them those n are
+    ahead: Ahead  # of every window of the trace
 
     @property
     def targets(self) -> FloatArray:
@@ -265,21 +285,41 @@ class ScoredTrace:
         targets: FloatArray = self.trace.features[self.starts + self.window, BANDWIDTH]
         return targets
 
+    @property
+    def answers(self) -> FloatArray:
+        """(n,) Mbit/s, what a stream answers one step ahead."""
+        return self.ahead.stream_forecast(1)[self.scored]
+
     def evaluation(self) -> Evaluation:
         """The scores, and those of each source where the trace has several."""
         whole = self._score(np.ones(len(self.starts), np.bool_))
+        whole["outlook"] = self.ahead.outlook(self.scored)
         sources = {name: rows[self.starts] for name, rows in self.trace.source_rows().items()}
         if len(sources) > 1:
             whole["sources"] = {name: self._score(rows) for name, rows in sources.items() if rows.any()}
         return whole
 
     def _score(self, rows: npt.NDArray[np.bool_]) -> Evaluation:
-        return score(
-            self.forecasts[rows],
-            self.targets[rows],
-            {name: forecast[rows] for name, forecast in self.baselines.items()},
-            None if self.reference is None else self.reference[rows],
-        )
+        targets, block = self.targets[rows], self.ahead.block
+        baselines = {name: forecast[rows] for name, forecast in self.baselines.items()}
+        light = None if self.reference is None else self.reference[rows]
+        evaluation = score(self.forecasts[rows], targets, baselines, light, block)
+        answers, best = self.answers[rows], evaluation["best_baseline"]
+        mean, skills = _intervals(answers, targets, baselines, block)
+        scores = metrics.summary(answers, targets)
+        names, ticks = np.unique(self.ahead.stream.sources[self.scored][rows], return_counts=True)
+        errors, least = np.abs(answers - targets), np.abs(baselines[best] - targets)
+        evaluation["stream"] = {
+            "scores": scores,
+            "interval": {"mae": mean, "skill": skills[best]},
+            "skill": metrics.skill(scores["mae"], evaluation["baselines"][best]["mae"]),
+            "p_value": metrics.diebold_mariano(errors, least, lags=block)[1],
+            "answered_by": dict(zip(names.tolist(), ticks.tolist(), strict=True)),
+        }
+        evaluation["block_rows"] = block
+        alone = f"The model alone, without history, has {evaluation['model']['mae']:.3f}."
+        evaluation["verdict"] = f"{verdict(scores, evaluation['baselines'], skills, 'stream')} {alone}"
+        return evaluation
 
 
 def score_trace(
@@ -290,15 +330,15 @@ def score_trace(
     last: float | None = None,
     reference: bool = False,
 ) -> ScoredTrace:
-    """Runs a forecaster on every window of a trace that is followed by another row.
+    """Runs a forecaster on every window of a trace that is followed by another row: the model alone, and as a stream.
 
     Args:
         engine: holds the model.
         name: a forecaster, as in `Engine.forecast`.
         trace: telemetry.
-        progress: is called with the number of windows done since its last call.
-        last: scores only windows whose target is in this last share of the trace (see `Trace.last_rows`); the earlier
-            part fits the AR(10) and the reference.
+        progress: is called with the number of windows done since its last call; the stream counts each once more.
+        last: scores only windows whose target is in this last share of the trace (see `Trace.last_rows`); the stream,
+            the AR(10) and the margins also see the part before, and the reference is fitted on it.
         reference: LightGBM beside the model; needs an earlier part.
     Raises:
         ValueError: the model needs features that the trace does not have, no segment is longer than a window, or a
@@ -319,30 +359,55 @@ def score_trace(
         raise ValueError(
             f"{trace.name}: expected a segment of at least {window + 1} rows, got none in {len(trace)} rows"
         )
-    later = np.ones(len(every), np.bool_) if last is None else trace.last_rows(last)[every + window]
-    starts, before = every[later], every[~later]
-    if last is not None and not (len(starts) and len(before)):
-        raise ValueError(
-            f"{trace.name}: expected windows before and after the cut, got {len(before)} and {len(starts)}"
-        )
+    scored = np.ones(len(every), np.bool_) if last is None else trace.last_rows(last)[every + window]
+    if last is not None and (scored.all() or not scored.any()):
+        counts = np.count_nonzero(~scored), np.count_nonzero(scored)
+        raise ValueError(f"{trace.name}: expected windows before and after the cut, got {counts[0]} and {counts[1]}")
 
-    series = trace.select(spec["features"])
+    series, starts = trace.select(spec["features"]), every[scored]
     forecasts = forecast_windows(engine, model_name, series, starts, progress)
-    bandwidth = trace.features[:, BANDWIDTH : BANDWIDTH + 1]
-    targets = bandwidth[starts + window, 0]
-    earlier = None
-    if last is not None:
-        earlier = windows_of(bandwidth, before, window), bandwidth[before + window, 0]
-    order = None if trace.timestamps is None else np.argsort(trace.timestamps[starts + window], kind="stable")
-    rivals = baseline_forecasts(windows_of(bandwidth, starts, window), targets, 0, earlier, order)
-    light = None
+    targets, links = ahead_of(trace, window), links_of(trace, window)
+    bandwidth = windows_of(trace.features[:, BANDWIDTH : BANDWIDTH + 1], every, window)
+    light, bounds = None, None
     if reference:
-        from linkcast.reference import lightgbm_forecasts
-
-        fitted_on = windows_of(series, before, window), bandwidth[before + window, 0]
         column = spec["features"].index("bandwidth_mbps")
-        light = lightgbm_forecasts(fitted_on, windows_of(series, starts, window), column)
-    return ScoredTrace(model_name, trace, starts, window, forecasts, rivals, light, last)
+        light, bounds = _light(windows_of(series, every, window), targets, scored, column)
+    model = np.full(len(every), np.nan)
+    model[scored] = forecasts
+    ahead = Ahead(
+        targets=targets,
+        links=links,
+        stream=link_answers(engine, model_name, trace, links, window, progress),
+        model=model,
+        rules={name: rule(bandwidth, 0) for name, rule in naive.BASELINES.items()},
+        autoregression=link_autoregressions(bandwidth, targets, links, STEPS),
+        block=metrics.block_rows(len(starts), trace.step_s),
+        order=_in_time(trace, every + window),
+        light=bounds,
+    )
+    rivals = {name: forecast[scored] for name, forecast in ahead.rule_forecasts(1).items()}
+    return ScoredTrace(model_name, trace, starts, window, forecasts, rivals, light, last, scored, ahead)
+
+
+def _in_time(trace: Trace, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Positions of rows in the order of time: by the clock, or as they stand."""
+    return np.arange(len(rows)) if trace.moments is None else np.argsort(trace.moments[rows], kind="stable")
+
+
+def _light(
+    windows: FloatArray, targets: FloatArray, scored: npt.NDArray[np.bool_], column: int
+) -> tuple[FloatArray, FloatArray]:
+    """LightGBM's forecasts of the scored windows, and for all (n, 2) P90 of the next value and of the peak ahead."""
+    from linkcast.reference import lightgbm_forecasts, lightgbm_quantile
+
+    bounds = np.full((len(windows), 2), np.nan)
+    for index, goal in enumerate((targets[:, 0], targets.max(axis=1))):
+        reach = index * (STEPS - 1)  # rows from the next value to the last that the goal looks at
+        before = ~(scored | np.pad(scored, (0, reach))[reach:]) & np.isfinite(goal)
+        if before.any():
+            earlier = windows[before], goal[before]
+            bounds[scored, index] = lightgbm_quantile(earlier, windows[scored], 1.0 - RISK, column)
+    return lightgbm_forecasts((windows[~scored], targets[~scored, 0]), windows[scored], column), bounds
 
 
 def evaluate_trace(

@@ -25,13 +25,26 @@ HOURS_PER_WEEK = 168
 EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
+EPOCH_UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+"""Units of a number that counts from 1970 in UTC, and how many microseconds each has."""
+
+EPOCH_MOST = 1e20  # nanoseconds of the year 5138
+
+
+def epoch_unit(size: float) -> str:
+    """The unit of a time since 1970 by its size: seconds, milli-, micro- and nanoseconds, each up to the year 5138."""
+    return next(unit for unit, most in zip(EPOCH_UNITS, (1e11, 1e14, 1e17, np.inf), strict=True) if abs(size) < most)
+
+
 def to_datetime64(timestamp: Timestamp) -> np.datetime64:
     """The wall clock that a timestamp shows, to the microsecond.
 
-    The hour-of-week profiles are in local time, so an aware datetime keeps its own wall clock: nothing is converted.
+    The hour-of-week profiles are in the site's local time (docs/time.md), so an aware datetime keeps its own wall
+    clock: nothing is converted. Training reads a file by the same rule.
 
     Args:
-        timestamp: datetime, date (its midnight), ISO 8601 string, numpy datetime64, or POSIX seconds (read as UTC).
+        timestamp: datetime, date (its midnight), ISO 8601 string, numpy datetime64, or POSIX seconds (read as UTC);
+            milli-, micro- and nanoseconds are told apart by their size.
     Raises:
         ValueError: the text is no ISO 8601 time, the value is not finite, or the type is another one.
     """
@@ -51,10 +64,10 @@ def to_datetime64(timestamp: Timestamp) -> np.datetime64:
             raise ValueError("timestamp: expected a time, got NaT")
         return cast("np.datetime64", timestamp.astype("datetime64[us]"))
     if isinstance(timestamp, (int, float, np.integer, np.floating)) and not isinstance(timestamp, bool):
-        seconds = float(timestamp)
-        if not np.isfinite(seconds) or abs(seconds) > 1e11:
+        number = float(timestamp)
+        if not np.isfinite(number) or abs(number) >= EPOCH_MOST:
             raise ValueError(f"timestamp: expected POSIX seconds, got {timestamp!r}")
-        return np.datetime64(round(seconds * 1e6), "us")
+        return np.datetime64(round(timestamp * EPOCH_UNITS[epoch_unit(number)]), "us")
     raise ValueError(
         "timestamp: expected a datetime, an ISO 8601 string, a datetime64 or POSIX seconds, "
         f"got {type(timestamp).__name__}"

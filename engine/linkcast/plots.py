@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 EXCERPT_ROWS = 240  # windows that the excerpt shows
-MODEL, OTHER, BEST, LIGHT = "tab:blue", "0.6", "tab:orange", "tab:green"
+MODEL, ALONE, OTHER, BEST, LIGHT = "tab:blue", "tab:cyan", "0.6", "tab:orange", "tab:green"
 
 
 def plot_evaluation(scored: ScoredTrace, evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
@@ -53,7 +53,7 @@ def _excerpt(axes: Axes, scored: ScoredTrace, evaluation: Evaluation) -> None:
     label = baseline_label(best)
     axes.plot(x, scored.targets[rows], color="0.2", linewidth=1.0, marker=".", markersize=3, label="measured")
     axes.plot(x, scored.baselines[best][rows], color=BEST, linewidth=1.1, alpha=0.8, label=f"{label}, the best naive")
-    axes.plot(x, scored.forecasts[rows], color=MODEL, linewidth=1.6, label="model")
+    axes.plot(x, scored.answers[rows], color=MODEL, linewidth=1.6, label="stream")
     axes.set(xlabel=f"time [{unit}]", ylabel="bandwidth [Mbit/s]", xlim=(x[0], x[-1] if len(x) > 1 else 1.0))
     low, high = axes.get_ylim()
     low = max(low, 0.0) if low > 0.25 * high else 0.0
@@ -83,19 +83,19 @@ def _errors(axes: Axes, scored: ScoredTrace, evaluation: Evaluation) -> None:
     targets, best = scored.targets, evaluation["best_baseline"]
     share = np.linspace(0.0, 100.0, 501)
     limit = 0.0
-    curves = {"model": (scored.forecasts, MODEL, 2.0)}
+    curves = {"stream": (scored.answers, MODEL, 2.0), "model alone": (scored.forecasts.astype(np.float64), ALONE, 1.2)}
     for name in sorted(scored.baselines, key=lambda name: (name == best, name == "persistence")):
         style = (BEST, 1.6) if name == best else ("0.2", 1.2) if name == "persistence" else ("0.75", 0.9)
-        curves[name] = (scored.baselines[name].astype(np.float32), *style)
+        curves[name] = (scored.baselines[name], *style)
     if scored.reference is not None:
-        curves["LightGBM (reference)"] = (scored.reference.astype(np.float32), LIGHT, 1.2)
+        curves["LightGBM (reference)"] = (scored.reference, LIGHT, 1.2)
     for name, (forecasts, colour, width) in curves.items():
         errors = np.abs(forecasts - targets)
         limit = max(limit, float(np.percentile(errors, 95.0)))
         grey = colour == "0.75"
         label = "other naive" if grey else baseline_label(name)
         known = axes.get_legend_handles_labels()[1]
-        order = 3 if name == "model" else 1 if grey else 2
+        order = 3 if name == "stream" else 1 if grey else 2
         axes.plot(
             np.percentile(errors, share),
             share,
@@ -113,13 +113,14 @@ def _errors(axes: Axes, scored: ScoredTrace, evaluation: Evaluation) -> None:
 
 
 def _skill(axes: Axes, scored: ScoredTrace, evaluation: Evaluation) -> None:
-    """The model's skill over each baseline, with its interval; the best baseline, which counts, on top."""
+    """The stream's skill over each other forecast, with its interval; the best one on top."""
     targets = scored.targets
     rivals: dict[str, npt.NDArray[np.float64]] = dict(scored.baselines)
+    rivals["model alone"] = scored.forecasts.astype(np.float64)
     if scored.reference is not None:
         rivals["LightGBM (reference)"] = scored.reference
-    errors = np.abs(np.stack([scored.forecasts.astype(np.float64), *rivals.values()]) - targets)
-    means = metrics.block_bootstrap(errors)
+    errors = np.abs(np.stack([scored.answers, *rivals.values()]) - targets)
+    means = metrics.block_bootstrap(errors, block=evaluation["block_rows"])
     maes = errors.mean(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         skills = 100.0 * (1.0 - maes[0] / maes[1:])
@@ -127,14 +128,15 @@ def _skill(axes: Axes, scored: ScoredTrace, evaluation: Evaluation) -> None:
     order = np.argsort(-maes[1:])  # the lowest bar is the worst baseline
     names = list(rivals)
     best = evaluation["best_baseline"]
-    colours = [LIGHT if "LightGBM" in names[i] else BEST if names[i] == best else OTHER for i in order]
+    marked = {"LightGBM (reference)": LIGHT, "model alone": ALONE, best: BEST}
+    colours = [marked.get(names[i], OTHER) for i in order]
     values, rows = np.nan_to_num(skills[order]), np.arange(len(order))
     reach = np.nan_to_num(np.abs(spans[order].T - skills[order]))
     axes.barh(rows, values, xerr=reach, color=colours, height=0.62, error_kw={"ecolor": "0.25", "capsize": 3, "lw": 1})
     axes.axvline(0.0, color="0.2", linewidth=1.0)
-    labels = [f"{baseline_label(names[i])}\nMAE {maes[1 + i]:.3g}" for i in order]
+    labels = [f"{baseline_label(names[i])}  {maes[1 + i]:.3g}" for i in order]
     axes.set_yticks(rows, labels, fontsize=9)
-    axes.set_xlabel("skill of the model [%], with 95 % interval")
-    axes.set_title(f"1 - MAE of the model ({maes[0]:.3g} Mbit/s) / MAE of another forecast", fontsize=10)
+    axes.set_xlabel("skill of the stream [%], with 95 % interval")
+    axes.set_title(f"1 - MAE of the stream ({maes[0]:.3g} Mbit/s) / MAE of another", fontsize=10)
     axes.grid(alpha=0.25, axis="x")
     axes.margins(x=0.12)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TICKS_PER_REPORT = 256  # ticks between two calls of the progress callback
 EXCERPT_ROWS = 300  # ticks that the plot shows of the trace
-SKILL_TICKS = 60  # that a controller's switch to the EWMA looks at by default
+SKILL_TICKS = 60  # that the rolling skill looks at: a minute at one tick a second
 
 Progress = Callable[[int], None]
 
@@ -44,10 +44,10 @@ class Replay:
     decide_us: npt.NDArray[np.float64]  # (ticks,) time of one decision
     evaluation: Evaluation
     capacity_mbps: float | None  # of the link that is allocated; None when neither caller nor manifest says it
-    skill_ticks: int  # that the next three look at
+    skill_ticks: int  # that the next one looks at
     rolling_skill: npt.NDArray[np.float64]  # (ticks,) 1 - model's errors / EWMA's over the last ticks; NaN before
-    answers: npt.NDArray[np.float32]  # (ticks,) Mbps of a stream that switches to the EWMA when that is better
-    by_ewma: npt.NDArray[np.bool_]  # (ticks,) whether it did
+    answers: npt.NDArray[np.float32]  # (ticks,) Mbps of a stream; NaN where nobody could answer
+    sources: tuple[str, ...]  # (ticks,) who gave them
 
     @property
     def targets(self) -> npt.NDArray[np.float64]:
@@ -62,6 +62,7 @@ class Replay:
             "trace": self.trace.name,
             "rows": len(self.trace),
             "dropped_rows": self.trace.dropped_rows,
+            "held_rows": self.trace.held_rows,
             "neutral": dict(self.trace.neutral),
             "segments": len(self.trace.segment_starts),
             "step_s": self.trace.step_s,
@@ -70,7 +71,7 @@ class Replay:
             "models": {self.forecaster: self.backend[self.forecaster], self.allocator: self.backend[self.allocator]},
             "accuracy": dict(self.evaluation),
             "rolling_skill": self._skill_report(),
-            "switch_to_ewma": self._switch_report(),
+            "stream": self._stream_report(),
             "latency_us": {"forecast": latency(self.forecast_us), "decide": latency(self.decide_us)},
             "allocation": {
                 "capacity_mbps": self.capacity_mbps,
@@ -93,15 +94,13 @@ class Replay:
             "share_below_zero": float(np.mean(skill < 0.0)),
         }
 
-    def _switch_report(self) -> dict[str, Any]:
-        """What a stream answers that switches: over how many ticks it looks, how often it did, and its error."""
+    def _stream_report(self) -> dict[str, Any]:
+        """What a stream answers: its mean absolute error, and how many answers came from whom."""
         answered = np.isfinite(self.answers)
         errors = np.abs(self.answers - self.targets)[answered]
         return {
-            "ticks": self.skill_ticks,
-            "switches": int(np.count_nonzero(np.diff(self.by_ewma.astype(np.int8), prepend=0) == 1)),
-            "ticks_by_ewma": int(np.count_nonzero(self.by_ewma)),
             "mae": float(np.mean(errors)) if len(errors) else None,
+            "answers_by_source": {source: self.sources.count(source) for source in dict.fromkeys(self.sources)},
         }
 
 
@@ -126,23 +125,21 @@ def rolling_skill(
     return 1.0 - skill
 
 
-def switched_forecasts(
-    engine: Engine, name: str, series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], ticks: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """What a stream with `switch_to_ewma` answers in a series that has gaps.
+def stream_answers(
+    engine: Engine, name: str, series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+    """What a stream answers in a series that has gaps, at each of which it loses its window.
 
     Args:
         engine, name: the forecaster.
         series: (rows, F) the model's features, physical units.
         starts: (n,) first row of each window, ascending; no window goes over a gap.
-        ticks: that the switch looks at.
     Returns:
-        (n,) float32 Mbps, NaN where nobody could answer, and (n,) whether the EWMA answered for a worse model. At a gap
-        the stream loses its window, and keeps its scores.
+        (n,) float32 Mbps, NaN where nobody could answer, and (n,) who answered.
     """
     window = engine.spec(engine.resolve(name, "forecaster"))["window"] or 1
-    stream = engine.stream(name, most_held=0, switch_to_ewma=ticks)
-    answers, by_ewma = np.full(len(starts), np.nan, np.float32), np.zeros(len(starts), np.bool_)
+    stream = engine.stream(name, most_held=0)
+    mbps, sources = np.full(len(starts), np.nan, np.float32), []
     for index, start in enumerate(starts.tolist()):
         begins = index == 0 or start != starts[index - 1] + 1
         if begins:
@@ -150,8 +147,11 @@ def switched_forecasts(
         answer = None
         for row in range(start if begins else start + window - 1, start + window):
             answer = stream.push(series[row])
-        answers[index], by_ewma[index] = np.nan if answer is None else answer, stream.cause == "beaten"
-    return answers, by_ewma
+            stream.advance()
+        if answer is not None:
+            mbps[index] = answer.mbps
+        sources.append("none" if answer is None else answer.source)
+    return mbps, tuple(sources)
 
 
 def latency(times_us: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -197,7 +197,7 @@ def replay(
         profile: "internet" or "datacenter".
         progress: is called with the number of ticks done since its last call.
         capacity_mbps: of the replayed link; None takes it for a link like the one that the allocator was trained on.
-        skill_ticks: that the rolling skill and the switch to the EWMA look at.
+        skill_ticks: that the rolling skill looks at.
     Raises:
         ValueError: an unknown profile, a capacity that is not above 0, skill_ticks out of range, or no segment longer
             than a window.
@@ -221,12 +221,12 @@ def replay(
     forecasts = np.empty(len(starts), np.float32)
     actions = np.empty(len(starts), np.int32)
     times_ns = np.empty((len(starts), 3), np.int64)  # before, between, after
-    engine.forecast(forecaster, series[:window])  # the first call of a process loads code and touches the weights
+    engine.forecast_raw(forecaster, series[:window])  # the first call of a process loads code and touches the weights
     engine.decide(allocator, states[0])
     for tick, start in enumerate(starts.tolist()):
         samples, state = series[start : start + window], states[start + window - 1]
         times_ns[tick, 0] = perf_counter_ns()
-        forecast = engine.forecast(forecaster, samples)
+        forecast = engine.forecast_raw(forecaster, samples)
         times_ns[tick, 1] = perf_counter_ns()
         action = engine.decide(allocator, state)
         times_ns[tick, 2] = perf_counter_ns()
@@ -239,7 +239,7 @@ def replay(
     targets = trace.features[starts + window, BANDWIDTH]
     windows = windows_of(trace.features, starts, window)
     model_errors, ewma_errors = np.abs(forecasts - targets), np.abs(ewma(windows, BANDWIDTH) - targets)
-    answers, by_ewma = switched_forecasts(engine, forecaster, series, starts, skill_ticks)
+    answers, sources = stream_answers(engine, forecaster, series, starts)
     return Replay(
         trace=trace,
         profile=profile,
@@ -257,7 +257,7 @@ def replay(
         skill_ticks=skill_ticks,
         rolling_skill=rolling_skill(model_errors, ewma_errors, skill_ticks),
         answers=answers,
-        by_ewma=by_ewma,
+        sources=sources,
     )
 
 
@@ -313,15 +313,12 @@ def _plot_excerpt(axes: Axes, result: Replay) -> None:
 
 
 def _plot_skill(axes: Axes, result: Replay) -> None:
-    """The rolling skill of every tick, and where a stream would have switched to the EWMA."""
+    """The rolling skill of every tick."""
     ticks = np.arange(len(result.starts))
     axes.plot(ticks, np.clip(result.rolling_skill, -1.0, 1.0), color="tab:blue", linewidth=1.0)
     axes.axhline(0.0, color="0.35", linewidth=0.8)
-    axes.fill_between(ticks, -1.0, 1.0, where=result.by_ewma, color="tab:orange", alpha=0.25, label="the EWMA answers")
     axes.set(xlabel="tick", ylabel="skill", ylim=(-1.0, 1.0), xlim=(0, max(len(ticks) - 1, 1)))
     axes.set_title(f"Skill over the EWMA, last {result.skill_ticks} ticks", fontsize=10)
-    if result.by_ewma.any():
-        axes.legend(loc="lower right", frameon=False)
     axes.grid(alpha=0.25)
 
 

@@ -1,8 +1,7 @@
 """The batch paths' kernels: they build and scale windows straight into an engine's input memory.
 
 Each does what `Scaler.transform` does, in float64 and rounded once to float32; `ranges` gives what they need of a
-scaler. Only batch paths import this module, since importing numba takes longer than a thousand forecasts; the machine
-code is cached on disk.
+scaler. `linkcast.kernels` is the door to this module: it imports numba. The machine code is cached on disk.
 """
 
 from __future__ import annotations

@@ -72,15 +72,15 @@ int main(int argc, char** argv) {
   require(linkcast_engine_open(NULL, NULL, &engine), "engine");
   require(linkcast_model_find(engine, "internet", LINKCAST_ROLE_FORECASTER, &forecaster), "forecaster");
   require(linkcast_model_find(engine, "internet", LINKCAST_ROLE_ALLOCATOR, &allocator), "allocator");
-  require(linkcast_stream_open(engine, forecaster, NULL, &stream), "stream");
+  require(linkcast_stream_open(engine, forecaster, 1, NULL, &stream), "stream");
 
   int64_t* late = calloc(ticks, sizeof *late);
-  int64_t* answer = calloc(ticks, sizeof *answer);
-  if (!late || !answer) return 1;
+  int64_t* taken = calloc(ticks, sizeof *taken);
+  if (!late || !taken) return 1;
   if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) fprintf(stderr, "memory is not locked (needs CAP_IPC_LOCK): going on\n");
 
   size_t overruns = 0, answered = 0;
-  float forecast = 0;
+  linkcast_answer answer = LINKCAST_ANSWER_INIT;
   int32_t action = 0;
   const int64_t start = now_ns() + period_ns;
   for (size_t tick = 0; tick < ticks; ++tick) {
@@ -90,7 +90,7 @@ int main(int argc, char** argv) {
     float sample[4];
     measure((double)tick / rate, sample);
 
-    const linkcast_status status = linkcast_stream_push(stream, sample, 4, &forecast, (uint64_t)period_ns, NULL);
+    const linkcast_status status = linkcast_stream_push(stream, sample, 4, NULL, (uint64_t)period_ns, &answer, 1, NULL);
     /* What the model says can be implausible, and then nothing may stand in for it: the loop goes on without a
      * forecast. */
     if (status != LINKCAST_ERROR_NO_ANSWER) require(status, "push");
@@ -101,20 +101,20 @@ int main(int argc, char** argv) {
 
     answered += status == LINKCAST_OK;
     late[tick] = begun - due;
-    answer[tick] = done - begun;
+    taken[tick] = done - begun;
     overruns += now_ns() > due + period_ns;
   }
 
   linkcast_stream_info info = LINKCAST_STREAM_INFO_INIT;
-  require(linkcast_stream_describe(stream, &info), "stream");
+  require(linkcast_stream_describe(stream, 0, &info), "stream");
   printf("%zu ticks at %g Hz, stream: %s\n", ticks, rate, info.mode);
   printf("forecasts: %zu (the first %u samples fill the window); last %.2f Mbit/s, allocation %d %%\n", answered,
-         info.window - 1, forecast, (action + 1) * 10);
+         info.window - 1, answer.mbps, (action + 1) * 10);
   report("tick began late by", late, ticks);
-  report("forecast and decision", answer, ticks);
+  report("forecast and decision", taken, ticks);
   printf("ticks that overran: %zu\n", overruns);
   free(late);
-  free(answer);
+  free(taken);
   linkcast_stream_close(stream);
   linkcast_engine_close(engine);
   return 0;

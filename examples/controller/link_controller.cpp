@@ -116,7 +116,7 @@ void run(const Settings& settings) {
     }
     controller.advance();
   }
-  const linkcast_controller_counts counts = controller.stats();
+  const linkcast_controller_stats counts = controller.stats();
   std::printf("%llu ticks, %llu without telemetry, %llu stalls, %llu changes\n",
               static_cast<unsigned long long>(counts.ticks), static_cast<unsigned long long>(counts.missing),
               static_cast<unsigned long long>(counts.stalls), static_cast<unsigned long long>(counts.changes));

@@ -27,17 +27,17 @@ void run(std::size_t links, int ticks) {
   linkcast::Engine engine;
   const linkcast_model forecaster = engine.find("internet", LINKCAST_ROLE_FORECASTER);
   const linkcast_model allocator = engine.find("internet", LINKCAST_ROLE_ALLOCATOR);
-  linkcast::Streams streams(engine, forecaster, links);
+  linkcast::Stream stream(engine, forecaster, links);
 
-  std::vector<float> forecasts(links);
+  linkcast::Answers answers = linkcast::make_answers(links);
   std::vector<float> samples;
   for (int tick = 0; tick < ticks; ++tick) {
     samples = measure(links, tick);
-    streams.push(samples, forecasts.data());
-    streams.advance();
+    stream.push(samples, answers);
+    stream.advance();
     if (tick == ticks / 2) {
-      engine.reload();   // here: the same folder; in a service: the one that training has written
-      streams.follow();  // the windows go over to the new models
+      engine.reload();  // here: the same folder; in a service: the one that training has written
+      stream.follow();  // the windows go over to the new models
     }
   }
 
@@ -45,7 +45,8 @@ void run(std::size_t links, int ticks) {
   std::cout << info.name << ": " << info.backend << " (" << info.isa << "), " << info.backend_reason << "\n";
   for (std::size_t link = 0; link < links && link < 4; ++link) {
     const int action = engine.decide(allocator, linkcast::Floats(&samples[4 * link], 4));
-    std::cout << "link " << link << ": " << forecasts[link] << " Mbit/s next, allocate " << (action + 1) * 10 << " %\n";
+    std::cout << "link " << link << ": " << answers[link].mbps << " Mbit/s next, allocate " << (action + 1) * 10
+              << " %\n";
   }
 }
 

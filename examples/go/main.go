@@ -39,7 +39,7 @@ func run(ticks int, period time.Duration) error {
 			continue
 		}
 		recent = recent[len(recent)-predictor.Window():]
-		forecast, err := predictor.Forecast(recent)
+		answer, err := predictor.Forecast(recent)
 		if err != nil {
 			return err
 		}
@@ -47,8 +47,7 @@ func run(ticks int, period time.Duration) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("tick %d: %.2f Mbit/s next (%s, %v), allocate %d %%\n", tick, forecast.Mbps, forecast.Source,
-			forecast.Latency, (action+1)*10)
+		fmt.Printf("tick %d: %.2f Mbit/s next (%s), allocate %d %%\n", tick, answer.Mbps, answer.Source, (action+1)*10)
 	}
 	return nil
 }

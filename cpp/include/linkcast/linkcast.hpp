@@ -3,7 +3,7 @@
 //
 //     linkcast::Engine engine;                                  // the bundled models
 //     linkcast::Stream stream(engine, engine.find("internet", LINKCAST_ROLE_FORECASTER));
-//     if (auto forecast = stream.push({50.0f, 2.5f, 0.0f, 1.0f})) use(forecast->mbps, forecast->source);
+//     if (auto answer = stream.push({50.0f, 2.5f, 0.0f, 1.0f})) use(answer->mbps, answer->source);
 //     stream.advance();
 #ifndef LINKCAST_LINKCAST_HPP
 #define LINKCAST_LINKCAST_HPP
@@ -59,21 +59,33 @@ class Floats {
   std::size_t size_;
 };
 
-struct Forecast {
+/// The next bandwidth, Mbit/s.
+struct Answer {
   float mbps;
+  float p10;  ///< this and the next two: NaN where no band is known (yet)
+  float p50;
+  float p90;
   linkcast_source source;    ///< who gave it
   linkcast_cause cause;      ///< why it was not the model
   std::uint64_t latency_ns;  ///< of the model's work
+  float reserve;             ///< what to reserve: the quantile that the options name; NaN as the band
 };
+
+inline Answer answer_of(const linkcast_answer& answer, std::uint64_t latency_ns) noexcept {
+  return {answer.mbps,   answer.p10_mbps, answer.p50_mbps, answer.p90_mbps,
+          answer.source, answer.cause,    latency_ns,      answer.reserve_mbps};
+}
+
+/// The answers of many rows, as linkcast.h has them.
+using Answers = std::vector<linkcast_answer>;
+
+inline Answers make_answers(std::size_t rows) { return Answers(rows, linkcast_answer LINKCAST_ANSWER_INIT); }
 
 struct EngineCloser {
   void operator()(linkcast_engine* engine) const noexcept { linkcast_engine_close(engine); }
 };
 struct StreamCloser {
   void operator()(linkcast_stream* stream) const noexcept { linkcast_stream_close(stream); }
-};
-struct StreamsCloser {
-  void operator()(linkcast_streams* streams) const noexcept { linkcast_streams_close(streams); }
 };
 struct ControllerCloser {
   void operator()(linkcast_controller* controller) const noexcept { linkcast_controller_close(controller); }
@@ -118,24 +130,24 @@ class Engine {
   }
 
   /// One window. @param window (time steps, features), physical units  @param deadline_ns 0: none
-  Forecast forecast(linkcast_model model, Floats window, std::uint64_t deadline_ns = 0) {
+  Answer forecast(linkcast_model model, Floats window, std::uint64_t deadline_ns = 0) {
     linkcast_result result = LINKCAST_RESULT_INIT;
-    float mbps = 0;
-    check(linkcast_forecast(get(), model, window.data(), window.size(), &mbps, 1, deadline_ns, &result));
-    return {mbps, result.source, result.cause, result.latency_ns};
+    linkcast_answer answer = LINKCAST_ANSWER_INIT;
+    check(linkcast_forecast(get(), model, window.data(), window.size(), deadline_ns, &answer, 1, &result));
+    return answer_of(answer, result.latency_ns);
   }
 
-  /// Many windows. @param windows (batch, time steps, features)  @param mbps (batch) out
-  linkcast_result forecast(linkcast_model model, Floats windows, float* mbps, std::size_t batch,
-                           std::uint64_t deadline_ns = 0) {
+  /// Many windows. @param windows (rows, time steps, features)  @param answers (rows) out
+  linkcast_result forecast(linkcast_model model, Floats windows, Answers& answers, std::uint64_t deadline_ns = 0) {
     linkcast_result result = LINKCAST_RESULT_INIT;
-    check(linkcast_forecast(get(), model, windows.data(), windows.size(), mbps, batch, deadline_ns, &result));
+    check(linkcast_forecast(get(), model, windows.data(), windows.size(), deadline_ns, answers.data(), answers.size(),
+                            &result));
     return result;
   }
 
-  /// Several models in one call: each group's own status is in its result.
-  void forecast_groups(linkcast_group* groups, std::size_t count, std::uint64_t deadline_ns = 0) {
-    check(linkcast_forecast_groups(get(), groups, count, deadline_ns));
+  /// Several models in one call: each request's own status is in its result.
+  void forecast_many(linkcast_request* requests, std::size_t count, std::uint64_t deadline_ns = 0) {
+    check(linkcast_forecast_many(get(), requests, count, deadline_ns));
   }
 
   /// @param state (features), physical units  @return the action: a allocates (a + 1) * 10 %
@@ -147,7 +159,7 @@ class Engine {
 
   linkcast_model_stats stats(linkcast_model model) const {
     linkcast_model_stats stats = LINKCAST_MODEL_STATS_INIT;
-    check(linkcast_stats(get(), model, &stats));
+    check(linkcast_model_read_stats(get(), model, &stats));
     return stats;
   }
 
@@ -155,33 +167,65 @@ class Engine {
   std::unique_ptr<linkcast_engine, EngineCloser> handle_;
 };
 
-/// A sliding window.
+/// A sliding window, or many of one model that tick together: one row each.
 class Stream {
  public:
   static linkcast_stream_options default_options() noexcept { return LINKCAST_STREAM_OPTIONS_INIT; }
 
-  Stream(const Engine& engine, linkcast_model model, const linkcast_stream_options& options = default_options()) {
+  Stream(const Engine& engine, linkcast_model model, std::size_t rows = 1,
+         const linkcast_stream_options& options = default_options()) {
     linkcast_stream* opened = nullptr;
-    check(linkcast_stream_open(engine.get(), model, &options, &opened));
+    check(linkcast_stream_open(engine.get(), model, rows, &options, &opened));
     handle_.reset(opened);
   }
 
   linkcast_stream* get() const noexcept { return handle_.get(); }
 
-  /// One tick. @return nothing until the window is full
-  std::optional<Forecast> push(Floats sample, std::uint64_t deadline_ns = 0) {
-    return push(sample.data(), sample.size(), deadline_ns);
+  /// One tick of a stream of one row. @return nothing until the window is full
+  std::optional<Answer> push(Floats sample, std::uint64_t deadline_ns = 0) {
+    return push_one(sample.data(), sample.size(), deadline_ns);
   }
   /// One tick in which no sample came.
-  std::optional<Forecast> push_missing(std::uint64_t deadline_ns = 0) { return push(nullptr, 0, deadline_ns); }
+  std::optional<Answer> push_missing(std::uint64_t deadline_ns = 0) { return push_one(nullptr, 0, deadline_ns); }
+
+  /// One tick of every row.
+  /// @param samples  (rows, features)
+  /// @param answers  (rows) out; LINKCAST_SOURCE_NONE where the window is not full
+  /// @param present  (rows) 0 where no sample came, or null
+  /// @return its status is LINKCAST_NOT_READY while no window is full
+  linkcast_result push(Floats samples, Answers& answers, const std::uint8_t* present = nullptr,
+                       std::uint64_t deadline_ns = 0) {
+    linkcast_result result = LINKCAST_RESULT_INIT;
+    const linkcast_status status = linkcast_stream_push(get(), samples.data(), samples.size(), present, deadline_ns,
+                                                        answers.data(), answers.size(), &result);
+    if (status != LINKCAST_NOT_READY) check(status);
+    return result;
+  }
+
+  /// The value `steps` ahead, and the highest of the next `steps`, after a push whose window was full.
+  /// @return nothing while the row's window is not full, or without a mixture
+  std::optional<Answer> horizon(std::size_t steps, std::size_t row = 0) const {
+    return look_ahead(linkcast_stream_horizon, row, steps);
+  }
+  std::optional<Answer> peak(std::size_t steps, std::size_t row = 0) const {
+    return look_ahead(linkcast_stream_peak, row, steps);
+  }
+
+  /// The mixture's experts, with their weights in this row's answers.
+  std::vector<linkcast_expert> experts(std::size_t row = 0) const {
+    std::vector<linkcast_expert> experts(describe(row).experts, linkcast_expert LINKCAST_EXPERT_INIT);
+    for (std::size_t index = 0; index < experts.size(); ++index)
+      check(linkcast_stream_expert(get(), row, index, &experts[index]));
+    return experts;
+  }
 
   void advance() { check(linkcast_stream_advance(get())); }
-  void reset() { check(linkcast_stream_reset(get())); }
+  void reset(std::size_t row = LINKCAST_ALL_ROWS) { check(linkcast_stream_reset(get(), row)); }
   void follow() { check(linkcast_stream_follow(get())); }
 
-  linkcast_stream_info describe() const {
+  linkcast_stream_info describe(std::size_t row = 0) const {
     linkcast_stream_info info = LINKCAST_STREAM_INFO_INIT;
-    check(linkcast_stream_describe(get(), &info));
+    check(linkcast_stream_describe(get(), row, &info));
     return info;
   }
 
@@ -197,42 +241,26 @@ class Stream {
   }
 
  private:
-  std::optional<Forecast> push(const float* sample, std::size_t values, std::uint64_t deadline_ns) {
+  std::optional<Answer> push_one(const float* sample, std::size_t values, std::uint64_t deadline_ns) {
     linkcast_result result = LINKCAST_RESULT_INIT;
-    float mbps = 0;
-    const linkcast_status status = linkcast_stream_push(get(), sample, values, &mbps, deadline_ns, &result);
+    linkcast_answer answer = LINKCAST_ANSWER_INIT;
+    const linkcast_status status =
+        linkcast_stream_push(get(), sample, values, nullptr, deadline_ns, &answer, 1, &result);
     if (status == LINKCAST_NOT_READY) return std::nullopt;
     check(status);
-    return Forecast{mbps, result.source, result.cause, result.latency_ns};
+    return answer_of(answer, result.latency_ns);
+  }
+
+  template <class Look>
+  std::optional<Answer> look_ahead(Look look, std::size_t row, std::size_t steps) const {
+    linkcast_answer answer = LINKCAST_ANSWER_INIT;
+    const linkcast_status status = look(get(), row, steps, &answer);
+    if (status == LINKCAST_NOT_READY) return std::nullopt;
+    check(status);
+    return answer_of(answer, 0);
   }
 
   std::unique_ptr<linkcast_stream, StreamCloser> handle_;
-};
-
-/// Many sliding windows of one model that tick together.
-class Streams {
- public:
-  Streams(const Engine& engine, linkcast_model model, std::size_t count,
-          const linkcast_stream_options& options = Stream::default_options()) {
-    linkcast_streams* opened = nullptr;
-    check(linkcast_streams_open(engine.get(), model, count, &options, &opened));
-    handle_.reset(opened);
-  }
-
-  linkcast_streams* get() const noexcept { return handle_.get(); }
-
-  /// @param samples  (count, features)     @param mbps  (count) out; NaN where the window is not full
-  /// @param present  (count) 0 where no sample came, or null     @param sources  (count) out, or null
-  void push(Floats samples, float* mbps, const std::uint8_t* present = nullptr, std::uint8_t* sources = nullptr,
-            std::uint64_t deadline_ns = 0) {
-    check(linkcast_streams_push(get(), samples.data(), samples.size(), present, mbps, sources, deadline_ns));
-  }
-  void advance() { check(linkcast_streams_advance(get())); }
-  void reset(std::size_t index) { check(linkcast_streams_reset(get(), index)); }
-  void follow() { check(linkcast_streams_follow(get())); }
-
- private:
-  std::unique_ptr<linkcast_streams, StreamsCloser> handle_;
 };
 
 /// The closed loop of one link.
@@ -259,10 +287,10 @@ class Controller {
   void advance() { check(linkcast_controller_advance(get())); }
   void reset() { check(linkcast_controller_reset(get())); }
 
-  linkcast_controller_counts stats() const {
-    linkcast_controller_counts counts = LINKCAST_CONTROLLER_COUNTS_INIT;
-    check(linkcast_controller_stats(get(), &counts));
-    return counts;
+  linkcast_controller_stats stats() const {
+    linkcast_controller_stats stats = LINKCAST_CONTROLLER_STATS_INIT;
+    check(linkcast_controller_read_stats(get(), &stats));
+    return stats;
   }
 
  private:

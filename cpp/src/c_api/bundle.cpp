@@ -35,10 +35,10 @@ Bundle::Bundle(const std::string& folder, const BundleOptions& options, const Bu
   number_.resize(index_.size());
   for (std::size_t number = 0; number < index_.size(); ++number) number_[index_[number]] = number;
   verify();
-  groups_ = std::make_unique<GroupForecaster>(*engine_, options.groups);
+  pool_ = std::make_unique<ForecasterPool>(*engine_, options.pool);
   requests_.resize(index_.size());
   results_.resize(index_.size());
-  warm(options.groups.batch);
+  warm(options.pool.batch);
 }
 
 void Bundle::keep_numbers(const Bundle& before) {

@@ -7,13 +7,13 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 
 namespace linkcast::c_api {
 
 struct BundleOptions {
   Model::Options model;
-  GroupForecaster::Options groups;  // with the largest batch that room is made for
+  ForecasterPool::Options pool;  // with the largest batch that room is made for
 };
 
 /// One thread at a time uses it.
@@ -26,9 +26,9 @@ class Bundle {
   Bundle(const std::string& folder, const BundleOptions& options, const Bundle* before);
 
   Engine& engine() const noexcept { return *engine_; }
-  GroupForecaster& groups() const noexcept { return *groups_; }
-  std::vector<GroupRequest>& requests() noexcept { return requests_; }  ///< (count) memory for a call of groups()
-  std::vector<GroupResult>& results() noexcept { return results_; }     ///< (count)
+  ForecasterPool& pool() const noexcept { return *pool_; }
+  std::vector<ForecastRequest>& requests() noexcept { return requests_; }  ///< (count) memory for a call of pool()
+  std::vector<ForecastResult>& results() noexcept { return results_; }     ///< (count)
 
   /// Model numbers run from 0 to count() - 1.
   std::size_t count() const noexcept { return index_.size(); }
@@ -42,9 +42,9 @@ class Bundle {
   void warm(std::size_t batch) const;
 
   std::unique_ptr<Engine> engine_;
-  std::unique_ptr<GroupForecaster> groups_;
-  std::vector<GroupRequest> requests_;
-  std::vector<GroupResult> results_;
+  std::unique_ptr<ForecasterPool> pool_;
+  std::vector<ForecastRequest> requests_;
+  std::vector<ForecastResult> results_;
   std::vector<std::size_t> index_;   // (count): number -> the engine's index
   std::vector<std::size_t> number_;  // (count): the other way
 };

@@ -12,9 +12,9 @@ namespace linkcast::c_api {
 namespace {
 
 // Sizes of the structs in the first version that had them.
-constexpr std::size_t kFirstControllerOptions = offsetof(linkcast_controller_options, switch_to_ewma);
-constexpr std::size_t kFirstDecision = offsetof(linkcast_decision, cause);
-constexpr std::size_t kFirstCounts = sizeof(linkcast_controller_counts);
+constexpr std::size_t kFirstControllerOptions = sizeof(linkcast_controller_options);
+constexpr std::size_t kFirstDecision = sizeof(linkcast_decision);
+constexpr std::size_t kFirstStats = sizeof(linkcast_controller_stats);
 
 /// What a controller's handle stands for.
 struct ControllerHandle {
@@ -33,11 +33,11 @@ Controller::Options controller_options(const linkcast_controller_options& given)
   options.slew_per_s = given.slew_per_s;
   options.hold_s = given.hold_s;
   options.stall_s = given.stall_s;
-  options.ewma_weight = given.ewma_weight;
+  options.measured_weight = given.measured_weight;
   options.deadline_ns = given.deadline_ns;
   options.stream.most_held = given.most_held;
-  options.stream.safeguard = safeguard_options(given.safeguard);
-  options.stream.switch_to_ewma = given.switch_to_ewma;
+  options.risk = given.risk;
+  options.stream.safeguard = safeguard_options(given);
   return options;
 }
 
@@ -83,13 +83,17 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
   linkcast_decision own = LINKCAST_DECISION_INIT;
   own.allocation_mbps = made.allocation_mbps;
   own.allocation_fraction = made.allocation_fraction;
-  own.forecast_mbps = made.forecast_mbps;
+  own.forecast_mbps = made.forecast.mbps;
+  own.p10_mbps = made.forecast.p10;
+  own.p50_mbps = made.forecast.p50;
+  own.p90_mbps = made.forecast.p90;
+  own.source = source_number(made.forecast.source);
+  own.cause = cause_number(made.forecast.cause);
   own.action = made.action;
-  own.source = static_cast<linkcast_source>(made.source);
   own.limits = (made.clamped ? LINKCAST_LIMIT_CLAMPED : 0U) | (made.slewed ? LINKCAST_LIMIT_SLEWED : 0U) |
                (made.holding ? LINKCAST_LIMIT_HOLDING : 0U) | (made.stalled ? LINKCAST_LIMIT_STALLED : 0U);
   own.latency_ns = made.latency_ns;
-  own.cause = static_cast<linkcast_cause>(made.cause);
+  own.reserve_mbps = made.forecast.reserve;
   write_struct(own, decision);
   return LINKCAST_OK;
 }
@@ -158,17 +162,17 @@ linkcast_status linkcast_controller_reset(linkcast_controller* handle) {
   });
 }
 
-linkcast_status linkcast_controller_stats(linkcast_controller* handle, linkcast_controller_counts* counts) {
+linkcast_status linkcast_controller_read_stats(linkcast_controller* handle, linkcast_controller_stats* stats) {
   return with_controller(handle, [&](Controller& controller) {
-    if (!counts) return fail(LINKCAST_ERROR_ARGUMENT, "counts: expected a pointer, got null");
-    if (const auto status = check_struct(counts, kFirstCounts)) return status;
-    linkcast_controller_counts own = LINKCAST_CONTROLLER_COUNTS_INIT;
+    if (!stats) return fail(LINKCAST_ERROR_ARGUMENT, "stats: expected a pointer, got null");
+    if (const auto status = check_struct(stats, kFirstStats)) return status;
+    linkcast_controller_stats own = LINKCAST_CONTROLLER_STATS_INIT;
     own.ticks = controller.counts().ticks;
     own.missing = controller.counts().missing;
     own.stalls = controller.counts().stalls;
     own.changes = controller.counts().changes;
     own.late = controller.counts().late;
-    write_struct(own, counts);
+    write_struct(own, stats);
     return LINKCAST_OK;
   });
 }

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <sstream>
 
+#include "base/finite.h"
 #include "c_api/handles.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
@@ -17,8 +18,8 @@ namespace {
 // Sizes of the structs in the first version that had them.
 constexpr std::size_t kFirstEngineOptions = sizeof(linkcast_engine_options);
 constexpr std::size_t kFirstModelInfo = sizeof(linkcast_model_info);
-constexpr std::size_t kFirstGroup = sizeof(linkcast_group);
-constexpr std::size_t kFirstModelStats = offsetof(linkcast_model_stats, causes) + 5 * sizeof(std::uint64_t);
+constexpr std::size_t kFirstRequest = sizeof(linkcast_request);
+constexpr std::size_t kFirstModelStats = sizeof(linkcast_model_stats);
 
 template <class Number>
 void check_range(const char* name, Number value, long long least, long long most) {
@@ -30,16 +31,16 @@ void check_range(const char* name, Number value, long long least, long long most
 BundleOptions bundle_options(const linkcast_engine_options& given) {
   check_range("threads", given.threads, 1, 1024);
   check_range("batch", given.batch, 1, LINKCAST_MAX_BATCH);
-  check_range("group_threads", given.group_threads, 1, 1024);
+  check_range("pool_threads", given.pool_threads, 1, 1024);
   BundleOptions options;
   if (given.backend) options.model.backend = backend_from_name(given.backend);
   options.model.threads = given.threads;
   if (given.tflite_library) options.model.tflite_library = given.tflite_library;
-  options.groups.threads = given.group_threads;
-  if (given.group_cpus) options.groups.cpus.assign(given.group_cpus, given.group_cpus + given.group_threads - 1);
-  options.groups.spin_us = given.spin_us;
-  options.groups.batch = given.batch;
-  options.groups.safeguard = safeguard_options(given.safeguard);
+  options.pool.threads = given.pool_threads;
+  if (given.pool_cpus) options.pool.cpus.assign(given.pool_cpus, given.pool_cpus + given.pool_threads - 1);
+  options.pool.spin_us = given.spin_us;
+  options.pool.batch = given.batch;
+  options.pool.safeguard = safeguard_options(given);
   return options;
 }
 
@@ -97,24 +98,13 @@ linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allo
   return check_finite(features, values);
 }
 
-linkcast_status set_result(linkcast_status status, Source source, Cause cause, std::uint64_t latency_ns,
-                           linkcast_result* result) noexcept {
-  linkcast_result own = LINKCAST_RESULT_INIT;
-  own.status = status;
-  own.source = static_cast<linkcast_source>(source);
-  own.cause = static_cast<linkcast_cause>(cause);
-  own.latency_ns = latency_ns;
-  write_struct(own, result);
-  return status;
-}
-
-linkcast_status group_status(const GroupResult& result) noexcept {
+linkcast_status forecast_status(const ForecastResult& result) noexcept {
   switch (result.status) {
-    case GroupStatus::ok:
+    case ForecastStatus::ok:
       return LINKCAST_OK;
-    case GroupStatus::bad_window:
+    case ForecastStatus::bad_window:
       return LINKCAST_ERROR_NOT_FINITE;
-    case GroupStatus::no_answer:
+    case ForecastStatus::no_answer:
       return LINKCAST_ERROR_NO_ANSWER;
   }
   return LINKCAST_ERROR_INTERNAL;
@@ -122,7 +112,7 @@ linkcast_status group_status(const GroupResult& result) noexcept {
 
 Deadline deadline_in(std::uint64_t budget_ns) noexcept { return budget_ns ? Deadline::in(budget_ns) : Deadline{}; }
 
-/// Models without a stand-in: fallbacks and allocators.
+/// A model without a stand-in: an allocator.
 template <class Run>
 linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
   if (!result) {
@@ -134,57 +124,49 @@ linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
   return set_result(LINKCAST_OK, source, Cause::none, monotonic_ns() - start, result);
 }
 
-linkcast_status forecast_one(Bundle& bundle, linkcast_model model, const float* windows, float* forecasts,
-                             std::size_t batch, Deadline deadline, linkcast_result* result) {
+linkcast_status forecast_one(Bundle& bundle, linkcast_model model, const float* windows, linkcast_answer* answers,
+                             std::size_t count, Deadline deadline, linkcast_result* result) {
   const std::size_t index = bundle.index(static_cast<std::size_t>(model));
-  if (bundle.engine().spec(index).role == Role::fallback)
-    return run_alone(Source::fallback, result, [&] { bundle.engine().forecast(index, windows, batch, forecasts); });
-  GroupResult answered;
-  const GroupRequest request{index, windows, batch, forecasts, nullptr};
-  bundle.groups().forecast({&request, 1}, {&answered, 1}, deadline);
-  const linkcast_status status = group_status(answered);
+  ForecastResult answered;
+  const ForecastRequest request{index, windows, count};
+  bundle.pool().forecast({&request, 1}, {&answered, 1}, deadline);
+  write_answers(answered.answers, count, answers);
+  const linkcast_status status = forecast_status(answered);
   if (status == LINKCAST_ERROR_NO_ANSWER)
     fail(status, "%s: no answer, because of \"%s\", and nothing to fall back to",
          bundle.engine().spec(index).name.c_str(), cause_name(answered.cause));
   return set_result(status, answered.source, answered.cause, answered.latency_ns, result);
 }
 
-/// The k-th group: they lie as far apart as the caller's struct is large.
-linkcast_group& group_at(linkcast_group* groups, std::size_t k) noexcept {
-  return *reinterpret_cast<linkcast_group*>(reinterpret_cast<unsigned char*>(groups) + k * groups->size);
-}
-
-linkcast_status check_groups(const Bundle& bundle, linkcast_group* groups, std::size_t count) noexcept {
-  if (!groups || count == 0) return fail(LINKCAST_ERROR_ARGUMENT, "groups: expected at least one, got none");
+linkcast_status check_requests(const Bundle& bundle, linkcast_request* requests, std::size_t count) noexcept {
+  if (!requests || count == 0) return fail(LINKCAST_ERROR_ARGUMENT, "requests: expected at least one, got none");
   if (count > bundle.count())
-    return fail(LINKCAST_ERROR_ARGUMENT, "groups: expected at most %zu, got %zu", bundle.count(), count);
-  if (const auto status = check_struct(groups, kFirstGroup)) return status;
+    return fail(LINKCAST_ERROR_ARGUMENT, "requests: expected at most %zu, got %zu", bundle.count(), count);
+  if (const auto status = check_structs(requests, count, kFirstRequest)) return status;
   for (std::size_t k = 0; k < count; ++k) {
-    const linkcast_group& group = group_at(groups, k);
-    if (group.size != groups->size)
-      return fail(LINKCAST_ERROR_STRUCT_SIZE, "groups: expected the same size in each, got %zu and %zu", groups->size,
-                  group.size);
+    const linkcast_request& request = struct_at(requests, k);
+    if (const auto status = check_struct(request.result, kFirstResult)) return status;
     const auto status =
-        check_rows(bundle, group.model, false, group.windows, group.values, group.forecasts_mbps, group.batch);
-    // A window that is not finite is a matter of its group alone.
+        check_rows(bundle, request.model, false, request.windows, request.values, request.answers, request.count);
+    // A window that is not finite is a matter of its request alone.
     if (status != LINKCAST_OK && status != LINKCAST_ERROR_NOT_FINITE) return status;
+    if (const auto room = check_answers(request.answers, request.count, request.count)) return room;
   }
   return LINKCAST_OK;
 }
 
-linkcast_status forecast_all(Bundle& bundle, linkcast_group* groups, std::size_t count, Deadline deadline) {
-  if (const auto status = check_groups(bundle, groups, count)) return status;
+linkcast_status forecast_all(Bundle& bundle, linkcast_request* requests, std::size_t count, Deadline deadline) {
+  if (const auto status = check_requests(bundle, requests, count)) return status;
   for (std::size_t k = 0; k < count; ++k) {
-    const linkcast_group& group = group_at(groups, k);
-    bundle.requests()[k] = {bundle.index(static_cast<std::size_t>(group.model)), group.windows, group.batch,
-                            group.forecasts_mbps, nullptr};
+    const linkcast_request& request = struct_at(requests, k);
+    bundle.requests()[k] = {bundle.index(static_cast<std::size_t>(request.model)), request.windows, request.count};
   }
-  bundle.groups().forecast({bundle.requests().data(), count}, {bundle.results().data(), count}, deadline);
+  bundle.pool().forecast({bundle.requests().data(), count}, {bundle.results().data(), count}, deadline);
   for (std::size_t k = 0; k < count; ++k) {
-    const GroupResult& answered = bundle.results()[k];
-    linkcast_group& group = group_at(groups, k);
-    group.result.size = sizeof(linkcast_result);
-    set_result(group_status(answered), answered.source, answered.cause, answered.latency_ns, &group.result);
+    const ForecastResult& answered = bundle.results()[k];
+    const linkcast_request& request = struct_at(requests, k);
+    write_answers(answered.answers, request.count, request.answers);
+    set_result(forecast_status(answered), answered.source, answered.cause, answered.latency_ns, request.result);
   }
   return LINKCAST_OK;
 }
@@ -211,25 +193,69 @@ bool known_model(const Bundle& bundle, linkcast_model model) noexcept {
 }
 
 linkcast_status check_finite(const float* values, std::size_t count) noexcept {
-  // x * 0 is 0 for finite x, and NaN for the others; a sum, so that the loop needs no branch.
-  float sum = 0;
-  for (std::size_t k = 0; k < count; ++k) sum += values[k] * 0.0F;
-  if (sum == 0.0F) return LINKCAST_OK;
-  std::size_t first = 0;
-  while (std::isfinite(values[first])) ++first;
+  const std::size_t bad = first_not_finite(values, count);
+  if (bad == count) return LINKCAST_OK;
   return fail(LINKCAST_ERROR_NOT_FINITE, "features: expected finite values, got %f at position %zu",
-              static_cast<double>(values[first]), first);
+              static_cast<double>(values[bad]), bad);
 }
 
-Safeguard::Options safeguard_options(const linkcast_safeguard& given) {
-  if (given.held != LINKCAST_SOURCE_LAST && given.held != LINKCAST_SOURCE_EWMA)
-    throw Error(LINKCAST_ERROR_ARGUMENT,
-                "held: expected LINKCAST_SOURCE_LAST or LINKCAST_SOURCE_EWMA, got " + std::to_string(given.held));
-  Safeguard::Options options;
-  options.plausible_margin = given.plausible_margin;
-  options.ewma_weight = given.ewma_weight;
-  options.held = given.held == LINKCAST_SOURCE_LAST ? Safeguard::Held::last : Safeguard::Held::ewma;
-  return options;
+linkcast_source source_number(Source source) noexcept {
+  switch (source) {
+    case Source::none:
+      return LINKCAST_SOURCE_NONE;
+    case Source::model:
+      return LINKCAST_SOURCE_MODEL;
+    case Source::mixture:
+      return LINKCAST_SOURCE_MIXTURE;
+    case Source::fallback:
+      return LINKCAST_SOURCE_FALLBACK;
+    case Source::last:
+      return LINKCAST_SOURCE_LAST;
+    case Source::forecast_mean:
+      return LINKCAST_SOURCE_FORECAST_MEAN;
+    case Source::measured_mean:
+      return LINKCAST_SOURCE_MEASURED_MEAN;
+  }
+  return LINKCAST_SOURCE_NONE;
+}
+
+linkcast_cause cause_number(Cause cause) noexcept {
+  switch (cause) {
+    case Cause::none:
+      return LINKCAST_CAUSE_NONE;
+    case Cause::deadline:
+      return LINKCAST_CAUSE_DEADLINE;
+    case Cause::failed:
+      return LINKCAST_CAUSE_FAILED;
+    case Cause::not_finite:
+      return LINKCAST_CAUSE_NOT_FINITE;
+    case Cause::implausible:
+      return LINKCAST_CAUSE_IMPLAUSIBLE;
+  }
+  return LINKCAST_CAUSE_NONE;
+}
+
+linkcast_status check_answers(const linkcast_answer* answers, std::size_t count, std::size_t rows) noexcept {
+  if (!answers) return fail(LINKCAST_ERROR_ARGUMENT, "answers: expected a pointer, got null");
+  if (count != rows) return fail(LINKCAST_ERROR_ARGUMENT, "count: expected %zu answers, got %zu", rows, count);
+  return check_structs(answers, count, kFirstAnswer);
+}
+
+void write_answers(std::span<const Answer> from, std::size_t count, linkcast_answer* answers) noexcept {
+  for (std::size_t row = 0; row < count; ++row) {
+    const Answer answer = row < from.size() ? from[row] : Answer{};
+    const linkcast_answer own{
+        sizeof(linkcast_answer),    answer.mbps,   answer.p10, answer.p50, answer.p90, source_number(answer.source),
+        cause_number(answer.cause), answer.reserve};
+    write_struct(own, &struct_at(answers, row));
+  }
+}
+
+linkcast_status set_result(linkcast_status status, Source source, Cause cause, std::uint64_t latency_ns,
+                           linkcast_result* result) noexcept {
+  const linkcast_result own{sizeof(linkcast_result), status, source_number(source), cause_number(cause), latency_ns};
+  write_struct(own, result);
+  return status;
 }
 
 Call::Call(EngineHandle& engine) noexcept : engine_(engine), bundle_(engine.live.enter()) {
@@ -345,7 +371,8 @@ linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model 
 }
 
 linkcast_status linkcast_forecast(linkcast_engine* handle, linkcast_model model, const float* windows, size_t values,
-                                  float* forecasts_mbps, size_t batch, uint64_t deadline_ns, linkcast_result* result) {
+                                  uint64_t deadline_ns, linkcast_answer* answers, size_t count,
+                                  linkcast_result* result) {
   EngineHandle* engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   const Call call(*engine);
@@ -353,22 +380,22 @@ linkcast_status linkcast_forecast(linkcast_engine* handle, linkcast_model model,
   const Deadline deadline = deadline_in(deadline_ns);
   try {
     if (const auto status = check_struct(result, kFirstResult)) return status;
-    if (const auto status = check_rows(*call.bundle(), model, false, windows, values, forecasts_mbps, batch))
-      return status;
-    return forecast_one(*call.bundle(), model, windows, forecasts_mbps, batch, deadline, result);
+    if (const auto status = check_rows(*call.bundle(), model, false, windows, values, answers, count)) return status;
+    if (const auto status = check_answers(answers, count, count)) return status;
+    return forecast_one(*call.bundle(), model, windows, answers, count, deadline, result);
   }
   LINKCAST_CATCH
 }
 
-linkcast_status linkcast_forecast_groups(linkcast_engine* handle, linkcast_group* groups, size_t count,
-                                         uint64_t deadline_ns) {
+linkcast_status linkcast_forecast_many(linkcast_engine* handle, linkcast_request* requests, size_t count,
+                                       uint64_t deadline_ns) {
   EngineHandle* engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
   const Deadline deadline = deadline_in(deadline_ns);
   try {
-    return forecast_all(*call.bundle(), groups, count, deadline);
+    return forecast_all(*call.bundle(), requests, count, deadline);
   }
   LINKCAST_CATCH
 }
@@ -388,7 +415,7 @@ linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, c
   LINKCAST_CATCH
 }
 
-linkcast_status linkcast_stats(linkcast_engine* handle, linkcast_model model, linkcast_model_stats* stats) {
+linkcast_status linkcast_model_read_stats(linkcast_engine* handle, linkcast_model model, linkcast_model_stats* stats) {
   EngineHandle* engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!stats) return fail(LINKCAST_ERROR_ARGUMENT, "stats: expected a pointer, got null");
@@ -405,11 +432,11 @@ linkcast_status linkcast_stats(linkcast_engine* handle, linkcast_model model, li
     own.p999_ns = from.latency.percentile_ns(0.999);
     own.max_ns = from.latency.max_ns();
     own.late = from.late.value();
-    static_assert(std::size(linkcast_model_stats{}.sources) == kSources &&
-                  std::size(linkcast_model_stats{}.causes) == kCauses);
-    for (std::size_t k = 0; k < kSources; ++k) own.sources[k] = from.sources[k].value();
-    for (std::size_t k = 0; k < kCauses; ++k) own.causes[k] = from.causes[k].value();
-    own.switches = from.switches.value();
+    static_assert(kSources <= std::size(linkcast_model_stats{}.sources) &&
+                  kCauses <= std::size(linkcast_model_stats{}.causes));
+    for (std::size_t k = 0; k < kSources; ++k)
+      own.sources[source_number(static_cast<Source>(k))] = from.sources[k].value();
+    for (std::size_t k = 0; k < kCauses; ++k) own.causes[cause_number(static_cast<Cause>(k))] = from.causes[k].value();
     write_struct(own, stats);
     return LINKCAST_OK;
   }
@@ -417,13 +444,15 @@ linkcast_status linkcast_stats(linkcast_engine* handle, linkcast_model model, li
 }
 
 const char* linkcast_source_name(linkcast_source source) {
-  return source >= LINKCAST_SOURCE_MODEL && source <= LINKCAST_SOURCE_NONE ? source_name(static_cast<Source>(source))
-                                                                           : "unknown source";
+  for (std::size_t k = 0; k < kSources; ++k)
+    if (source_number(static_cast<Source>(k)) == source) return source_name(static_cast<Source>(k));
+  return "unknown source";
 }
 
 const char* linkcast_cause_name(linkcast_cause cause) {
-  return cause >= LINKCAST_CAUSE_NONE && cause <= LINKCAST_CAUSE_BEATEN ? cause_name(static_cast<Cause>(cause))
-                                                                        : "unknown cause";
+  for (std::size_t k = 0; k < kCauses; ++k)
+    if (cause_number(static_cast<Cause>(k)) == cause) return cause_name(static_cast<Cause>(k));
+  return "unknown cause";
 }
 
 }  // extern "C"

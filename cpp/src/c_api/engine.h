@@ -4,11 +4,13 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "c_api/bundle.h"
 #include "c_api/status.h"
+#include "c_api/structs.h"
 #include "engine/reload.h"
 #include "linkcast/linkcast.h"
 
@@ -57,9 +59,35 @@ bool known_model(const Bundle& bundle, linkcast_model model) noexcept;
 
 linkcast_status check_finite(const float* values, std::size_t count) noexcept;
 
-/// @throws Error
-Safeguard::Options safeguard_options(const linkcast_safeguard& given);
+/// What an options struct says of when the model's forecast can't be used, and what answers then. @throws Error
+template <class Options>
+Safeguard::Options safeguard_options(const Options& given) {
+  if (given.stand_in != LINKCAST_SOURCE_LAST && given.stand_in != LINKCAST_SOURCE_FORECAST_MEAN)
+    throw Error(LINKCAST_ERROR_ARGUMENT,
+                "stand_in: expected LINKCAST_SOURCE_LAST or LINKCAST_SOURCE_FORECAST_MEAN, got " +
+                    std::to_string(static_cast<int>(given.stand_in)));
+  Safeguard::Options options;
+  options.plausible_margin = given.plausible_margin;
+  options.stand_in_weight = given.stand_in_weight;
+  options.stand_in =
+      given.stand_in == LINKCAST_SOURCE_LAST ? Safeguard::StandIn::last : Safeguard::StandIn::forecast_mean;
+  return options;
+}
 
-constexpr std::size_t kFirstResult = sizeof(linkcast_result);  // in the first version that had it
+linkcast_source source_number(Source source) noexcept;
+linkcast_cause cause_number(Cause cause) noexcept;
+
+// Sizes of the structs in the first version that had them.
+constexpr std::size_t kFirstResult = sizeof(linkcast_result);
+constexpr std::size_t kFirstAnswer = sizeof(linkcast_answer);
+
+/// Whether there is room for as many answers as there are rows.
+linkcast_status check_answers(const linkcast_answer* answers, std::size_t count, std::size_t rows) noexcept;
+
+/// Writes `count` answers; those that `from` does not have are nobody's.
+void write_answers(std::span<const Answer> from, std::size_t count, linkcast_answer* answers) noexcept;
+
+linkcast_status set_result(linkcast_status status, Source source, Cause cause, std::uint64_t latency_ns,
+                           linkcast_result* result) noexcept;
 
 }  // namespace linkcast::c_api

@@ -46,4 +46,23 @@ void write_struct(Struct own, Struct* out) noexcept {
   std::memcpy(static_cast<void*>(out), &own, std::min(own.size, sizeof(Struct)));
 }
 
+/// The k-th of an array: they lie as far apart as the caller's struct is large.
+template <class Struct>
+Struct& struct_at(Struct* array, std::size_t k) noexcept {
+  return *reinterpret_cast<Struct*>(reinterpret_cast<unsigned char*>(array) + k * array->size);
+}
+
+/// Whether an array can be read and written: each of its structs says the same size, a known one.
+template <class Struct>
+linkcast_status check_structs(const Struct* array, std::size_t count, std::size_t first) noexcept {
+  if (const auto status = check_struct(array, first)) return status;
+  for (std::size_t k = 1; k < count; ++k) {
+    const std::size_t size = struct_at(const_cast<Struct*>(array), k).size;
+    if (size != array->size)
+      return fail(LINKCAST_ERROR_STRUCT_SIZE, "size: expected the same in each of %zu structs, got %zu and %zu", count,
+                  array->size, size);
+  }
+  return LINKCAST_OK;
+}
+
 }  // namespace linkcast::c_api

@@ -30,11 +30,12 @@ void check(const Controller::Options& options) {
   require(options.safe_fraction >= options.least_fraction && options.safe_fraction <= options.most_fraction,
           "safe_fraction", "least_fraction..most_fraction", options.safe_fraction);
   require(options.headroom >= 0 && std::isfinite(options.headroom), "headroom", "0 or more", options.headroom);
+  require(options.risk >= 0 && options.risk < 1, "risk", "0 or more and below 1", options.risk);
   require(options.slew_per_s >= 0, "slew_per_s", "0 or more", options.slew_per_s);
   require(options.hold_s >= 0, "hold_s", "0 or more", options.hold_s);
   require(options.stall_s >= 0, "stall_s", "0 or more", options.stall_s);
-  require(options.ewma_weight > 0 && options.ewma_weight <= 1, "ewma_weight", "above 0 and at most 1",
-          options.ewma_weight);
+  require(options.measured_weight > 0 && options.measured_weight <= 1, "measured_weight", "above 0 and at most 1",
+          options.measured_weight);
 }
 
 std::size_t column(const ModelSpec& spec, const std::string& feature, const std::string& user) {
@@ -51,7 +52,7 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
     : engine_(engine),
       options_(options),
       allocator_(engine.find(profile, Role::allocator)),
-      stream_(engine, engine.find(profile, Role::forecaster), options.stream) {
+      stream_(engine, engine.find(profile, Role::forecaster), stream_options(options)) {
   check(options);
   const ModelSpec& forecaster = engine.spec(stream_.model());
   const ModelSpec& allocator = engine.spec(allocator_);
@@ -65,15 +66,21 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
   reset();
 }
 
+Stream::Options Controller::stream_options(const Options& options) {
+  Stream::Options stream = options.stream;
+  if (options.risk > 0) stream.outlook.level = 1 - options.risk;
+  stream.outlook.horizon = 1;  // the next tick is what an allocation of this tick serves
+  return stream;
+}
+
 void Controller::reset() noexcept {
   stream_.reset();
-  ewma_mbps_ = kNone;
+  measured_mean_mbps_ = kNone;
   has_telemetry_ = started_ = retargeted_ = false;
   target_fraction_ = options_.safe_fraction;
   decision_ = {};
   decision_.allocation_fraction = options_.safe_fraction;
   decision_.allocation_mbps = options_.safe_fraction * options_.capacity_mbps;
-  decision_.forecast_mbps = static_cast<float>(kNone);
 }
 
 template <class Real>
@@ -104,25 +111,21 @@ const Decision& Controller::tick(const Real* telemetry, std::uint64_t now_ns) {
 template const Decision& Controller::tick(const float*, std::uint64_t);
 template const Decision& Controller::tick(const double*, std::uint64_t);
 
-/// Moves the window, and sets the forecast and its source.
+/// Moves the window, and sets the forecast.
 template <class Real>
 void Controller::forecast(const Real* telemetry) {
-  float mbps = 0;
-  const bool full = telemetry ? stream_.push(telemetry, &mbps) : stream_.push_missing(&mbps);
+  Answer& forecast = decision_.forecast;
+  stream_.push(telemetry, nullptr, &forecast);
   if (telemetry) {
     std::copy_n(telemetry, telemetry_.size(), telemetry_.begin());
     const double measured = telemetry_[bandwidth_];
-    ewma_mbps_ = std::isnan(ewma_mbps_) ? measured : ewma_mbps_ + options_.ewma_weight * (measured - ewma_mbps_);
+    double& mean = measured_mean_mbps_;
+    mean = std::isnan(mean) ? measured : mean + options_.measured_weight * (measured - mean);
   }
-  decision_.source = stream_.source();
-  decision_.cause = stream_.cause();
-  const bool usable = full && (decision_.source == Source::model || decision_.source == Source::fallback ||
-                               decision_.cause == Cause::beaten);
-  if (usable) {
-    decision_.forecast_mbps = mbps;
-  } else {
-    decision_.forecast_mbps = static_cast<float>(ewma_mbps_);
-    decision_.source = std::isnan(ewma_mbps_) ? Source::none : Source::ewma;
+  // What is measured now says more about the link than what the model said before.
+  if (forecast.source == Source::last || forecast.source == Source::forecast_mean || forecast.source == Source::none) {
+    forecast.mbps = static_cast<float>(measured_mean_mbps_);
+    forecast.source = std::isnan(measured_mean_mbps_) ? Source::none : Source::measured_mean;
   }
 }
 
@@ -132,13 +135,13 @@ void Controller::stall() noexcept {
   decision_.stalled = true;
   ++counts_.stalls;
   stream_.reset();
-  ewma_mbps_ = kNone;
+  measured_mean_mbps_ = kNone;
 }
 
 /// The fraction of the capacity that the allocator and the headroom ask for.
 double Controller::decide() {
   const ModelSpec& allocator = engine_.spec(allocator_);
-  const auto forecast = static_cast<double>(decision_.forecast_mbps);
+  const auto forecast = static_cast<double>(decision_.forecast.mbps);
   for (std::size_t f = 0; f < columns_.size(); ++f) {
     state_[f] = telemetry_[columns_[f]];
     if (columns_[f] == bandwidth_) state_[f] = std::max(state_[f], forecast) * to_trained_capacity_;
@@ -154,7 +157,10 @@ double Controller::decide() {
     stats.count(Source::last, Cause::failed);
   }
   stats.latency.record(monotonic_ns() - start);
-  return std::max(asked, options_.headroom * forecast / options_.capacity_mbps);
+  double least_mbps = options_.headroom * forecast;
+  const auto reserve = static_cast<double>(decision_.forecast.reserve);
+  if (options_.risk > 0 && std::isfinite(reserve)) least_mbps = std::max(least_mbps, reserve);
+  return std::max(asked, least_mbps / options_.capacity_mbps);
 }
 
 /// Sets the target and moves the allocation towards it, as far as the limits let them.

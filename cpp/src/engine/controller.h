@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/answer.h"
 #include "engine/engine.h"
-#include "engine/stats.h"
 #include "engine/stream.h"
 
 namespace linkcast {
@@ -16,10 +16,8 @@ namespace linkcast {
 struct Decision {
   double allocation_mbps = 0;      ///< allocation_fraction of the link's capacity
   double allocation_fraction = 0;  ///< 0..1
-  float forecast_mbps = 0;         ///< NaN with Source::none
+  Answer forecast;                 ///< its cause says why it was not the model, once the window is full
   std::int32_t action = -1;        ///< the allocator's, 0-based; -1 without telemetry
-  Source source = Source::none;    ///< who gave the forecast
-  Cause cause = Cause::none;       ///< why it was not the model, once the window is full
   bool clamped = false;            ///< the minimum or the maximum set the allocation
   bool slewed = false;             ///< the slew limit keeps it from its target still
   bool holding = false;            ///< the hold time kept the target as it was
@@ -31,27 +29,18 @@ struct Decision {
 ///
 /// The allocator sees the newest telemetry, with the forecast in place of the bandwidth where that is larger, both
 /// scaled from the link's capacity to that of the link that the allocator was trained on, if the manifest says it. Its
-/// action a asks for (a + 1) / actions of the capacity; less than `headroom` times the forecast is raised to that.
+/// action a asks for (a + 1) / actions of the capacity; less than `headroom` times the forecast, or than the
+/// quantile that `risk` names, is raised to that.
 /// Then, in this order: minimum and maximum; hold time, in which the target stays (an increase waits too); slew limit,
 /// which moves the allocation towards the target. When telemetry stops, the safe allocation is the target, whatever the
-/// hold time; when it comes back, the window and the average start anew. Until the window is full, or when the model's
-/// forecast can't be used, the forecast is a moving average of the measured bandwidth (Source::ewma); so it is while
-/// the model has been worse than such an average lately (Cause::beaten; see StreamFleet::Options::switch_to_ewma).
+/// hold time; when it comes back, the window and the average start anew. Until the window is full, or when neither the
+/// model's forecast nor a fallback's can be used, the forecast is a moving average of the measured bandwidth
+/// (Source::measured_mean).
 ///
 /// All memory is sized at construction; tick() and advance() allocate nothing, lock nothing, and make no system call.
 /// Not thread-safe, and it uses the engine's models: one thread at a time for both.
 class Controller {
  public:
-  /// Ticks over which the moving average has to be better than the model to answer in its place, by default: a minute
-  /// at one tick a second.
-  static constexpr std::size_t kSwitchTicks = 60;
-  /// A stream's defaults, with the switch on.
-  static Stream::Options closed_loop() {
-    Stream::Options options;
-    options.switch_to_ewma = kSwitchTicks;
-    return options;
-  }
-
   struct Options {
     double capacity_mbps = 0;     ///< of the link; above 0, no default
     double least_fraction = 0.1;  ///< of the capacity that is always allocated
@@ -61,9 +50,13 @@ class Controller {
     double slew_per_s = 0;       ///< largest change of the fraction in a second; 0: no limit
     double hold_s = 0;           ///< after a change of the target, it stays for this long
     double stall_s = 0;          ///< telemetry older than this has stopped; 0: four time steps of the forecaster
-    double ewma_weight = 0.3;    ///< of the newest measurement
+    double measured_weight = 0.3;  ///< of the newest measurement in their average, above 0 and at most 1
+    /// Share of the ticks in which the allocation may be short of the demand: at least the quantile of 1 - risk is
+    /// allocated, held to that share by what comes (Mixture). Where a Mbit/s short costs r times one too many, the
+    /// cheapest risk is 1 / (1 + r) (the newsvendor's critical ratio). 0: the forecast itself is the least
+    double risk = 0.05;
     std::uint64_t deadline_ns = 0;  ///< a tick that takes longer is counted as late; 0: none
-    Stream::Options stream = closed_loop();
+    Stream::Options stream;
   };
 
   struct Counts {
@@ -100,6 +93,7 @@ class Controller {
   template <class Real>
   void forecast(const Real* telemetry);
   void stall() noexcept;
+  static Stream::Options stream_options(const Options& options);
   double decide();
   void apply(double asked, std::uint64_t now_ns) noexcept;
 
@@ -112,7 +106,7 @@ class Controller {
   std::vector<double> telemetry_;     // (features) newest
   std::vector<double> state_;         // (allocator features)
   double to_trained_capacity_ = 1;    // from this link's bandwidth to that of the link that the allocator knows
-  double ewma_mbps_ = 0;              // NaN: no telemetry yet
+  double measured_mean_mbps_ = 0;     // NaN: no telemetry yet
   double target_fraction_ = 0;        // where the allocation goes
   bool has_telemetry_ = false;        // since the start or the last stall
   bool started_ = false;              // there was a tick

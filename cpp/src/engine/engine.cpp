@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "base/error.h"
+#include "base/finite.h"
 
 namespace linkcast {
 namespace {
@@ -16,21 +17,23 @@ std::string shape_text(const std::vector<int>& shape) {
   return text + ")";
 }
 
+}  // namespace
+
 template <class Real>
-void check_finite(const ModelSpec& spec, const Real* features, std::size_t batch) {
+void check_finite(const ModelSpec& spec, const Real* rows, std::size_t batch) {
   const std::size_t row = spec.steps() * spec.features.size();
-  for (std::size_t k = 0; k < batch * row; ++k) {
-    if (std::isfinite(features[k])) continue;
-    std::ostringstream text;
-    text << (spec.window ? "window" : "state") << ": expected finite values, got " << features[k] << " for "
-         << spec.features[k % spec.features.size()].name;
-    if (spec.window) text << " at time step " << k % row / spec.features.size();
-    if (batch > 1) text << " of row " << k / row;
-    throw std::invalid_argument(text.str());
-  }
+  const std::size_t bad = first_not_finite(rows, batch * row);
+  if (bad == batch * row) return;
+  std::ostringstream text;
+  text << (spec.window ? "window" : "state") << ": expected finite values, got " << rows[bad] << " for "
+       << spec.features[bad % spec.features.size()].name;
+  if (spec.window) text << " at time step " << bad % row / spec.features.size();
+  if (batch > 1) text << " of row " << bad / row;
+  throw std::invalid_argument(text.str());
 }
 
-}  // namespace
+template void check_finite(const ModelSpec&, const float*, std::size_t);
+template void check_finite(const ModelSpec&, const double*, std::size_t);
 
 Engine::Engine(const std::string& folder, const Model::Options& options)
     : folder_(folder), metadata_(Metadata::load(folder)) {
@@ -94,7 +97,7 @@ const float* Engine::scale_and_invoke(std::size_t index, const Real* features, s
 }
 
 template <class Real>
-void Engine::forecast(std::size_t index, const Real* windows, std::size_t batch, float* target) {
+void Engine::forecast_raw(std::size_t index, const Real* windows, std::size_t batch, float* target) {
   const float* scaled = scale_and_invoke(index, windows, batch);
   const ModelSpec& spec = metadata_.models[index];
   const std::size_t row = spec.steps() * spec.features.size();
@@ -122,8 +125,8 @@ void Engine::decide(std::size_t index, const Real* states, std::size_t batch, st
   }
 }
 
-template void Engine::forecast(std::size_t, const float*, std::size_t, float*);
-template void Engine::forecast(std::size_t, const double*, std::size_t, float*);
+template void Engine::forecast_raw(std::size_t, const float*, std::size_t, float*);
+template void Engine::forecast_raw(std::size_t, const double*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const float*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const double*, std::size_t, float*);
 template void Engine::decide(std::size_t, const float*, std::size_t, std::int32_t*);

@@ -14,6 +14,11 @@
 
 namespace linkcast {
 
+/// @param rows  (batch, time steps, features)
+/// @throws std::invalid_argument  a value is not finite: "window: expected finite values, got nan for latency_ms ..."
+template <class Real>
+void check_finite(const ModelSpec& spec, const Real* rows, std::size_t batch);
+
 /// Not thread-safe: one thread at a time per object.
 class Engine {
  public:
@@ -38,12 +43,12 @@ class Engine {
   ModelStats& stats(std::size_t index) noexcept { return stats_[index]; }
   const ModelStats& stats(std::size_t index) const noexcept { return stats_[index]; }
 
-  /// The next value of each window.
+  /// The next value of each window as the model gives it: not judged, not counted (see Forecaster).
   /// @param windows  (batch, row inputs), physical units, finite
   /// @param target   (batch, row outputs), physical units
   /// @throws std::invalid_argument  a value is not finite;  InvokeError
   template <class Real>
-  void forecast(std::size_t index, const Real* windows, std::size_t batch, float* target);
+  void forecast_raw(std::size_t index, const Real* windows, std::size_t batch, float* target);
 
   /// The same for windows that stand scaled in model(index).batch_input(batch).
   /// @param newest  (batch) the last value in each window of the feature that has the target's name, physical units;

@@ -204,6 +204,7 @@ void parse_scalers(const Json& models, ModelSpec& spec) {
   const auto column = std::find_if(spec.features.begin(), spec.features.end(),
                                    [&](const Feature& feature) { return feature.name == spec.target->name; });
   const bool among = spec.role == Role::forecaster && windows && column != spec.features.end();
+  spec.has_target_column = among;
   if (among) spec.target_column = static_cast<std::size_t>(column - spec.features.begin());
   word = among ? "\"last\"" : "no such key: the target is not among the features of a window";
   spec.target_scaler = Scaler({parse_range(json.at("target"), among ? Reference::last : Reference::none, word)});

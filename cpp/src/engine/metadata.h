@@ -45,6 +45,7 @@ struct ModelSpec {
   Scaler scaler;
   std::optional<Scaler> target_scaler;
   std::size_t target_column = 0;  // of the feature with the target's name: a target relative to "last" has one
+  bool has_target_column = false;
   std::optional<std::array<double, 2>> target_range;  // lowest and highest target that training has seen
   std::optional<double> capacity_mbps;                // of the link that an allocator was trained on
   GoldenVectors golden;

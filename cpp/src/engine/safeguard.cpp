@@ -18,9 +18,9 @@ void check(const Safeguard::Options& options) {
   if (!(options.plausible_margin >= 0))
     throw std::invalid_argument("plausible_margin: expected 0 or more, got " +
                                 std::to_string(options.plausible_margin));
-  if (!(options.ewma_weight > 0 && options.ewma_weight <= 1))
-    throw std::invalid_argument("ewma_weight: expected above 0 and at most 1, got " +
-                                std::to_string(options.ewma_weight));
+  if (!(options.stand_in_weight > 0 && options.stand_in_weight <= 1))
+    throw std::invalid_argument("stand_in_weight: expected above 0 and at most 1, got " +
+                                std::to_string(options.stand_in_weight));
 }
 
 /// Position on a circle of `parts` of the angle with this sine and cosine, rounded to a whole one.
@@ -84,10 +84,10 @@ bool Safeguard::find_fallback(std::size_t forecaster) {
 void Safeguard::reserve(std::size_t rows) {
   if (rows <= last_.size()) return;
   last_.resize(rows, kNone);
-  ewma_.resize(rows, kNone);
+  mean_.resize(rows, kNone);
 }
 
-void Safeguard::forget(std::size_t row) noexcept { last_[row] = ewma_[row] = kNone; }
+void Safeguard::forget(std::size_t row) noexcept { last_[row] = mean_[row] = kNone; }
 
 Cause Safeguard::judge(float mbps) const noexcept {
   if (!std::isfinite(mbps)) return Cause::not_finite;
@@ -97,8 +97,8 @@ Cause Safeguard::judge(float mbps) const noexcept {
 
 void Safeguard::keep(std::size_t row, float mbps) noexcept {
   last_[row] = mbps;
-  const auto weight = static_cast<float>(options_.ewma_weight);
-  ewma_[row] = std::isnan(ewma_[row]) ? mbps : ewma_[row] + weight * (mbps - ewma_[row]);
+  const auto weight = static_cast<float>(options_.stand_in_weight);
+  mean_[row] = std::isnan(mean_[row]) ? mbps : mean_[row] + weight * (mbps - mean_[row]);
 }
 
 template <class Real>
@@ -109,14 +109,15 @@ Source Safeguard::rescue(std::size_t row, const Real* last_step, float* mbps) no
     calendar = next_calendar(calendar, step_s_);
     for (std::size_t f = 0; f < calendar_.size(); ++f) fallback_features_[f] = calendar[calendar_[f]];
     try {
-      engine_.forecast(*fallback_, fallback_features_.data(), 1, mbps);
+      engine_.forecast_raw(*fallback_, fallback_features_.data(), 1, mbps);
       if (judge(*mbps) == Cause::none) return Source::fallback;
     } catch (const std::exception&) {  // it can't be run: the next one answers
     }
   }
-  *mbps = options_.held == Held::last ? last_[row] : ewma_[row];
+  const bool is_last = options_.stand_in == StandIn::last;
+  *mbps = is_last ? last_[row] : mean_[row];
   if (std::isnan(*mbps)) return Source::none;
-  return options_.held == Held::last ? Source::last : Source::ewma;
+  return is_last ? Source::last : Source::forecast_mean;
 }
 
 template Source Safeguard::rescue(std::size_t, const float*, float*) noexcept;

@@ -8,8 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "engine/answer.h"
 #include "engine/engine.h"
-#include "engine/stats.h"
 
 namespace linkcast {
 
@@ -20,15 +20,16 @@ namespace linkcast {
 /// Not thread-safe; it uses the engine's fallback model.
 class Safeguard {
  public:
-  enum class Held { last, ewma };
+  /// What a row's earlier forecasts say: the last good one, or their moving average.
+  enum class StandIn : std::uint8_t { last, forecast_mean };
 
   struct Options {
     /// A forecast is plausible from the lowest to the highest target that training has seen (trained_on.target_range in
     /// manifest.json), or to the service group's maximum in service_group_stats.json where that is larger; widened at
     /// either end by this share of that range. Without target_range every finite forecast is plausible.
     double plausible_margin = 0.5;
-    Held held = Held::last;    ///< what the row's earlier forecasts say: the last good one, or their moving average
-    double ewma_weight = 0.3;  ///< of the newest value, above 0 and at most 1
+    StandIn stand_in = StandIn::last;  ///< what answers where neither the model nor a fallback can
+    double stand_in_weight = 0.3;      ///< of the newest forecast in their average, above 0 and at most 1
   };
 
   /// @throws std::invalid_argument  an option out of range
@@ -41,8 +42,7 @@ class Safeguard {
   void keep(std::size_t row, float mbps) noexcept;
 
   /// An answer without the model.
-  /// @param last_step  (features) of the window's newest step, physical units; null when there is none: no fallback
-  /// then
+  /// @param last_step  (features) of the window's newest step, physical units; null: there is none, so no fallback
   /// @param mbps       the answer; NaN with Source::none
   template <class Real>
   Source rescue(std::size_t row, const Real* last_step, float* mbps) noexcept;
@@ -63,12 +63,11 @@ class Safeguard {
   double most_mbps_ = std::numeric_limits<double>::infinity();
   double step_s_ = 0;
   std::optional<std::size_t> fallback_;
-  std::array<std::size_t, 4>
-      columns_{};  // of hour_sin, hour_cos, weekday_sin, weekday_cos among the forecaster's features
+  std::array<std::size_t, 4> columns_{};   // of hour_sin, hour_cos, weekday_sin, weekday_cos in the forecaster's input
   std::vector<std::size_t> calendar_;      // (fallback features) which of those four each one is
   std::vector<double> fallback_features_;  // (fallback features)
   std::vector<float> last_;                // (rows) NaN: none yet
-  std::vector<float> ewma_;                // (rows) NaN: none yet
+  std::vector<float> mean_;                // (rows) NaN: none yet
 };
 
 }  // namespace linkcast

@@ -6,40 +6,6 @@
 
 namespace linkcast {
 
-const char* source_name(Source source) noexcept {
-  switch (source) {
-    case Source::model:
-      return "model";
-    case Source::fallback:
-      return "fallback";
-    case Source::last:
-      return "last";
-    case Source::ewma:
-      return "ewma";
-    case Source::none:
-      return "none";
-  }
-  return "";
-}
-
-const char* cause_name(Cause cause) noexcept {
-  switch (cause) {
-    case Cause::none:
-      return "none";
-    case Cause::deadline:
-      return "deadline";
-    case Cause::failed:
-      return "failed";
-    case Cause::not_finite:
-      return "not_finite";
-    case Cause::implausible:
-      return "implausible";
-    case Cause::beaten:
-      return "beaten";
-  }
-  return "";
-}
-
 std::size_t LatencyHistogram::bucket_of(std::uint64_t latency_ns) noexcept {
   if (latency_ns < kPerOctave) return static_cast<std::size_t>(latency_ns);
   // The leading bit chooses the octave, the three bits behind it the bucket in it.

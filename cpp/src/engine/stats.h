@@ -6,18 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/answer.h"
+
 namespace linkcast {
-
-/// Who gave an answer.
-enum class Source : std::uint8_t { model, fallback, last, ewma, none };
-inline constexpr std::size_t kSources = 5;
-const char* source_name(Source source) noexcept;
-
-/// Why it was not the model.
-/// beaten: over the last ticks its forecasts have been worse than a moving average, which answers (see SkillSwitch).
-enum class Cause : std::uint8_t { none, deadline, failed, not_finite, implausible, beaten };
-inline constexpr std::size_t kCauses = 6;
-const char* cause_name(Cause cause) noexcept;
 
 /// One thread writes, any thread reads.
 class Counter {
@@ -58,7 +49,6 @@ struct ModelStats {
   LatencyHistogram latency;               ///< one record for each call
   std::array<Counter, kSources> sources;  ///< answers, by who gave them: one for each row of a batch
   std::array<Counter, kCauses> causes;    ///< answers that the model did not give, by why; causes[none] stays 0
-  Counter switches;                       ///< times that a stream's answers went over to the moving average
   Counter late;                           ///< calls whose answer came after their deadline
 
   void count(Source source, Cause cause) noexcept {

@@ -7,28 +7,29 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "base/error.h"
+#include "base/finite.h"
 
 namespace linkcast {
 namespace {
 
-constexpr float kNoForecast = std::numeric_limits<float>::quiet_NaN();
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-// A snapshot: the header, then for each stream its record, `window` bytes that mark held samples, and its samples,
-// (window, features) float64, oldest first; then the scores of SkillSwitch when it is on. Byte order of the machine;
-// kMagic reads otherwise on another.
-constexpr std::uint64_t kMagic = 0x3173776c6b6e696c;  // "linklws1"
+// A snapshot: the header, then for each row its record, `window` bytes that mark held samples, and its samples, (window,
+// features) float64, oldest first; then the mixture. Byte order of the machine; kMagic reads otherwise on another.
+constexpr std::uint64_t kMagic = 0x3273776c6b6e696c;  // "linklws2"
 
 struct SnapshotHeader {
   std::uint64_t magic = kMagic;
   char sha256[64] = {};  // of the model file
-  std::uint64_t streams = 0;
+  std::uint64_t rows = 0;
   std::uint64_t window = 0;
   std::uint64_t features = 0;
   std::uint64_t ticks = 0;
+  std::uint64_t mixture = 0;  // bytes of it at the end
+  std::uint64_t horizon = 0;
 };
 
-struct StreamRecord {
+struct RowRecord {
   std::uint64_t count = 0;
   std::uint64_t gap = 0;
   std::uint64_t missing = 0;
@@ -37,50 +38,50 @@ struct StreamRecord {
 [[noreturn]] void refuse_snapshot(const std::string& what) { throw std::invalid_argument("snapshot: " + what); }
 
 template <class Real>
-void check_finite(const ModelSpec& spec, const Real* samples, const std::uint8_t* present, std::size_t streams) {
+void check_finite(const ModelSpec& spec, const Real* samples, const std::uint8_t* present, std::size_t rows) {
   const std::size_t features = spec.features.size();
-  for (std::size_t s = 0; s < streams; ++s) {
-    if (present && !present[s]) continue;
-    for (std::size_t f = 0; f < features; ++f) {
-      if (std::isfinite(samples[s * features + f])) continue;
-      std::ostringstream text;
-      text << "sample: expected finite values, got " << samples[s * features + f] << " for " << spec.features[f].name;
-      if (streams > 1) text << " of stream " << s;
-      throw std::invalid_argument(text.str());
-    }
+  for (std::size_t row = 0; row < rows; ++row) {
+    if (present && !present[row]) continue;
+    const Real* sample = samples + row * features;
+    const std::size_t bad = first_not_finite(sample, features);
+    if (bad == features) continue;
+    std::ostringstream text;
+    text << "sample: expected finite values, got " << sample[bad] << " for " << spec.features[bad].name;
+    if (rows > 1) text << " of row " << row;
+    throw std::invalid_argument(text.str());
   }
 }
 
-std::size_t checked_window(const Engine& engine, std::size_t forecaster, std::size_t streams) {
+std::size_t checked_window(const Engine& engine, std::size_t forecaster, std::size_t rows) {
   const ModelSpec& spec = engine.spec(forecaster);
   if (spec.role != Role::forecaster || spec.window == 0)
     throw std::invalid_argument("stream: expected a forecaster with a window, got " + spec.name);
-  if (streams == 0) throw std::invalid_argument("stream: expected at least 1 stream, got 0");
+  if (rows == 0) throw std::invalid_argument("rows: expected 1 or more, got 0");
   return spec.window;
 }
 
 }  // namespace
 
-StreamFleet::StreamFleet(Engine& engine, std::size_t forecaster, std::size_t streams, const Options& options)
+Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, std::size_t rows)
     : engine_(engine),
       model_(forecaster),
-      streams_(streams),
-      window_(checked_window(engine, forecaster, streams)),
+      rows_(rows),
+      window_(checked_window(engine, forecaster, rows)),
       features_(engine.spec(forecaster).features.size()),
       options_(options),
-      safeguard_(engine, forecaster, streams, options.safeguard),
-      skill_(streams, options.switch_to_ewma),
-      answers_(tflite::aligned_floats(streams)),
-      history_(streams * window_ * features_),
-      levels_(streams * window_ * features_),
-      is_held_(streams * window_),
-      counts_(streams),
-      gaps_(streams),
-      missing_(streams),
-      causes_(streams, Cause::none) {
+      forecaster_(engine, forecaster, rows, options.safeguard),
+      mbps_(rows),
+      history_(rows * window_ * features_),
+      levels_(rows * window_ * features_),
+      is_held_(rows * window_),
+      counts_(rows),
+      gaps_(rows),
+      missing_(rows),
+      targets_(window_),
+      causes_(rows) {
   const ModelSpec& spec = engine.spec(forecaster);
-  if (skill_.on() && spec.features[spec.target_column].name != spec.target->name)
-    throw std::invalid_argument("switch_to_ewma: needs " + spec.target->name + " among the features of " + spec.name);
+  if (options.mixture && spec.has_target_column && window_ >= Mixture::kLeastWindow)
+    mixture_ = std::make_unique<Mixture>(rows, window_, options.outlook);
   Model& model = engine.model(forecaster);
   Network* network = model.network();
   if (!network) {
@@ -94,196 +95,196 @@ StreamFleet::StreamFleet(Engine& engine, std::size_t forecaster, std::size_t str
     network_ = network;
   }
   const std::size_t slots = std::max<std::size_t>(window_ - 1, 1);
-  samples_ = tflite::aligned_floats(slots * streams * features_);
+  samples_ = tflite::aligned_floats(slots * rows * features_);
   if (network_) {
-    states_ = tflite::aligned_floats(slots * streams * network_->state_size());
-    network_->reserve(slots * streams);
+    states_ = tflite::aligned_floats(slots * rows * network_->state_size());
+    network_->reserve(slots * rows);
   } else {
-    windows_ = tflite::aligned_floats(streams * window_ * features_);
-    model.batch_input(streams);
+    forecaster_.reserve_windows(rows);
   }
 }
 
-StreamFleet::~StreamFleet() = default;
-
-double* StreamFleet::sample_at(std::size_t stream, std::size_t position) noexcept {
-  return history_.data() + (stream * window_ + position) * features_;
+double* Stream::sample_at(std::size_t row, std::size_t position) noexcept {
+  return history_.data() + (row * window_ + position) * features_;
 }
 
-double* StreamFleet::level_at(std::size_t stream, std::size_t position) noexcept {
-  return levels_.data() + (stream * window_ + position) * features_;
+double* Stream::level_at(std::size_t row, std::size_t position) noexcept {
+  return levels_.data() + (row * window_ + position) * features_;
 }
 
 template <class Real>
-std::size_t StreamFleet::push(const Real* samples, const std::uint8_t* present, float* forecasts, Source* sources,
-                              Deadline deadline) {
+std::size_t Stream::push(const Real* samples, const std::uint8_t* present, Answer* answers, Deadline deadline) {
   const std::uint64_t start = monotonic_ns();
   const ModelSpec& spec = engine_.spec(model_);
-  check_finite(spec, samples, present, streams_);
+  if (samples) check_finite(spec, samples, present, rows_);
   advance();
   take(samples, present);
-  const auto full = [this](std::size_t s) { return counts_[s] >= window_; };
-  std::size_t ready = 0;
-  for (std::size_t s = 0; s < streams_; ++s) ready += full(s);
-  const Cause run = ready > 0 ? answer() : Cause::none;
-  const std::size_t position = (ticks_ - 1) % window_;
-  if (ready > 0 && run == Cause::none)
-    spec.target_scaler->inverse_transform(answers_.get(), streams_, forecasts,
-                                          sample_at(0, position) + spec.target_column, window_ * features_);
-  ModelStats& stats = engine_.stats(model_);
-  for (std::size_t s = 0; s < streams_; ++s) {
-    Source source = Source::none;
-    causes_[s] = Cause::none;
-    if (!full(s)) {
-      forecasts[s] = kNoForecast;
-    } else {
-      causes_[s] = run == Cause::none ? safeguard_.judge(forecasts[s]) : run;
-      const bool usable = causes_[s] == Cause::none;
-      source = Source::model;
-      const double average = skill_.on() ? ewma(s) : 0;
-      if (skill_.on()) skill_.expect(s, usable ? forecasts[s] : kNoForecast, average);
-      if (skill_.switched(s)) {
-        forecasts[s] = static_cast<float>(average);
-        source = Source::ewma;
-        if (usable) causes_[s] = Cause::beaten;
-      } else if (!usable) {
-        source = safeguard_.rescue(s, sample_at(s, position), &forecasts[s]);
-      }
-      if (source == Source::model || skill_.switched(s)) safeguard_.keep(s, forecasts[s]);
-      stats.count(source, causes_[s]);
-    }
-    if (sources) sources[s] = source;
-  }
-  if (ready > 0) {
-    const std::uint64_t end = monotonic_ns();
-    stats.latency.record(end - start);
-    if (deadline.set() && end > deadline.at_ns) stats.late.add();
-  }
-  return ready;
+  std::size_t full = 0;
+  for (std::size_t row = 0; row < rows_; ++row) full += ready(row);
+  const Cause cause = full > 0 ? run() : Cause::none;
+  if (full > 0 && cause == Cause::none)
+    spec.target_scaler->inverse_transform(forecaster_.outputs(), rows_, mbps_.data(),
+                                          sample_at(0, (ticks_ - 1) % window_) + spec.target_column,
+                                          window_ * features_);
+  for (std::size_t row = 0; row < rows_; ++row) answers[row] = ready(row) ? settle(row, cause) : Answer{};
+  if (full > 0) forecaster_.count_call(start, deadline);
+  return full;
 }
 
-template std::size_t StreamFleet::push(const float*, const std::uint8_t*, float*, Source*, Deadline);
-template std::size_t StreamFleet::push(const double*, const std::uint8_t*, float*, Source*, Deadline);
+template std::size_t Stream::push(const float*, const std::uint8_t*, Answer*, Deadline);
+template std::size_t Stream::push(const double*, const std::uint8_t*, Answer*, Deadline);
 
-/// Brings each stream's sample of this tick, or the one held for it, into history_, levels_ and samples_.
+/// The answer of a full window: the model's forecast in mbps_, or what stands in where it can't be used.
+/// @param run  why the model gave none; Cause::none: it gave one
+Answer Stream::settle(std::size_t row, Cause run) noexcept {
+  Answer answer = forecaster_.settle(row, mbps_[row], run, sample_at(row, (ticks_ - 1) % window_));
+  causes_[row] = answer.cause;
+  if (mixture_) mix(row, answer);
+  forecaster_.count(answer);
+  return answer;
+}
+
+namespace {
+
+Answer answer_of(const Outlook& outlook, Cause cause) noexcept {
+  return {static_cast<float>(outlook.mbps),
+          static_cast<float>(outlook.p10),
+          static_cast<float>(outlook.p50),
+          static_cast<float>(outlook.p90),
+          static_cast<float>(outlook.reserve),
+          Source::mixture,
+          cause};
+}
+
+}  // namespace
+
+/// The mixture answers in the model's place, which is one of its experts.
+void Stream::mix(std::size_t row, Answer& answer) noexcept {
+  const std::size_t column = engine_.spec(model_).target_column;
+  for (std::size_t k = 0; k < window_; ++k) targets_[k] = sample_at(row, (ticks_ + k) % window_)[column];
+  answer = answer_of(mixture_->answer(row, targets_.data(), static_cast<double>(answer.mbps)), answer.cause);
+}
+
+Answer Stream::ahead(std::size_t row, bool peak, std::size_t steps) noexcept {
+  if (!mixture_ || !ready(row)) return {};
+  return answer_of(peak ? mixture_->peak(row, steps) : mixture_->at(row, steps), causes_[row]);
+}
+
+Answer Stream::horizon(std::size_t row, std::size_t steps) noexcept { return ahead(row, false, steps); }
+Answer Stream::peak(std::size_t row, std::size_t steps) noexcept { return ahead(row, true, steps); }
+
+/// Brings each row's sample of this tick, or the one held for it, into history_, levels_ and samples_.
 template <class Real>
-void StreamFleet::take(const Real* samples, const std::uint8_t* present) {
+void Stream::take(const Real* samples, const std::uint8_t* present) {
   const ModelSpec& spec = engine_.spec(model_);
   const std::size_t position = ticks_ % window_;
   const std::size_t before = (ticks_ + window_ - 1) % window_;
-  for (std::size_t s = 0; s < streams_; ++s) {
-    const bool came = !present || present[s];
-    double* sample = sample_at(s, position);
+  for (std::size_t row = 0; row < rows_; ++row) {
+    const bool came = samples && (!present || present[row]);
+    double* sample = sample_at(row, position);
     if (came) {
-      std::copy_n(samples + s * features_, features_, sample);
-      gaps_[s] = 0;
+      std::copy_n(samples + row * features_, features_, sample);
+      gaps_[row] = 0;
     } else {
-      std::copy_n(sample_at(s, before), features_, sample);
-      ++missing_[s];
-      if (++gaps_[s] > options_.most_held) counts_[s] = 0;
+      std::copy_n(sample_at(row, before), features_, sample);
+      ++missing_[row];
+      if (++gaps_[row] > options_.most_held) {
+        if (mixture_ && counts_[row] > 0) mixture_->interrupt(row);
+        counts_[row] = 0;
+      }
     }
-    is_held_[s * window_ + position] = !came;
-    if (came || counts_[s] > 0) counts_[s] = std::min(counts_[s] + 1, window_);
-    spec.scaler.level(sample, level_at(s, position));
-    const double measured = came ? sample[spec.target_column] : std::nan("");
-    if (skill_.on() && skill_.score(s, measured)) engine_.stats(model_).switches.add();
+    if (mixture_) mixture_->observe(row, came ? sample[spec.target_column] : kNone);
+    is_held_[row * window_ + position] = !came;
+    if (came || counts_[row] > 0) counts_[row] = std::min(counts_[row] + 1, window_);
+    spec.scaler.level(sample, level_at(row, position));
   }
   ++ticks_;
   scale_newest(ticks_ % window_, samples_.get());
   pending_ = true;
 }
 
-/// The last tick's samples, scaled for windows that began with the samples at `first`. @param rows (streams, features)
-void StreamFleet::scale_newest(std::size_t first, float* rows) noexcept {
+/// The last tick's samples, scaled for windows that began with the samples at `first`. @param rows (rows, features)
+void Stream::scale_newest(std::size_t first, float* rows) noexcept {
   const Scaler& scaler = engine_.spec(model_).scaler;
   const std::size_t newest = (ticks_ - 1) % window_;
-  for (std::size_t s = 0; s < streams_; ++s)
-    scaler.scale(level_at(s, newest), level_at(s, first), rows + s * features_);
+  for (std::size_t row = 0; row < rows_; ++row)
+    scaler.scale(level_at(row, newest), level_at(row, first), rows + row * features_);
 }
 
-/// The scaled answers of all streams, those whose window is not full included.
-Cause StreamFleet::answer() noexcept {
+/// The model's scaled outputs for all rows, those whose window is not full included.
+Cause Stream::run() noexcept {
   if (network_) {
     const std::size_t oldest = (ticks_ - 1) % (window_ - 1);
-    float* states = states_.get() + oldest * streams_ * network_->state_size();
-    network_->step(samples_.get(), features_, streams_, states, answers_.get());
+    float* states = states_.get() + oldest * rows_ * network_->state_size();
+    network_->step(samples_.get(), features_, rows_, states, forecaster_.outputs());
     return Cause::none;
   }
   const Scaler& scaler = engine_.spec(model_).scaler;
   const std::size_t first = ticks_ % window_;
-  float* step = windows_.get();
-  for (std::size_t s = 0; s < streams_; ++s)
+  float* step = forecaster_.windows();
+  for (std::size_t row = 0; row < rows_; ++row)
     for (std::size_t k = 0; k < window_; ++k, step += features_)
-      scaler.scale(level_at(s, (first + k) % window_), level_at(s, first), step);
-  Model& model = engine_.model(model_);
-  try {
-    std::copy_n(windows_.get(), streams_ * window_ * features_, model.batch_input(streams_).get());
-    std::copy_n(model.invoke_batch(streams_).get(), streams_, answers_.get());
-    return Cause::none;
-  } catch (const std::exception&) {  // InvokeError: the cause tells
-    return Cause::failed;
-  }
+      scaler.scale(level_at(row, (first + k) % window_), level_at(row, first), step);
+  return forecaster_.run(rows_, {});
 }
 
-/// The moving average of the target's measured values in a full window, begun with the oldest.
-double StreamFleet::ewma(std::size_t stream) noexcept {
-  const std::size_t column = engine_.spec(model_).target_column;
-  double level = sample_at(stream, ticks_ % window_)[column];
-  for (std::size_t k = 1; k < window_; ++k)
-    level += kEwmaAlpha * (sample_at(stream, (ticks_ + k) % window_)[column] - level);
-  return level;
-}
-
-void StreamFleet::advance() noexcept {
+void Stream::advance() noexcept {
   if (!pending_) return;
   pending_ = false;
-  if (!network_) return;
+  if (network_) move_states();
+  if (!mixture_) return;
+  for (std::size_t row = 0; row < rows_; ++row) mixture_->advance(row);
+}
+
+/// Every state takes the last tick's sample in.
+void Stream::move_states() noexcept {
   // The oldest state has given its answer: it starts anew, with this sample as its first.
   const std::size_t slots = window_ - 1;
-  const std::size_t slot_floats = streams_ * network_->state_size();
+  const std::size_t slot_floats = rows_ * network_->state_size();
   std::fill_n(states_.get() + (ticks_ - 1) % slots * slot_floats, slot_floats, 0.0f);
-  const std::size_t row = streams_ * features_;
+  const std::size_t row = rows_ * features_;
   if (engine_.spec(model_).scaler.relative()) {
     // The state that began `age` ticks ago takes the sample relative to that tick's.
     for (std::size_t age = 0; age < slots; ++age)
       scale_newest((ticks_ - 1 + window_ - age) % window_, samples_.get() + (ticks_ - 1 + slots - age) % slots * row);
-  } else if (streams_ == 1) {
+  } else if (rows_ == 1) {
     network_->step(samples_.get(), 0, slots, states_.get(), nullptr);
     return;
   } else {
     for (std::size_t slot = 1; slot < slots; ++slot) std::copy_n(samples_.get(), row, samples_.get() + slot * row);
   }
-  network_->step(samples_.get(), features_, slots * streams_, states_.get(), nullptr);
+  network_->step(samples_.get(), features_, slots * rows_, states_.get(), nullptr);
 }
 
-void StreamFleet::reset(std::size_t stream) noexcept {
+void Stream::reset(std::size_t row) noexcept {
   // States are not touched: one that answers has started window - 1 ticks ago, and by then every one has started anew.
-  counts_[stream] = 0;
-  gaps_[stream] = 0;
-  causes_[stream] = Cause::none;
-  safeguard_.forget(stream);
-  skill_.forget(stream);
+  counts_[row] = 0;
+  gaps_[row] = 0;
+  forecaster_.forget(row);
+  if (mixture_) mixture_->interrupt(row);
 }
 
-void StreamFleet::reset() noexcept {
-  for (std::size_t s = 0; s < streams_; ++s) reset(s);
+void Stream::reset() noexcept {
+  for (std::size_t row = 0; row < rows_; ++row) reset(row);
 }
 
-std::size_t StreamFleet::held(std::size_t stream) const noexcept {
+void Stream::forget(std::size_t row) noexcept {
+  reset(row);
+  if (mixture_) mixture_->forget(row);
+}
+
+std::size_t Stream::held(std::size_t row) const noexcept {
   std::size_t held = 0;
-  for (std::size_t k = 0; k < counts_[stream]; ++k)
-    held += is_held_[stream * window_ + (ticks_ + window_ - 1 - k) % window_];
+  for (std::size_t k = 0; k < counts_[row]; ++k) held += is_held_[row * window_ + (ticks_ + window_ - 1 - k) % window_];
   return held;
 }
 
-/// Of a snapshot without scores.
-std::size_t StreamFleet::windows_size() const noexcept {
-  return sizeof(SnapshotHeader) + streams_ * (sizeof(StreamRecord) + window_ + window_ * features_ * sizeof(double));
+std::size_t Stream::snapshot_size() const noexcept {
+  const std::size_t row = sizeof(RowRecord) + window_ + window_ * features_ * sizeof(double);
+  return sizeof(SnapshotHeader) + rows_ * row + (mixture_ ? mixture_->snapshot_size() : 0);
 }
 
-std::size_t StreamFleet::snapshot_size() const noexcept { return windows_size() + skill_.snapshot_size(); }
-
-std::vector<std::byte> StreamFleet::snapshot() const {
+std::vector<std::byte> Stream::snapshot() const {
   std::vector<std::byte> bytes(snapshot_size());
   std::byte* to = bytes.data();
   const auto put = [&to](const void* from, std::size_t size) {
@@ -292,23 +293,25 @@ std::vector<std::byte> StreamFleet::snapshot() const {
   };
   SnapshotHeader header;
   engine_.spec(model_).sha256.copy(header.sha256, sizeof(header.sha256));
-  header.streams = streams_;
+  header.rows = rows_;
   header.window = window_;
   header.features = features_;
   header.ticks = ticks_;
+  header.mixture = mixture_ ? mixture_->snapshot_size() : 0;
+  header.horizon = mixture_ ? options_.outlook.horizon : 0;
   put(&header, sizeof(header));
-  for (std::size_t s = 0; s < streams_; ++s) {
-    const StreamRecord record{counts_[s], gaps_[s], missing_[s]};
+  for (std::size_t row = 0; row < rows_; ++row) {
+    const RowRecord record{counts_[row], gaps_[row], missing_[row]};
     put(&record, sizeof(record));
-    for (std::size_t k = 0; k < window_; ++k) put(&is_held_[s * window_ + (ticks_ + k) % window_], 1);
+    for (std::size_t k = 0; k < window_; ++k) put(&is_held_[row * window_ + (ticks_ + k) % window_], 1);
     for (std::size_t k = 0; k < window_; ++k)
-      put(&history_[(s * window_ + (ticks_ + k) % window_) * features_], features_ * sizeof(double));
+      put(&history_[(row * window_ + (ticks_ + k) % window_) * features_], features_ * sizeof(double));
   }
-  skill_.snapshot(to);
+  if (mixture_) mixture_->snapshot(to);
   return bytes;
 }
 
-void StreamFleet::restore(const std::byte* bytes, std::size_t size, bool same_model) {
+void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) {
   const auto take_bytes = [&bytes](void* to, std::size_t count) {
     std::memcpy(to, bytes, count);
     bytes += count;
@@ -318,66 +321,62 @@ void StreamFleet::restore(const std::byte* bytes, std::size_t size, bool same_mo
     refuse_snapshot("expected at least " + std::to_string(sizeof(header)) + " bytes, got " + std::to_string(size));
   take_bytes(&header, sizeof(header));
   if (header.magic != kMagic) refuse_snapshot("these are not the bytes of one, or another kind of machine wrote them");
-  if (header.streams != streams_ || header.window != window_ || header.features != features_)
-    refuse_snapshot("expected (streams, window, features) of (" + std::to_string(streams_) + ", " +
-                    std::to_string(window_) + ", " + std::to_string(features_) + "), got (" +
-                    std::to_string(header.streams) + ", " + std::to_string(header.window) + ", " +
-                    std::to_string(header.features) + ")");
-  const std::byte* scores = bytes + (windows_size() - sizeof(header));
-  std::size_t scores_size = size - std::min(size, windows_size());
-  if (size < windows_size())
-    refuse_snapshot("expected at least " + std::to_string(windows_size()) + " bytes, got " + std::to_string(size));
-  if (scores_size > 0 && !SkillSwitch::is_snapshot(scores, scores_size, streams_))
-    refuse_snapshot("expected the scores of switch_to_ewma or nothing behind the windows, got " +
-                    std::to_string(scores_size) + " bytes");
-  const bool of_model = engine_.spec(model_).sha256 == std::string(header.sha256, sizeof(header.sha256));
-  if (!of_model) scores_size = 0;
-  if (same_model && !of_model) refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
+  if (header.rows != rows_ || header.window != window_ || header.features != features_)
+    refuse_snapshot("expected (rows, window, features) of (" + std::to_string(rows_) + ", " + std::to_string(window_) +
+                    ", " + std::to_string(features_) + "), got (" + std::to_string(header.rows) + ", " +
+                    std::to_string(header.window) + ", " + std::to_string(header.features) + ")");
+  if (header.horizon != (mixture_ ? options_.outlook.horizon : 0))
+    refuse_snapshot("expected a horizon of " + std::to_string(mixture_ ? options_.outlook.horizon : 0) +
+                    " steps (0: no mixture), got " + std::to_string(header.horizon));
+  if (size != snapshot_size() || header.mixture != (mixture_ ? mixture_->snapshot_size() : 0))
+    refuse_snapshot("expected " + std::to_string(snapshot_size()) + " bytes, got " + std::to_string(size));
+  if (same_model && engine_.spec(model_).sha256 != std::string(header.sha256, sizeof(header.sha256)))
+    refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
 
-  std::vector<StreamRecord> records(streams_);
+  std::vector<RowRecord> records(rows_);
   std::vector<std::uint8_t> is_held(is_held_.size());
   std::vector<double> history(history_.size());
-  for (std::size_t s = 0; s < streams_; ++s) {
-    take_bytes(&records[s], sizeof(StreamRecord));
-    take_bytes(&is_held[s * window_], window_);
-    take_bytes(&history[s * window_ * features_], window_ * features_ * sizeof(double));
-    if (records[s].count > window_) refuse_snapshot("a count is larger than the window");
+  for (std::size_t row = 0; row < rows_; ++row) {
+    take_bytes(&records[row], sizeof(RowRecord));
+    take_bytes(&is_held[row * window_], window_);
+    take_bytes(&history[row * window_ * features_], window_ * features_ * sizeof(double));
+    if (records[row].count > window_) refuse_snapshot("a count is larger than the window");
   }
-  if (!std::all_of(history.begin(), history.end(), [](double value) { return std::isfinite(value); }))
-    refuse_snapshot("a sample is not finite");
+  if (!all_finite(history.data(), history.size())) refuse_snapshot("a sample is not finite");
+  if (mixture_ && !mixture_->is_snapshot(bytes, mixture_->snapshot_size()))
+    refuse_snapshot("what the mixture has learnt is damaged");
 
+  if (mixture_) mixture_->restore(bytes);
   history_ = std::move(history);
   is_held_ = std::move(is_held);
   replay(header.ticks);
-  for (std::size_t s = 0; s < streams_; ++s) {
-    counts_[s] = records[s].count;
-    gaps_[s] = records[s].gap;
-    missing_[s] = records[s].missing;
-    causes_[s] = Cause::none;
-    safeguard_.forget(s);
+  for (std::size_t row = 0; row < rows_; ++row) {
+    counts_[row] = records[row].count;
+    gaps_[row] = records[row].gap;
+    missing_[row] = records[row].missing;
+    forecaster_.forget(row);
   }
-  skill_.restore(scores, scores_size);
 }
 
 /// Makes the states from the window's samples, which stand in history_ with the oldest first, and puts history_ in
 /// order.
-void StreamFleet::replay(std::uint64_t ticks) {
-  for (std::size_t s = 0; s < streams_; ++s) {
+void Stream::replay(std::uint64_t ticks) {
+  for (std::size_t row = 0; row < rows_; ++row) {
     const auto shift = static_cast<std::ptrdiff_t>(window_ - ticks % window_);  // the oldest stands at ticks % window
-    const auto held = is_held_.begin() + static_cast<std::ptrdiff_t>(s * window_);
+    const auto held = is_held_.begin() + static_cast<std::ptrdiff_t>(row * window_);
     std::rotate(held, held + shift, held + static_cast<std::ptrdiff_t>(window_));
-    double* samples = sample_at(s, 0);
+    double* samples = sample_at(row, 0);
     std::rotate(samples, samples + static_cast<std::size_t>(shift) * features_, samples + window_ * features_);
   }
   const Scaler& scaler = engine_.spec(model_).scaler;
-  for (std::size_t s = 0; s < streams_; ++s)
-    for (std::size_t k = 0; k < window_; ++k) scaler.level(sample_at(s, k), level_at(s, k));
+  for (std::size_t row = 0; row < rows_; ++row)
+    for (std::size_t k = 0; k < window_; ++k) scaler.level(sample_at(row, k), level_at(row, k));
   for (ticks_ = ticks - std::min<std::uint64_t>(ticks, window_); ticks_ < ticks;) {
     ++ticks_;
     scale_newest(ticks_ % window_, samples_.get());
-    pending_ = true;
-    advance();
+    if (network_) move_states();
   }
+  pending_ = false;
 }
 
 }  // namespace linkcast

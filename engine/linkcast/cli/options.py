@@ -68,12 +68,36 @@ Step = Annotated[
     str | None,
     typer.Option("--step", metavar="TIME", help="Bring rows to an even step by time-weighted means: 1s, 500ms, 30min."),
 ]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        "--separator", metavar="CHAR", help="Between the cells of a text file: ';' or tab; default: looked for."
+    ),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option("--decimal", metavar="SIGN", help="The decimal sign of a text file, '.' or ','; default: looked for."),
+]
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        "--timezone", metavar="ZONE", help="The site's time zone, whose clock is the calendar: Europe/Berlin."
+    ),
+]
+DayFirst = Annotated[
+    bool | None,
+    typer.Option("--day-first/--month-first", help="How 02/01/2026 is read; default: looked for.", show_default=False),
+]
+Missing = Annotated[
+    float | None, typer.Option("--missing", metavar="NUMBER", help="A number that stands for no value, such as -1.")
+]
 MappingFile = Annotated[
     Path | None,
     typer.Option(
         "--mapping",
         metavar="FILE.json",
-        help='The four options above from a file: {"columns": {...}, "units": {...}, "where": {...}, "step": "1s"}.',
+        help='These options from a file: {"columns": {...}, "units": {...}, "where": {...}, "step": "1s", '
+        '"separator": ";", "decimal": ",", "timezone": "Europe/Berlin", "day_first": true, "missing": -1}.',
     ),
 ]
 
@@ -86,6 +110,11 @@ def layout(
     where: list[str] | None = None,
     step: str | None = None,
     mapping: Path | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    timezone: str | None = None,
+    day_first: bool | None = None,
+    missing: float | None = None,
 ) -> Layout:
     """How a trace is read: what the mapping file says, and over it what the options say.
 
@@ -104,11 +133,22 @@ def layout(
     for name, pattern in _assignments(where, "--where"):
         patterns.setdefault(name, []).append(pattern)
     written = step if step is not None else stated.get("step")
+    given = {
+        "separator": separator,
+        "decimal": decimal,
+        "timezone": timezone,
+        "day_first": day_first,
+        "missing": missing,
+    }
+    how: dict[str, Any] = {name: stated.get(name) if value is None else value for name, value in given.items()}
+    if how["separator"] in ("tab", "\\t"):
+        how["separator"] = "\t"
     return Layout(
         columns,
         {**stated.get("units", {}), **dict(_assignments(unit, "--unit"))},
         {**stated.get("where", {}), **patterns},
         None if written is None else _seconds(written),
+        **how,
     )
 
 
@@ -118,12 +158,14 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path.name}: expected JSON: {error}") from error
-    parts = {"columns": dict, "units": dict, "where": dict, "step": str}
+    parts: dict[str, Any] = {"columns": dict, "units": dict, "where": dict, "step": str, "separator": str}
+    parts |= {"decimal": str, "timezone": str, "day_first": bool, "missing": (int, float)}
     if not isinstance(content, dict) or not set(content) <= set(parts):
         raise ValueError(f"{path.name}: expected an object with {', '.join(parts)}, got {str(content)[:80]}")
     for name, value in content.items():
         if not isinstance(value, parts[name]):
-            raise ValueError(f"{path.name}: {name}: expected a {parts[name].__name__}, got {value!r}")
+            kind = "number" if name == "missing" else parts[name].__name__
+            raise ValueError(f"{path.name}: {name}: expected a {kind}, got {value!r}")
     where = content.get("where", {})
     content["where"] = {name: [value] if isinstance(value, str) else value for name, value in where.items()}
     return content

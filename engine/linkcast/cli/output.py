@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from linkcast.engine import Engine
+    from linkcast.traces import Trace
+
 DECIMALS = 6  # of the numbers in JSON and CSV: finer than any forecast is
 
 
@@ -26,6 +29,25 @@ def fail(message: str) -> NoReturn:
 def note(message: str) -> None:
     """One line on standard error: what the reader should know beside the result."""
     print(f"linkcast: {message}", file=sys.stderr)
+
+
+def notes_of(trace: Trace, engine: Engine, model: str) -> list[str]:
+    """Prints what a trace has to say, and what a model has to ask about it, a line each on standard error.
+
+    Returns:
+        The questions: the trace's warnings, and whether it is far from what the model was trained on.
+    """
+    from linkcast.traces import unlike_training
+
+    unlike = unlike_training(trace, model, engine.manifest["models"][model])
+    asked = [f"{trace.name}: {warning}" for warning in trace.warnings]
+    if unlike is not None and not any("is more than most links carry" in warning for warning in asked):
+        asked.append(unlike)
+    for notice in trace.notices:
+        note(f"{trace.name}: {notice}")
+    for warning in asked:
+        note(f"warning: {warning}")
+    return asked
 
 
 def rounded(value: Any) -> Any:

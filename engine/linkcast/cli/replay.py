@@ -13,16 +13,21 @@ from linkcast.cli.options import (
     BackendOption,
     Capacity,
     Column,
+    DayFirst,
+    Decimal,
     Json,
     MappingFile,
+    Missing,
     Models,
     Profile,
+    Separator,
     Step,
+    Timezone,
     Unit,
     Where,
     layout,
 )
-from linkcast.cli.output import note, print_json, progress, show, table
+from linkcast.cli.output import note, notes_of, print_json, progress, show, table
 
 if TYPE_CHECKING:
     from linkcast.traces import Trace
@@ -33,7 +38,9 @@ BAR_WIDTH = 40
 def replay(
     file: Annotated[
         Path | None,
-        typer.Argument(help="A CSV or Parquet trace; default: a simulated one."),
+        typer.Argument(
+            help="A trace: CSV, JSON, iperf3, Parquet, ... or - for standard input; default: a simulated one."
+        ),
     ] = None,
     profile: Profile = "internet",
     plot: Annotated[
@@ -52,6 +59,11 @@ def replay(
     where: Where = None,
     step: Step = None,
     mapping: MappingFile = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    timezone: Timezone = None,
+    day_first: DayFirst = None,
+    missing: Missing = None,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
     as_json: Json = False,
@@ -61,9 +73,10 @@ def replay(
     from linkcast.engine import Engine
     from linkcast.traces import read_trace
 
-    if file is None and any((column, unit, where, step, mapping)):
-        raise typer.BadParameter("needs a FILE", param_hint="--column, --unit, --where, --step and --mapping")
-    reading = layout(column, unit, where, step, mapping)
+    how = (column, unit, where, step, mapping, separator, decimal, timezone, day_first, missing)
+    if file is None and any(option is not None for option in how):
+        raise typer.BadParameter("needs a FILE", param_hint="--column, --unit and what else says how to read it")
+    reading = layout(*how)
     engine = Engine(models, backend.value)
     trace = _simulate(profile, rows, seed) if file is None else read_trace(file, reading)
     with progress(f"Replaying {trace.name}", len(trace)) as advance:
@@ -71,7 +84,8 @@ def replay(
     if plot is not None:
         replaying.plot(result, plot)
         note(f"wrote {plot}")
-    report = result.report()
+    questions = notes_of(trace, engine, result.forecaster)
+    report = {**result.report(), "notices": trace.notices, "warnings": questions}
     if as_json:
         print_json(report)
         return
@@ -79,7 +93,7 @@ def replay(
         "\n".join(trace.describe()),
         accuracy_table(result.forecaster, result.evaluation),
         result.evaluation["verdict"],
-        _skill_table(report),
+        _skill_table(report, result.skill_ticks),
         _latency_table(report),
         _allocation_table(report),
     )
@@ -94,19 +108,20 @@ def _simulate(profile: str, rows: int, seed: int) -> Trace:
     return trace_from_arrays(simulated.features[0], times, f"simulated {profile} link (seed {seed})")
 
 
-def _skill_table(report: dict[str, Any]) -> Any:
-    """The rolling skill, and what a stream answers that switches to the EWMA by it."""
-    skill, switch = report["rolling_skill"], report["switch_to_ewma"]
-    rows = table(f"Skill over the EWMA, last {switch['ticks']} ticks")
-    for heading in ("Median", "Least", "Most", "Last", "Below 0", "By EWMA", "Switches", "MAE then"):
+def _skill_table(report: dict[str, Any], ticks: int) -> Any:
+    """The model's rolling skill, and beside it what a stream answers."""
+    skill, stream = report["rolling_skill"], report["stream"]
+    rows = table(f"Skill over the EWMA, last {ticks} ticks")
+    for heading in ("Median", "Least", "Most", "Last", "Below 0", "A stream's MAE", "Answers"):
         rows.add_column(heading, justify="right")
     values = ["-"] * 5
     if skill is not None:
         values = [f"{skill[key]:+.2f}" for key in ("median", "least", "most", "last")]
         values.append(f"{100.0 * skill['share_below_zero']:.1f} %")
-    share = 100.0 * switch["ticks_by_ewma"] / report["ticks"]
-    mae = "-" if switch["mae"] is None else f"{switch['mae']:.3f}"
-    rows.add_row(*values, f"{share:.1f} %", f"{switch['switches']:,}", mae)
+    mae = "-" if stream["mae"] is None else f"{stream['mae']:.3f}"
+    rows.add_row(
+        *values, mae, ", ".join(f"{source} {count:,}" for source, count in stream["answers_by_source"].items())
+    )
     return rows
 
 

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from linkcast.cli.options import Column, Json, MappingFile, Step, Unit, Where, layout
+from linkcast.cli.options import (
+    Column,
+    DayFirst,
+    Decimal,
+    Json,
+    MappingFile,
+    Missing,
+    Separator,
+    Step,
+    Timezone,
+    Unit,
+    Where,
+    layout,
+)
 from linkcast.cli.output import print_json, show
 
 MOST_WORKERS = 4  # by default: each takes a gigabyte
@@ -63,12 +76,20 @@ def train(
     where: Where = None,
     step: Step = None,
     mapping: MappingFile = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    timezone: Timezone = None,
+    day_first: DayFirst = None,
+    missing: Missing = None,
     as_json: Json = False,
 ) -> None:
     """Train models on the simulator or on your own telemetry, and write them with their metadata."""
-    if telemetry is None and any((column, unit, where, step, mapping)):
-        raise typer.BadParameter("needs --telemetry FILE", param_hint="--column, --unit, --where, --step and --mapping")
-    reading = layout(column, unit, where, step, mapping)
+    how = (column, unit, where, step, mapping, separator, decimal, timezone, day_first, missing)
+    if telemetry is None and any(option is not None for option in how):
+        raise typer.BadParameter(
+            "needs --telemetry FILE", param_hint="--column, --unit and what else says how to read it"
+        )
+    reading = layout(*how)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes about the machine it runs on
     from linkcast.training import run
 

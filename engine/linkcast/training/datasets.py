@@ -224,7 +224,7 @@ def telemetry_dataset(trace: Trace, settings: Settings, calendar: bool) -> Datas
     rows_of_part: list[list[slice]] = [[], [], []]
     for index, rows in _cut_by_time(trace):
         rows_of_part[index].append(rows)
-    parts = [windows_of_rows(series, seconds, rows, settings.window) for rows in rows_of_part]
+    parts = [windows_of_rows(series, seconds, rows, settings.window, held=trace.held) for rows in rows_of_part]
     for name, part in zip(PARTS, parts, strict=True):
         if not len(part):
             raise ValueError(
@@ -418,7 +418,8 @@ def telemetry_rows(trace: Trace) -> GroupRows:
     seconds = to_seconds(trace.timestamps)
     pieces: dict[str, list[npt.NDArray[np.int64]]] = {name: [np.empty(0, np.int64)] for name in PARTS}
     for part, rows in _cut_by_time(trace):
-        pieces[PARTS[part]].append(np.arange(rows.start, rows.stop))
+        inside = np.arange(rows.start, rows.stop)
+        pieces[PARTS[part]].append(inside if trace.held is None else inside[~trace.held[inside]])
     chosen = {name: np.concatenate(parts) for name, parts in pieces.items()}
     rows_by_part = {name: (trace.features[index], seconds[index]) for name, index in chosen.items()}
     origin = {**_telemetry_origin(trace), "rows": {name: len(index) for name, index in chosen.items()}}
@@ -478,7 +479,8 @@ def _cut_by_time(trace: Trace) -> list[tuple[int, slice]]:
             inner = [min(max(cut, rows.start), rows.stop) for cut in cuts]
             pieces += _pieces(rows, inner)
         return pieces
-    times = trace.timestamps.astype("datetime64[us]").astype(np.int64)
+    assert trace.moments is not None
+    times = trace.moments.astype("datetime64[us]").astype(np.int64)
     moments = np.quantile(times, [TRAIN_SHARE, TRAIN_SHARE + VALIDATION_SHARE])
     for rows in trace.segments():
         inner = [rows.start + int(np.searchsorted(times[rows], moment)) for moment in moments]
@@ -508,10 +510,16 @@ def windows_of_rows(
     pieces: Sequence[slice],
     window: int,
     each_a_source: bool = False,
+    held: npt.NDArray[np.bool_] | None = None,
     weigh: Callable[[FloatArray, FloatArray, npt.NDArray[np.int64]], FloatArray] = loss_weights,
 ) -> Part:
-    """Every window of the pieces; for the loss the pieces are of one source, or each is of another."""
+    """Every window of the pieces; for the loss the pieces are of one source, or each is of another.
+
+    A row that is `held` (rows,) is no target: nothing was measured there.
+    """
     of_piece = [np.arange(rows.start, rows.stop - window, dtype=np.int64) for rows in pieces]
+    if held is not None:
+        of_piece = [starts[~held[starts + window]] for starts in of_piece]
     starts = np.concatenate([np.empty(0, np.int64), *of_piece])
     source = np.repeat(np.arange(len(pieces)) * each_a_source, [len(piece) for piece in of_piece])
     windows, targets = series[starts[:, None] + np.arange(window)], series[starts + window, BANDWIDTH]
@@ -547,7 +555,7 @@ def _telemetry_origin(trace: Trace) -> dict[str, Any]:
         "source": "telemetry",
         "file": trace.name,
         "dropped_rows": trace.dropped_rows,
-        "read": trace.describe(),
+        "read": [*trace.describe(), *trace.notices, *trace.warnings],
         "segments": len(trace.segment_starts),
         "split": "by time, 70 % / 15 % / 15 %",
     }

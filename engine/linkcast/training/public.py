@@ -180,7 +180,10 @@ def _parts(trace: Trace, window: int) -> list[Part]:
         bounds = [rows.start, *cuts.tolist(), rows.stop]
         for start, stop in pairwise(bounds):
             pieces[part_of_row[start]].append(slice(start, stop))
-    return [_idle_rarely(windows_of_rows(series, seconds, rows, window, weigh=scale_free_weights)) for rows in pieces]
+    return [
+        _idle_rarely(windows_of_rows(series, seconds, rows, window, held=trace.held, weigh=scale_free_weights))
+        for rows in pieces
+    ]
 
 
 def _cut(trace: Trace) -> npt.NDArray[np.int64]:

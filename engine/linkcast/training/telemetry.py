@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from linkcast import simulator
 from linkcast.groups import group_key
-from linkcast.traces import GROUP_COLUMN, Columns, Layout, Trace, read_table, trace_from_table
+from linkcast.traces import GROUP_COLUMN, Columns, Layout, Trace, name_of, read_table, trace_from_table
 
 DEFAULT_PROFILE = "internet"
 
@@ -18,7 +21,7 @@ def read(
     """The trace that each profile or group is trained on.
 
     Args:
-        file: CSV or Parquet with telemetry columns, `timestamp`, and optionally `service_group`.
+        file: as `read_trace` reads it, with telemetry columns, `timestamp`, and optionally `service_group`.
         names: profiles and groups to train; None is every group in the file, or "internet" without such a column.
         columns: as `read_trace` takes them.
     Raises:
@@ -27,13 +30,11 @@ def read(
     """
     path = Path(file)
     layout = columns if isinstance(columns, Layout) else Layout(columns or {})
-    table = read_table(path)
-    name = str(Path(*path.parts[-2:]))
+    table = read_table(path, layout.separator)
+    name = name_of(path)
     column = layout.column(GROUP_COLUMN)
     if column in table.column_names:
-        import pyarrow as pa
-
-        keys = [None if value is None else group_key(str(value)) for value in table[column].to_pylist()]
+        keys = [group_key(word) if word else None for word in table.words(column)]
         found = sorted({key for key in keys if key is not None})
         unknown = [key for key in found if key not in simulator.GROUPS]
         if unknown or not found:
@@ -45,7 +46,7 @@ def read(
             raise ValueError(f"{path.name}: expected rows of {', '.join(missing)}, found {', '.join(found)}")
         traces = {}
         for group in chosen:
-            rows = table.filter(pa.array([key == group for key in keys]))
+            rows = table.filter(np.array([key == group for key in keys], np.bool_))
             traces[group] = trace_from_table(f"{name} ({group})", rows, layout)
     else:
         chosen = names or [DEFAULT_PROFILE]
@@ -59,4 +60,9 @@ def read(
     for name, trace in traces.items():
         if name in simulator.GROUPS and trace.timestamps is None:
             raise ValueError(f"{path.name}: expected a column timestamp to train {name}: it reads hour and weekday")
+        if name in simulator.GROUPS and not trace.dated:
+            raise ValueError(f"{path.name}: expected times with a date to train {name}: it reads hour and weekday")
+        if name in simulator.GROUPS and trace.clock == "UTC":
+            said = "times are in UTC, and so is the calendar of the group; --timezone names the site"
+            traces[name] = replace(trace, notices=(*trace.notices, said))
     return traces

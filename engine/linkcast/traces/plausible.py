@@ -1,0 +1,56 @@
+"""Whether a trace is like what a model was trained on, and which unit it may be in if not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from linkcast.features import BANDWIDTH
+from linkcast.traces.layout import UNITS
+from linkcast.traces.trace import Trace
+
+FASTEST_MBPS = 15_000.0  # the simulated data centre links carry up to 10,000
+NO_LINK_MBPS = 100_000.0
+FAR = 3.0  # times the range that was trained on: the rate of a window is scaled by its own level
+USUAL_MBPS = (1.0, 1000.0)
+
+
+def likely_unit(median: float, low: float = USUAL_MBPS[0], high: float = USUAL_MBPS[1]) -> str | None:
+    """The unit in which a median that is no Mbit/s would be low to high Mbit/s, the most central; None if none."""
+    middle = np.log(np.sqrt(max(low, 1.0) * high))
+    fits = {unit: median * factor for unit, factor in UNITS["bandwidth_mbps"].items() if unit != "Mbit/s"}
+    fits = {unit: mbps for unit, mbps in fits.items() if max(low, 0.1) <= mbps <= high}
+    return min(fits, key=lambda unit: abs(np.log(fits[unit]) - middle)) if fits else None
+
+
+def question_of(median: float, unit: str) -> str:
+    """ "; is it in kbit/s? add -u bandwidth_mbps=kbit/s, which makes 22.4 Mbit/s of it"."""
+    made = median * UNITS["bandwidth_mbps"][unit]
+    return f"; is it in {unit}? add -u bandwidth_mbps={unit}, which makes {made:,.4g} Mbit/s of it"
+
+
+def unlike_training(trace: Trace, model: str, entry: Mapping[str, Any]) -> str | None:
+    """A sentence when the trace's usual bandwidth lies far outside what a model was trained on; None when it does not.
+
+    Args:
+        trace: telemetry.
+        model: what the sentence calls the model.
+        entry: the model's in the manifest; without trained_on.target_range nothing is said.
+    """
+    trained = entry["trained_on"].get("target_range")
+    rates = trace.features[:, BANDWIDTH]
+    rates = rates[rates > 0.0]
+    if trained is None or not len(rates):
+        return None
+    low, high = float(trained[0]), float(trained[1])
+    median = float(np.median(rates))
+    if low / FAR <= median <= high * FAR:
+        return None
+    unit = likely_unit(median, low, high)
+    question = question_of(median, unit) if unit else "; the scores say little about either"
+    return (
+        f"{trace.name}: a median of {median:,.4g} Mbit/s is far outside what {model} was trained on "
+        f"({low:,.4g} to {high:,.4g}){question}"
+    )
