@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.baselines import ewma, growing_autoregression, harmonic_mean, moving_average, persistence
+from linkcast.baselines import ewma, growing_autoregression, harmonic_mean, median, moving_average, persistence
 from linkcast.features import BANDWIDTH
 from linkcast.metrics import mae, skill
 from linkcast.training.datasets import FloatArray, Part, ScalerRanges
@@ -23,11 +23,11 @@ RIDGE = 1e-4  # of the mean square of an input
 
 def naive_forecasts(part: Part) -> dict[str, FloatArray]:
     """(n,) Mbit/s by rule; the AR(10) is fitted again and again on the link's own past."""
-    windows, rates = part.windows, part.windows[:, :, BANDWIDTH]
+    windows = part.windows
     forecasts = {
         "persistence": persistence(windows, BANDWIDTH),
         "moving_average": moving_average(windows, BANDWIDTH),
-        "median": np.median(rates, axis=1),
+        "median": median(windows, BANDWIDTH),
         "harmonic_mean": harmonic_mean(windows, BANDWIDTH),
         "ar10": growing_autoregression(windows, part.targets, BANDWIDTH),
     }
