@@ -109,7 +109,7 @@ linkcast_status look_ahead(linkcast_stream* handle, std::size_t row, std::size_t
     if (most > 0 && (steps < 1 || steps > most))
       return fail(LINKCAST_ERROR_ARGUMENT, "steps: expected 1 to %zu, got %zu", most, steps);
     const Answer expected = most == 0 ? Answer{} : peak ? stream.peak(row, steps) : stream.horizon(row, steps);
-    write_answers({&expected, 1}, answer);
+    write_answers({&expected, 1}, 1, answer);
     return expected.source == Source::none ? LINKCAST_NOT_READY : LINKCAST_OK;
   });
 }
