@@ -204,8 +204,8 @@ Reference parse_reference(const Json& json, Reference allowed, const char* inste
   return allowed;
 }
 
-/// {"min": a, "max": b, "log_offset": c, "relative_to": "...", "share": d}, the last three optional; share stands
-/// beside relative_to "first" only. @param allowed, instead  as above
+/// {"min": a, "max": b, "log_offset": c, "relative_to": "...", "share": d, "bound": e}, the last four optional; share
+/// stands beside relative_to "first" only. @param allowed, instead  as above
 Range parse_range(const Json& json, Reference allowed, const char* instead) {
   Range range;
   const double least = json.at("min").number();
@@ -225,8 +225,10 @@ Range parse_range(const Json& json, Reference allowed, const char* instead) {
       range.share = parse_share(value);
     else if (key == "share")
       value.refuse("expected it beside relative_to \"first\" only");
+    else if (key == "bound")
+      range.bound = parse_positive(value);
     else if (key != "min" && key != "max")
-      value.refuse("expected min, max, log_offset, relative_to or share");
+      value.refuse("expected min, max, log_offset, relative_to, share or bound");
   }
   return range;
 }

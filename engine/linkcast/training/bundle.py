@@ -52,6 +52,7 @@ class Bundle:
 
     models: dict[str, BundledModel] = field(default_factory=dict)
     groups: dict[str, BundledGroup] = field(default_factory=dict)
+    comparisons: Json = field(default_factory=dict)  # of the internet forecaster with rivals, by rival and link
 
 
 def model_entry(
