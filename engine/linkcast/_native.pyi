@@ -51,6 +51,11 @@ class Model:
         backend: str = "auto",
         threads: int = 1,
         precision: str = "float32",
+        *,
+        max_file_bytes: int = ...,
+        max_tensor_bytes: int = ...,
+        max_threads: int = ...,
+        load_seconds: float = ...,
     ) -> None: ...
     @property
     def path(self) -> str: ...
@@ -114,6 +119,8 @@ class Engine:
     """The models of one bundle folder with their scalers. Used by one thread at a time."""
 
     def __init__(self, folder: str, backend: str = "auto", threads: int = 1, precision: str = "float32") -> None: ...
+    @staticmethod
+    def default_folder() -> str: ...
     @property
     def names(self) -> list[str]: ...
     @property

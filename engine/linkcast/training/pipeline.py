@@ -161,11 +161,11 @@ def run(
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     files = bundle.metadata(complete, _generator(), created, seed, training)
     folder = Path(output)
-    bundle.write(folder, complete, files, report.markdown(files["manifest"]))
+    manifest = bundle.write(folder, complete, files, report.markdown(files["manifest"]))
     for table in (report.forecaster_table(files["manifest"], asked), report.allocator_table(files["manifest"], asked)):
         if table.row_count:
             console.print(table)
-    return TrainingResult(folder, files["manifest"], folder / "metadata" / bundle.REPORT, tuple(asked), seconds)
+    return TrainingResult(folder, manifest, folder / "metadata" / bundle.REPORT, tuple(asked), seconds)
 
 
 def _known(only: Sequence[str] | None, models: Sequence[str]) -> list[str] | None:
