@@ -1,22 +1,23 @@
 #include "engine/engine.h"
 
+#include "engine/folder.h"
+
 #include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "bindings.h"
 
 namespace linkcast::bindings {
 namespace {
 
-std::unique_ptr<BoundEngine> open_engine(const std::filesystem::path& folder, const std::string& backend, int threads,
+std::unique_ptr<BoundEngine> open_engine(const py::object& path, const std::string& backend, int threads,
                                          const std::string& precision) {
   const Model::Options options = model_options(backend, threads, precision);
+  const std::string folder = path_bytes(path);
   auto bound = std::make_unique<BoundEngine>();
   const py::gil_scoped_release release;
-  bound->engine = std::make_shared<Engine>(folder.string(), options);
+  bound->engine = std::make_shared<Engine>(folder, options);
   for (std::size_t k = 0; k < bound->engine->metadata().models.size(); ++k) {
     bound->models.push_back(std::make_shared<BoundModel>());
     bound->models.back()->model = {bound->engine, &bound->engine->model(k)};  // keeps the whole engine alive
@@ -66,17 +67,22 @@ Rows checked_rows(const ModelSpec& spec, const py::object& values) {
   return as_rows(values, {spec.input_shape.begin() + 1, spec.input_shape.end()}, spec.row_name(), &spec.features);
 }
 
-/// Runs `call(rows)` for float32 or float64 rows without the GIL.
+/// Runs `call(data, first, count)` for float32 or float64 rows without the GIL, in parts: `data` is that of row
+/// `first`.
 template <class Call>
 void run(BoundEngine& bound, std::size_t index, const Rows& rows, Call call) {
   if (rows.count == 0) return;
-  const Lease lease(*bound.models[index]);
+  BoundModel& model = *bound.models[index];
+  const Lease lease(model);
   const void* data = rows.array.data();
-  const py::gil_scoped_release release;
-  if (rows.is_float32)
-    call(static_cast<const float*>(data));
-  else
-    call(static_cast<const double*>(data));
+  const std::size_t row = model.model->row_inputs();
+  check_rows(bound.engine->spec(index), rows);
+  run_in_parts(model, rows.count, [&](std::size_t first, std::size_t count) {
+    if (rows.is_float32)
+      call(static_cast<const float*>(data) + first * row, first, count);
+    else
+      call(static_cast<const double*>(data) + first * row, first, count);
+  });
 }
 
 py::array_t<float> forecast_raw(BoundEngine& bound, const std::string& name, const py::object& windows) {
@@ -84,7 +90,9 @@ py::array_t<float> forecast_raw(BoundEngine& bound, const std::string& name, con
   const Rows rows = checked_rows(bound.engine->spec(index), windows);
   py::array_t<float> target(static_cast<py::ssize_t>(rows.count));
   float* out = target.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->forecast_raw(index, data, rows.count, out); });
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->forecast_raw(index, data, count, out + first);
+  });
   return target;
 }
 
@@ -111,14 +119,23 @@ void warn_of_broken_model(const ModelSpec& spec, const std::vector<Cause>& cause
   if (PyErr_WarnEx(PyExc_RuntimeWarning, text.c_str(), 2) != 0) throw py::error_already_set();
 }
 
+/// @return (batch) what is special about each action
+std::vector<Cause> decide_rows(BoundEngine& bound, std::size_t index, const Rows& rows,
+                               py::array_t<std::int32_t>& actions) {
+  auto* out = actions.mutable_data();
+  std::vector<Cause> causes(rows.count, Cause::none);
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->decide(index, data, count, out + first, causes.data() + first);
+  });
+  warn_of_broken_model(bound.engine->spec(index), causes);
+  return causes;
+}
+
 py::array_t<std::int32_t> decide(BoundEngine& bound, const std::string& name, const py::object& states) {
   const std::size_t index = bound.engine->find(name, Role::allocator);
   const Rows rows = checked_rows(bound.engine->spec(index), states);
   py::array_t<std::int32_t> actions(static_cast<py::ssize_t>(rows.count));
-  auto* out = actions.mutable_data();
-  std::vector<Cause> causes(rows.count, Cause::none);
-  run(bound, index, rows, [&](const auto* data) { bound.engine->decide(index, data, rows.count, out, causes.data()); });
-  warn_of_broken_model(bound.engine->spec(index), causes);
+  decide_rows(bound, index, rows, actions);
   return actions;
 }
 
@@ -126,10 +143,7 @@ py::tuple allocate(BoundEngine& bound, const std::string& name, const py::object
   const std::size_t index = bound.engine->find(name, Role::allocator);
   const Rows rows = checked_rows(bound.engine->spec(index), states);
   py::array_t<std::int32_t> actions(static_cast<py::ssize_t>(rows.count));
-  auto* out = actions.mutable_data();
-  std::vector<Cause> causes(rows.count, Cause::none);
-  run(bound, index, rows, [&](const auto* data) { bound.engine->decide(index, data, rows.count, out, causes.data()); });
-  warn_of_broken_model(bound.engine->spec(index), causes);
+  const std::vector<Cause> causes = decide_rows(bound, index, rows, actions);
   py::tuple names(rows.count);
   for (std::size_t row = 0; row < rows.count; ++row) names[row] = cause_name(causes[row]);
   return py::make_tuple(actions, names);
@@ -141,7 +155,9 @@ py::array_t<float> q_values(BoundEngine& bound, const std::string& name, const p
   const Rows rows = checked_rows(spec, states);
   py::array_t<float> values({static_cast<py::ssize_t>(rows.count), static_cast<py::ssize_t>(spec.actions)});
   float* out = values.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->q_values(index, data, rows.count, out); });
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->q_values(index, data, count, out + first * spec.actions);
+  });
   return values;
 }
 
@@ -162,6 +178,7 @@ void bind_engine(py::module_& module) {
 
 Raises:
     LoadError: a file is missing, damaged or wrong; names it, and the key in a metadata file.)")
+      .def_static("default_folder", &default_folder, "$LINKCAST_BUNDLE, or else the bundle that ships with linkcast.")
       .def_property_readonly("names", &names, "Every model's name, in the manifest's order.")
       .def_property_readonly(
           "folder", [](const BoundEngine& b) { return b.engine->folder(); }, "The bundle folder.")

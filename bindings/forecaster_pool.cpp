@@ -31,13 +31,9 @@ namespace {
 /// Windows of one model, checked. @param who  stands before the text of an error
 Rows checked_windows(const ModelSpec& spec, const py::object& windows, const std::string& who) {
   try {
-    const char* what = spec.row_name();
-    Rows rows = as_rows(windows, {spec.input_shape.begin() + 1, spec.input_shape.end()}, what, &spec.features);
-    const void* data = rows.array.data();
-    if (rows.is_float32)
-      check_units(what, spec.features, spec.bounds, static_cast<const float*>(data), rows.count, spec.steps());
-    else
-      check_units(what, spec.features, spec.bounds, static_cast<const double*>(data), rows.count, spec.steps());
+    Rows rows =
+        as_rows(windows, {spec.input_shape.begin() + 1, spec.input_shape.end()}, spec.row_name(), &spec.features);
+    check_rows(spec, rows);
     return rows;
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument(who + error.what());

@@ -197,4 +197,15 @@ Rows as_row(const py::object& values, const std::vector<int>& row_shape, const s
   return rows;
 }
 
+void check_rows(const ModelSpec& spec, const Rows& rows) {
+  const void* data = rows.array.data();
+  const auto check = [&](const auto* values) {
+    check_units(spec.row_name(), spec.features, spec.bounds, values, rows.count, spec.steps());
+  };
+  if (rows.is_float32)
+    check(static_cast<const float*>(data));
+  else
+    check(static_cast<const double*>(data));
+}
+
 }  // namespace linkcast::bindings

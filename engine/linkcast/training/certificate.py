@@ -25,6 +25,7 @@ from linkcast._native import CELLS_PER_ACTION, HEADROOM_ACTIONS
 from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH, TELEMETRY, UNITS
 from linkcast.simulator import LinkProfile
+from linkcast.training import bundle
 from linkcast.training.datasets import ScalerRanges, seed_of
 from linkcast.training.environment import ACTIONS, AllocatedLinks
 from linkcast.training.settings import AllocatorSettings
@@ -95,8 +96,13 @@ def engine(
         for part in ("models", "metadata"):
             (folder / part).mkdir()
         (folder / entry["file"]).write_bytes(content)
-        for stem, entries in files.items():
-            (folder / "metadata" / f"{stem}.json").write_text(json.dumps({"schema_version": 1, **entries}))
+        rows = bundle.physical_rows(folder / entry["file"], golden, {"features": features}, {"features": scalers})
+        entry["golden"] = {**golden, "physical": rows}
+        hashes = files["manifest"]["files"] = {}
+        for stem, entries in reversed(files.items()):  # the manifest, which has the others' hashes, last
+            text = json.dumps({"schema_version": bundle.SCHEMA_VERSION, **entries}).encode()
+            (folder / "metadata" / f"{stem}.json").write_bytes(text)
+            hashes[f"metadata/{stem}.json"] = hashlib.sha256(text).hexdigest()
         yield Engine(folder)
 
 
@@ -227,7 +233,7 @@ def recertify(folder: Path) -> list[str]:
     Returns:
         The allocators' names.
     """
-    from linkcast.training import allocators, bundle, report, settings
+    from linkcast.training import allocators, report, settings
     from linkcast.training.trainer import rounded
 
     held = bundle.read(folder)

@@ -15,13 +15,13 @@ from linkcast.evaluation import evaluate_forecasts
 from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, UNITS, calendar_features, hour_of_week
 from linkcast.reference import lightgbm_forecasts
 from linkcast.traces import GAP_STEPS
-from linkcast.training import allocators, datasets, forecasters, networks
+from linkcast.training import allocators, datasets, forecasters, links, networks
 from linkcast.training.ablation import ablate
 from linkcast.training.bundle import Bundle, BundledGroup, BundledModel, Json, model_entry
 from linkcast.training.datasets import Dataset, GroupRows, Part, Range, ScalerRanges, seed_of
 from linkcast.training.environment import ACTIONS
 from linkcast.training.forecasters import Progress, Trained
-from linkcast.training.settings import Settings
+from linkcast.training.settings import ForecasterSettings, Settings
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,8 +30,17 @@ SCORE_DIGITS = 6  # significant digits of a score in the manifest
 REFERENCE_WINDOWS = 20_000  # of the training part that LightGBM is fitted on
 
 
+BURST = 10.0  # times a window's level that a forecast of a scale-free model may plausibly be
+
+
 def target_range(dataset: Dataset) -> list[float]:
-    """The lowest and the highest target that training has seen: what lies far outside is no forecast to rely on."""
+    """The lowest and the highest target that training has seen: what lies far outside is no forecast to rely on.
+
+    A scale-free model has seen windows of every level that augmentation brings them to; how far a forecast may be from
+    its own window's last sample is what the bound of its target says.
+    """
+    if dataset.scale_free and dataset.augmentation is not None:
+        return [0.0, BURST * dataset.augmentation.levels_mbps[1]]
     return [float(dataset.train.targets.min()), float(dataset.train.targets.max())]
 
 
@@ -47,9 +56,29 @@ class Trainer:
     def link(self, profile: str, dataset: Dataset, progress: Progress) -> None:
         """The forecaster of a profile."""
         name = f"{profile}_lstm"
-        trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed_of(self.seed, name), progress)
+        trained = self._trained(name, dataset, self.settings.internet, progress)
         skill = _forecaster_skill(trained, dataset, not self.settings.quick)
+        if dataset.links:
+            ranges, rng = datasets.ranges_of(dataset), np.random.default_rng(seed_of(self.seed, name, "linear"))
+            self.bundle.comparisons["model"] = links.compare(dataset.links, trained.forecast)
+            self.bundle.comparisons["linear"] = links.compare(
+                dataset.links, links.linear_model(dataset.train, ranges, rng)
+            )
         self._add_forecaster(name, profile, dataset, trained, skill)
+
+    def rival(self, kind: str, name: str, dataset: Dataset, settings: ForecasterSettings, progress: Progress) -> None:
+        """Another forecaster on the links of the data set, to stand beside the one that is kept: scores only."""
+        trained = self._trained(name, dataset, settings, progress)
+        self.bundle.comparisons.setdefault(kind, {}).update(links.compare(dataset.links, trained.forecast))
+
+    def _trained(self, name: str, dataset: Dataset, settings: ForecasterSettings, progress: Progress) -> Trained:
+        """Scale-free forecasters learn from a guide, others and those of the classic recipe from what came."""
+        if not dataset.scale_free:
+            settings = self.settings.forecaster
+        guided = dataset.scale_free and not settings.plateau_patience
+        guide = self.settings.guide if guided else None
+        chosen = dataset if guided or not dataset.scale_free else replace(dataset, augmentation=None)
+        return forecasters.train_forecaster(chosen, settings, seed_of(self.seed, name), progress, guide)
 
     def allocator(self, profile: str, progress: Progress) -> None:
         """The allocator of a profile."""
@@ -255,6 +284,8 @@ def _range(limits: Range) -> Json:
         entry["relative_to"] = limits.relative_to
     if limits.share < 1.0:
         entry["share"] = limits.share
+    if limits.bound is not None:
+        entry["bound"] = limits.bound
     return entry
 
 
