@@ -267,7 +267,7 @@ void Mixture::interrupt(std::size_t row) noexcept {
   Link& link = links_[row];
   link.outcome.fill(kNone);
   for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick).tick = 0;
-  link.resumed = 1;
+  link.resumed = link.started;  // a link on which nothing has been measured has nothing to resume
   link.answered = 0;
 }
 
