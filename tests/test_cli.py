@@ -364,19 +364,32 @@ def test_how_a_file_is_written_can_be_said_by_options_and_by_a_mapping_file(run,
     assert result["model"] == pytest.approx(expected["model"], rel=1e-6)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "replay"])
-def test_a_trace_in_another_unit_is_scored_with_a_warning(run, trace_file, command):
+@pytest.fixture
+def kilobit_trace_file(trace_file):
+    """The trace in kbit/s, which nothing in it says."""
     rows = [line.split(",") for line in trace_file.read_text().splitlines()]
     text = [",".join([*row[:2], str(float(row[2]) * 1000), *row[3:]]) for row in rows[1:]]
     trace_file.write_text("\n".join([",".join(rows[0]), *text]) + "\n")
-    status, out, err = run(command, trace_file, "--json")
+    return trace_file
+
+
+def test_a_trace_in_another_unit_is_scored_with_a_warning(run, kilobit_trace_file):
+    status, out, err = run("evaluate", kilobit_trace_file, "--json")
     assert status == 0
     assert err.startswith("linkcast: warning: ")
     assert "is it in kbit/s? add -u bandwidth_mbps=kbit/s" in err
-    report = json.loads(out)
-    assert "is it in kbit/s?" in (report[0] if command == "evaluate" else report)["warnings"][0]
-    _, _, err = run(command, trace_file, "--json", "-u", "bandwidth_mbps=kbit/s")
+    assert "is it in kbit/s?" in json.loads(out)[0]["warnings"][0]
+    _, _, err = run("evaluate", kilobit_trace_file, "--json", "-u", "bandwidth_mbps=kbit/s")
     assert err == ""
+
+
+def test_a_replay_decides_nothing_for_a_trace_in_another_unit(run, kilobit_trace_file):
+    status, out, err = run("replay", kilobit_trace_file, "--json")
+    assert (status, out) == (1, "")
+    assert "expected at most 10 times the link's capacity of 100 Mbit/s" in err
+    assert "(kbit/s? or another link's capacity?)" in err
+    status, _, err = run("replay", kilobit_trace_file, "--json", "-u", "bandwidth_mbps=kbit/s")
+    assert (status, err) == (0, "")
 
 
 @pytest.mark.parametrize(
