@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +41,11 @@ class StreamScores:
     horizon_p90: FloatArray | None = None  # (n, STEPS)
     peak_p90: FloatArray | None = None  # (n, STEPS) of the peak over the next 1 to STEPS steps
     reserve: FloatArray | None = None  # (n, len(COST_RATIOS)) the quantile of least cost, one step ahead
+
+    def at(self, ticks: Mask) -> StreamScores:
+        """The marked ticks, (n,)."""
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        return replace(self, **{name: values[ticks] for name, values in columns.items() if values is not None})
 
 
 def stream_answers(
@@ -120,7 +125,8 @@ def _batches(
 ) -> Iterator[tuple[slice, dict[str, Any]]]:
     done = 0
     for rows, present in zip(segments, came, strict=True):
-        stream.reset()
+        if stream.ticks:
+            stream.reset()
         for begin in range(0, len(rows), BATCH):
             bulk = stream.push_many(rows[begin : begin + BATCH], present[begin : begin + BATCH])
             short = min(max(window - 1 - begin, 0), len(bulk["next"]))  # ticks before the window is full
