@@ -21,7 +21,7 @@ GROUPS = ("streaming", "gaming", "social_media", "shopping", "software")
 def test_lstm(benchmark, report_budget, engine, reference, windows, backend):
     chosen = engine if backend == "native" else reference
     np.testing.assert_allclose(
-        chosen.forecast("internet", windows[0]), reference.forecast("internet", windows[0]), rtol=TOLERANCE
+        chosen.forecast_raw("internet", windows[0]), reference.forecast_raw("internet", windows[0]), rtol=TOLERANCE
     )
     benchmark.pedantic(chosen.forecast, ("internet", windows[0]), rounds=5000, warmup_rounds=100)
     report_budget(5.0, 99.9)
@@ -54,7 +54,7 @@ def test_ddqn(benchmark, report_budget, engine, reference, windows, backend):
 def test_batch_of_100(benchmark, report_budget, engine, reference, windows, backend):
     chosen = engine if backend == "native" else reference
     np.testing.assert_allclose(
-        chosen.forecast("internet", windows), reference.forecast("internet", windows), rtol=TOLERANCE
+        chosen.forecast_raw("internet", windows), reference.forecast_raw("internet", windows), rtol=TOLERANCE
     )
     rounds = 200 if backend == "native" else 20
     benchmark.pedantic(chosen.forecast, ("internet", windows), rounds=rounds, warmup_rounds=2)
@@ -67,7 +67,7 @@ def test_groups_in_one_call(benchmark, engine, reference):
     answers = engine.forecast_many(by_group)
     for name, window in by_group.items():
         assert answers[name].source == "model"
-        expected = reference.forecast(name, window)
+        expected = reference.forecast_raw(name, window)
         np.testing.assert_allclose(answers[name].mbps, expected, rtol=TOLERANCE, atol=1e-4)
     benchmark(engine.forecast_many, by_group)
 
@@ -115,7 +115,7 @@ def filled_stream(engine: linkcast.Engine, reference: linkcast.Engine, windows: 
         stream.push(sample)
     for window in windows[1:20]:
         answer = stream.push(window[-1])
-        np.testing.assert_allclose(answer.mbps, reference.forecast("internet", window)[0], rtol=TOLERANCE)
+        np.testing.assert_allclose(answer.mbps, reference.forecast_raw("internet", window)[0], rtol=TOLERANCE)
     return stream
 
 
@@ -151,7 +151,7 @@ def test_a_week_of_every_group(benchmark, predictor):
 @pytest.mark.benchmark(group="predictor")
 def test_predict_bandwidth(benchmark, predictor, reference, windows):
     np.testing.assert_allclose(
-        predictor.predict_bandwidth(windows[:1]), reference.forecast("internet", windows[:1]), rtol=TOLERANCE
+        predictor.predict_bandwidth(windows[:1]), reference.forecast_raw("internet", windows[:1]), rtol=TOLERANCE
     )
     benchmark(predictor.predict_bandwidth, windows[:1])
 

@@ -4,7 +4,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -13,6 +15,7 @@
 
 #include "engine/answer.h"
 #include "engine/engine.h"
+#include "engine/forecaster_pool.h"
 #include "engine/model.h"
 #include "engine/safeguard.h"
 #include "kernels/deadline.h"
@@ -25,11 +28,15 @@ namespace py = pybind11;
 struct BoundModel {
   std::shared_ptr<Model> model;
   std::atomic<bool> busy{false};
+  std::size_t part_rows = 64;  // rows that run_in_parts runs at once: as many as take a tenth of a second or so
 };
+
+struct BoundPool;
 
 struct BoundEngine {
   std::shared_ptr<Engine> engine;
   std::vector<std::shared_ptr<BoundModel>> models;  // as the metadata's models
+  std::shared_ptr<BoundPool> pool;                  // that forecast and forecast_many use
 };
 
 /// Holds a model, or what else has such a flag, for one call. @throws std::runtime_error when another thread is using
@@ -48,6 +55,36 @@ class Lease {
  private:
   std::atomic<bool>& busy_;
 };
+
+/// Without the GIL, so that other threads of Python run; Ctrl-C comes through between two parts of a long call.
+///
+/// Calls run(first, rows) on a leased model until `count` rows are done. How many rows a part has is found by doubling,
+/// until one takes long enough, and kept for the next call. To be called with the GIL.
+/// @throws py::error_already_set  KeyboardInterrupt, or what else a signal's handler raises
+template <class Run>
+void run_in_parts(BoundModel& bound, std::size_t count, Run run) {
+  constexpr std::chrono::milliseconds kLongEnough{50};
+  constexpr std::size_t kMostRows = 65536;  // also bounds the memory of a batch
+  for (std::size_t first = 0; first < count;) {
+    const std::size_t own = bound.model->own_batch();
+    const std::size_t rows = std::min((bound.part_rows + own - 1) / own * own, count - first);
+    const auto start = std::chrono::steady_clock::now();
+    {
+      const py::gil_scoped_release release;
+      run(first, rows);
+    }
+    first += rows;
+    if (first == count) return;
+    const auto took = std::chrono::steady_clock::now() - start;
+    if (took < kLongEnough) bound.part_rows = std::min(2 * bound.part_rows, kMostRows);
+    if (took > 4 * kLongEnough) bound.part_rows = std::max<std::size_t>(bound.part_rows / 2, 1);
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+}
+
+/// The bytes of a path-like object, a NUL among them as well: who opens it says that none may stand there.
+/// @throws py::error_already_set  TypeError
+std::string path_bytes(const py::object& path);
 
 /// The answers of one model's rows in one call.
 struct Answers {
@@ -91,13 +128,18 @@ void bind_answer(py::module_& module);
 void bind_scaler(py::module_& module);
 void bind_model(py::module_& module);
 void bind_engine(py::module_& module);
-void bind_stream(py::module_& module);      // after the engine, which gets a method
-void bind_groups(py::module_& module);      // as above
-void bind_controller(py::module_& module);  // as above
+void bind_stream(py::module_& module);           // after the engine, which gets a method
+void bind_forecaster_pool(py::module_& module);  // as above
+void bind_controller(py::module_& module);       // as above
 
 /// Options of a safeguard from Python's keywords. @throws std::invalid_argument  an unknown stand_in
 Safeguard::Options safeguard_options(double plausible_margin, const std::string& stand_in, double stand_in_weight);
 const char* stand_in_name(Safeguard::StandIn stand_in) noexcept;
+
+std::shared_ptr<BoundPool> make_pool(const BoundEngine& bound, const ForecasterPool::Options& options);
+
+/// The index of a model that forecasts: a profile's or group's forecaster, or a forecaster or fallback by its own name.
+std::size_t find_with_target(const BoundEngine& bound, const std::string& name);
 
 /// The fallback model that serves the same group as a forecaster, or nullptr.
 std::shared_ptr<BoundModel> fallback_of(const BoundEngine& bound, std::size_t forecaster);

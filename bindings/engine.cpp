@@ -1,25 +1,26 @@
 #include "engine/engine.h"
 
-#include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
+#include "engine/folder.h"
 
-#include <filesystem>
+#include <pybind11/stl.h>
 
 #include "bindings.h"
 
 namespace linkcast::bindings {
 namespace {
 
-std::unique_ptr<BoundEngine> open_engine(const std::filesystem::path& folder, const std::string& backend, int threads,
+std::unique_ptr<BoundEngine> open_engine(const py::object& path, const std::string& backend, int threads,
                                          const std::string& precision) {
   const Model::Options options = model_options(backend, threads, precision);
+  const std::string folder = path_bytes(path);
   auto bound = std::make_unique<BoundEngine>();
   const py::gil_scoped_release release;
-  bound->engine = std::make_shared<Engine>(folder.string(), options);
+  bound->engine = std::make_shared<Engine>(folder, options);
   for (std::size_t k = 0; k < bound->engine->metadata().models.size(); ++k) {
     bound->models.push_back(std::make_shared<BoundModel>());
     bound->models.back()->model = {bound->engine, &bound->engine->model(k)};  // keeps the whole engine alive
   }
+  bound->pool = make_pool(*bound, {});
   return bound;
 }
 
@@ -64,32 +65,35 @@ Rows checked_rows(const ModelSpec& spec, const py::object& values) {
   return as_rows(values, {spec.input_shape.begin() + 1, spec.input_shape.end()}, spec.window ? "window" : "state");
 }
 
-/// Runs `call(rows)` for float32 or float64 rows without the GIL.
+/// Runs `call(data, first, count)` for float32 or float64 rows without the GIL, in parts: `data` is that of row
+/// `first`.
 template <class Call>
 void run(BoundEngine& bound, std::size_t index, const Rows& rows, Call call) {
   if (rows.count == 0) return;
-  const Lease lease(*bound.models[index]);
+  BoundModel& model = *bound.models[index];
+  const Lease lease(model);
   const void* data = rows.array.data();
-  const py::gil_scoped_release release;
+  const std::size_t row = model.model->row_inputs();
   if (rows.is_float32)
-    call(static_cast<const float*>(data));
+    check_finite(bound.engine->spec(index), static_cast<const float*>(data), rows.count);
   else
-    call(static_cast<const double*>(data));
+    check_finite(bound.engine->spec(index), static_cast<const double*>(data), rows.count);
+  run_in_parts(model, rows.count, [&](std::size_t first, std::size_t count) {
+    if (rows.is_float32)
+      call(static_cast<const float*>(data) + first * row, first, count);
+    else
+      call(static_cast<const double*>(data) + first * row, first, count);
+  });
 }
 
-std::size_t find_with_target(const BoundEngine& bound, const std::string& name) {
-  // A fallback can be asked for a forecast by its own name; a profile or group means its forecaster.
-  for (std::size_t k = 0; k < bound.engine->metadata().models.size(); ++k)
-    if (bound.engine->spec(k).name == name && bound.engine->spec(k).target) return k;
-  return bound.engine->find(name, Role::forecaster);
-}
-
-py::array_t<float> forecast(BoundEngine& bound, const std::string& name, const py::object& windows) {
+py::array_t<float> forecast_raw(BoundEngine& bound, const std::string& name, const py::object& windows) {
   const std::size_t index = find_with_target(bound, name);
   const Rows rows = checked_rows(bound.engine->spec(index), windows);
   py::array_t<float> target(static_cast<py::ssize_t>(rows.count));
   float* out = target.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->forecast(index, data, rows.count, out); });
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->forecast_raw(index, data, count, out + first);
+  });
   return target;
 }
 
@@ -114,7 +118,9 @@ py::array_t<std::int32_t> decide(BoundEngine& bound, const std::string& name, co
   const Rows rows = checked_rows(bound.engine->spec(index), states);
   py::array_t<std::int32_t> actions(static_cast<py::ssize_t>(rows.count));
   auto* out = actions.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->decide(index, data, rows.count, out); });
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->decide(index, data, count, out + first);
+  });
   return actions;
 }
 
@@ -124,11 +130,20 @@ py::array_t<float> q_values(BoundEngine& bound, const std::string& name, const p
   const Rows rows = checked_rows(spec, states);
   py::array_t<float> values({static_cast<py::ssize_t>(rows.count), static_cast<py::ssize_t>(spec.actions)});
   float* out = values.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->q_values(index, data, rows.count, out); });
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->q_values(index, data, count, out + first * spec.actions);
+  });
   return values;
 }
 
 }  // namespace
+
+std::size_t find_with_target(const BoundEngine& bound, const std::string& name) {
+  // A fallback can be asked for a forecast by its own name; a profile or group means its forecaster.
+  for (std::size_t k = 0; k < bound.engine->metadata().models.size(); ++k)
+    if (bound.engine->spec(k).name == name && bound.engine->spec(k).target) return k;
+  return bound.engine->find(name, Role::forecaster);
+}
 
 void bind_engine(py::module_& module) {
   py::class_<BoundEngine>(module, "Engine", "The models of one bundle folder with their scalers.")
@@ -138,6 +153,7 @@ void bind_engine(py::module_& module) {
 
 Raises:
     LoadError: a file is missing, damaged or wrong; names it, and the key in a metadata file.)")
+      .def_static("default_folder", &default_folder, "$LINKCAST_BUNDLE, or else the bundle that ships with linkcast.")
       .def_property_readonly("names", &names, "Every model's name, in the manifest's order.")
       .def_property_readonly(
           "folder", [](const BoundEngine& b) { return b.engine->folder(); }, "The bundle folder.")
@@ -169,18 +185,17 @@ Raises:
             return b.engine->spec(b.engine->find(name)).target_scaler;
           },
           py::arg("name"), "The scaler of a model's target; None for an allocator.")
-      .def("forecast", &forecast, py::arg("name"), py::arg("windows"),
-           R"(The next value of each window.
+      .def("forecast_raw", &forecast_raw, py::arg("name"), py::arg("windows"),
+           R"(The next value of each window as the model gives it: not judged, not clipped, not counted.
 
 Args:
-    name: a profile, a service group, or a forecaster's or fallback's own name.
-    windows: (batch, time steps, features) or one window, physical units, oldest step first.
+    name, windows: as in forecast.
 Returns:
     (batch,) float32, in the target's unit (Mbit/s).
 Raises:
     ValueError: an unknown name, another shape, or a value that is not finite.)")
       .def("forecast_batch", &forecast_batch, py::arg("name"), py::arg("newest"),
-           R"(The same for scaled windows that stand in model(name).batch_input(batch).
+           R"(forecast_raw for scaled windows that stand in model(name).batch_input(batch).
 
 Args:
     newest: (batch,) each window's last value of the feature that has the target's name, physical units; what a target

@@ -58,7 +58,7 @@ def test_forecasts_equal_tensorflows_golden_outputs_in_mbps(engine):
         spec, entry = engine.spec(name), scalers_of(engine, name)["target"]
         newest = inputs[:, -1, spec["features"].index(spec["target"])] if spec["role"] == "forecaster" else inputs[:, 0]
         expected, above = (physical_target(outputs[:, 0] + shift, newest, entry) for shift in (0, GOLDEN_TOLERANCE))
-        difference = np.abs(engine.forecast(name, inputs) - expected)
+        difference = np.abs(engine.forecast_raw(name, inputs) - expected)
         assert np.all(difference <= 1.01 * (above - expected) + 1e-6), name
 
 
@@ -72,36 +72,36 @@ def test_decisions_are_the_largest_of_tensorflows_golden_q_values(engine):
 
 def test_a_profile_and_its_model_name_are_the_same_forecaster(engine):
     window = random_windows(engine, "internet", 1, seed=1)
-    assert engine.forecast("internet", window) == engine.forecast("internet_lstm", window)
+    assert engine.forecast_raw("internet", window) == engine.forecast_raw("internet_lstm", window)
 
 
 def test_the_same_window_twice_gives_the_same_forecast(engine):
     window = random_windows(engine, "internet", 1, seed=2)
-    assert engine.forecast("internet", window) == engine.forecast("internet", window)
+    assert engine.forecast_raw("internet", window) == engine.forecast_raw("internet", window)
 
 
 def test_one_window_without_a_batch_axis_is_a_batch_of_one(engine):
     windows = random_windows(engine, "internet", 1, seed=3)
-    forecast = engine.forecast("internet", windows[0])
+    forecast = engine.forecast_raw("internet", windows[0])
     assert forecast.shape == (1,)
     assert forecast.dtype == np.float32
-    assert forecast == engine.forecast("internet", windows)
+    assert forecast == engine.forecast_raw("internet", windows)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100])
 def test_a_batch_gives_what_its_windows_give_alone(engine, batch):
     windows = random_windows(engine, "internet", batch, seed=4)
-    alone = [engine.forecast("internet", window)[0] for window in windows]
+    alone = [engine.forecast_raw("internet", window)[0] for window in windows]
     # A batch may sum in another order than a single window.
     np.testing.assert_allclose(
-        engine.forecast("internet", windows), alone, rtol=0, atol=tolerance(engine, "internet", max(alone))
+        engine.forecast_raw("internet", windows), alone, rtol=0, atol=tolerance(engine, "internet", max(alone))
     )
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100])
 def test_windows_scaled_into_the_batch_input_give_the_same_forecasts(engine, batch):
     windows = random_windows(engine, "streaming", batch, seed=5)
-    expected = engine.forecast("streaming", windows)
+    expected = engine.forecast_raw("streaming", windows)
     engine.model("streaming_model").batch_input(batch)[...] = engine.scaler("streaming_model").transform(windows)
     newest = windows[:, -1, BANDWIDTH]
     np.testing.assert_array_equal(engine.forecast_batch("streaming", newest), expected)
@@ -119,15 +119,58 @@ def test_windows_scaled_into_the_batch_input_give_the_same_forecasts(engine, bat
     ],
 )
 def test_a_wrong_window_is_refused_with_what_was_wanted_and_what_came(engine, windows, message):
-    with pytest.raises(ValueError, match=message):
-        engine.forecast("internet", windows)
+    for forecast in (engine.forecast, engine.forecast_raw):
+        with pytest.raises(ValueError, match=message):
+            forecast("internet", windows)
 
 
-@pytest.mark.parametrize("call", ["forecast", "decide", "model", "spec"])
+@pytest.mark.parametrize("call", ["forecast", "forecast_raw", "decide", "model", "spec"])
 def test_an_unknown_name_is_refused_with_the_known_ones(engine, call):
-    arguments = ("moon", np.zeros((10, 4))) if call in ("forecast", "decide") else ("moon",)
+    arguments = ("moon", np.zeros((10, 4))) if call not in ("model", "spec") else ("moon",)
     with pytest.raises(ValueError, match="internet"):
         getattr(engine, call)(*arguments)
+
+
+def test_a_forecast_is_the_models_with_its_source_and_is_counted(engine):
+    own = linkcast.Engine.load()
+    windows = random_windows(engine, "internet", 3, seed=4)
+    answers = own.forecast("internet", windows)
+    np.testing.assert_array_equal(answers.mbps, engine.forecast_raw("internet", windows))
+    assert (answers.source, answers.cause, answers.sources) == ("model", "none", ["model"] * 3)
+    assert len(own.forecast("internet", windows[0])) == 1
+    assert len(own.forecast("internet", windows[:0])) == 0
+    assert own.stats("internet_lstm")["calls"] == 2
+    assert own.stats("internet_lstm")["sources"]["model"] == 4
+    own.forecast_raw("internet", windows)
+    assert own.stats("internet_lstm")["calls"] == 2
+
+
+def test_what_the_model_cannot_answer_is_answered_for_and_raw_numbers_stay_as_they_are(engine, edit):
+    windows = random_windows(engine, "internet", 2, seed=5)
+    windows[1, :, 1] *= 4.0
+    raw = engine.forecast_raw("internet", windows)
+
+    def narrow(manifest):
+        manifest["models"]["internet_lstm"]["trained_on"]["target_range"] = [0.0, float(raw[0])]
+
+    assert raw[1] > 1.5 * raw[0]  # beyond the margin of half the range
+    own = linkcast.Engine.load(edit("manifest", narrow))
+    np.testing.assert_array_equal(own.forecast_raw("internet", windows), raw)
+    assert own.plausible("internet", [*raw, np.nan]).tolist() == [True, False, False]
+    answers = own.forecast("internet", windows)
+    assert (answers.sources, answers.causes) == (["model", "none"], ["none", "implausible"])
+    assert np.isnan(answers.mbps[1])
+    other = own.forecast("internet", windows[[1, 0]])  # row 0 has had a good one before
+    assert other.sources == ["last", "model"]
+    np.testing.assert_array_equal(other.mbps, raw[[0, 0]])
+    late = own.forecast("internet", windows[1], deadline_ms=1e-6)
+    assert (late.source, late.cause, late.mbps[0]) == ("last", "deadline", raw[0])
+
+
+def test_a_fallback_answers_by_its_own_name(engine):
+    calendar = [0.0, 1.0, 0.0, 1.0]
+    answer = engine.forecast("streaming_fallback", calendar)
+    assert (answer.source, answer.mbps) == ("fallback", engine.forecast_raw("streaming_fallback", calendar))
 
 
 def test_groups_forecast_together_as_they_do_alone(engine):
@@ -136,7 +179,7 @@ def test_groups_forecast_together_as_they_do_alone(engine):
     assert list(answers) == ["streaming", "gaming", "software"]
     for group, answer in answers.items():
         assert isinstance(answer, linkcast.Answers)
-        np.testing.assert_array_equal(answer.mbps, engine.forecast(group, windows[group]))
+        np.testing.assert_array_equal(answer.mbps, engine.forecast_raw(group, windows[group]))
         assert answer.source == "model"
         assert answer.latency_us > 0.0
 
@@ -158,7 +201,7 @@ def test_a_group_whose_model_gives_infinity_is_answered_by_its_fallback(engine, 
     windows[:, :, columns] = calendar
     answer = broken.forecast_many({"streaming": windows})["streaming"]
     next_hour = [math.sin(2 * math.pi * 19 / 24), math.cos(2 * math.pi * 19 / 24), *calendar[2:]]
-    expected = engine.forecast("streaming_fallback", [next_hour, next_hour])
+    expected = engine.forecast_raw("streaming_fallback", [next_hour, next_hour])
     assert answer.source == "fallback"
     np.testing.assert_allclose(answer.mbps, expected, rtol=1e-6)
 
@@ -199,7 +242,7 @@ def test_logarithms_and_references_are_applied_as_numpy_does_it(edit, batch):
     outputs = own.model("internet_lstm").predict(scaled.astype(np.float32))[:, 0].astype(np.float64)
     expected = physical_target(outputs, windows[:, -1, BANDWIDTH], TRANSFORMS["target"])
     for dtype in (np.float64, np.float32):  # of the windows; a float32 window is another one by a few 1e-7
-        forecasts = own.forecast("internet", windows.astype(dtype))
+        forecasts = own.forecast_raw("internet", windows.astype(dtype))
         np.testing.assert_allclose(forecasts, expected, rtol=2e-5 if dtype == np.float32 else 2e-6)
     answers = own.forecaster_pool(plausible_margin=1e9).forecast({"internet": windows})
     np.testing.assert_allclose(answers["internet"].mbps, expected, rtol=2e-6)
@@ -212,8 +255,20 @@ WRONG_TRANSFORMS = [
     ("internet_lstm", "latency_ms", {"log_offset": "1"}, r"latency_ms\.log_offset: expected a number, got"),
     ("internet_lstm", "latency_ms", {"relative_to": "last"}, r'latency_ms\.relative_to: expected "first", got "last"'),
     ("internet_lstm", "latency_ms", {"relative_to": None}, r"latency_ms\.relative_to: expected a string, got null"),
-    ("internet_lstm", "latency_ms", {"log": 1.0}, r"latency_ms\.log: expected min, max, log_offset, relative_to or"),
-    ("internet_lstm", "latency_ms", {"share": 0.5}, r'latency_ms\.share: expected it beside relative_to "first" only'),
+    ("internet_lstm", "latency_ms", {"bound": 0.0}, r"latency_ms\.bound: expected a number above 0, got 0"),
+    ("internet_lstm", "target", {"bound": "3"}, r"target\.bound: expected a number, got"),
+    (
+        "internet_lstm",
+        "latency_ms",
+        {"log": 1.0},
+        r"latency_ms\.log: expected min, max, log_offset, relative_to, share",
+    ),
+    (
+        "internet_lstm",
+        "packet_loss",
+        {"share": 0.5},
+        r'packet_loss\.share: expected it beside relative_to "first" only',
+    ),
     ("internet_lstm", "target", {"relative_to": "last", "share": 0.5}, r"target\.share: expected it beside"),
     ("internet_lstm", "latency_ms", {"relative_to": "first", "share": 1.5}, r"share: expected a number of at most 1"),
     (
@@ -253,7 +308,7 @@ def test_a_logarithm_needs_no_window(edit):
     calendar = np.array([[0.0, 1.0, 0.5, -0.5]])
     scaled = own.model("streaming_fallback").predict(own.scaler("streaming_fallback").transform(calendar))
     expected = np.maximum(np.exp(scaled[:, 0].astype(np.float64) * 8.0 - 3.0) - 0.5, 0.0)
-    np.testing.assert_allclose(own.forecast("streaming_fallback", calendar), expected, rtol=1e-5)
+    np.testing.assert_allclose(own.forecast_raw("streaming_fallback", calendar), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])

@@ -62,7 +62,7 @@ def random_series(rows: int, seed: int) -> np.ndarray:
 def test_the_batch_path_gives_what_the_engine_gives_for_the_same_windows(engine, count):
     series = random_series(64, seed=1)
     starts = np.random.default_rng(2).integers(0, 55, count)
-    expected = engine.forecast("internet", series[starts[:, None] + np.arange(10)])
+    expected = engine.forecast_raw("internet", series[starts[:, None] + np.arange(10)])
     answer = forecast_windows(engine, "internet", series, starts)
     # Batches of another size may sum in another order.
     np.testing.assert_allclose(answer, expected, rtol=0, atol=tolerance(engine, "internet", max(expected)))
@@ -98,7 +98,7 @@ def test_a_service_group_is_scored_on_a_trace_with_timestamps(engine):
     evaluation = evaluate_trace(engine, "gaming", trace)
     assert evaluation["samples"] == 90
     windows = trace.select(engine.spec("gaming_model")["features"])[np.arange(90)[:, None] + np.arange(10)]
-    expected = np.mean(np.abs(engine.forecast("gaming", windows) - trace.features[10:, 1]))
+    expected = np.mean(np.abs(engine.forecast_raw("gaming", windows) - trace.features[10:, 1]))
     assert evaluation["model"]["mae"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -160,7 +160,7 @@ def test_the_last_share_is_scored_and_the_autoregression_goes_on_learning_in_it(
         expected = autoregression(series[later[part]], coefficients)
         np.testing.assert_allclose(scored.baselines["ar10"][part], expected, rtol=1e-6)
     windows = trace.select(engine.spec("internet_lstm")["features"])[later]
-    np.testing.assert_allclose(scored.forecasts, engine.forecast("internet", windows), rtol=1e-4)
+    np.testing.assert_allclose(scored.forecasts, engine.forecast_raw("internet", windows), rtol=1e-4)
 
 
 def test_held_rows_are_no_targets_and_no_samples(engine):

@@ -28,7 +28,7 @@ def test_one_call_gives_what_single_calls_give(engine, call, threads):
     answers = engine.forecaster_pool(threads=threads).forecast(call)
     assert list(answers) == list(GROUPS)
     for name, answer in answers.items():
-        np.testing.assert_array_equal(answer.mbps, engine.forecast(name, call[name]))
+        np.testing.assert_array_equal(answer.mbps, engine.forecast_raw(name, call[name]))
         assert (answer.source, answer.cause, answer.sources) == ("model", "none", ["model"] * len(call[name]))
         assert answer.latency_us > 0
 
@@ -40,14 +40,14 @@ def test_behind_a_deadline_the_fallback_answers_for_the_step_after_the_window(en
     windows = random_windows(engine, "streaming", 2)
     windows[:, -1, columns] = calendar_features(seconds)
     answer = engine.forecast_many({"streaming": windows}, deadline_ms=TOO_SHORT_MS)["streaming"]
-    expected = engine.forecast("streaming_fallback", calendar_features(seconds + 3600))
+    expected = engine.forecast_raw("streaming_fallback", calendar_features(seconds + 3600))
     np.testing.assert_allclose(answer.mbps, expected, rtol=1e-6)
     assert (answer.source, answer.cause, answer.sources) == ("fallback", "deadline", ["fallback", "fallback"])
 
 
 def test_a_long_deadline_changes_nothing(engine, call):
     for name, answer in engine.forecast_many(call, deadline_ms=60_000).items():
-        np.testing.assert_array_equal(answer.mbps, engine.forecast(name, call[name]))
+        np.testing.assert_array_equal(answer.mbps, engine.forecast_raw(name, call[name]))
         assert answer.source == "model"
 
 
@@ -70,7 +70,7 @@ def test_without_a_fallback_the_last_good_value_answers_and_before_there_is_one_
 def test_an_implausible_forecast_is_not_used(engine, edit):
     windows = random_windows(engine, "internet", 40)
     windows[:, :, 1] *= np.linspace(0.3, 3.0, 40)[:, None]  # links of several sizes
-    raw = engine.forecast("internet", windows)
+    raw = engine.forecast_raw("internet", windows)
     highest = float(np.median(raw))
 
     def narrow(manifest):

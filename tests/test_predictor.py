@@ -81,7 +81,7 @@ def test_the_numbers_are_those_of_the_text_with_the_source_beside_them(predictor
 @pytest.mark.parametrize("group", ["streaming", "software"])
 def test_the_forecast_is_the_models_for_the_window_of_the_ten_hours_before(predictor, engine, group):
     time = datetime(2026, 3, 2, 4, 30)  # a Monday morning: the window starts on Sunday
-    expected = float(engine.forecast(group, window_by_hand(engine, group, time))[0])
+    expected = float(engine.forecast_raw(group, window_by_hand(engine, group, time))[0])
     numbers = predictor.predict(time, group, as_numbers=True)
     # The window by hand differs in the last bit of a sine.
     assert numbers["predicted_bandwidth_mbps"] == pytest.approx(max(expected, 0.0), rel=1e-5)
@@ -96,7 +96,7 @@ def test_usage_and_device_group_scale_the_profile(predictor, engine):
     bandwidth_factor = 30.0 / entry["typical_usage_percentage"] * device["bandwidth_factor"]
     window = window_by_hand(engine, "shopping", time, bandwidth_factor, device["latency_factor"])
     numbers = predictor.predict(time, "Shopping", 30, name, as_numbers=True)
-    expected = max(float(engine.forecast("shopping", window)[0]), 0.0)
+    expected = max(float(engine.forecast_raw("shopping", window)[0]), 0.0)
     assert numbers["predicted_bandwidth_mbps"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -200,7 +200,7 @@ def test_a_group_without_a_profile_is_answered_by_its_fallback(engine, edit):
     folder = edit("service_group_stats", lambda content: content["groups"]["streaming"].pop("hour_of_week"))
     predictor = linkcast.BandwidthPredictor(folder)
     time = datetime(2026, 3, 2, 18)
-    expected = max(float(engine.forecast("streaming_fallback", [calendar(time)])[0]), 0.0)
+    expected = max(float(engine.forecast_raw("streaming_fallback", [calendar(time)])[0]), 0.0)
     numbers = predictor.predict(time, "Streaming", as_numbers=True)
     assert numbers["source"] == "fallback"
     assert numbers["predicted_bandwidth_mbps"] == pytest.approx(expected, rel=1e-5)
@@ -216,7 +216,7 @@ def test_a_model_output_that_is_not_finite_is_answered_by_the_fallback(engine, e
 
     predictor = linkcast.BandwidthPredictor(edit("scalers", overflow))
     typical = stats(engine, "gaming")["typical_usage_percentage"]
-    usual = float(engine.forecast("gaming_fallback", [calendar(datetime(2026, 3, 2, 18))])[0])
+    usual = float(engine.forecast_raw("gaming_fallback", [calendar(datetime(2026, 3, 2, 18))])[0])
     numbers = predictor.predict(MONDAY_6PM, "Gaming", typical / 2, as_numbers=True)
     assert numbers["source"] == "fallback"
     assert numbers["predicted_bandwidth_mbps"] == pytest.approx(max(usual / 2, 0.0), rel=1e-5)
@@ -224,11 +224,24 @@ def test_a_model_output_that_is_not_finite_is_answered_by_the_fallback(engine, e
     assert series[0]["predictions"]["Gaming"]["source"] == "fallback"
 
 
+def test_an_implausible_model_output_is_answered_by_the_fallback_one_by_one_and_in_a_series(engine, edit):
+    def raise_all(scalers):
+        scalers["models"]["gaming_model"]["target"] = {"min": 1e6, "max": 2e6}  # nothing that training has seen
+
+    predictor = linkcast.BandwidthPredictor(edit("scalers", raise_all))
+    expected = float(engine.forecast_raw("gaming_fallback", [calendar(datetime(2026, 3, 2, 18))])[0])
+    numbers = predictor.predict(MONDAY_6PM, "Gaming", as_numbers=True)
+    series = predictor.generate_time_series_predictions(MONDAY_6PM, MONDAY_6PM, as_numbers=True)
+    for answer in (numbers, series[0]["predictions"]["Gaming"]):
+        assert answer["source"] == "fallback"
+        assert answer["predicted_bandwidth_mbps"] == pytest.approx(max(expected, 0.0), rel=1e-4)
+
+
 def test_predict_bandwidth_is_the_profiles_forecaster(engine):
     windows = np.random.default_rng(1).uniform([10, 1, 0, 0.9], [80, 60, 0.05, 1], (5, 10, 4))
     for profile in ("internet", "datacenter"):
         answer = linkcast.BandwidthPredictor(profile=profile).predict_bandwidth(windows)
-        np.testing.assert_array_equal(answer, engine.forecast(profile, windows))
+        np.testing.assert_array_equal(answer, engine.forecast_raw(profile, windows))
 
 
 @pytest.mark.parametrize("sequence", [np.zeros((9, 4)), np.zeros((2, 10, 3)), np.full((10, 4), np.nan)])

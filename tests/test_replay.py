@@ -36,7 +36,7 @@ def test_every_tick_forecasts_from_the_ten_rows_before_and_never_over_a_gap(engi
     trace, result = replayed
     starts = [*range(15), *range(25, 50)]
     assert result.starts.tolist() == starts
-    expected = [engine.forecast("internet", trace.features[start : start + 10])[0] for start in starts]
+    expected = [engine.forecast_raw("internet", trace.features[start : start + 10])[0] for start in starts]
     np.testing.assert_array_equal(result.forecasts, np.array(expected))
 
 

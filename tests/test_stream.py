@@ -33,7 +33,7 @@ def test_each_push_is_the_forecast_of_the_full_window(engine, walk):
     answers = [stream.push(sample) for sample in walk]
     forecasts = mbps_of(answers)
     assert forecasts[: WINDOW - 1] == [None] * (WINDOW - 1)
-    expected = engine.forecast("internet", windows_of(walk))
+    expected = engine.forecast_raw("internet", windows_of(walk))
     np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(engine, "internet"))
     assert isinstance(answers[-1], linkcast.Answer)
     assert (answers[-1].source, answers[-1].cause) == ("model", "none")
@@ -55,12 +55,12 @@ def test_with_logarithms_and_references_each_push_is_the_forecast_of_the_full_wi
     stream, pair = (own.stream(name, rows, plausible_margin=1e9, mixture=False) for rows in (1, 2))
     rows = samples if backend == "auto" else samples[:60]
     forecasts = np.array(mbps_of([stream.push(sample) for sample in rows]), dtype=np.float64)
-    expected = own.forecast(name, windows_of(rows))
+    expected = own.forecast_raw(name, windows_of(rows))
     assert stream.mode == ("window" if backend == "tflite" else "incremental")
     np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(own, name, max(expected)))
     both = np.array([pair.push([sample, other]).mbps for sample, other in zip(rows, rows[::-1], strict=True)])
     np.testing.assert_allclose(both[WINDOW - 1 :, 0], expected, rtol=0, atol=tolerance(own, name, max(expected)))
-    expected = own.forecast(name, windows_of(rows[::-1]))
+    expected = own.forecast_raw(name, windows_of(rows[::-1]))
     np.testing.assert_allclose(both[WINDOW - 1 :, 1], expected, rtol=0, atol=tolerance(own, name, max(expected)))
 
 
@@ -79,7 +79,7 @@ def test_a_model_on_tensorflow_lite_runs_the_full_window_and_says_so(engine, wal
     assert stream.mode == "window"
     assert "TensorFlow Lite" in stream.mode_reason
     forecasts = mbps_of([stream.push(sample) for sample in walk[:40]])
-    expected = reference.forecast("internet", windows_of(walk[:40]))
+    expected = reference.forecast_raw("internet", windows_of(walk[:40]))
     np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(engine, "internet"))
 
 
@@ -95,7 +95,7 @@ def test_missing_ticks_hold_the_last_sample_until_the_window_is_dropped(engine, 
     for sample in walk[:20]:
         stream.push(sample)
     filled = np.vstack([walk[:20], walk[19], walk[19]])
-    expected = engine.forecast("internet", windows_of(filled))[-2:]
+    expected = engine.forecast_raw("internet", windows_of(filled))[-2:]
     held = mbps_of([stream.push_missing(), stream.push(None)])
     np.testing.assert_allclose(held, expected, rtol=0, atol=tolerance(engine, "internet"))
     assert (stream.held(), stream.missing(), stream.samples_in()) == (2, 2, WINDOW)
@@ -103,7 +103,9 @@ def test_missing_ticks_hold_the_last_sample_until_the_window_is_dropped(engine, 
     assert (stream.samples_in(), stream.missing()) == (0, 3)
     again = mbps_of([stream.push(sample) for sample in walk[20:30]])
     assert again[:-1] == [None] * 9
-    assert again[-1] == pytest.approx(engine.forecast("internet", walk[20:30])[0], abs=tolerance(engine, "internet"))
+    assert again[-1] == pytest.approx(
+        engine.forecast_raw("internet", walk[20:30])[0], abs=tolerance(engine, "internet")
+    )
 
 
 def test_a_snapshot_goes_on_in_another_stream(engine, walk):

@@ -305,7 +305,9 @@ func DefaultStreamOptions() StreamOptions {
 }
 
 // Stream opens an empty sliding window, with the default options.
-func (e *Engine) Stream(model Model) (*Stream, error) { return e.StreamWith(model, DefaultStreamOptions()) }
+func (e *Engine) Stream(model Model) (*Stream, error) {
+	return e.StreamWith(model, DefaultStreamOptions())
+}
 
 // StreamWith opens empty sliding windows.
 func (e *Engine) StreamWith(model Model, options StreamOptions) (*Stream, error) {

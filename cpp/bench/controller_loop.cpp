@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "engine/controller.h"
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 #include "engine/stream.h"
 
 using namespace linkcast;
@@ -91,10 +91,10 @@ void time_stream(Engine& engine, Engine& tflite) {
     float by_tflite = 0;
     // Whole windows run twice and the second is timed, so that each is met warm; push finds what they left in the
     // caches.
-    tflite.forecast(model, begin, 1, &by_tflite);
-    reference.add([&] { tflite.forecast(model, begin, 1, &by_tflite); });
-    engine.forecast(model, begin, 1, &expected);
-    full.add([&] { engine.forecast(model, begin, 1, &expected); });
+    tflite.forecast_raw(model, begin, 1, &by_tflite);
+    reference.add([&] { tflite.forecast_raw(model, begin, 1, &by_tflite); });
+    engine.forecast_raw(model, begin, 1, &expected);
+    full.add([&] { engine.forecast_raw(model, begin, 1, &expected); });
     both.add([&] {
       push.add([&] { stream.push(newest, nullptr, &answer); });
       advance.add([&] { stream.advance(); });
@@ -124,18 +124,18 @@ struct Groups {
     results.resize(requests.size());
   }
   std::vector<std::vector<double>> windows;
-  std::vector<GroupRequest> requests;
-  std::vector<GroupResult> results;
+  std::vector<ForecastRequest> requests;
+  std::vector<ForecastResult> results;
 };
 
 void time_groups(Engine& engine) {
   Groups call(engine);
-  GroupForecaster one(engine, {});
-  GroupForecaster::Options options;
+  ForecasterPool one(engine, {});
+  ForecasterPool::Options options;
   options.threads = 2;
-  GroupForecaster two(engine, options);
+  ForecasterPool two(engine, options);
   options.spin_us = 200;
-  GroupForecaster two_spinning(engine, options);
+  ForecasterPool two_spinning(engine, options);
   Times singles;
   Times together;
   Times asleep;
@@ -144,7 +144,7 @@ void time_groups(Engine& engine) {
     std::vector<float> expected(call.requests.size());
     singles.add([&] {
       for (std::size_t g = 0; g < expected.size(); ++g)
-        engine.forecast(call.requests[g].model, call.windows[g].data(), 1, &expected[g]);
+        engine.forecast_raw(call.requests[g].model, call.windows[g].data(), 1, &expected[g]);
     });
     together.add([&] { one.forecast(call.requests, call.results); });
     for (std::size_t g = 0; g < expected.size(); ++g)
@@ -165,14 +165,14 @@ void time_groups(Engine& engine) {
 
 void time_deadline(Engine& engine) {
   Groups call(engine);
-  GroupForecaster groups(engine, {});
+  ForecasterPool groups(engine, {});
   for (const std::uint64_t budget_ns : {1'000U, 10'000U, 20'000U}) {
     Times one;
     int late = 0;
     for (int k = 0; k < kRounds; ++k) {
       one.add([&] { groups.forecast({call.requests.data(), 1}, call.results, Deadline::in(budget_ns)); });
       late += call.results[0].source == Source::fallback;
-      require(call.results[0].status == GroupStatus::ok, "an answer by the deadline");
+      require(call.results[0].status == ForecastStatus::ok, "an answer by the deadline");
     }
     if (budget_ns == 1'000U) require(late == kRounds, "every call answered by the fallback");
     char name[64];

@@ -86,11 +86,11 @@ void Workloads::add_forecast(const WorkloadInfo& info, std::size_t batch) {
   State* const s = state.get();
   if (batch == 1) {
     workload.call = [this, s, features] {
-      engine_.forecast(forecaster_, s->samples.data() + s->tick % kTicks * features, 1, s->mbps.data());
+      engine_.forecast_raw(forecaster_, s->samples.data() + s->tick % kTicks * features, 1, s->mbps.data());
       ++s->tick;
     };
   } else {
-    workload.call = [this, s, batch] { engine_.forecast(forecaster_, s->windows.data(), batch, s->mbps.data()); };
+    workload.call = [this, s, batch] { engine_.forecast_raw(forecaster_, s->windows.data(), batch, s->mbps.data()); };
   }
   workload.result = [s] { return std::vector<double>(s->mbps.begin(), s->mbps.end()); };
   owned_.push_back(state);
@@ -128,9 +128,9 @@ void Workloads::add_decide(const WorkloadInfo& info) {
 void Workloads::add_groups(const WorkloadInfo& info) {
   struct State {
     std::vector<std::vector<double>> windows;  // (groups) (window, features)
-    std::vector<GroupRequest> requests;
-    std::vector<GroupResult> results;
-    std::unique_ptr<GroupForecaster> forecaster;
+    std::vector<ForecastRequest> requests;
+    std::vector<ForecastResult> results;
+    std::unique_ptr<ForecasterPool> forecaster;
   };
   const auto state = std::make_shared<State>();
   const auto& groups = engine_.metadata().groups;
@@ -141,14 +141,14 @@ void Workloads::add_groups(const WorkloadInfo& info) {
     state->requests.push_back({model, state->windows.back().data(), 1});
   }
   state->results.resize(groups.size());
-  state->forecaster = std::make_unique<GroupForecaster>(engine_, GroupForecaster::Options{});
+  state->forecaster = std::make_unique<ForecasterPool>(engine_, ForecasterPool::Options{});
   State* const s = state.get();
   Workload workload;
   workload.info = &info;
   workload.call = [s] { s->forecaster->forecast(s->requests, s->results); };
   workload.result = [s] {
     std::vector<double> mbps;
-    for (const GroupResult& result : s->results) {
+    for (const ForecastResult& result : s->results) {
       if (result.source != Source::model) throw std::runtime_error("groups: not every answer is the model's");
       mbps.push_back(result.answers[0].mbps);
     }

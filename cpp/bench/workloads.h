@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 #include "engine/stream.h"
 
 namespace linkcast::bench {

@@ -22,7 +22,7 @@
 #include "bundle.h"
 #include "check.h"
 #include "engine/controller.h"
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 #include "engine/stream.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -148,7 +148,7 @@ TEST(a_forecast_is_hot) {
   for (const std::size_t batch : {1U, 7U}) {
     const auto windows = telemetry(bundle(), internet(), batch * 10, 1);
     std::vector<float> mbps(batch);
-    check_hot([&] { bundle().forecast(internet(), windows.data(), batch, mbps.data()); });
+    check_hot([&] { bundle().forecast_raw(internet(), windows.data(), batch, mbps.data()); });
   }
 }
 
@@ -160,20 +160,20 @@ TEST(a_decision_is_hot) {
 }
 
 TEST(forecasts_of_groups_on_one_thread_are_hot_with_and_without_a_deadline) {
-  GroupForecaster::Options options;
+  ForecasterPool::Options options;
   options.batch = 5;
-  GroupForecaster groups(bundle(), options);
-  std::vector<GroupRequest> requests;
+  ForecasterPool groups(bundle(), options);
+  std::vector<ForecastRequest> requests;
   std::vector<std::vector<double>> windows;
   for (const auto& group : bundle().metadata().groups) {
     const std::size_t model = bundle().find(group.model);
     windows.push_back(telemetry(bundle(), model, 5 * 10, 3));
     requests.push_back({model, windows.back().data(), 1});
   }
-  std::vector<GroupResult> results(requests.size());
+  std::vector<ForecastResult> results(requests.size());
   std::uint64_t call = 0;
   check_hot([&] {
-    for (GroupRequest& request : requests) request.batch = 1 + call % 5;  // batches may change from call to call
+    for (ForecastRequest& request : requests) request.batch = 1 + call % 5;  // batches may change from call to call
     groups.forecast(requests, results, call++ % 2 ? Deadline{1} : Deadline::in(1'000'000'000));
   });
 }
@@ -205,7 +205,7 @@ TEST(logarithms_and_references_are_hot) {
   float forecast = 0;
   for (int k = 0; k < 10; ++k) stream.push(samples.data(), nullptr, answers.data());
   check_hot([&] {
-    engine.forecast(model, samples.data(), 1, &forecast);
+    engine.forecast_raw(model, samples.data(), 1, &forecast);
     stream.push(samples.data(), nullptr, answers.data());
     stream.advance();
   });

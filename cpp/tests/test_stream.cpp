@@ -33,7 +33,7 @@ Stream open_stream(std::size_t most_held = 3) {
 
 float whole_window(Engine& engine, std::size_t model, const double* window) {
   float forecast = 0;
-  engine.forecast(model, window, 1, &forecast);
+  engine.forecast_raw(model, window, 1, &forecast);
   return forecast;
 }
 

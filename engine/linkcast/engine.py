@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy.typing as npt
+from typing import Any
 
 from linkcast import _native
 from linkcast.groups import ServiceGroup, find_group, read_groups
-
-if TYPE_CHECKING:
-    from linkcast._native import Answers, ForecasterPool
 
 
 class Engine(_native.Engine):
     """The models of one bundle folder. Used by one thread at a time.
 
     Args:
-        folder: holds `models/` and `metadata/`; None is the bundle that ships with linkcast.
+        folder: holds `models/` and `metadata/`; None is what LINKCAST_BUNDLE names, or else the bundle that ships with
+            linkcast.
         backend: "auto", "native" or "tflite".
         threads: for TFLite's own kernels.
         precision: of the forecasters' native weights: "float32", "bfloat16" or "int8"; see `Model`. Allocators and
@@ -39,8 +34,8 @@ class Engine(_native.Engine):
         threads: int = 1,
         precision: str = "float32",
     ) -> None:
-        bundle = Path(_native.__file__).parent if folder is None else Path(folder)
-        super().__init__(str(bundle), backend, threads, precision)
+        bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
+        super().__init__(bundle, backend, threads, precision)
 
     @classmethod
     def load(
@@ -50,36 +45,11 @@ class Engine(_native.Engine):
         threads: int = 1,
         precision: str = "float32",
     ) -> Engine:
-        """The same as the constructor: the bundled models and metadata, or those of a folder."""
+        """Another name of the constructor."""
         return cls(folder, backend, threads, precision)
 
     def __repr__(self) -> str:
         return f"Engine({self.folder!r}, {len(self.names)} models)"
-
-    def forecast_many(
-        self, windows: Mapping[str, npt.ArrayLike], deadline_ms: float | None = None
-    ) -> dict[str, Answers]:
-        """Forecasts of several models in one call, each with its own batch.
-
-        A value that a group's model does not give in time, or gives as not finite or outside a plausible range (that of
-        the targets seen in training or up to the group's maximum, widened by half that range at either end), is
-        replaced by the fallback model's for the step after the window. Without a fallback, the row's last good value of
-        an earlier call answers, or else it is NaN.
-
-        Args:
-            windows: by group or profile, each (batch, T, F) or (T, F) in physical units. What matters most stands first
-                when there is a deadline.
-            deadline_ms: from the call on; None: no deadline.
-        Returns:
-            The answers under the same keys.
-        Raises:
-            ValueError: an unknown name, a wrong shape, or a value that is not finite.
-        """
-        return self._pool.forecast(dict(windows), deadline_ms)
-
-    @cached_property
-    def _pool(self) -> ForecasterPool:
-        return self.forecaster_pool()
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

@@ -284,7 +284,7 @@ def _forecast_part(
 ) -> npt.NDArray[np.float32]:
     scaling = scaling_kernels()
     if scaling is None:
-        return engine.forecast(model_name, windows_of(series, starts, window))
+        return engine.forecast_raw(model_name, windows_of(series, starts, window))
     spec, scaled = engine.spec(model_name), engine.model(model_name).batch_input(len(starts))
     scaling.scale_windows(series, starts, scaling.ranges(engine.scaler(model_name)), scaled)
     target = spec["features"].index(spec["target"]) if spec["target"] in spec["features"] else 0

@@ -40,7 +40,7 @@ class BandwidthPredictor:
     """Forecasts for service groups by time, and for links by telemetry. Used by one thread at a time.
 
     A group's window for a time comes from its hour-of-week profile. A group that has none, or whose model gives a value
-    that is not finite, is answered by its fallback model; `as_numbers=True` tells the source.
+    that `Engine.forecast` would not let pass, is answered by its fallback model; `as_numbers=True` tells the source.
 
     Args:
         folder: a bundle with `models/` and `metadata/`; None is the bundle that ships with linkcast.
@@ -85,7 +85,9 @@ class BandwidthPredictor:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the models and metadata in use to a folder that `load` takes; files of the same name are replaced."""
         source, target = Path(self._engine.folder), Path(folder)
-        files = [path.relative_to(source) for path in sorted((source / "metadata").glob("*.json"))]
+        manifest = Path("metadata") / "manifest.json"
+        listed = json.loads((source / manifest).read_text(encoding="utf-8"))["files"]
+        files = [manifest, *map(Path, listed)]
         files += [Path(self._engine.spec(name)["file"]) for name in self._engine.names]
         for file in files:
             destination = target / file
@@ -193,11 +195,11 @@ class BandwidthPredictor:
         Args:
             sequence: (batch, 10, 4) or (10, 4): latency_ms, bandwidth_mbps, packet_loss, reliability; oldest first.
         Returns:
-            (batch,) float32, Mbps.
+            (batch,) float32, Mbps, as `Engine.forecast` answers: NaN where nobody can.
         Raises:
             ValueError: wrong shape, or a value is not finite.
         """
-        return self._engine.forecast(self._forecaster, sequence)
+        return self._engine.forecast(self._forecaster, sequence).mbps
 
     def decide_allocation(self, state: npt.ArrayLike) -> int:
         """The action for the present state of a link; action a allocates (a + 1) * 10 % of it.
@@ -215,7 +217,7 @@ class BandwidthPredictor:
         return int(actions[0])
 
     def evaluate(self, windows: npt.ArrayLike, targets: npt.ArrayLike) -> Evaluation:
-        """Scores `predict_bandwidth` beside the naive baselines.
+        """Scores the model of `predict_bandwidth`, as it is, beside the naive baselines.
 
         Args:
             windows: (n, 10, 4) as in `predict_bandwidth`.
@@ -230,7 +232,8 @@ class BandwidthPredictor:
         """
         from linkcast.evaluation import evaluate_forecasts
 
-        return evaluate_forecasts(self.predict_bandwidth(windows), targets, windows, BANDWIDTH)
+        forecasts = self._engine.forecast_raw(self._forecaster, windows)
+        return evaluate_forecasts(forecasts, targets, windows, BANDWIDTH)
 
     def _forecast_one(
         self, group: ServiceGroup, time: np.datetime64, usage_percentage: float | None, device_group: str | None
@@ -243,9 +246,9 @@ class BandwidthPredictor:
             spec = self._engine.spec(group.model)
             columns = feature_columns(spec["features"])
             window = profile_windows(seconds, spec["window"] or 1, int(spec["step_s"]), profile, columns)
-            bandwidth_mbps = float(self._engine.forecast(group.model, window)[0])
-            if np.isfinite(bandwidth_mbps):
-                return bandwidth_mbps, "model"
+            bandwidth_mbps = self._engine.forecast_raw(group.model, window)
+            if self._engine.plausible(group.model, bandwidth_mbps)[0]:
+                return float(bandwidth_mbps[0]), "model"
         return float(self._fallback(group, seconds)[0]) * bandwidth_factor, "fallback"
 
     def _forecast_many(
@@ -264,7 +267,7 @@ class BandwidthPredictor:
             for begin in range(0, len(seconds), BATCH):
                 part = slice(begin, begin + BATCH)
                 bandwidth_mbps[part] = self._forecast_profile(group.model, seconds[part], profile)
-        rescued = ~np.isfinite(bandwidth_mbps)
+        rescued = ~self._engine.plausible(group.model, bandwidth_mbps)
         if rescued.any():
             bandwidth_mbps[rescued] = self._fallback(group, seconds[rescued]) * bandwidth_factor
         return bandwidth_mbps, rescued
@@ -276,7 +279,7 @@ class BandwidthPredictor:
         columns, step_s = feature_columns(spec["features"]), int(spec["step_s"])
         scaling = scaling_kernels()
         if scaling is None:
-            return self._engine.forecast(
+            return self._engine.forecast_raw(
                 model_name, profile_windows(seconds, spec["window"] or 1, step_s, profile, columns)
             )
         scaled = self._engine.model(model_name).batch_input(len(seconds))
@@ -286,7 +289,7 @@ class BandwidthPredictor:
 
     def _fallback(self, group: ServiceGroup, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """(n,) Mbps from the calendar of each time, before usage and device group."""
-        return self._engine.forecast(group.fallback, calendar_features(seconds))
+        return self._engine.forecast_raw(group.fallback, calendar_features(seconds))
 
 
 def _prediction(group: ServiceGroup, bandwidth_mbps: float, source: str, as_numbers: bool) -> Prediction:

@@ -218,12 +218,12 @@ def replay(
     forecasts = np.empty(len(starts), np.float32)
     actions = np.empty(len(starts), np.int32)
     times_ns = np.empty((len(starts), 3), np.int64)  # before, between, after
-    engine.forecast(forecaster, series[:window])  # the first call of a process loads code and touches the weights
+    engine.forecast_raw(forecaster, series[:window])  # the first call of a process loads code and touches the weights
     engine.decide(allocator, states[0])
     for tick, start in enumerate(starts.tolist()):
         samples, state = series[start : start + window], states[start + window - 1]
         times_ns[tick, 0] = perf_counter_ns()
-        forecast = engine.forecast(forecaster, samples)
+        forecast = engine.forecast_raw(forecaster, samples)
         times_ns[tick, 1] = perf_counter_ns()
         action = engine.decide(allocator, state)
         times_ns[tick, 2] = perf_counter_ns()

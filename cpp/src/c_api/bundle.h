@@ -7,29 +7,27 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 
 namespace linkcast::c_api {
 
 struct BundleOptions {
   Model::Options model;
-  GroupForecaster::Options groups;  // with the largest batch that room is made for
+  ForecasterPool::Options pool;  // with the largest batch that room is made for
 };
 
 /// One thread at a time uses it.
 class Bundle {
  public:
-  /// Loads `folder`, runs every model on its golden inputs, compares with the golden outputs, and calls whatever has to
-  /// be called once before it is quick.
+  /// Loads `folder`, with all that an engine checks, and calls whatever has to be called once before it is quick.
   /// @param before  the bundle whose model numbers are to be kept, or nullptr
   /// @throws LoadError  also when a model of `before` is missing or has another input or output
   Bundle(const std::string& folder, const BundleOptions& options, const Bundle* before);
 
   Engine& engine() const noexcept { return *engine_; }
-  GroupForecaster& groups() const noexcept { return *groups_; }
-  std::vector<GroupRequest>& requests() noexcept { return requests_; }  ///< (count) memory for a call of groups()
-  std::vector<GroupResult>& results() noexcept { return results_; }     ///< (count)
-  std::vector<float>& targets() noexcept { return targets_; }           ///< (batch) memory for a model run by itself
+  ForecasterPool& pool() const noexcept { return *pool_; }
+  std::vector<ForecastRequest>& requests() noexcept { return requests_; }  ///< (count) memory for a call of pool()
+  std::vector<ForecastResult>& results() noexcept { return results_; }     ///< (count)
 
   /// Model numbers run from 0 to count() - 1.
   std::size_t count() const noexcept { return index_.size(); }
@@ -39,20 +37,13 @@ class Bundle {
 
  private:
   void keep_numbers(const Bundle& before);
-  void verify() const;
-  void warm(std::size_t batch) const;
 
   std::unique_ptr<Engine> engine_;
-  std::unique_ptr<GroupForecaster> groups_;
-  std::vector<GroupRequest> requests_;
-  std::vector<GroupResult> results_;
-  std::vector<float> targets_;
+  std::unique_ptr<ForecasterPool> pool_;
+  std::vector<ForecastRequest> requests_;
+  std::vector<ForecastResult> results_;
   std::vector<std::size_t> index_;   // (count): number -> the engine's index
   std::vector<std::size_t> number_;  // (count): the other way
 };
-
-/// $LINKCAST_BUNDLE; or else the folder of this library, or ../share/linkcast from there. @throws LoadError  neither is
-/// there
-std::string default_folder();
 
 }  // namespace linkcast::c_api

@@ -5,9 +5,11 @@
 #include <iterator>
 #include <sstream>
 
+#include "base/finite.h"
 #include "c_api/handles.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
+#include "engine/folder.h"
 #include "engine/stats.h"
 #include "kernels/deadline.h"
 
@@ -35,11 +37,11 @@ BundleOptions bundle_options(const linkcast_engine_options& given) {
   if (given.backend) options.model.backend = backend_from_name(given.backend);
   options.model.threads = given.threads;
   if (given.tflite_library) options.model.tflite_library = given.tflite_library;
-  options.groups.threads = given.pool_threads;
-  if (given.pool_cpus) options.groups.cpus.assign(given.pool_cpus, given.pool_cpus + given.pool_threads - 1);
-  options.groups.spin_us = given.spin_us;
-  options.groups.batch = given.batch;
-  options.groups.safeguard = safeguard_options(given);
+  options.pool.threads = given.pool_threads;
+  if (given.pool_cpus) options.pool.cpus.assign(given.pool_cpus, given.pool_cpus + given.pool_threads - 1);
+  options.pool.spin_us = given.spin_us;
+  options.pool.batch = given.batch;
+  options.pool.safeguard = safeguard_options(given);
   return options;
 }
 
@@ -97,13 +99,13 @@ linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allo
   return check_finite(features, values);
 }
 
-linkcast_status group_status(const GroupResult& result) noexcept {
+linkcast_status forecast_status(const ForecastResult& result) noexcept {
   switch (result.status) {
-    case GroupStatus::ok:
+    case ForecastStatus::ok:
       return LINKCAST_OK;
-    case GroupStatus::bad_window:
+    case ForecastStatus::bad_window:
       return LINKCAST_ERROR_NOT_FINITE;
-    case GroupStatus::no_answer:
+    case ForecastStatus::no_answer:
       return LINKCAST_ERROR_NO_ANSWER;
   }
   return LINKCAST_ERROR_INTERNAL;
@@ -111,7 +113,7 @@ linkcast_status group_status(const GroupResult& result) noexcept {
 
 Deadline deadline_in(std::uint64_t budget_ns) noexcept { return budget_ns ? Deadline::in(budget_ns) : Deadline{}; }
 
-/// Models without a stand-in: fallbacks and allocators.
+/// A model without a stand-in: an allocator.
 template <class Run>
 linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
   if (!result) {
@@ -123,32 +125,14 @@ linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
   return set_result(LINKCAST_OK, source, Cause::none, monotonic_ns() - start, result);
 }
 
-/// A fallback that is asked by its own name.
-linkcast_status forecast_alone(Bundle& bundle, std::size_t index, const float* windows, linkcast_answer* answers,
-                               std::size_t count, linkcast_result* result) {
-  std::vector<float>& mbps = bundle.targets();
-  if (mbps.size() < count) mbps.resize(count);
-  const auto status =
-      run_alone(Source::fallback, result, [&] { bundle.engine().forecast(index, windows, count, mbps.data()); });
-  for (std::size_t row = 0; row < count; ++row) {
-    Answer answer;
-    answer.mbps = mbps[row];
-    answer.source = Source::fallback;
-    write_answers({&answer, 1}, &struct_at(answers, row));
-  }
-  return status;
-}
-
 linkcast_status forecast_one(Bundle& bundle, linkcast_model model, const float* windows, linkcast_answer* answers,
                              std::size_t count, Deadline deadline, linkcast_result* result) {
   const std::size_t index = bundle.index(static_cast<std::size_t>(model));
-  if (bundle.engine().spec(index).role == Role::fallback)
-    return forecast_alone(bundle, index, windows, answers, count, result);
-  GroupResult answered;
-  const GroupRequest request{index, windows, count};
-  bundle.groups().forecast({&request, 1}, {&answered, 1}, deadline);
-  write_answers(answered.answers, answers);
-  const linkcast_status status = group_status(answered);
+  ForecastResult answered;
+  const ForecastRequest request{index, windows, count};
+  bundle.pool().forecast({&request, 1}, {&answered, 1}, deadline);
+  write_answers(answered.answers, count, answers);
+  const linkcast_status status = forecast_status(answered);
   if (status == LINKCAST_ERROR_NO_ANSWER)
     fail(status, "%s: no answer, because of \"%s\", and nothing to fall back to",
          bundle.engine().spec(index).name.c_str(), cause_name(answered.cause));
@@ -178,12 +162,12 @@ linkcast_status forecast_all(Bundle& bundle, linkcast_request* requests, std::si
     const linkcast_request& request = struct_at(requests, k);
     bundle.requests()[k] = {bundle.index(static_cast<std::size_t>(request.model)), request.windows, request.count};
   }
-  bundle.groups().forecast({bundle.requests().data(), count}, {bundle.results().data(), count}, deadline);
+  bundle.pool().forecast({bundle.requests().data(), count}, {bundle.results().data(), count}, deadline);
   for (std::size_t k = 0; k < count; ++k) {
-    const GroupResult& answered = bundle.results()[k];
+    const ForecastResult& answered = bundle.results()[k];
     const linkcast_request& request = struct_at(requests, k);
-    write_answers(answered.answers, request.answers);
-    set_result(group_status(answered), answered.source, answered.cause, answered.latency_ns, request.result);
+    write_answers(answered.answers, request.count, request.answers);
+    set_result(forecast_status(answered), answered.source, answered.cause, answered.latency_ns, request.result);
   }
   return LINKCAST_OK;
 }
@@ -191,17 +175,13 @@ linkcast_status forecast_all(Bundle& bundle, linkcast_request* requests, std::si
 }  // namespace
 
 const char* EngineHandle::keep(std::string_view text) {
-  const std::lock_guard lock(texts_mutex);
+  const std::lock_guard lock(texts_lock);
   for (const std::string& kept : texts)
     if (kept == text) return kept.c_str();
   return texts.emplace_back(text).c_str();
 }
 
-EngineHandle* find_engine(linkcast_engine* handle) noexcept {
-  auto* engine = static_cast<EngineHandle*>(find_handle(handle, Kind::engine));
-  if (!engine) fail(LINKCAST_ERROR_HANDLE, "engine: expected an open engine, got %p", static_cast<void*>(handle));
-  return engine;
-}
+Pinned<EngineHandle> find_engine(linkcast_engine* handle) noexcept { return {handle, Kind::engine}; }
 
 bool known_model(const Bundle& bundle, linkcast_model model) noexcept {
   if (model >= 0 && static_cast<std::size_t>(model) < bundle.count()) return true;
@@ -210,14 +190,10 @@ bool known_model(const Bundle& bundle, linkcast_model model) noexcept {
 }
 
 linkcast_status check_finite(const float* values, std::size_t count) noexcept {
-  // x * 0 is 0 for finite x, and NaN for the others; a sum, so that the loop needs no branch.
-  float sum = 0;
-  for (std::size_t k = 0; k < count; ++k) sum += values[k] * 0.0F;
-  if (sum == 0.0F) return LINKCAST_OK;
-  std::size_t first = 0;
-  while (std::isfinite(values[first])) ++first;
+  const std::size_t bad = first_not_finite(values, count);
+  if (bad == count) return LINKCAST_OK;
   return fail(LINKCAST_ERROR_NOT_FINITE, "features: expected finite values, got %f at position %zu",
-              static_cast<double>(values[first]), first);
+              static_cast<double>(values[bad]), bad);
 }
 
 linkcast_source source_number(Source source) noexcept {
@@ -262,9 +238,9 @@ linkcast_status check_answers(const linkcast_answer* answers, std::size_t count,
   return check_structs(answers, count, kFirstAnswer);
 }
 
-void write_answers(std::span<const Answer> from, linkcast_answer* answers) noexcept {
-  for (std::size_t row = 0; row < from.size(); ++row) {
-    const Answer& answer = from[row];
+void write_answers(std::span<const Answer> from, std::size_t count, linkcast_answer* answers) noexcept {
+  for (std::size_t row = 0; row < count; ++row) {
+    const Answer answer = row < from.size() ? from[row] : Answer{};
     const linkcast_answer own{
         sizeof(linkcast_answer),    answer.mbps,   answer.p10, answer.p50, answer.p90, source_number(answer.source),
         cause_number(answer.cause), answer.reserve};
@@ -308,22 +284,25 @@ linkcast_status linkcast_engine_open(const char* folder, const linkcast_engine_o
 
 linkcast_status linkcast_engine_close(linkcast_engine* handle) {
   if (!handle) return LINKCAST_OK;
-  EngineHandle* engine = find_engine(handle);
+  auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
-  {
-    const std::unique_lock reloading(engine->reloading, std::try_to_lock);
-    const Call call(*engine);
-    if (!reloading || !call.bundle())
-      return fail(LINKCAST_ERROR_BUSY, "%s: another thread is calling on this engine", engine->folder.c_str());
-    close_handle(handle);
+  try {
+    const std::string closed = "closed " + engine->folder;
+    std::shared_ptr<EngineHandle> opened = engine->self;  // outlives the call below, and is freed last
+    {
+      const Call call(*opened);  // a stream or a controller of this engine may be at work, too
+      if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+      if (const auto status = engine.close()) return status;
+      opened->self.reset();
+    }
+    log(LINKCAST_LOG_INFO, closed);
+    return LINKCAST_OK;
   }
-  log(LINKCAST_LOG_INFO, "closed " + engine->folder);
-  std::shared_ptr<EngineHandle>(std::move(engine->self)).reset();
-  return LINKCAST_OK;
+  LINKCAST_CATCH
 }
 
 linkcast_status linkcast_engine_reload(linkcast_engine* handle, const char* folder) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   try {
     const std::lock_guard reloading(engine->reloading);
@@ -342,7 +321,7 @@ linkcast_status linkcast_engine_reload(linkcast_engine* handle, const char* fold
 }
 
 linkcast_status linkcast_model_count(linkcast_engine* handle, size_t* count) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!count) return fail(LINKCAST_ERROR_ARGUMENT, "count: expected a pointer, got null");
   *count = engine->live.shared()->count();
@@ -351,7 +330,7 @@ linkcast_status linkcast_model_count(linkcast_engine* handle, size_t* count) {
 
 linkcast_status linkcast_model_find(linkcast_engine* handle, const char* name, linkcast_role role,
                                     linkcast_model* model) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!name || !model) return fail(LINKCAST_ERROR_ARGUMENT, "name and model: expected pointers, got null");
   try {
@@ -365,7 +344,7 @@ linkcast_status linkcast_model_find(linkcast_engine* handle, const char* name, l
 }
 
 linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model number, linkcast_model_info* info) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!info) return fail(LINKCAST_ERROR_ARGUMENT, "info: expected a pointer, got null");
   if (const auto status = check_struct(info, kFirstModelInfo)) return status;
@@ -394,7 +373,7 @@ linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model 
 linkcast_status linkcast_forecast(linkcast_engine* handle, linkcast_model model, const float* windows, size_t values,
                                   uint64_t deadline_ns, linkcast_answer* answers, size_t count,
                                   linkcast_result* result) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
@@ -410,7 +389,7 @@ linkcast_status linkcast_forecast(linkcast_engine* handle, linkcast_model model,
 
 linkcast_status linkcast_forecast_many(linkcast_engine* handle, linkcast_request* requests, size_t count,
                                        uint64_t deadline_ns) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
@@ -423,7 +402,7 @@ linkcast_status linkcast_forecast_many(linkcast_engine* handle, linkcast_request
 
 linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, const float* states, size_t values,
                                 int32_t* actions, size_t batch, linkcast_result* result) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
@@ -437,7 +416,7 @@ linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, c
 }
 
 linkcast_status linkcast_model_read_stats(linkcast_engine* handle, linkcast_model model, linkcast_model_stats* stats) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!stats) return fail(LINKCAST_ERROR_ARGUMENT, "stats: expected a pointer, got null");
   if (const auto status = check_struct(stats, kFirstModelStats)) return status;

@@ -14,14 +14,23 @@
 
 namespace linkcast {
 
+/// @param rows  (batch, time steps, features)
+/// @throws std::invalid_argument  a value is not finite: "window: expected finite values, got nan for latency_ms ..."
+template <class Real>
+void check_finite(const ModelSpec& spec, const Real* rows, std::size_t batch);
+
 /// Not thread-safe: one thread at a time per object.
 class Engine {
  public:
-  /// Reads the metadata, checks every model file against its SHA-256, loads it, and checks its shapes.
+  /// Reads the metadata, checks every file against its SHA-256, loads every model, checks its shapes, and runs it on
+  /// its golden inputs, scaled and in physical units, whose outputs have to be the golden ones.
   /// @param folder   holds models/ and metadata/
   /// @param options  its precision is the forecasters'; allocators and fallbacks keep float32
   /// @throws LoadError  naming the file, and the key where there is one
   Engine(const std::string& folder, const Model::Options& options);
+
+  /// Runs every model once for itself and once in a batch of this size, so that later calls find all memory there.
+  void warm(std::size_t batch);
 
   const std::string& folder() const noexcept { return folder_; }
   const Metadata& metadata() const noexcept { return metadata_; }
@@ -38,12 +47,12 @@ class Engine {
   ModelStats& stats(std::size_t index) noexcept { return stats_[index]; }
   const ModelStats& stats(std::size_t index) const noexcept { return stats_[index]; }
 
-  /// The next value of each window.
+  /// The next value of each window as the model gives it: not judged, not counted (see Forecaster).
   /// @param windows  (batch, row inputs), physical units, finite
   /// @param target   (batch, row outputs), physical units
   /// @throws std::invalid_argument  a value is not finite;  InvokeError
   template <class Real>
-  void forecast(std::size_t index, const Real* windows, std::size_t batch, float* target);
+  void forecast_raw(std::size_t index, const Real* windows, std::size_t batch, float* target);
 
   /// The same for windows that stand scaled in model(index).batch_input(batch).
   /// @param newest  (batch) the last value in each window of the feature that has the target's name, physical units;
@@ -60,6 +69,8 @@ class Engine {
 
  private:
   void load(const ModelSpec& spec, const Model::Options& options);
+  void verify(std::size_t index);
+  void verify_physical(std::size_t index);
   template <class Real>
   const float* scale_and_invoke(std::size_t index, const Real* features, std::size_t batch);
 

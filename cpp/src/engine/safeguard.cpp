@@ -109,7 +109,7 @@ Source Safeguard::rescue(std::size_t row, const Real* last_step, float* mbps) no
     calendar = next_calendar(calendar, step_s_);
     for (std::size_t f = 0; f < calendar_.size(); ++f) fallback_features_[f] = calendar[calendar_[f]];
     try {
-      engine_.forecast(*fallback_, fallback_features_.data(), 1, mbps);
+      engine_.forecast_raw(*fallback_, fallback_features_.data(), 1, mbps);
       if (judge(*mbps) == Cause::none) return Source::fallback;
     } catch (const std::exception&) {  // it can't be run: the next one answers
     }

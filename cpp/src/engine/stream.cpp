@@ -7,7 +7,7 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "base/error.h"
+#include "base/finite.h"
 
 namespace linkcast {
 namespace {
@@ -42,13 +42,13 @@ void check_finite(const ModelSpec& spec, const Real* samples, const std::uint8_t
   const std::size_t features = spec.features.size();
   for (std::size_t row = 0; row < rows; ++row) {
     if (present && !present[row]) continue;
-    for (std::size_t f = 0; f < features; ++f) {
-      if (std::isfinite(samples[row * features + f])) continue;
-      std::ostringstream text;
-      text << "sample: expected finite values, got " << samples[row * features + f] << " for " << spec.features[f].name;
-      if (rows > 1) text << " of row " << row;
-      throw std::invalid_argument(text.str());
-    }
+    const Real* sample = samples + row * features;
+    const std::size_t bad = first_not_finite(sample, features);
+    if (bad == features) continue;
+    std::ostringstream text;
+    text << "sample: expected finite values, got " << sample[bad] << " for " << spec.features[bad].name;
+    if (rows > 1) text << " of row " << row;
+    throw std::invalid_argument(text.str());
   }
 }
 
@@ -69,8 +69,7 @@ Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, s
       window_(checked_window(engine, forecaster, rows)),
       features_(engine.spec(forecaster).features.size()),
       options_(options),
-      safeguard_(engine, forecaster, rows, options.safeguard),
-      outputs_(tflite::aligned_floats(rows)),
+      forecaster_(engine, forecaster, rows, options.safeguard),
       mbps_(rows),
       history_(rows * window_ * features_),
       levels_(rows * window_ * features_),
@@ -101,8 +100,7 @@ Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, s
     states_ = tflite::aligned_floats(slots * rows * network_->state_size());
     network_->reserve(slots * rows);
   } else {
-    windows_ = tflite::aligned_floats(rows * window_ * features_);
-    model.batch_input(rows);
+    forecaster_.reserve_windows(rows);
   }
 }
 
@@ -125,16 +123,11 @@ std::size_t Stream::push(const Real* samples, const std::uint8_t* present, Answe
   for (std::size_t row = 0; row < rows_; ++row) full += ready(row);
   const Cause cause = full > 0 ? run() : Cause::none;
   if (full > 0 && cause == Cause::none)
-    spec.target_scaler->inverse_transform(outputs_.get(), rows_, mbps_.data(),
+    spec.target_scaler->inverse_transform(forecaster_.outputs(), rows_, mbps_.data(),
                                           sample_at(0, (ticks_ - 1) % window_) + spec.target_column,
                                           window_ * features_);
   for (std::size_t row = 0; row < rows_; ++row) answers[row] = ready(row) ? settle(row, cause) : Answer{};
-  if (full > 0) {
-    ModelStats& stats = engine_.stats(model_);
-    const std::uint64_t end = monotonic_ns();
-    stats.latency.record(end - start);
-    if (deadline.set() && end > deadline.at_ns) stats.late.add();
-  }
+  if (full > 0) forecaster_.count_call(start, deadline);
   return full;
 }
 
@@ -144,18 +137,10 @@ template std::size_t Stream::push(const double*, const std::uint8_t*, Answer*, D
 /// The answer of a full window: the model's forecast in mbps_, or what stands in where it can't be used.
 /// @param run  why the model gave none; Cause::none: it gave one
 Answer Stream::settle(std::size_t row, Cause run) noexcept {
-  Answer answer;
-  answer.mbps = mbps_[row];
-  answer.cause = run == Cause::none ? safeguard_.judge(answer.mbps) : run;
-  if (answer.cause == Cause::none) {
-    answer.source = Source::model;
-    safeguard_.keep(row, answer.mbps);
-  } else {
-    answer.source = safeguard_.rescue(row, sample_at(row, (ticks_ - 1) % window_), &answer.mbps);
-  }
+  Answer answer = forecaster_.settle(row, mbps_[row], run, sample_at(row, (ticks_ - 1) % window_));
   causes_[row] = answer.cause;
   if (mixture_) mix(row, answer);
-  engine_.stats(model_).count(answer.source, answer.cause);
+  forecaster_.count(answer);
   return answer;
 }
 
@@ -231,23 +216,16 @@ Cause Stream::run() noexcept {
   if (network_) {
     const std::size_t oldest = (ticks_ - 1) % (window_ - 1);
     float* states = states_.get() + oldest * rows_ * network_->state_size();
-    network_->step(samples_.get(), features_, rows_, states, outputs_.get());
+    network_->step(samples_.get(), features_, rows_, states, forecaster_.outputs());
     return Cause::none;
   }
   const Scaler& scaler = engine_.spec(model_).scaler;
   const std::size_t first = ticks_ % window_;
-  float* step = windows_.get();
+  float* step = forecaster_.windows();
   for (std::size_t row = 0; row < rows_; ++row)
     for (std::size_t k = 0; k < window_; ++k, step += features_)
       scaler.scale(level_at(row, (first + k) % window_), level_at(row, first), step);
-  Model& model = engine_.model(model_);
-  try {
-    std::copy_n(windows_.get(), rows_ * window_ * features_, model.batch_input(rows_).get());
-    std::copy_n(model.invoke_batch(rows_).get(), rows_, outputs_.get());
-    return Cause::none;
-  } catch (const std::exception&) {  // InvokeError: the cause tells
-    return Cause::failed;
-  }
+  return forecaster_.run(rows_, {});
 }
 
 void Stream::advance() noexcept {
@@ -282,7 +260,7 @@ void Stream::reset(std::size_t row) noexcept {
   // States are not touched: one that answers has started window - 1 ticks ago, and by then every one has started anew.
   counts_[row] = 0;
   gaps_[row] = 0;
-  safeguard_.forget(row);
+  forecaster_.forget(row);
   if (mixture_) mixture_->interrupt(row);
 }
 
@@ -364,8 +342,7 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     take_bytes(&history[row * window_ * features_], window_ * features_ * sizeof(double));
     if (records[row].count > window_) refuse_snapshot("a count is larger than the window");
   }
-  if (!std::all_of(history.begin(), history.end(), [](double value) { return std::isfinite(value); }))
-    refuse_snapshot("a sample is not finite");
+  if (!all_finite(history.data(), history.size())) refuse_snapshot("a sample is not finite");
   if (mixture_ && !mixture_->is_snapshot(bytes, mixture_->snapshot_size()))
     refuse_snapshot("what the mixture has learnt is damaged");
 
@@ -377,7 +354,7 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     counts_[row] = records[row].count;
     gaps_[row] = records[row].gap;
     missing_[row] = records[row].missing;
-    safeguard_.forget(row);
+    forecaster_.forget(row);
   }
 }
 

@@ -13,8 +13,8 @@
 
 #include "engine/answer.h"
 #include "engine/engine.h"
+#include "engine/forecaster.h"
 #include "engine/mixture.h"
-#include "engine/safeguard.h"
 #include "kernels/deadline.h"
 
 namespace linkcast {
@@ -119,13 +119,11 @@ class Stream {
   Options options_;
   Network* network_ = nullptr;  // null in mode "window"
   std::string mode_reason_;
-  Safeguard safeguard_;
+  Forecaster forecaster_;
   std::unique_ptr<Mixture> mixture_;  // null without one
 
   std::shared_ptr<float[]> states_;     // (window - 1, rows, state size); slot ticks % (window - 1) is the oldest
   std::shared_ptr<float[]> samples_;    // (window - 1, rows, features) the last tick's, scaled for each slot's state
-  std::shared_ptr<float[]> windows_;    // (rows, window, features) scaled; mode "window"
-  std::shared_ptr<float[]> outputs_;    // (rows) scaled
   std::vector<float> mbps_;             // (rows) the same in the target's unit
   std::vector<double> history_;         // (rows, window, features) physical units; ring in the second dimension
   std::vector<double> levels_;          // as history_; each sample before it is scaled: see Scaler::level

@@ -1,5 +1,5 @@
 // Expected values come from single forecasts of the engine, and for fallbacks from the calendar by hand.
-#include "engine/groups.h"
+#include "engine/forecaster_pool.h"
 
 #include <array>
 #include <cmath>
@@ -27,8 +27,8 @@ struct Call {
   }
 
   std::vector<std::vector<double>> windows;
-  std::vector<GroupRequest> requests;
-  std::vector<GroupResult> results;
+  std::vector<ForecastRequest> requests;
+  std::vector<ForecastResult> results;
 
   std::vector<float> mbps(std::size_t k) const {
     std::vector<float> mbps;
@@ -39,7 +39,7 @@ struct Call {
 
 std::vector<float> one_by_one(const Call& call, std::size_t k) {
   std::vector<float> mbps(call.requests[k].batch);
-  bundle().forecast(call.requests[k].model, call.windows[k].data(), mbps.size(), mbps.data());
+  bundle().forecast_raw(call.requests[k].model, call.windows[k].data(), mbps.size(), mbps.data());
   return mbps;
 }
 
@@ -58,7 +58,7 @@ void set_calendar(std::vector<double>& windows, std::size_t row, double hour, do
 float fallback(const std::string& group, double hour, double weekday) {
   const auto features = calendar(hour, weekday);
   float mbps = 0;
-  bundle().forecast(bundle().find(group, Role::fallback), features.data(), 1, &mbps);
+  bundle().forecast_raw(bundle().find(group, Role::fallback), features.data(), 1, &mbps);
   return mbps;
 }
 
@@ -67,15 +67,15 @@ float fallback(const std::string& group, double hour, double weekday) {
 TEST(each_group_gets_what_its_model_gives_alone) {
   for (const std::size_t threads : {1U, 2U, 3U})
     for (const std::size_t batch : {1U, 3U, 60U}) {
-      GroupForecaster::Options options;
+      ForecasterPool::Options options;
       options.threads = threads;
-      GroupForecaster groups(bundle(), options);
+      ForecasterPool groups(bundle(), options);
       auto names = kGroups;
       names.push_back("internet");
       Call call(names, batch);
       groups.forecast(call.requests, call.results);
       for (std::size_t k = 0; k < names.size(); ++k) {
-        CHECK(call.results[k].status == GroupStatus::ok);
+        CHECK(call.results[k].status == ForecastStatus::ok);
         CHECK(call.results[k].source == Source::model);
         CHECK(call.results[k].cause == Cause::none);
         CHECK(call.results[k].latency_ns > 0);
@@ -85,22 +85,32 @@ TEST(each_group_gets_what_its_model_gives_alone) {
     }
 }
 
+TEST(a_fallback_that_is_asked_by_its_own_name_answers_for_the_time_given) {
+  ForecasterPool pool(bundle(), {});
+  const auto features = calendar(18, 2);
+  const ForecastRequest request{bundle().find("gaming", Role::fallback), features.data(), 1};
+  ForecastResult result;
+  pool.forecast({&request, 1}, {&result, 1});
+  CHECK(result.source == Source::fallback && result.cause == Cause::none);
+  CHECK_EQ(result.answers[0].mbps, fallback("gaming", 18, 2));
+}
+
 TEST(windows_may_be_float32) {
-  GroupForecaster groups(bundle(), {});
+  ForecasterPool groups(bundle(), {});
   Call call({"gaming"}, 2);
   const std::vector<float> windows(call.windows[0].begin(), call.windows[0].end());
   call.requests[0].windows = windows.data();
   groups.forecast(call.requests, call.results);
   std::vector<float> expected(2);
-  bundle().forecast(call.requests[0].model, windows.data(), 2, expected.data());
+  bundle().forecast_raw(call.requests[0].model, windows.data(), 2, expected.data());
   CHECK(call.mbps(0) == expected);
 }
 
 TEST(behind_the_deadline_the_fallback_answers_for_the_step_after_the_window) {
   for (const std::size_t threads : {1U, 2U}) {
-    GroupForecaster::Options options;
+    ForecasterPool::Options options;
     options.threads = threads;
-    GroupForecaster groups(bundle(), options);
+    ForecasterPool groups(bundle(), options);
     Call call(kGroups, 2);
     for (auto& windows : call.windows) {
       set_calendar(windows, 0, 18.5, 2);
@@ -108,7 +118,7 @@ TEST(behind_the_deadline_the_fallback_answers_for_the_step_after_the_window) {
     }
     groups.forecast(call.requests, call.results, kPassed);
     for (std::size_t k = 0; k < kGroups.size(); ++k) {
-      CHECK(call.results[k].status == GroupStatus::ok);
+      CHECK(call.results[k].status == ForecastStatus::ok);
       CHECK(call.results[k].source == Source::fallback);
       CHECK(call.results[k].cause == Cause::deadline);
       CHECK_NEAR(call.results[k].answers[0].mbps, fallback(kGroups[k], 19.5, 2), 1e-4);
@@ -135,7 +145,7 @@ TEST(a_deadline_that_passes_while_the_model_runs_gives_it_up) {
 
 TEST(a_model_that_cannot_be_interrupted_is_not_started_behind_the_deadline) {
   Engine tflite = open_bundle(Backend::tflite);
-  GroupForecaster groups(tflite, {});
+  ForecasterPool groups(tflite, {});
   Call call({"shopping"}, 1);
   groups.forecast(call.requests, call.results, Deadline::in(1'000));
   CHECK(call.results[0].source == Source::fallback);
@@ -145,25 +155,25 @@ TEST(a_model_that_cannot_be_interrupted_is_not_started_behind_the_deadline) {
 }
 
 TEST(without_a_fallback_the_last_good_value_of_the_row_answers) {
-  GroupForecaster groups(bundle(), {});
+  ForecasterPool groups(bundle(), {});
   Call call({"internet"}, 3);
   groups.forecast(call.requests, call.results, kPassed);
-  CHECK(call.results[0].status == GroupStatus::no_answer);
+  CHECK(call.results[0].status == ForecastStatus::no_answer);
   CHECK(call.results[0].source == Source::none);
   CHECK(std::isnan(call.results[0].answers[2].mbps));
   groups.forecast(call.requests, call.results);
   const auto good = call.mbps(0);
   groups.forecast(call.requests, call.results, kPassed);
-  CHECK(call.results[0].status == GroupStatus::ok);
+  CHECK(call.results[0].status == ForecastStatus::ok);
   CHECK(call.results[0].source == Source::last);
   CHECK(call.mbps(0) == good);
 }
 
 TEST(the_moving_average_answers_when_asked_for) {
-  GroupForecaster::Options options;
+  ForecasterPool::Options options;
   options.safeguard.stand_in = Safeguard::StandIn::forecast_mean;
   options.safeguard.stand_in_weight = 0.25;
-  GroupForecaster groups(bundle(), options);
+  ForecasterPool groups(bundle(), options);
   double average = 0;
   for (unsigned round = 0; round < 4; ++round) {
     Call call({"internet"}, 1, round);
@@ -179,20 +189,20 @@ TEST(the_moving_average_answers_when_asked_for) {
 
 TEST(a_window_that_is_not_finite_is_a_status_and_the_other_groups_answer) {
   for (const double bad : {std::nan(""), HUGE_VAL, 1e300}) {
-    GroupForecaster groups(bundle(), {});
+    ForecasterPool groups(bundle(), {});
     Call call({"streaming", "gaming", "software"}, 2);
     call.windows[1][100] = bad;
     groups.forecast(call.requests, call.results);
-    CHECK(call.results[1].status == GroupStatus::bad_window);
+    CHECK(call.results[1].status == ForecastStatus::bad_window);
     CHECK(call.results[1].source == Source::none);
-    CHECK(std::isnan(call.results[1].answers[0].mbps));
+    CHECK(call.results[1].answers.empty());
     CHECK(call.mbps(0) == one_by_one(call, 0));
     CHECK(call.mbps(2) == one_by_one(call, 2));
   }
 }
 
 TEST(a_call_that_makes_no_sense_is_refused) {
-  GroupForecaster groups(bundle(), {});
+  ForecasterPool groups(bundle(), {});
   Call twice({"gaming", "gaming"}, 1);
   CHECK_THROWS(groups.forecast(twice.requests, twice.results), "gaming_model stands twice");
   Call call({"gaming"}, 1);
@@ -204,17 +214,17 @@ TEST(a_call_that_makes_no_sense_is_refused) {
   CHECK_THROWS(groups.forecast(call.requests, call.results), "not a forecaster");
   call.requests[0].model = 1000;
   CHECK_THROWS(groups.forecast(call.requests, call.results), "not a forecaster");
-  GroupForecaster::Options options;
+  ForecasterPool::Options options;
   options.threads = 0;
-  CHECK_THROWS(GroupForecaster(bundle(), options), "threads");
+  CHECK_THROWS(ForecasterPool(bundle(), options), "threads");
   options.threads = 1;
   options.safeguard.stand_in_weight = 0;
-  CHECK_THROWS(GroupForecaster(bundle(), options), "stand_in_weight");
+  CHECK_THROWS(ForecasterPool(bundle(), options), "stand_in_weight");
 }
 
 TEST(calls_sources_causes_and_lateness_are_counted) {
   Engine engine = open_bundle();
-  GroupForecaster groups(engine, {});
+  ForecasterPool groups(engine, {});
   Call call({"internet"}, 3);
   const ModelStats& stats = engine.stats(call.requests[0].model);
   groups.forecast(call.requests, call.results);

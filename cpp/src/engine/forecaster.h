@@ -1,0 +1,86 @@
+// From scaled windows to answers: a model's rows are run by a deadline, judged, and rescued where they can't be used.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/answer.h"
+#include "engine/engine.h"
+#include "engine/safeguard.h"
+#include "kernels/deadline.h"
+
+namespace linkcast {
+
+/// One model with a target, for rows: row r is the same link or group from call to call. What windows, pools, streams
+/// and, through them, controllers answer with.
+///
+/// Not thread-safe; it uses the engine's model, and settle() its fallback model.
+class Forecaster {
+ public:
+  /// @param model  index of a forecaster, or of a fallback, which is asked by its own name then
+  /// @throws std::invalid_argument  a model without a target, or an option out of range
+  Forecaster(Engine& engine, std::size_t model, std::size_t rows, const Safeguard::Options& options);
+
+  const ModelSpec& spec() const noexcept { return spec_; }
+  Model& model() const noexcept { return model_; }
+  std::size_t rows() const noexcept { return safeguard_.rows(); }
+
+  /// Grows to `rows`; earlier rows keep what they know. Off the hot path.
+  void reserve(std::size_t rows);
+  /// The same, with room for whole windows: what windows(), scale() and run() need. Off the hot path.
+  void reserve_windows(std::size_t rows);
+
+  float* windows() noexcept { return windows_.get(); }  ///< (rows, row inputs) scaled
+  float* outputs() noexcept { return outputs_.get(); }  ///< (rows) scaled
+
+  /// @param windows  (batch, row inputs), physical units  @return whether they are finite, also when scaled
+  template <class Real>
+  bool scale(const Real* windows, std::size_t batch) noexcept;
+
+  /// windows() -> outputs(). A native LSTM looks at the clock before each time step of each layer, and gives up when the
+  /// deadline has passed. A model of TensorFlow Lite can't be interrupted: it is not started when less time is left than
+  /// it took before. @return why there are no outputs
+  Cause run(std::size_t batch, Deadline deadline) noexcept;
+
+  /// The answers of outputs(), counted.
+  /// @param windows  as in scale()  @param run  what run() returned
+  /// @return (batch) until the next call
+  template <class Real>
+  std::span<const Answer> answer(const Real* windows, std::size_t batch, Cause run) noexcept;
+
+  /// The answer of one row: the model's, or what stands in where that can't be used. Not counted.
+  /// @param mbps       the model's forecast, physical units; not read when there is none
+  /// @param run        why there is none
+  /// @param last_step  (features) of the window's newest step, physical units
+  template <class Real>
+  Answer settle(std::size_t row, float mbps, Cause run, const Real* last_step) noexcept;
+
+  void count(const Answer& answer) noexcept { stats_.count(answer.source, answer.cause); }
+  /// Ends a call in the statistics. @return how long it took, ns
+  std::uint64_t count_call(std::uint64_t start_ns, Deadline deadline) noexcept;
+
+  /// What is wrong with a forecast; Cause::none when it can be used.
+  Cause judge(float mbps) const noexcept { return safeguard_.judge(mbps); }
+  /// Forgets the earlier forecasts of a row.
+  void forget(std::size_t row) noexcept { safeguard_.forget(row); }
+
+ private:
+  void invoke(std::size_t batch);
+  void time_whole_run();
+
+  const ModelSpec& spec_;
+  Model& model_;
+  ModelStats& stats_;
+  Safeguard safeguard_;
+  std::size_t window_rows_ = 0;       // that windows_ has room for
+  std::shared_ptr<float[]> windows_;  // (window rows, row inputs) scaled
+  std::shared_ptr<float[]> outputs_;  // (rows) scaled
+  std::vector<float> mbps_;           // (rows) the same in the target's unit
+  std::vector<Answer> answers_;       // (rows)
+  std::uint64_t run_ns_ = 0;          // of one window; on TensorFlow Lite, which can't be interrupted
+};
+
+}  // namespace linkcast

@@ -1,0 +1,80 @@
+// Forecasts of several models in one call: each with its own batch, on one thread or several, by a deadline.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "engine/answer.h"
+#include "engine/engine.h"
+#include "engine/forecaster.h"
+#include "engine/workers.h"
+#include "kernels/deadline.h"
+
+namespace linkcast {
+
+/// What is asked of one model. Row r of the batch is taken as the same link or group in each call.
+struct ForecastRequest {
+  std::size_t model = 0;                              ///< index of a forecaster, or of a fallback, in the engine
+  std::variant<const float*, const double*> windows;  ///< (batch, time steps, features), physical units
+  std::size_t batch = 0;
+};
+
+enum class ForecastStatus : std::uint8_t {
+  ok,          ///< every row has an answer; `source` says whose
+  bad_window,  ///< a value of the windows is not finite: nothing was run, and no row has an answer
+  no_answer    ///< at least one row has no answer: nothing to fall back to
+};
+
+struct ForecastResult {
+  ForecastStatus status = ForecastStatus::ok;
+  Source source = Source::none;     ///< the last resort that was needed for any row
+  Cause cause = Cause::none;        ///< why the first such row was not answered by the model
+  std::uint64_t latency_ns = 0;     ///< spent on this model
+  std::span<const Answer> answers;  ///< (batch) until the next call; empty with bad_window
+};
+
+/// Not thread-safe, and it uses the engine's models: one thread at a time for both.
+class ForecasterPool {
+ public:
+  struct Options {
+    std::size_t threads = 1;    ///< the caller's included; more than one keeps that many less one asleep between calls
+    std::vector<int> cpus;      ///< CPU of each worker thread, to pin them; empty: not pinned
+    std::uint32_t spin_us = 0;  ///< workers, and the caller that waits for them, look this long before they sleep
+    std::size_t batch = 1;      ///< rows of each model that memory is reserved for; larger ones make it grow
+    Safeguard::Options safeguard;
+  };
+
+  /// @throws std::invalid_argument  an option out of range;  std::system_error  no thread, or no such CPU
+  ForecasterPool(Engine& engine, const Options& options);
+  ~ForecasterPool();
+
+  /// Runs every request. In order when threads is 1: what matters most stands first when there is a deadline. Fallbacks
+  /// run behind the deadline, so an answer is late by about one time step's work and the fallback's.
+  /// @param results  as many as requests
+  /// @throws std::invalid_argument  a model without a target, the same twice, no rows, or fewer results than requests
+  void forecast(std::span<const ForecastRequest> requests, std::span<ForecastResult> results, Deadline deadline = {});
+
+  /// What runs a model of the engine. @throws std::invalid_argument  a model without a target
+  const Forecaster& forecaster(std::size_t model) const;
+
+  /// Makes room for larger batches of one model, off the hot path.
+  void reserve(std::size_t model, std::size_t batch);
+
+ private:
+  void check(std::span<const ForecastRequest> requests, std::span<ForecastResult> results);
+  void run_model(const ForecastRequest& request, ForecastResult& result, Deadline deadline) noexcept;
+  void settle(const ForecastRequest& request, ForecastResult& result, std::uint64_t start_ns,
+              Deadline deadline) noexcept;
+
+  Engine& engine_;
+  Options options_;
+  std::vector<std::unique_ptr<Forecaster>> forecasters_;  // as the engine's models; null without a target
+  std::vector<std::uint8_t> asked_;                       // (models) whether this call asks for it
+  std::unique_ptr<Workers> workers_;                      // null with one thread
+};
+
+}  // namespace linkcast
