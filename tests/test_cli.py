@@ -378,19 +378,22 @@ def test_how_a_file_is_written_can_be_said_by_options_and_by_a_mapping_file(run,
     assert result["model"] == pytest.approx(expected["model"], rel=1e-6)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "replay"])
-def test_a_trace_in_another_unit_is_scored_with_a_warning(run, trace_file, command):
+def test_a_trace_in_another_unit_is_scored_with_a_warning_and_allocates_nothing(run, trace_file):
     rows = [line.split(",") for line in trace_file.read_text().splitlines()]
     text = [",".join([*row[:2], str(float(row[2]) * 1000), *row[3:]]) for row in rows[1:]]
     trace_file.write_text("\n".join([",".join(rows[0]), *text]) + "\n")
-    status, out, err = run(command, trace_file, "--json")
+    status, out, err = run("evaluate", trace_file, "--json")
     assert status == 0
     assert err.startswith("linkcast: warning: ")
     assert "is it in kbit/s? add -u bandwidth_mbps=kbit/s" in err
-    report = json.loads(out)
-    assert "is it in kbit/s?" in (report[0] if command == "evaluate" else report)["warnings"][0]
-    _, _, err = run(command, trace_file, "--json", "-u", "bandwidth_mbps=kbit/s")
-    assert err == ""
+    assert "is it in kbit/s?" in json.loads(out)[0]["warnings"][0]
+    status, _, err = run("replay", trace_file, "--json")
+    assert status == 1
+    assert "expected at most 10 times the link's capacity" in err
+    assert "kbit/s?" in err
+    for command in ("evaluate", "replay"):
+        status, _, err = run(command, trace_file, "--json", "-u", "bandwidth_mbps=kbit/s")
+        assert (status, err) == (0, "")
 
 
 @pytest.mark.parametrize(
