@@ -183,8 +183,22 @@ def test_inspect_takes_a_file_too(run, engine):
 def test_replay_of_a_file_reports_accuracy_latency_and_allocations(run, trace_file):
     status, out, _ = run("replay", trace_file, "--profile", "internet")
     assert status == 0
-    for word in ("40 rows in 1 segment", "persistence", "EWMA", "harmonic mean", "p99", "Allocation"):
+    for word in ("40 rows in 1 segment", "persistence", "EWMA", "harmonic mean", "p99", "Allocation", "mixture 30"):
         assert word in out
+
+
+def test_replay_shows_how_often_the_band_was_left_in_80_columns(run, long_trace_file):
+    _, out, _ = run("replay", long_trace_file, "--json")
+    report = json.loads(out)
+    assert report["stream"]["answers_by_source"] == {"mixture": 390}
+    assert report["accuracy"]["stream"]["scores"]["mae"] == report["stream"]["mae"]
+    _, out, _ = run("replay", long_trace_file, columns=80)
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (heading,) = [index for index, line in enumerate(lines) if line.startswith("Median")]
+    cells = lines[heading + 2].split()
+    assert cells[6] == f"{100 * report['stream']['band']['above_p90']:.1f}"
+    assert cells[8] == f"{100 * report['stream']['band']['below_p10']:.1f}"
 
 
 def test_replay_without_a_file_simulates_a_link(run):
@@ -250,7 +264,7 @@ def test_evaluate_scores_the_last_share_in_time(run, long_trace_file):
         assert words in out
 
 
-def banded(engine, name, segments, progress=None):
+def banded(engine, name, segments, progress=None, held=None, ahead=True):
     """Answers of a stream that gives all that one can give: the last value, and 20 % around it."""
     last = np.concatenate([rows[9:, 1] for rows in segments])
     many = np.repeat(last[:, None], 10, axis=1)

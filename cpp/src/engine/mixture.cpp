@@ -265,6 +265,7 @@ void Mixture::forget(std::size_t row) noexcept {
 
 void Mixture::interrupt(std::size_t row) noexcept {
   Link& link = links_[row];
+  if (link.ticks > 0) advance(row);
   link.outcome.fill(kNone);
   for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick).tick = 0;
   link.resumed = link.started;  // a link on which nothing has been measured has nothing to resume
