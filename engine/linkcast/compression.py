@@ -102,9 +102,7 @@ def _functions(name: str, level: int) -> tuple[Callable[[bytes], bytes], Callabl
     return lambda data: lzma.compress(data, preset=level), lzma.decompress
 
 
-def _measure(
-    name: str, compress: Callable[[bytes], bytes], decompress: Callable[[bytes], bytes], data: bytes
-) -> Codec:
+def _measure(name: str, compress: Callable[[bytes], bytes], decompress: Callable[[bytes], bytes], data: bytes) -> Codec:
     compressed = compress(data)
     if decompress(compressed) != data:
         raise RuntimeError(f"{name}: what it compressed does not come back")

@@ -1,7 +1,7 @@
 """Which codec to send a file with: the one with the least transfer time for what the link is forecast to carry.
 
-    linkcast measure-codecs sample.log --output codecs.json
-    python examples/python/compression.py codecs.json [megabytes]
+linkcast measure-codecs sample.log --output codecs.json
+python examples/python/compression.py codecs.json [megabytes]
 """
 
 from __future__ import annotations

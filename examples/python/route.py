@@ -1,6 +1,6 @@
 """Which of two paths to send over: the one with the best P10 over the next seconds, left only for a clearly better one.
 
-    python examples/python/route.py [seconds]
+python examples/python/route.py [seconds]
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main(seconds: int) -> None:
             p10.append([math.nan if answer is None else answer.p10 for answer in ahead])
         choice = chooser.choose(p10, now_s=float(second))
         if choice.changed and choice.path is not None:
-            print(f"second {second}: over {PATHS[choice.path]}, at least {choice.mbps:.1f} Mbit/s nine times out of ten")
+            print(f"second {second}: over {PATHS[choice.path]}, {choice.mbps:.1f} Mbit/s or more nine times in ten")
 
 
 if __name__ == "__main__":

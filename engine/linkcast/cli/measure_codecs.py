@@ -14,7 +14,7 @@ MOST_BYTES = 8 << 20  # lzma takes a second for a few MB
 
 
 def measure_codecs(
-    file: Annotated[Path | None, typer.Argument(help="Data of the kind to be sent; default: made-up telemetry.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="What is like the data to be sent; default: telemetry.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the table to this file.")
     ] = None,
@@ -44,7 +44,5 @@ def measure_codecs(
     for heading in ("Size", "Compress Mbit/s", "Decompress Mbit/s"):
         rows.add_column(heading, justify="right")
     for codec in codecs:
-        rows.add_row(
-            codec.name, f"{codec.ratio:.1%}", f"{codec.compress_mbps:,.1f}", f"{codec.decompress_mbps:,.1f}"
-        )
+        rows.add_row(codec.name, f"{codec.ratio:.1%}", f"{codec.compress_mbps:,.1f}", f"{codec.decompress_mbps:,.1f}")
     show(rows)
