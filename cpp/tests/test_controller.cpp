@@ -27,7 +27,17 @@ Controller::Options link(double capacity_mbps) {
 
 std::size_t forecaster() { return bundle().find("internet", Role::forecaster); }
 
-std::vector<double> samples(std::size_t count) { return telemetry(bundle(), forecaster(), count, 21); }
+/// Random telemetry of a link with latencies up to 100 ms, that carries up to 40 Mbit/s.
+std::vector<double> samples(std::size_t count) {
+  auto values = telemetry(bundle(), forecaster(), count, 21);
+  const std::array<double, 2> most{100, 40};
+  for (std::size_t f = 0; f < most.size(); ++f) {
+    double highest = 0;
+    for (std::size_t k = 0; k < count; ++k) highest = std::max(highest, values[k * kFeatures + f]);
+    for (std::size_t k = 0; k < count; ++k) values[k * kFeatures + f] *= most[f] / highest;
+  }
+  return values;
+}
 
 double fraction_of(std::int32_t action) { return (action + 1) / 10.0; }
 
@@ -152,6 +162,7 @@ TEST(when_telemetry_stops_the_safe_allocation_is_taken_and_the_window_starts_ane
   auto options = link(50);
   options.safe_fraction = 0.75;
   options.stall_s = 3;
+  options.stall_cut = 1;
   options.hold_s = 1000;
   options.headroom = 0;
   Controller controller(bundle(), "internet", options);

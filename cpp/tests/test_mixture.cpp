@@ -276,6 +276,13 @@ TEST(what_was_learnt_survives_an_interruption_and_not_forgetting) {
   CHECK_EQ(link.mixture.scored(0), 0U);
 }
 
+TEST(an_interruption_before_the_first_tick_changes_nothing) {
+  Link interrupted, fresh;
+  interrupted.mixture.interrupt(0);
+  for (int k = 0; k < 20; ++k)
+    CHECK(same(interrupted.tick(20 + k % 7, 20), fresh.tick(20 + k % 7, 20)) || k + 1 < static_cast<int>(kWindow));
+}
+
 TEST(ticks_without_a_sample_score_and_teach_nothing) {
   Link link;
   for (int k = 0; k < 50; ++k) link.tick(10 + k % 3, 10);
