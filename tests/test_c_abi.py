@@ -21,7 +21,8 @@ HEADERS = PACKAGE / "include" / "linkcast"
 
 # linkcast_answer
 ANSWER = np.dtype(
-    [("size", np.uintp), ("mbps", "f4"), ("band", "f4", 3), ("source", np.intc), ("cause", np.intc)], align=True
+    [("size", np.uintp), ("mbps", "f4"), ("band", "f4", 3), ("source", np.intc), ("cause", np.intc), ("reserve", "f4")],
+    align=True,
 )
 
 
