@@ -52,7 +52,9 @@ func DefaultRouteOptions() RouteOptions {
 	return RouteOptions{float64(options.margin), duration(options.stay_s), duration(options.gone_s)}
 }
 
-func duration(seconds C.double) time.Duration { return time.Duration(float64(seconds) * float64(time.Second)) }
+func duration(seconds C.double) time.Duration {
+	return time.Duration(float64(seconds) * float64(time.Second))
+}
 
 // Route chooses the path with the best P10 over the horizon, with hysteresis and a minimum stay. Its methods can be
 // called from any goroutine.
