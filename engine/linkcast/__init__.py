@@ -23,11 +23,12 @@ if TYPE_CHECKING:
         __version__,
     )
     from linkcast.compression import Codec, CompressionChoice, choose_compression, measure_codecs, read_codecs
-    from linkcast.engine import Engine
+    from linkcast.engine import Allocation, Engine
     from linkcast.predictor import BandwidthPredictor
     from linkcast.traces import Layout, Trace, read_trace
 
 __all__ = [
+    "Allocation",
     "Answer",
     "Answers",
     "BandwidthPredictor",
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Allocation": "linkcast.engine",
     "Answer": "linkcast._native",
     "Answers": "linkcast._native",
     "BandwidthPredictor": "linkcast.predictor",
