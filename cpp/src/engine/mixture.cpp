@@ -265,10 +265,9 @@ void Mixture::forget(std::size_t row) noexcept {
 
 void Mixture::interrupt(std::size_t row) noexcept {
   Link& link = links_[row];
-  if (link.ticks == 0) return;  // nothing is under way, and nothing will be resumed
   link.outcome.fill(kNone);
   for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick).tick = 0;
-  link.resumed = 1;
+  link.resumed = link.started;  // a link on which nothing has been measured has nothing to resume
   link.answered = 0;
 }
 
