@@ -140,6 +140,11 @@ void bind_engine(py::module_& module);
 void bind_stream(py::module_& module);           // after the engine, which gets a method
 void bind_forecaster_pool(py::module_& module);  // as above
 void bind_controller(py::module_& module);       // as above
+void bind_route(py::module_& module);
+void bind_compression(py::module_& module);
+
+/// A clock's time, or now of the monotonic clock. @throws std::invalid_argument  below 0, or not finite
+std::uint64_t nanoseconds(const std::optional<double>& now_s);
 
 /// Options of a safeguard from Python's keywords. @throws std::invalid_argument  an unknown stand_in
 Safeguard::Options safeguard_options(double plausible_margin, const std::string& stand_in, double stand_in_weight);

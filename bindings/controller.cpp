@@ -20,14 +20,6 @@ struct BoundController {
   Controller controller;
 };
 
-std::uint64_t nanoseconds(const std::optional<double>& now_s) {
-  if (!now_s) return monotonic_ns();
-  if (!(*now_s >= 0 && *now_s < 1e10))
-    throw std::invalid_argument("now_s: expected seconds of a clock that does not go back, got " +
-                                std::to_string(*now_s));
-  return static_cast<std::uint64_t>(*now_s * 1e9);
-}
-
 Decision tick(BoundController& bound, const py::object& telemetry, const std::optional<double>& now_s) {
   const std::uint64_t now_ns = nanoseconds(now_s);
   const Lease forecaster(*bound.forecaster);
@@ -58,6 +50,8 @@ std::string describe(const Decision& decision) {
   if (decision.holding) text += ", holding";
   if (decision.slewed) text += ", slewed";
   if (decision.stalled) text += ", stalled";
+  if (decision.congested) text += ", congested";
+  if (decision.silent) text += ", silent";
   return text + ")";
 }
 
@@ -75,6 +69,12 @@ void bind_decision(py::module_& module) {
       .def_readonly("holding", &Decision::holding, "The hold time kept the target as it was.")
       .def_readonly("slewed", &Decision::slewed, "The slew limit keeps the allocation from its target still.")
       .def_readonly("stalled", &Decision::stalled, "Telemetry has stopped.")
+      .def_readonly("congested", &Decision::congested,
+                    "A queue stands on a full link: the allocation rises by congestion_step a tick.")
+      .def_readonly("silent", &Decision::silent,
+                    "The latency has jumped without a queue before it: the allocation falls by stall_cut at most.")
+      .def_readonly("queue_ms", &Decision::queue_ms,
+                    "The queueing delay: the newest latency less the least of the last ten minutes.")
       .def_property_readonly(
           "latency_us", [](const Decision& decision) { return static_cast<double>(decision.latency_ns) * 1e-3; },
           "Of the tick.")
@@ -82,6 +82,14 @@ void bind_decision(py::module_& module) {
 }
 
 }  // namespace
+
+std::uint64_t nanoseconds(const std::optional<double>& now_s) {
+  if (!now_s) return monotonic_ns();
+  if (!(*now_s >= 0 && *now_s < 1e10))
+    throw std::invalid_argument("now_s: expected seconds of a clock that does not go back, got " +
+                                std::to_string(*now_s));
+  return static_cast<std::uint64_t>(*now_s * 1e9);
+}
 
 void bind_controller(py::module_& module) {
   bind_decision(module);
@@ -119,7 +127,8 @@ Raises:
       [](const BoundEngine& bound, const std::string& profile, double capacity_mbps, double least_fraction,
          double most_fraction, double safe_fraction, double headroom, double slew_per_s, double hold_s, double stall_s,
          double measured_weight, double deadline_ms, std::size_t most_held, double plausible_margin,
-         const std::string& stand_in, double stand_in_weight, double risk) {
+         const std::string& stand_in, double stand_in_weight, double risk, double queue_ms, double congestion_step,
+         double stall_cut) {
         if (!(deadline_ms >= 0))
           throw std::invalid_argument("deadline_ms: expected 0 or more, got " + std::to_string(deadline_ms));
         Controller::Options options;
@@ -135,6 +144,9 @@ Raises:
         options.deadline_ns = static_cast<std::uint64_t>(deadline_ms * 1e6);
         options.stream.most_held = most_held;
         options.risk = risk;
+        options.queue_ms = queue_ms;
+        options.congestion_step = congestion_step;
+        options.stall_cut = stall_cut;
         options.stream.safeguard = safeguard_options(plausible_margin, stand_in, stand_in_weight);
         return std::make_unique<BoundController>(bound, profile, options);
       },
@@ -148,6 +160,8 @@ Raises:
       py::arg("plausible_margin") = defaults.stream.safeguard.plausible_margin,
       py::arg("stand_in") = stand_in_name(defaults.stream.safeguard.stand_in),
       py::arg("stand_in_weight") = defaults.stream.safeguard.stand_in_weight, py::arg("risk") = defaults.risk,
+      py::arg("queue_ms") = defaults.queue_ms, py::arg("congestion_step") = defaults.congestion_step,
+      py::arg("stall_cut") = defaults.stall_cut,
       R"(The closed loop of one link: telemetry -> forecast -> the allocator's action -> limits -> allocation.
 
 Args:
@@ -166,6 +180,10 @@ Args:
     plausible_margin, stand_in, stand_in_weight: as in forecaster_pool.
     risk: share of the ticks in which the allocation may be short of the demand: at least the quantile of 1 - risk is
         allocated. Where a Mbit/s short costs r times one too many, that is 1 / (1 + r). 0: the forecast is the least.
+    queue_ms: queueing delay above which a full link is congested, and one that is not is silent if its latency has
+        jumped; 0: the latency says nothing. What it says only ever raises an allocation.
+    congestion_step: share of the capacity that each tick adds while a congested link is full.
+    stall_cut: share of the capacity that a stall takes at most, and again in each stall_s that it lasts.
 Raises:
     ValueError: an unknown profile, or an option out of range.)");
 }

@@ -83,6 +83,8 @@ PYBIND11_MODULE(_native, module) {
   linkcast::bindings::bind_stream(module);
   linkcast::bindings::bind_forecaster_pool(module);
   linkcast::bindings::bind_controller(module);
+  linkcast::bindings::bind_route(module);
+  linkcast::bindings::bind_compression(module);
 }
 #undef PyInit__native
 

@@ -26,9 +26,11 @@ endif()
 set(_exports "${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/c_api/exports.map")
 add_library(linkcast SHARED
   cpp/src/c_api/bundle.cpp
+  cpp/src/c_api/compression.cpp
   cpp/src/c_api/controller.cpp
   cpp/src/c_api/engine.cpp
   cpp/src/c_api/handles.cpp
+  cpp/src/c_api/route.cpp
   cpp/src/c_api/status.cpp
   cpp/src/c_api/stream.cpp)
 target_include_directories(linkcast PUBLIC

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import linkcast
+import linkcast.compression
 from conftest import ROOT, run
 
 EXAMPLES = ROOT / "examples"
@@ -88,6 +89,13 @@ def test_the_fleet_in_cpp_runs(examples: Path) -> None:
     output = run(examples / "fleet", "8", "30", cwd=examples, env=environment())
     assert "internet_lstm: " in output
     assert output.count("Mbit/s next") == 4
+
+
+def test_the_choice_of_path_and_codec_in_cpp_runs(examples: Path) -> None:
+    output = run(examples / "transfer", "120", "2", cwd=examples, env=environment())
+    assert "over fibre, " in output
+    assert "over lte, " in output
+    assert output.count("2 MB in ") == len(output.splitlines())
 
 
 def test_the_controller_prints_what_it_would_run(examples: Path) -> None:
@@ -176,3 +184,13 @@ def test_the_go_module_passes_its_tests(go_environment: dict[str, str]) -> None:
 def test_the_go_example_runs(go_environment: dict[str, str]) -> None:
     command = [str(tool("go")), "run", ".", "-ticks", "12", "-period", "1ms"]
     assert run(*command, cwd=EXAMPLES / "go", env=go_environment).count("Mbit/s next (model") == 3
+
+
+@needs_go
+@needs_pkg_config
+def test_the_choice_of_path_and_codec_in_go_runs(go_environment: dict[str, str], tmp_path: Path) -> None:
+    table = tmp_path / "codecs.json"
+    linkcast.compression.write_codecs(table, [linkcast.Codec("half", 0.5, 1e4, 1e4)], "logs", 1000)
+    output = run(str(tool("go")), "run", "./transfer", "-codecs", table, cwd=EXAMPLES / "go", env=go_environment)
+    assert "over fibre, half, 1000000 bytes in " in output
+    assert "over lte, half, " in output

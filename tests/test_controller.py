@@ -15,7 +15,8 @@ def telemetry(engine: linkcast.Engine) -> np.ndarray:
 
 
 def test_a_tick_decides_what_the_allocator_decides_for_the_forecast(engine, telemetry):
-    controller = engine.controller("internet", capacity_mbps=50.0, headroom=0.0, least_fraction=0.0, risk=0.0)
+    limits = {"headroom": 0.0, "least_fraction": 0.0, "risk": 0.0, "queue_ms": 0.0}
+    controller = engine.controller("internet", capacity_mbps=50.0, **limits)
     stream = engine.stream("internet")
     for second, sample in enumerate(telemetry):
         decision = controller.tick(sample, now_s=float(second))
@@ -47,7 +48,7 @@ def test_limits_hold(engine, telemetry):
 
 
 def test_without_telemetry_the_loop_stalls_to_the_safe_allocation(engine, telemetry):
-    controller = engine.controller("internet", capacity_mbps=50.0, safe_fraction=0.3, stall_s=2.0)
+    controller = engine.controller("internet", capacity_mbps=50.0, safe_fraction=0.3, stall_s=2.0, stall_cut=1.0)
     for second, sample in enumerate(telemetry):
         controller.tick(sample, now_s=float(second))
     last = [controller.tick(None, now_s=30.0 + second) for second in range(3)]
@@ -65,6 +66,21 @@ def test_without_telemetry_the_loop_stalls_to_the_safe_allocation(engine, teleme
     assert controller.last.allocation_mbps == pytest.approx(15.0)
 
 
+def test_congestion_raises_the_allocation_by_a_step_and_a_silent_link_keeps_most_of_it(engine):
+    for full in (True, False):
+        controller = engine.controller("internet", capacity_mbps=50.0, headroom=0.0, risk=0.0, stall_cut=0.05)
+        for second in range(20):
+            before = controller.tick([40.0, 20.0, 0.0, 1.0], now_s=float(second))
+        assert not (before.congested or before.silent)
+        carried = before.allocation_mbps if full else 0.0
+        decision = controller.tick([200.0, carried, 0.0, 1.0], now_s=20.0)
+        assert (decision.congested, decision.silent, decision.stalled) == (full, not full, False)
+        assert decision.queue_ms == pytest.approx(160.0)
+        least = before.allocation_fraction + (0.1 if full else -0.05)
+        assert decision.allocation_fraction == pytest.approx(max((decision.action + 1) / 10, least))
+        assert ("congested" if full else "silent") in repr(decision)
+
+
 def test_the_monotonic_clock_is_the_default(engine, telemetry):
     controller = engine.controller("internet", capacity_mbps=50.0)
     controller.tick(telemetry[0])
@@ -77,6 +93,7 @@ def test_the_monotonic_clock_is_the_default(engine, telemetry):
         ({"capacity_mbps": 0.0}, "capacity_mbps: expected a number above 0"),
         ({"capacity_mbps": 1.0, "safe_fraction": 1.5}, "safe_fraction"),
         ({"capacity_mbps": 1.0, "hold_s": -1.0}, "hold_s"),
+        ({"capacity_mbps": 1.0, "congestion_step": 2.0}, "congestion_step: expected 0..1, got 2"),
     ],
 )
 def test_a_wrong_option_is_refused(engine, options, message):

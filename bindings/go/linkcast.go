@@ -22,6 +22,10 @@ static linkcast_answer empty_answer(void) {
   linkcast_answer answer = LINKCAST_ANSWER_INIT;
   return answer;
 }
+static linkcast_result empty_result(void) {
+  linkcast_result result = LINKCAST_RESULT_INIT;
+  return result;
+}
 static linkcast_stream_info empty_stream_info(void) {
   linkcast_stream_info info = LINKCAST_STREAM_INFO_INIT;
   return info;

@@ -118,7 +118,9 @@ func TestUnknownNamesAreNamed(t *testing.T) {
 func TestAStreamGivesWhatTheWindowGives(t *testing.T) {
 	engine := open(t)
 	p := predictor(t, engine)
-	stream, err := engine.Stream(p.forecaster)
+	options := DefaultStreamOptions()
+	options.Mixture = false
+	stream, err := engine.StreamWith(p.forecaster, options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,6 +134,10 @@ struct Loop {
   linkcast_result result = LINKCAST_RESULT_INIT;
   linkcast_decision decision = LINKCAST_DECISION_INIT;
   linkcast_answer answer = LINKCAST_ANSWER_INIT;
+  linkcast::Route route{2};
+  linkcast_route_choice route_choice = LINKCAST_ROUTE_CHOICE_INIT;
+  std::array<linkcast_codec, 2> codecs{linkcast::make_codec(0.5, 200, 800), linkcast::make_codec(0.3, 20, 400)};
+  linkcast_compression_choice compression = LINKCAST_COMPRESSION_CHOICE_INIT;
   std::int32_t action = 0;
   std::uint64_t now_ns = 1;
 
@@ -197,8 +201,19 @@ struct Loop {
   bool advance_many() { return linkcast_stream_advance(rows.get()) == LINKCAST_OK; }
   bool tick() {
     now_ns += 1'000'000'000;
-    return linkcast_controller_tick(controller.get(), kSample.data(), 4, now_ns, &decision) == LINKCAST_OK &&
+    std::array<float, 4> sample = kSample;
+    if (now_ns / 1'000'000'000 % 5 == 0) sample[0] *= 10;  // trouble now and then
+    return linkcast_controller_tick(controller.get(), sample.data(), 4, now_ns, &decision) == LINKCAST_OK &&
            linkcast_controller_advance(controller.get()) == LINKCAST_OK;
+  }
+  bool choose_route() {
+    const auto load = static_cast<float>(now_ns / 1'000'000'000 % 30);
+    const std::array<float, 4> p10{load, 12, 15, std::numeric_limits<float>::quiet_NaN()};
+    return linkcast_route_choose(route.get(), p10.data(), p10.size(), now_ns, &route_choice) == LINKCAST_OK;
+  }
+  bool choose_compression() {
+    return linkcast_compression_choose(codecs.data(), codecs.size(), 1'000'000, &answer, nullptr, &compression) ==
+           LINKCAST_OK;
   }
   bool refused() {
     float bad[4] = {std::numeric_limits<float>::quiet_NaN(), 5, 0, 1};
@@ -227,6 +242,9 @@ constexpr Named kCalls[] = {{"forecast", &Loop::forecast},
                             {"stream_push of rows", &Loop::push_many},
                             {"stream_advance of rows", &Loop::advance_many},
                             {"controller_tick and advance", &Loop::tick},
+                            {"route_choose", &Loop::choose_route},
+                            {"forecast", &Loop::forecast},  // whose answer the next one takes
+                            {"compression_choose", &Loop::choose_compression},
                             {"stream_push of a NaN", &Loop::refused}};
 
 /// Brings the streams to full windows, so that the rounds that follow do the whole work, and touches every page.

@@ -15,18 +15,29 @@ namespace {
 constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::size_t kFeatures = 4;
 
-/// The forecaster alone, and nothing reserved beyond its forecast.
+/// The forecaster alone, nothing reserved beyond its forecast, and the latency not looked at.
 Controller::Options link(double capacity_mbps) {
   Controller::Options options;
   options.capacity_mbps = capacity_mbps;
   options.risk = 0;
+  options.queue_ms = 0;
   options.stream.mixture = false;
   return options;
 }
 
 std::size_t forecaster() { return bundle().find("internet", Role::forecaster); }
 
-std::vector<double> samples(std::size_t count) { return telemetry(bundle(), forecaster(), count, 21); }
+/// Random telemetry of a link with latencies up to 100 ms, that carries up to 40 Mbit/s.
+std::vector<double> samples(std::size_t count) {
+  auto values = telemetry(bundle(), forecaster(), count, 21);
+  const std::array<double, 2> most{100, 40};
+  for (std::size_t f = 0; f < most.size(); ++f) {
+    double highest = 0;
+    for (std::size_t k = 0; k < count; ++k) highest = std::max(highest, values[k * kFeatures + f]);
+    for (std::size_t k = 0; k < count; ++k) values[k * kFeatures + f] *= most[f] / highest;
+  }
+  return values;
+}
 
 double fraction_of(std::int32_t action) { return (action + 1) / 10.0; }
 
@@ -151,6 +162,7 @@ TEST(when_telemetry_stops_the_safe_allocation_is_taken_and_the_window_starts_ane
   auto options = link(50);
   options.safe_fraction = 0.75;
   options.stall_s = 3;
+  options.stall_cut = 1;
   options.hold_s = 1000;
   options.headroom = 0;
   Controller controller(bundle(), "internet", options);
@@ -267,4 +279,149 @@ TEST(the_allocation_is_short_in_the_share_of_ticks_that_the_risk_names) {
     CHECK_NEAR(static_cast<double>(reserve_short) / ticks, risk, 0.01);
     CHECK(allocation_short <= reserve_short);
   }
+}
+
+namespace {
+
+/// The allocator alone, with the defaults for trouble.
+Controller::Options watched_link(double capacity_mbps) {
+  auto options = link(capacity_mbps);
+  options.headroom = 0;
+  options.queue_ms = Controller::Options{}.queue_ms;
+  return options;
+}
+
+const Decision& tick(Controller& controller, double latency_ms, double mbps, std::uint64_t second) {
+  const std::array<double, kFeatures> sample{latency_ms, mbps, 0, 1};
+  return controller.tick(sample.data(), second * kSecond);
+}
+
+}  // namespace
+
+TEST(on_a_congested_link_each_tick_adds_a_step_until_the_queue_is_drained) {
+  Controller controller(bundle(), "internet", watched_link(50));
+  std::uint64_t second = 0;
+  for (; second < 20; ++second) tick(controller, 40, 10, second);
+  double before = controller.last().allocation_fraction;
+  CHECK(before < 0.6);
+  for (; second < 24; ++second) {
+    const Decision& decision = tick(controller, 75, 50 * before, second);
+    CHECK(decision.congested);
+    CHECK(!decision.silent);
+    CHECK_NEAR(decision.queue_ms, 35, 1e-9);
+    CHECK_NEAR(decision.allocation_fraction, std::min(1.0, std::max(fraction_of(decision.action), before + 0.1)), 1e-9);
+    before = decision.allocation_fraction;
+  }
+  const Decision& drained = tick(controller, 50, 10, second);
+  CHECK(!drained.congested);
+  CHECK_NEAR(drained.allocation_fraction, fraction_of(drained.action), 1e-12);
+}
+
+TEST(a_tick_without_telemetry_adds_no_step) {
+  auto options = watched_link(50);
+  options.congestion_step = 0.05;
+  Controller controller(bundle(), "internet", options);
+  std::uint64_t second = 0;
+  for (; second < 20; ++second) tick(controller, 40, 10, second);
+  const double before = tick(controller, 75, 50 * controller.last().allocation_fraction, second).allocation_fraction;
+  const Decision& missing = controller.tick(static_cast<const double*>(nullptr), ++second * kSecond);
+  CHECK(missing.congested);
+  CHECK(missing.allocation_fraction <= before + 1e-12);
+}
+
+TEST(a_silent_link_is_cut_by_a_bound_for_each_stall_time_and_no_faster) {
+  auto options = watched_link(50);
+  options.least_fraction = 0;
+  options.stall_s = 4;
+  options.stall_cut = 0.1;
+  Controller controller(bundle(), "internet", options);
+  std::uint64_t second = 0;
+  for (; second < 20; ++second) tick(controller, 40, 30, second);
+  const double before = controller.last().allocation_fraction;
+  bool bound = false;
+  for (std::uint64_t silent = 0; silent < 14; ++silent) {
+    const Decision& decision = tick(controller, 900, 0, second + silent);
+    CHECK(decision.silent);
+    CHECK(!decision.congested);
+    CHECK(!decision.stalled);
+    const double least = before - 0.1 * static_cast<double>(1 + silent / 4);
+    CHECK_NEAR(decision.allocation_fraction, std::max(fraction_of(decision.action), least), 1e-9);
+    bound |= least > fraction_of(decision.action);
+  }
+  CHECK(bound);
+  CHECK(!tick(controller, 41, 30, second + 14).silent);
+}
+
+TEST(telemetry_that_stops_takes_no_more_than_the_bound_on_the_way_to_the_safe_allocation) {
+  auto options = watched_link(50);
+  options.safe_fraction = 0.1;
+  options.stall_s = 2;
+  Controller controller(bundle(), "internet", options);
+  std::uint64_t second = 0;
+  for (; second < 20; ++second) tick(controller, 40, 30, second);
+  double before = 0;
+  for (int missing = 0; missing < 2; ++missing)
+    before = controller.tick(static_cast<const double*>(nullptr), second++ * kSecond).allocation_fraction;
+  CHECK(before > 0.5);
+  for (std::uint64_t stalled = 0; stalled < 10; ++stalled) {
+    const Decision& decision = controller.tick(static_cast<const double*>(nullptr), second++ * kSecond);
+    CHECK(decision.stalled);
+    const double least = before - 0.2 * static_cast<double>(1 + stalled / 2);
+    CHECK_NEAR(decision.allocation_fraction, std::max(0.1, least), 1e-9);
+  }
+  CHECK_EQ(controller.last().allocation_fraction, 0.1);
+}
+
+TEST(trouble_never_lowers_an_allocation_and_a_full_link_keeps_all) {
+  auto plain = watched_link(50);
+  plain.queue_ms = 0;
+  Controller with(bundle(), "internet", watched_link(50));
+  Controller without(bundle(), "internet", plain);
+  std::mt19937_64 random(8);
+  std::uniform_real_distribution<double> latency(20, 200), mbps(0, 55);
+  int raised = 0;
+  for (std::uint64_t second = 0; second < 500; ++second) {
+    const double latency_ms = second % 20 < 10 ? 20 : latency(random);
+    const double carried = mbps(random);
+    const double more = tick(with, latency_ms, carried, second).allocation_fraction;
+    const double plainly = tick(without, latency_ms, carried, second).allocation_fraction;
+    CHECK(more >= plainly - 1e-12);
+    raised += more > plainly + 1e-12;
+  }
+  CHECK(raised > 10);
+}
+
+TEST(in_trouble_more_bandwidth_never_means_a_smaller_allocation) {
+  auto plain = watched_link(50);
+  plain.queue_ms = 0;
+  std::mt19937_64 random(9);
+  std::uniform_real_distribution<double> latency(20, 250), mbps(0, 50);
+  int compared = 0;
+  for (int history = 0; history < 40; ++history) {
+    std::vector<std::array<double, 2>> samples;
+    for (int second = 0; second < 15; ++second)
+      samples.push_back({second < 12 ? 20 + latency(random) / 50 : latency(random), mbps(random)});
+    const double last_ms = latency(random);
+    double before = 0, plain_before = 0;
+    bool rises = true, watched_rises = true, troubled = false;
+    for (double carried = 0; carried <= 55; carried += 2.5) {
+      Controller with(bundle(), "internet", watched_link(50));
+      Controller without(bundle(), "internet", plain);
+      for (std::uint64_t second = 0; second < samples.size(); ++second) {
+        tick(with, samples[second][0], samples[second][1], second);
+        tick(without, samples[second][0], samples[second][1], second);
+      }
+      const Decision& decision = tick(with, last_ms, carried, samples.size());
+      const double plainly = tick(without, last_ms, carried, samples.size()).allocation_fraction;
+      troubled |= decision.congested || decision.silent;
+      rises &= plainly >= plain_before - 1e-12;
+      watched_rises &= decision.allocation_fraction >= before - 1e-12;
+      before = decision.allocation_fraction;
+      plain_before = plainly;
+    }
+    if (!rises || !troubled) continue;  // the network itself, without a say of trouble
+    CHECK(watched_rises);
+    ++compared;
+  }
+  CHECK(compared >= 10);
 }

@@ -9,7 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from linkcast._native import Answer, Answers, Controller, Decision, LoadError, Model, Scaler, Stream, __version__
+    from linkcast._native import (
+        Answer,
+        Answers,
+        Controller,
+        Decision,
+        LoadError,
+        Model,
+        RouteChoice,
+        RouteChooser,
+        Scaler,
+        Stream,
+        __version__,
+    )
+    from linkcast.compression import Codec, CompressionChoice, choose_compression, measure_codecs, read_codecs
     from linkcast.engine import Allocation, Engine
     from linkcast.predictor import BandwidthPredictor
     from linkcast.traces import Layout, Trace, read_trace
@@ -19,16 +32,23 @@ __all__ = [
     "Answer",
     "Answers",
     "BandwidthPredictor",
+    "Codec",
+    "CompressionChoice",
     "Controller",
     "Decision",
     "Engine",
     "Layout",
     "LoadError",
     "Model",
+    "RouteChoice",
+    "RouteChooser",
     "Scaler",
     "Stream",
     "Trace",
     "__version__",
+    "choose_compression",
+    "measure_codecs",
+    "read_codecs",
     "read_trace",
 ]
 
@@ -37,16 +57,23 @@ _HOME = {
     "Answer": "linkcast._native",
     "Answers": "linkcast._native",
     "BandwidthPredictor": "linkcast.predictor",
+    "Codec": "linkcast.compression",
+    "CompressionChoice": "linkcast.compression",
     "Controller": "linkcast._native",
     "Decision": "linkcast._native",
     "Engine": "linkcast.engine",
     "Layout": "linkcast.traces",
     "LoadError": "linkcast._native",
     "Model": "linkcast._native",
+    "RouteChoice": "linkcast._native",
+    "RouteChooser": "linkcast._native",
     "Scaler": "linkcast._native",
     "Stream": "linkcast._native",
     "Trace": "linkcast.traces",
     "__version__": "linkcast._native",
+    "choose_compression": "linkcast.compression",
+    "measure_codecs": "linkcast.compression",
+    "read_codecs": "linkcast.compression",
     "read_trace": "linkcast.traces",
 }
 

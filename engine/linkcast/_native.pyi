@@ -200,6 +200,9 @@ class Engine:
         stand_in: str = ...,
         stand_in_weight: float = ...,
         risk: float = ...,
+        queue_ms: float = ...,
+        congestion_step: float = ...,
+        stall_cut: float = ...,
     ) -> Controller: ...
     def stats(self, name: str) -> Stats: ...
 
@@ -334,6 +337,12 @@ class Decision:
     @property
     def stalled(self) -> bool: ...
     @property
+    def congested(self) -> bool: ...
+    @property
+    def silent(self) -> bool: ...
+    @property
+    def queue_ms(self) -> float: ...
+    @property
     def latency_us(self) -> float: ...
 
 class Controller:
@@ -346,3 +355,36 @@ class Controller:
     def last(self) -> Decision: ...
     @property
     def counts(self) -> dict[str, int]: ...
+
+class RouteChoice:
+    """What a RouteChooser chose."""
+
+    @property
+    def path(self) -> int | None: ...
+    @property
+    def mbps(self) -> float: ...
+    @property
+    def changed(self) -> bool: ...
+    @property
+    def staying(self) -> bool: ...
+
+class RouteChooser:
+    """Chooses the path with the best P10 over the horizon. Used by one thread at a time."""
+
+    def __init__(self, paths: int, *, margin: float = ..., stay_s: float = ..., gone_s: float = ...) -> None: ...
+    def choose(self, p10_mbps: npt.ArrayLike, now_s: float | None = None) -> RouteChoice: ...
+    @property
+    def paths(self) -> int: ...
+    @property
+    def last(self) -> RouteChoice: ...
+
+def choose_compression(
+    codecs: npt.ArrayLike,
+    size_bytes: float,
+    mbps: float,
+    p10: float,
+    p50: float,
+    p90: float,
+    by: str,
+    overlap: bool,
+) -> tuple[int, float, float, float, float]: ...

@@ -82,6 +82,7 @@ typedef enum linkcast_status {
 typedef struct linkcast_engine linkcast_engine;         /* the models of a folder */
 typedef struct linkcast_stream linkcast_stream;         /* sliding windows of one of them */
 typedef struct linkcast_controller linkcast_controller; /* telemetry -> forecast -> allocation, for one link */
+typedef struct linkcast_route linkcast_route;           /* which of several paths to send over */
 
 /* Stands for a model of an engine; stays the same across reloads. */
 typedef int32_t linkcast_model;
@@ -156,6 +157,7 @@ typedef struct linkcast_decision {
   uint64_t latency_ns;    /* of the tick */
   float reserve_mbps; /* the least that linkcast_controller_options.risk asks for; NaN where no band is known (yet) */
   linkcast_cause allocation_cause; /* OUTSIDE_TRAINING, OVER_CAPACITY, NOT_FINITE; FAILED: no action */
+  double queue_ms;                 /* the queueing delay: the newest latency less the least of the last ten minutes */
 } linkcast_decision;
 #define LINKCAST_DECISION_INIT \
   {sizeof(linkcast_decision),  \
@@ -171,11 +173,14 @@ typedef struct linkcast_decision {
    0,                          \
    0,                          \
    0.0f,                       \
-   LINKCAST_CAUSE_NONE}
-#define LINKCAST_LIMIT_CLAMPED 1u /* the least or most fraction set the allocation */
-#define LINKCAST_LIMIT_SLEWED 2u  /* the slew limit kept it from its target */
-#define LINKCAST_LIMIT_HOLDING 4u /* the hold time kept it as it was */
-#define LINKCAST_LIMIT_STALLED 8u /* telemetry has stopped: the allocation goes to the safe one */
+   LINKCAST_CAUSE_NONE,        \
+   0.0}
+#define LINKCAST_LIMIT_CLAMPED 1u    /* the least or most fraction set the allocation */
+#define LINKCAST_LIMIT_SLEWED 2u     /* the slew limit kept it from its target */
+#define LINKCAST_LIMIT_HOLDING 4u    /* the hold time kept it as it was */
+#define LINKCAST_LIMIT_STALLED 8u    /* telemetry has stopped: the allocation goes to the safe one, within stall_cut */
+#define LINKCAST_LIMIT_CONGESTED 16u /* a queue stands on a full link: the allocation rises by congestion_step a tick */
+#define LINKCAST_LIMIT_SILENT 32u    /* the latency has jumped without a queue before: the fall is bounded */
 
 typedef struct linkcast_engine_options linkcast_engine_options;
 typedef struct linkcast_stream_options linkcast_stream_options;
@@ -361,6 +366,11 @@ struct linkcast_controller_options {
   double risk;        /* share of the ticks in which the allocation may be short of the demand: at least the quantile of
                          1 - risk is allocated. Where a Mbit/s short costs r times one too many, that is 1 / (1 + r).
                          0: the forecast itself is the least */
+  double queue_ms;    /* queueing delay above which a full link is congested, and one that is not is in a stall if its
+                         latency has jumped; 0: the latency says nothing. What it says only ever raises an allocation */
+  double congestion_step; /* share of the capacity that each tick adds while a congested link is full */
+  double stall_cut; /* share of the capacity that a stall takes at most from the allocation, and again in each stall_s
+                       that it lasts */
 };
 #define LINKCAST_CONTROLLER_OPTIONS_INIT \
   {sizeof(linkcast_controller_options),  \
@@ -378,7 +388,10 @@ struct linkcast_controller_options {
    0.3,                                  \
    LINKCAST_SOURCE_LAST,                 \
    3,                                    \
-   0.05}
+   0.05,                                 \
+   30.0,                                 \
+   0.1,                                  \
+   0.2}
 
 /* "0.1.0": of the library, where LINKCAST_VERSION is of the header. Any thread. Since 0.1.0. */
 LINKCAST_API const char* linkcast_version(void);
@@ -446,7 +459,7 @@ LINKCAST_API linkcast_status linkcast_stream_reset(linkcast_stream* stream, size
 /* As at the start: no telemetry, the safe allocation. Hot. HANDLE, BUSY. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_controller_reset(linkcast_controller* controller);
 
-/* ==== Advanced: many models in a call, statistics, other models, snapshots, the log ==== */
+/* ==== Advanced: many models in a call, statistics, other models, snapshots, routes and compression, the log ==== */
 
 typedef struct linkcast_request {
   size_t size;
@@ -537,6 +550,100 @@ typedef struct linkcast_expert {
  * STRUCT_SIZE. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_stream_expert(linkcast_stream* stream, size_t row, size_t index,
                                                     linkcast_expert* expert);
+
+typedef struct linkcast_route_options {
+  size_t size;
+  double margin; /* the present path is left for one that is better by more than this share */
+  double stay_s; /* on a path, before it is left for a better one */
+  double gone_s; /* without an answer for longer, a path is gone */
+} linkcast_route_options;
+#define LINKCAST_ROUTE_OPTIONS_INIT {sizeof(linkcast_route_options), 0.1, 10.0, 3.0}
+
+typedef struct linkcast_route_choice {
+  size_t size;
+  int32_t path;    /* 0-based; -1: all are gone */
+  int32_t changed; /* 1: another one than before */
+  int32_t staying; /* 1: a better one is passed by, for the minimum stay */
+  double mbps;     /* what the path is forecast to carry at the least: its value */
+} linkcast_route_choice;
+#define LINKCAST_ROUTE_CHOICE_INIT {sizeof(linkcast_route_choice), -1, 0, 0, 0.0}
+
+/* A chooser among paths, on none yet. It needs no engine, and is used by one thread at a time.
+ *
+ * paths:    1 to LINKCAST_MAX_BATCH
+ * options:  NULL: all defaults
+ * route:    out; NULL after an error
+ *
+ * Any thread. ARGUMENT, STRUCT_SIZE, MEMORY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_route_open(size_t paths, const linkcast_route_options* options,
+                                                 linkcast_route** route);
+
+/* NULL is fine. HANDLE, BUSY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_route_close(linkcast_route* route);
+
+/* The path with the best value, which is the least P10 of its steps. The present one is kept unless another is better by
+ * the margin and the minimum stay is over. One that has been without an answer for gone_s, or carries nothing, is left
+ * at once. Ties stay, and at first go to the lower number.
+ *
+ * p10_mbps:  (paths, steps), such as p10_mbps of linkcast_stream_horizon for each step; a value that is not finite is no
+ *            answer, and is ignored
+ * values:    floats in `p10_mbps`: a multiple of the paths
+ * now_ns:    of a clock that does not go back
+ * choice:    out
+ *
+ * Hot. HANDLE, ARGUMENT, BUSY, STRUCT_SIZE. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_route_choose(linkcast_route* route, const float* p10_mbps, size_t values,
+                                                   uint64_t now_ns, linkcast_route_choice* choice);
+
+/* A codec at one level, as `linkcast measure-codecs` measures it on a machine. */
+typedef struct linkcast_codec {
+  size_t size;
+  double ratio;           /* compressed size / size; above 0 */
+  double compress_mbps;   /* Mbit/s of what goes in; above 0 */
+  double decompress_mbps; /* Mbit/s of what comes out; above 0 */
+} linkcast_codec;
+#define LINKCAST_CODEC_INIT {sizeof(linkcast_codec), 1.0, 0.0, 0.0}
+#define LINKCAST_MAX_CODECS 64
+
+typedef enum linkcast_quantile { LINKCAST_QUANTILE_P10 = 10, LINKCAST_QUANTILE_P50 = 50 } linkcast_quantile;
+
+typedef struct linkcast_compression_options {
+  size_t size;
+  linkcast_quantile by; /* of the bandwidth: P10 holds nine times out of ten */
+  int32_t overlap;      /* 1: compression, transfer and decompression work at the same time, block by block */
+} linkcast_compression_options;
+#define LINKCAST_COMPRESSION_OPTIONS_INIT {sizeof(linkcast_compression_options), LINKCAST_QUANTILE_P10, 1}
+
+typedef struct linkcast_compression_choice {
+  size_t size;
+  int32_t codec;      /* 0-based; -1: send it as it is */
+  double seconds;     /* the transfer's, at the quantile that was chosen by; infinite where nothing comes through */
+  double seconds_p10; /* with that codec, where the link carries its P10, P50, P90 */
+  double seconds_p50;
+  double seconds_p90;
+} linkcast_compression_choice;
+#define LINKCAST_COMPRESSION_CHOICE_INIT {sizeof(linkcast_compression_choice), -1, 0.0, 0.0, 0.0, 0.0}
+
+/* The codec with the least transfer time for what the link is forecast to carry, or none. With S the Mbit to bring over,
+ * c and d a codec's speeds, r its ratio and B the bandwidth, the time is
+ *     max(S / c, S * r / B, S / d)    overlapped: the slowest stage
+ *     S / c + S * r / B + S / d       one after the other
+ * and S / B as it is. Ties go to none, and then to the earlier codec. Where B is 0, the next higher quantile decides, and
+ * where all are 0 the smallest ratio.
+ *
+ * codecs:   (count)
+ * count:    0 to LINKCAST_MAX_CODECS
+ * bytes:    to bring over
+ * band:     a forecast of the link; its mbps stands in for a quantile that it lacks
+ * options:  NULL: all defaults
+ * choice:   out
+ *
+ * NOT_READY when the forecast is NaN: as it is, then, and NaN seconds.
+ * Hot. Any thread. ARGUMENT, STRUCT_SIZE. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_compression_choose(const linkcast_codec* codecs, size_t count, uint64_t bytes,
+                                                         const linkcast_answer* band,
+                                                         const linkcast_compression_options* options,
+                                                         linkcast_compression_choice* choice);
 
 /* Writes all of the stream's rows, so that linkcast_stream_restore goes on from them: on any machine, with the same
  * model file.

@@ -90,6 +90,9 @@ struct StreamCloser {
 struct ControllerCloser {
   void operator()(linkcast_controller* controller) const noexcept { linkcast_controller_close(controller); }
 };
+struct RouteCloser {
+  void operator()(linkcast_route* route) const noexcept { linkcast_route_close(route); }
+};
 
 /// The models of a folder. With the streams and controllers opened on it: one thread at a time.
 class Engine {
@@ -310,6 +313,51 @@ class Controller {
 
   std::unique_ptr<linkcast_controller, ControllerCloser> handle_;
 };
+
+/// Which of several paths to send over: the one with the best P10, left with a margin and after a minimum stay.
+class Route {
+ public:
+  static linkcast_route_options default_options() noexcept { return LINKCAST_ROUTE_OPTIONS_INIT; }
+
+  explicit Route(std::size_t paths, const linkcast_route_options& options = default_options()) {
+    linkcast_route* opened = nullptr;
+    check(linkcast_route_open(paths, &options, &opened));
+    handle_.reset(opened);
+  }
+
+  linkcast_route* get() const noexcept { return handle_.get(); }
+
+  /// @param p10_mbps  (paths, steps); what is not finite is no answer
+  linkcast_route_choice choose(Floats p10_mbps, std::uint64_t now_ns) {
+    linkcast_route_choice choice = LINKCAST_ROUTE_CHOICE_INIT;
+    check(linkcast_route_choose(get(), p10_mbps.data(), p10_mbps.size(), now_ns, &choice));
+    return choice;
+  }
+
+ private:
+  std::unique_ptr<linkcast_route, RouteCloser> handle_;
+};
+
+inline linkcast_codec make_codec(double ratio, double compress_mbps, double decompress_mbps) noexcept {
+  return {sizeof(linkcast_codec), ratio, compress_mbps, decompress_mbps};
+}
+
+/// The codec with the least transfer time, see linkcast_compression_choose. @return nothing while nothing is forecast
+inline std::optional<linkcast_compression_choice> choose_compression(
+    const std::vector<linkcast_codec>& codecs, std::uint64_t bytes, const Answer& forecast,
+    const linkcast_compression_options& options = LINKCAST_COMPRESSION_OPTIONS_INIT) {
+  linkcast_answer band = LINKCAST_ANSWER_INIT;
+  band.mbps = forecast.mbps;
+  band.p10_mbps = forecast.p10;
+  band.p50_mbps = forecast.p50;
+  band.p90_mbps = forecast.p90;
+  linkcast_compression_choice choice = LINKCAST_COMPRESSION_CHOICE_INIT;
+  const linkcast_status status =
+      linkcast_compression_choose(codecs.data(), codecs.size(), bytes, &band, &options, &choice);
+  if (status == LINKCAST_NOT_READY) return std::nullopt;
+  check(status);
+  return choice;
+}
 
 }  // namespace api
 }  // namespace linkcast

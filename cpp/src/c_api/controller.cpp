@@ -12,8 +12,8 @@ namespace linkcast::c_api {
 namespace {
 
 // Sizes of the structs in the first version that had them.
-constexpr std::size_t kFirstControllerOptions = sizeof(linkcast_controller_options);
-constexpr std::size_t kFirstDecision = sizeof(linkcast_decision);
+constexpr std::size_t kFirstControllerOptions = offsetof(linkcast_controller_options, queue_ms);
+constexpr std::size_t kFirstDecision = offsetof(linkcast_decision, queue_ms);
 constexpr std::size_t kFirstStats = sizeof(linkcast_controller_stats);
 
 /// What a controller's handle stands for.
@@ -37,6 +37,9 @@ Controller::Options controller_options(const linkcast_controller_options& given)
   options.deadline_ns = given.deadline_ns;
   options.stream.most_held = given.most_held;
   options.risk = given.risk;
+  options.queue_ms = given.queue_ms;
+  options.congestion_step = given.congestion_step;
+  options.stall_cut = given.stall_cut;
   options.stream.safeguard = safeguard_options(given);
   return options;
 }
@@ -86,10 +89,12 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
   own.cause = cause_number(made.forecast.cause);
   own.action = made.action;
   own.limits = (made.clamped ? LINKCAST_LIMIT_CLAMPED : 0U) | (made.slewed ? LINKCAST_LIMIT_SLEWED : 0U) |
-               (made.holding ? LINKCAST_LIMIT_HOLDING : 0U) | (made.stalled ? LINKCAST_LIMIT_STALLED : 0U);
+               (made.holding ? LINKCAST_LIMIT_HOLDING : 0U) | (made.stalled ? LINKCAST_LIMIT_STALLED : 0U) |
+               (made.congested ? LINKCAST_LIMIT_CONGESTED : 0U) | (made.silent ? LINKCAST_LIMIT_SILENT : 0U);
   own.latency_ns = made.latency_ns;
   own.reserve_mbps = made.forecast.reserve;
   own.allocation_cause = cause_number(made.allocation_cause);
+  own.queue_ms = made.queue_ms;
   write_struct(own, decision);
   return LINKCAST_OK;
 }

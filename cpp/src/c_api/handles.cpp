@@ -98,6 +98,8 @@ const char* kind_name(Kind kind) noexcept {
       return "stream";
     case Kind::controller:
       return "controller";
+    case Kind::route:
+      return "route";
   }
   return "handle";
 }

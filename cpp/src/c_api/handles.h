@@ -11,7 +11,7 @@
 
 namespace linkcast::c_api {
 
-enum class Kind : std::uintptr_t { engine = 1, stream = 2, controller = 3 };
+enum class Kind : std::uintptr_t { engine = 1, stream = 2, controller = 3, route = 4 };
 
 /// A new handle for `object`, which stays the caller's. Any thread. @throws std::bad_alloc  too many handles are open
 void* open_handle(Kind kind, void* object);

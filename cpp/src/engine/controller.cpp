@@ -34,6 +34,10 @@ void check(const Controller::Options& options) {
   require(options.slew_per_s >= 0, "slew_per_s", "0 or more", options.slew_per_s);
   require(options.hold_s >= 0, "hold_s", "0 or more", options.hold_s);
   require(options.stall_s >= 0, "stall_s", "0 or more", options.stall_s);
+  require(options.queue_ms >= 0 && std::isfinite(options.queue_ms), "queue_ms", "0 or more", options.queue_ms);
+  require(options.congestion_step >= 0 && options.congestion_step <= 1, "congestion_step", "0..1",
+          options.congestion_step);
+  require(options.stall_cut >= 0 && options.stall_cut <= 1, "stall_cut", "0..1", options.stall_cut);
   require(options.measured_weight > 0 && options.measured_weight <= 1, "measured_weight", "above 0 and at most 1",
           options.measured_weight);
 }
@@ -52,7 +56,8 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
     : engine_(engine),
       options_(options),
       allocator_(engine.find(profile, Role::allocator)),
-      stream_(engine, engine.find(profile, Role::forecaster), stream_options(options)) {
+      stream_(engine, engine.find(profile, Role::forecaster), stream_options(options)),
+      detector_({options.queue_ms, CongestionDetector::Options{}.full}) {
   check(options);
   const ModelSpec& forecaster = engine.spec(stream_.model());
   const ModelSpec& allocator = engine.spec(allocator_);
@@ -62,6 +67,11 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
   to_trained_capacity_ = *allocator.capacity_mbps / options.capacity_mbps;
   for (std::size_t f = 0; f < forecaster.features.size(); ++f)
     bounds_.push_back(on_link(forecaster.bounds[f], forecaster.features[f], options.capacity_mbps));
+  for (std::size_t f = 0; f < forecaster.features.size() && options.queue_ms > 0; ++f) {
+    if (forecaster.features[f].name != "latency_ms") continue;
+    latency_ = f;
+    watches_latency_ = true;
+  }
   telemetry_.resize(forecaster.features.size());
   state_.resize(allocator.features.size());
   if (options_.stall_s == 0) options_.stall_s = kSteps * forecaster.step_s;
@@ -78,7 +88,8 @@ Stream::Options Controller::stream_options(const Options& options) {
 void Controller::reset() noexcept {
   stream_.reset();
   measured_mean_mbps_ = kNone;
-  has_telemetry_ = started_ = retargeted_ = false;
+  has_telemetry_ = started_ = retargeted_ = in_trouble_ = false;
+  detector_.reset();
   target_fraction_ = options_.safe_fraction;
   decision_ = {};
   decision_.allocation_fraction = options_.safe_fraction;
@@ -102,9 +113,10 @@ const Decision& Controller::tick(const Real* telemetry, std::uint64_t now_ns) {
   } else {
     ++counts_.missing;
   }
+  watch(telemetry, now_ns);
   decision_.action = -1;
   decision_.allocation_cause = Cause::none;
-  apply(has_telemetry_ ? decide() : options_.safe_fraction, now_ns);
+  apply(bound(has_telemetry_ ? decide() : options_.safe_fraction, telemetry != nullptr, now_ns), now_ns);
   tick_ns_ = now_ns;
   started_ = true;
   decision_.latency_ns = monotonic_ns() - start;
@@ -139,7 +151,36 @@ void Controller::stall() noexcept {
   decision_.stalled = true;
   ++counts_.stalls;
   stream_.reset();
+  detector_.lost();
   measured_mean_mbps_ = kNone;
+}
+
+/// What the latency says. The bandwidth was carried under the allocation of the last tick.
+template <class Real>
+void Controller::watch(const Real* telemetry, std::uint64_t now_ns) noexcept {
+  if (telemetry && watches_latency_)
+    detector_.observe(telemetry_[latency_], telemetry_[bandwidth_], decision_.allocation_mbps, seconds(0, now_ns));
+  decision_.congested = detector_.state() == LinkState::congested;
+  decision_.silent = detector_.state() == LinkState::stalled;
+  decision_.queue_ms = detector_.queue_ms();
+}
+
+/// What trouble asks for: more than `asked`, never less. @param measured  there is telemetry of this tick
+double Controller::bound(double asked, bool measured, std::uint64_t now_ns) noexcept {
+  if (!decision_.congested && !decision_.silent && !decision_.stalled) {
+    in_trouble_ = false;
+    return asked;
+  }
+  const double present = decision_.allocation_fraction;
+  if (!in_trouble_) {
+    in_trouble_ = true;
+    fraction_before_trouble_ = present;
+    trouble_ns_ = now_ns;
+  }
+  const double cuts = 1 + std::floor(seconds(trouble_ns_, now_ns) / options_.stall_s);
+  asked = std::max(asked, fraction_before_trouble_ - cuts * options_.stall_cut);
+  if (decision_.congested && detector_.full() && measured) asked = std::max(asked, present + options_.congestion_step);
+  return asked;
 }
 
 /// The fraction of the capacity that the allocator and the headroom ask for.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/answer.h"
+#include "engine/congestion.h"
 #include "engine/engine.h"
 #include "engine/stream.h"
 
@@ -24,6 +25,9 @@ struct Decision {
   bool holding = false;                  ///< the hold time kept the target as it was
   bool stalled = false;                  ///< telemetry has stopped: the allocation goes to the safe one
   std::uint64_t latency_ns = 0;          ///< of this tick, the stream's advance not included
+  bool congested = false;                ///< a queue stands on a full link: the allocation rises, a bounded step a tick
+  bool silent = false;                   ///< telemetry comes, of a link that holds back: the allocation falls no faster
+  double queue_ms = 0;                   ///< the newest queueing delay; 0 before any
 };
 
 /// telemetry -> forecast (a Stream) -> state -> the allocator's action -> limits -> allocation.
@@ -40,6 +44,13 @@ struct Decision {
 /// hold time; when it comes back, the window and the average start anew. Until the window is full, or when neither the
 /// model's forecast nor a fallback's can be used, the forecast is a moving average of the measured bandwidth
 /// (Source::measured_mean).
+///
+/// Trouble is answered within bounds (CongestionDetector tells which it is), before the limits above and only ever
+/// with more than was asked for, so that what the allocator promises for every state holds:
+/// - congestion: while the link is full, each tick asks for `congestion_step` more than is allocated, until the queue
+///   is drained. More bandwidth is what drains it.
+/// - a stall, be it a silent link or telemetry that has stopped: what is measured says nothing about the demand that
+///   comes back. The allocation falls by at most `stall_cut`, and by as much again for each `stall_s` that it lasts.
 ///
 /// All memory is sized at construction; tick() and advance() allocate nothing, lock nothing, and make no system call.
 /// Not thread-safe, and it uses the engine's models: one thread at a time for both.
@@ -59,7 +70,10 @@ class Controller {
     /// allocated, held to that share by what comes (Mixture). Where a Mbit/s short costs r times one too many, the
     /// cheapest risk is 1 / (1 + r) (the newsvendor's critical ratio). 0: the forecast itself is the least
     double risk = 0.05;
-    std::uint64_t deadline_ns = 0;  ///< a tick that takes longer is counted as late; 0: none
+    std::uint64_t deadline_ns = 0;                             ///< a tick that takes longer is counted as late; 0: none
+    double queue_ms = CongestionDetector::Options{}.queue_ms;  ///< queueing delay that is one; 0: latency says nothing
+    double congestion_step = 0.1;  ///< of the capacity, that a tick adds while the link is congested
+    double stall_cut = 0.2;        ///< of the capacity, that a stall takes at most, in each stall_s
     Stream::Options stream;
   };
 
@@ -100,6 +114,9 @@ class Controller {
   template <class Real>
   void forecast(const Real* telemetry);
   void stall() noexcept;
+  template <class Real>
+  void watch(const Real* telemetry, std::uint64_t now_ns) noexcept;
+  double bound(double asked, bool measured, std::uint64_t now_ns) noexcept;
   static Stream::Options stream_options(const Options& options);
   double decide();
   void apply(double asked, std::uint64_t now_ns) noexcept;
@@ -113,15 +130,21 @@ class Controller {
   std::vector<Bounds> bounds_;        // (forecaster's features) on a link of this capacity
   std::vector<double> telemetry_;     // (features) newest
   std::vector<double> state_;         // (allocator features)
-  double to_trained_capacity_ = 1;    // from this link's bandwidth to that of the link that the allocator knows
-  double measured_mean_mbps_ = 0;     // NaN: no telemetry yet
-  double target_fraction_ = 0;        // where the allocation goes
-  bool has_telemetry_ = false;        // since the start or the last stall
-  bool started_ = false;              // there was a tick
-  bool retargeted_ = false;           // target_ns_ is set
-  std::uint64_t telemetry_ns_ = 0;    // when the newest came
-  std::uint64_t tick_ns_ = 0;         // of the last tick
-  std::uint64_t target_ns_ = 0;       // of the last change of the target
+  CongestionDetector detector_;
+  std::size_t latency_ = 0;             // column of latency_ms
+  bool watches_latency_ = false;        // there is one, and queue_ms is above 0
+  bool in_trouble_ = false;             // congested or stalled
+  double fraction_before_trouble_ = 0;  // the allocation when that began
+  std::uint64_t trouble_ns_ = 0;        // when that was
+  double to_trained_capacity_ = 1;      // from this link's bandwidth to that of the link that the allocator knows
+  double measured_mean_mbps_ = 0;       // NaN: no telemetry yet
+  double target_fraction_ = 0;          // where the allocation goes
+  bool has_telemetry_ = false;          // since the start or the last stall
+  bool started_ = false;                // there was a tick
+  bool retargeted_ = false;             // target_ns_ is set
+  std::uint64_t telemetry_ns_ = 0;      // when the newest came
+  std::uint64_t tick_ns_ = 0;           // of the last tick
+  std::uint64_t target_ns_ = 0;         // of the last change of the target
   Decision decision_;
   Counts counts_;
 };

@@ -13,6 +13,7 @@ from linkcast.cli.evaluate import evaluate
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
 from linkcast.cli.inspect import inspect
+from linkcast.cli.measure_codecs import measure_codecs
 from linkcast.cli.output import fail, say_in_any_encoding
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
@@ -44,7 +45,7 @@ def _options(
     """Forecasts how much bandwidth a link or a service group needs next, and decides how much to allocate."""
 
 
-for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, bench, train):
+for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, bench, measure_codecs, train):
     app.command()(_command)
 
 
