@@ -70,3 +70,13 @@ def test_no_layer_of_the_map_includes_one_above_it(layer: str) -> None:
         if order.get(used, 0) > order[layer]
     ]
     assert upward == []
+
+
+def test_pre_commit_has_the_linters_of_ci_in_the_same_versions() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"\b[\w-]+==[\d.]+", re.findall(r"pip\" install -q (.*)", ci)[0]))
+    assert len(pinned) == 2
+    assert set(re.findall(r"[\w-]+==[\d.]+", hooks)) == pinned
+    assert "mypy engine/linkcast" in ci
+    assert "entry: mypy engine/linkcast" in hooks
