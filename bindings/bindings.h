@@ -4,7 +4,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -26,6 +28,7 @@ namespace py = pybind11;
 struct BoundModel {
   std::shared_ptr<Model> model;
   std::atomic<bool> busy{false};
+  std::size_t part_rows = 64;  // rows that run_in_parts runs at once: as many as take a tenth of a second or so
 };
 
 struct BoundPool;
@@ -52,6 +55,36 @@ class Lease {
  private:
   std::atomic<bool>& busy_;
 };
+
+/// Without the GIL, so that other threads of Python run; Ctrl-C comes through between two parts of a long call.
+///
+/// Calls run(first, rows) on a leased model until `count` rows are done. How many rows a part has is found by doubling,
+/// until one takes long enough, and kept for the next call. To be called with the GIL.
+/// @throws py::error_already_set  KeyboardInterrupt, or what else a signal's handler raises
+template <class Run>
+void run_in_parts(BoundModel& bound, std::size_t count, Run run) {
+  constexpr std::chrono::milliseconds kLongEnough{50};
+  constexpr std::size_t kMostRows = 65536;  // also bounds the memory of a batch
+  for (std::size_t first = 0; first < count;) {
+    const std::size_t own = bound.model->own_batch();
+    const std::size_t rows = std::min((bound.part_rows + own - 1) / own * own, count - first);
+    const auto start = std::chrono::steady_clock::now();
+    {
+      const py::gil_scoped_release release;
+      run(first, rows);
+    }
+    first += rows;
+    if (first == count) return;
+    const auto took = std::chrono::steady_clock::now() - start;
+    if (took < kLongEnough) bound.part_rows = std::min(2 * bound.part_rows, kMostRows);
+    if (took > 4 * kLongEnough) bound.part_rows = std::max<std::size_t>(bound.part_rows / 2, 1);
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+}
+
+/// The bytes of a path-like object, a NUL among them as well: who opens it says that none may stand there.
+/// @throws py::error_already_set  TypeError
+std::string path_bytes(const py::object& path);
 
 /// The answers of one model's rows in one call.
 struct Answers {

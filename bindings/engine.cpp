@@ -1,21 +1,21 @@
 #include "engine/engine.h"
 
-#include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
+#include "engine/folder.h"
 
-#include <filesystem>
+#include <pybind11/stl.h>
 
 #include "bindings.h"
 
 namespace linkcast::bindings {
 namespace {
 
-std::unique_ptr<BoundEngine> open_engine(const std::filesystem::path& folder, const std::string& backend, int threads,
+std::unique_ptr<BoundEngine> open_engine(const py::object& path, const std::string& backend, int threads,
                                          const std::string& precision) {
   const Model::Options options = model_options(backend, threads, precision);
+  const std::string folder = path_bytes(path);
   auto bound = std::make_unique<BoundEngine>();
   const py::gil_scoped_release release;
-  bound->engine = std::make_shared<Engine>(folder.string(), options);
+  bound->engine = std::make_shared<Engine>(folder, options);
   for (std::size_t k = 0; k < bound->engine->metadata().models.size(); ++k) {
     bound->models.push_back(std::make_shared<BoundModel>());
     bound->models.back()->model = {bound->engine, &bound->engine->model(k)};  // keeps the whole engine alive
@@ -65,17 +65,25 @@ Rows checked_rows(const ModelSpec& spec, const py::object& values) {
   return as_rows(values, {spec.input_shape.begin() + 1, spec.input_shape.end()}, spec.window ? "window" : "state");
 }
 
-/// Runs `call(rows)` for float32 or float64 rows without the GIL.
+/// Runs `call(data, first, count)` for float32 or float64 rows without the GIL, in parts: `data` is that of row
+/// `first`.
 template <class Call>
 void run(BoundEngine& bound, std::size_t index, const Rows& rows, Call call) {
   if (rows.count == 0) return;
-  const Lease lease(*bound.models[index]);
+  BoundModel& model = *bound.models[index];
+  const Lease lease(model);
   const void* data = rows.array.data();
-  const py::gil_scoped_release release;
+  const std::size_t row = model.model->row_inputs();
   if (rows.is_float32)
-    call(static_cast<const float*>(data));
+    check_finite(bound.engine->spec(index), static_cast<const float*>(data), rows.count);
   else
-    call(static_cast<const double*>(data));
+    check_finite(bound.engine->spec(index), static_cast<const double*>(data), rows.count);
+  run_in_parts(model, rows.count, [&](std::size_t first, std::size_t count) {
+    if (rows.is_float32)
+      call(static_cast<const float*>(data) + first * row, first, count);
+    else
+      call(static_cast<const double*>(data) + first * row, first, count);
+  });
 }
 
 py::array_t<float> forecast_raw(BoundEngine& bound, const std::string& name, const py::object& windows) {
@@ -83,7 +91,9 @@ py::array_t<float> forecast_raw(BoundEngine& bound, const std::string& name, con
   const Rows rows = checked_rows(bound.engine->spec(index), windows);
   py::array_t<float> target(static_cast<py::ssize_t>(rows.count));
   float* out = target.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->forecast_raw(index, data, rows.count, out); });
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->forecast_raw(index, data, count, out + first);
+  });
   return target;
 }
 
@@ -108,7 +118,9 @@ py::array_t<std::int32_t> decide(BoundEngine& bound, const std::string& name, co
   const Rows rows = checked_rows(bound.engine->spec(index), states);
   py::array_t<std::int32_t> actions(static_cast<py::ssize_t>(rows.count));
   auto* out = actions.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->decide(index, data, rows.count, out); });
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->decide(index, data, count, out + first);
+  });
   return actions;
 }
 
@@ -118,7 +130,9 @@ py::array_t<float> q_values(BoundEngine& bound, const std::string& name, const p
   const Rows rows = checked_rows(spec, states);
   py::array_t<float> values({static_cast<py::ssize_t>(rows.count), static_cast<py::ssize_t>(spec.actions)});
   float* out = values.mutable_data();
-  run(bound, index, rows, [&](const auto* data) { bound.engine->q_values(index, data, rows.count, out); });
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->q_values(index, data, count, out + first * spec.actions);
+  });
   return values;
 }
 
@@ -139,6 +153,7 @@ void bind_engine(py::module_& module) {
 
 Raises:
     LoadError: a file is missing, damaged or wrong; names it, and the key in a metadata file.)")
+      .def_static("default_folder", &default_folder, "$LINKCAST_BUNDLE, or else the bundle that ships with linkcast.")
       .def_property_readonly("names", &names, "Every model's name, in the manifest's order.")
       .def_property_readonly(
           "folder", [](const BoundEngine& b) { return b.engine->folder(); }, "The bundle folder.")

@@ -1,22 +1,23 @@
 #include "engine/model.h"
 
 #include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "bindings.h"
 
 namespace linkcast::bindings {
 namespace {
 
-std::shared_ptr<BoundModel> open_model(const std::filesystem::path& path, const std::string& backend, int threads,
-                                       const std::string& precision) {
-  const Model::Options options = model_options(backend, threads, precision);
+std::shared_ptr<BoundModel> open_model(const py::object& path, const std::string& backend, int threads,
+                                       const std::string& precision, std::uint64_t max_file_bytes,
+                                       std::uint64_t max_tensor_bytes, int max_threads, double load_seconds) {
+  Model::Options options = model_options(backend, threads, precision);
+  options.limits = {max_file_bytes, max_tensor_bytes, max_threads, load_seconds};
   auto bound = std::make_shared<BoundModel>();
+  const auto name = py::module_::import("os").attr("fsencode")(path).cast<std::string>();
   const py::gil_scoped_release release;
-  bound->model = std::make_shared<Model>(path.string(), options);
+  bound->model = std::make_shared<Model>(name, options);
   return bound;
 }
 
@@ -68,17 +69,17 @@ py::array_t<float> predict(BoundModel& bound, const py::object& x) {
   if (rows.count == 0) return answers;
   float* out = answers.mutable_data();
   const void* in = rows.array.data();
-  {
-    const py::gil_scoped_release release;
-    const std::size_t floats = rows.count * model.row_inputs();
-    float* batch = model.batch_input(rows.count).get();
+  run_in_parts(bound, rows.count, [&](std::size_t first, std::size_t count) {
+    const std::size_t skipped = first * model.row_inputs();
+    const std::size_t floats = count * model.row_inputs();
+    float* batch = model.batch_input(count).get();
     if (rows.is_float32)
-      std::copy_n(static_cast<const float*>(in), floats, batch);
+      std::copy_n(static_cast<const float*>(in) + skipped, floats, batch);
     else
-      std::transform(static_cast<const double*>(in), static_cast<const double*>(in) + floats, batch,
+      std::transform(static_cast<const double*>(in) + skipped, static_cast<const double*>(in) + skipped + floats, batch,
                      [](double v) { return static_cast<float>(v); });
-    std::copy_n(model.invoke_batch(rows.count).get(), rows.count * model.row_outputs(), out);
-  }
+    std::copy_n(model.invoke_batch(count).get(), count * model.row_outputs(), out + first * model.row_outputs());
+  });
   return answers;
 }
 
@@ -117,7 +118,9 @@ void bind_model(py::module_& module) {
 
 Every invoke starts from zero LSTM state. One thread at a time: a second one gets a RuntimeError.)")
       .def(py::init(&open_model), py::arg("path"), py::arg("backend") = "auto", py::arg("threads") = 1,
-           py::arg("precision") = "float32",
+           py::arg("precision") = "float32", py::kw_only(), py::arg("max_file_bytes") = Model::Limits().file_bytes,
+           py::arg("max_tensor_bytes") = Model::Limits().tensor_bytes, py::arg("max_threads") = Model::Limits().threads,
+           py::arg("load_seconds") = Model::Limits().load_seconds,
            R"(Loads a model and allocates its tensors.
 
 Args:
@@ -126,10 +129,15 @@ Args:
     threads: for TensorFlow Lite's own kernels.
     precision: of the native kernels' weights: "float32", "bfloat16" or "int8". What it costs is measured at load
         (proof_error), and past a bound the load refuses.
+    max_file_bytes: of the file.
+    max_tensor_bytes: of all tensors that the graph computes, for the batch that it was converted with.
+    max_threads: a bound for `threads`.
+    load_seconds: that loading may take; 1e8 multiplications of one run are taken for a second.
 Raises:
-    LoadError: the file is missing or damaged, has several inputs or an input that is not float32, or does not run as
-        asked for (backend "native", a reduced precision).
-    ValueError: an unknown backend or precision, or threads < 1.)")
+    LoadError: the file is missing, damaged, or nothing that TensorFlow Lite can be trusted with; it is over a limit; it
+        has several inputs or an input that is not float32; or it does not run as asked for (backend "native", a reduced
+        precision).
+    ValueError: an unknown backend or precision, or threads < 1 or above their bound.)")
       .def_property_readonly("path", [](const BoundModel& b) { return b.model->path(); })
       .def_property_readonly("input", &input, "Writable float32 view on the input tensor, input_shape.")
       .def_property_readonly("output", &output, "float32 view on the output tensor, output_shape.")

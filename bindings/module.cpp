@@ -1,5 +1,8 @@
 #include <pybind11/pybind11.h>
 
+#include <cstring>
+#include <exception>
+
 #include "base/error.h"
 #include "bindings.h"
 
@@ -9,6 +12,14 @@ std::string shape_text(const std::vector<py::ssize_t>& shape) {
   std::string text = "(";
   for (std::size_t d = 0; d < shape.size(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
   return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+std::string path_bytes(const py::object& path) {
+  auto text = py::reinterpret_steal<py::object>(PyOS_FSPath(path.ptr()));
+  if (text && PyUnicode_Check(text.ptr()))
+    text = py::reinterpret_steal<py::object>(PyUnicode_EncodeFSDefault(text.ptr()));
+  if (!text) throw py::error_already_set();
+  return py::cast<std::string>(text);
 }
 
 namespace {
@@ -85,12 +96,28 @@ std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& r
 
 }  // namespace linkcast::bindings
 
+// pybind11's own PyInit__native waits for the main interpreter's lock, for ever when a sub-interpreter calls it. So it
+// gets another name, and the one that Python calls asks first.
+#define PyInit__native linkcast_init_native
 PYBIND11_MODULE(_native, module) {
   module.doc() = "The compiled part of linkcast: models, scalers, and the engine that holds a bundle of them.";
   pybind11::register_exception<linkcast::LoadError>(module, "LoadError", PyExc_RuntimeError).doc() =
       "A model or metadata file is missing, damaged or wrong; the text names the file and, for metadata, the key.";
   pybind11::register_exception<linkcast::InvokeError>(module, "InvokeError", PyExc_RuntimeError).doc() =
       "The runtime refused an invoke.";
+  // Tried before pybind11's own, which would lose the whole text over a file name that is not UTF-8.
+  static const pybind11::handle load_error = pybind11::object(module.attr("LoadError")).release();
+  pybind11::register_local_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const linkcast::LoadError& error) {
+      const auto size = static_cast<Py_ssize_t>(std::strlen(error.what()));
+      if (PyObject* text = PyUnicode_DecodeUTF8(error.what(), size, "backslashreplace")) {
+        PyErr_SetObject(load_error.ptr(), text);
+        Py_DECREF(text);
+      }
+    }
+  });
   module.attr("__version__") = LINKCAST_VERSION;
   linkcast::bindings::bind_answer(module);
   linkcast::bindings::bind_scaler(module);
@@ -99,4 +126,13 @@ PYBIND11_MODULE(_native, module) {
   linkcast::bindings::bind_stream(module);
   linkcast::bindings::bind_forecaster_pool(module);
   linkcast::bindings::bind_controller(module);
+}
+#undef PyInit__native
+
+extern "C" PYBIND11_EXPORT PyObject* PyInit__native() {
+  if (PyInterpreterState_Get() == PyInterpreterState_Main()) return linkcast_init_native();
+  PyErr_SetString(PyExc_ImportError,
+                  "linkcast can't be loaded in a sub-interpreter: import it in the main one, and use processes where "
+                  "several interpreters are wanted");
+  return nullptr;
 }

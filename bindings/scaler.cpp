@@ -25,12 +25,14 @@ void check_count(const char* what, std::size_t expected, std::size_t count) {
 }
 
 Scaler make_scaler(const Doubles& offset, const Doubles& scale, const std::optional<Doubles>& log_offset,
-                   const std::optional<Words>& relative_to, const std::optional<Doubles>& share) {
+                   const std::optional<Words>& relative_to, const std::optional<Doubles>& share,
+                   const std::optional<Doubles>& bound) {
   const auto features = static_cast<std::size_t>(offset.size());
   check_count("one scale", features, static_cast<std::size_t>(scale.size()));
   if (log_offset) check_count("one log_offset", features, static_cast<std::size_t>(log_offset->size()));
   if (relative_to) check_count("one relative_to", features, relative_to->size());
   if (share) check_count("one share", features, static_cast<std::size_t>(share->size()));
+  if (bound) check_count("one bound", features, static_cast<std::size_t>(bound->size()));
   std::vector<Range> ranges(features);
   for (std::size_t f = 0; f < features; ++f) {
     ranges[f].offset = offset.data()[f];
@@ -38,6 +40,7 @@ Scaler make_scaler(const Doubles& offset, const Doubles& scale, const std::optio
     if (log_offset) ranges[f].log_offset = log_offset->data()[f];
     if (relative_to && (*relative_to)[f]) ranges[f].relative_to = reference_from_name(*(*relative_to)[f]);
     if (share) ranges[f].share = share->data()[f];
+    if (bound) ranges[f].bound = bound->data()[f];
   }
   return Scaler(std::move(ranges));
 }
@@ -105,9 +108,10 @@ void bind_scaler(py::module_& module) {
 
 The level of a value x is ln(max(x, 0) + log_offset) where there is a log_offset, else x itself; then
 scaled = (level - share * reference level - offset) * scale, with the level of the window's first step (relative_to "first") or
-of a value that is given ("last", of a target) as the reference's, or 0. All in float64, rounded once.)")
+of a value that is given ("last", of a target) as the reference's, or 0. Cut to -bound..bound where there is a bound. All
+in float64, rounded once.)")
       .def(py::init(&make_scaler), py::arg("offset"), py::arg("scale"), py::arg("log_offset") = py::none(),
-           py::arg("relative_to") = py::none(), py::arg("share") = py::none(),
+           py::arg("relative_to") = py::none(), py::arg("share") = py::none(), py::arg("bound") = py::none(),
            R"(Each for every feature.
 
 Args:
@@ -115,9 +119,10 @@ Args:
     log_offset: above 0, in the feature's unit; 0: no logarithm. None: none has one.
     relative_to: "first", "last" or None. None: none is relative.
     share: of the reference level that is taken off, above 0 and at most 1. None: all of it.
+    bound: above 0, of what is scaled; 0: no bound. None: none has one.
 Raises:
-    ValueError: not as many of each, not finite, a scale of zero, a log_offset below 0, a share out of
-        range, or another word.)")
+    ValueError: not as many of each, not finite, a scale of zero, a log_offset or a bound below 0, a share out
+        of range, or another word.)")
       .def_property_readonly(
           "offset", [](const Scaler& s) { return field(s, &Range::offset); }, "(n_features,) float64")
       .def_property_readonly(
@@ -129,6 +134,9 @@ Raises:
       .def_property_readonly(
           "share", [](const Scaler& s) { return field(s, &Range::share); },
           "(n_features,) float64; of the reference level that is taken off")
+      .def_property_readonly(
+          "bound", [](const Scaler& s) { return field(s, &Range::bound); },
+          "(n_features,) float64; 0 where there is no bound")
       .def("transform", &transform<float>, py::arg("features").noconvert())
       .def(
           "transform",

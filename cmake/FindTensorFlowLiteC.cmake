@@ -52,4 +52,5 @@ for f in d.files:
                         "\"${_known_sha256_${_processor}}\" for ${_processor}. Set LINKCAST_TFLITE_LIBRARY to use it anyway.")
   endif()
 endif()
+file(SHA256 "${TensorFlowLiteC_LIBRARY}" TensorFlowLiteC_SHA256)  # what the library asks for when it opens the runtime
 message(STATUS "TensorFlow Lite: ${TensorFlowLiteC_LIBRARY}")

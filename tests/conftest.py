@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 import linkcast
+from linkcast.training.bundle import seal
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,6 +29,15 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> s
     done = subprocess.run([*map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
     return done.stdout
+
+
+def rehash(bundle: Path) -> None:
+    """Gives the manifest the hashes of metadata files that were changed on purpose."""
+    path = bundle / "metadata" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    for name in manifest["files"]:
+        manifest["files"][name] = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
+    path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +69,22 @@ def bundle(engine: linkcast.Engine, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def edit(bundle: Path) -> Callable[[str, Callable[[Any], None]], Path]:
-    """edit("scalers", change): lets `change` alter a metadata file of the copy; returns the copy's folder."""
+    """edit("scalers", change): lets `change` alter a metadata file of the copy; returns the copy's folder.
 
-    def apply(stem: str, change: Callable[[Any], None]) -> Path:
+    The manifest gets the file's hash; and, unless `sealed` is false, other scalers get golden rows that fit them where
+    there are such.
+    """
+
+    def apply(stem: str, change: Callable[[Any], None], sealed: bool = True) -> Path:
         path = bundle / "metadata" / f"{stem}.json"
         content = json.loads(path.read_text(encoding="utf-8"))
         change(content)
         path.write_text(json.dumps(content), encoding="utf-8")
+        if stem != "manifest":
+            rehash(bundle)
+        if stem == "scalers" and sealed:
+            with contextlib.suppress(Exception):  # what is wrong on purpose has none
+                seal(bundle)
         return bundle
 
     return apply

@@ -3,12 +3,14 @@
     unshare -Urn python shaped_link.py LINK_CONTROLLER
 
 Makes a veth pair, puts the far end with a TCP server into another namespace, sends, and lets the controller shape the
-near end with HTB. Prints what the controller printed, and the class that it left.
+near end with HTB. Prints what the controller printed, the class that it made, and whether the link
+is as it was before once a signal has ended it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -64,8 +66,19 @@ def main() -> None:
     sender.start()
     try:
         command = [sys.argv[1], "--interface", "veth0", "--capacity-mbps", "50", "--shaper", "htb"]
-        subprocess.run([*command, "--ticks", "12", "--apply"], check=True)
+        before = subprocess.check_output(["tc", "qdisc", "show", "dev", "veth0"], text=True)
+        controller = subprocess.Popen([*command, "--apply"], stdout=subprocess.PIPE, text=True)
+        assert controller.stdout
+        for line in controller.stdout:
+            print(line, end="", flush=True)
+            if "(model)" in line:  # the window is full
+                break
         subprocess.run(["tc", "class", "show", "dev", "veth0"], check=True)
+        controller.send_signal(signal.SIGTERM)
+        print(controller.stdout.read(), end="")
+        assert controller.wait(10) == 0
+        after = subprocess.check_output(["tc", "qdisc", "show", "dev", "veth0"], text=True)
+        print("as before" if after == before else f"before: {before}after: {after}")
     finally:
         done.set()
         sender.join()

@@ -68,6 +68,8 @@ def scaled_windows(windows: np.ndarray, features: dict[str, Any]) -> np.ndarray:
         if "relative_to" in entry:
             levels = levels - entry.get("share", 1.0) * levels[:, :1]
         scaled[..., column] = (levels - entry["min"]) / (entry["max"] - entry["min"])
+        if "bound" in entry:
+            scaled[..., column] = np.clip(scaled[..., column], -entry["bound"], entry["bound"])
     return scaled
 
 
@@ -87,5 +89,6 @@ def physical_windows(scaled: np.ndarray, features: dict[str, Any], first: float 
 
 def physical_target(scaled: np.ndarray, newest: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
     """(n,) scaled outputs and the newest values that they may be relative to -> (n,) physical units."""
-    levels = scaled * (entry["max"] - entry["min"]) + entry["min"]
+    bound = entry.get("bound", np.inf)
+    levels = np.clip(scaled, -bound, bound) * (entry["max"] - entry["min"]) + entry["min"]
     return unlevel(levels + level(newest, entry) if "relative_to" in entry else levels, entry)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import linkcast
+from abi_layout import BASELINE, HEADER, breaks, layout
 from conftest import ROOT, run
 from linkcast import _native
 
@@ -32,12 +33,52 @@ def exported() -> list[str]:
 
 
 def test_exports_are_those_of_the_list() -> None:
-    assert exported() == (ROOT / "cpp" / "src" / "c_api" / "exports.txt").read_text(encoding="ascii").split()
+    assert exported() == (ROOT / "cpp" / "tests" / "exports.txt").read_text(encoding="ascii").split()
 
 
 def test_exports_are_those_of_the_header() -> None:
     header = (HEADERS / "linkcast.h").read_text(encoding="utf-8")
     assert exported() == sorted(re.findall(r"^LINKCAST_API [^(]*\b(linkcast_\w+)\(", header, flags=re.MULTILINE))
+
+
+def test_the_layout_of_structs_and_constants_is_that_of_the_baseline() -> None:
+    before = BASELINE.read_text(encoding="ascii").splitlines()
+    now = layout(HEADER.read_text(encoding="utf-8"))
+    assert breaks(before, now) == []
+    assert before == now  # what is new is recorded, too: see abi_layout.py
+
+
+def test_a_moved_field_a_changed_constant_and_what_is_gone_break_the_abi_and_a_field_at_the_end_does_not() -> None:
+    header = HEADER.read_text(encoding="utf-8")
+    before = layout(header)
+    assert "linkcast_answer.mbps 8 4" in before
+    assert len(before) > 120
+    middle = layout(header.replace("  float p10_mbps; /*", "  double p05_mbps;\n  float p10_mbps; /*", 1))
+    assert "linkcast_answer.p10_mbps 12 4: now 24 4" in breaks(before, middle)
+    size = next(line.split()[1] for line in before if line.startswith("linkcast_engine_options "))
+    end = "  linkcast_source stand_in;\n};"
+    padding = breaks(before, layout(header.replace(end, end.replace("}", "  int late;\n}"), 1)))
+    assert len(padding) == 1
+    assert padding[0].endswith(f"within the {size} bytes that linkcast_engine_options had before")
+    assert breaks(before, layout(header.replace("LINKCAST_CAUSE_FAILED = 2", "LINKCAST_CAUSE_FAILED = 7"))) == [
+        "LINKCAST_CAUSE_FAILED 2: now 7"
+    ]
+    gone = layout(header.replace("  int32_t outdated;", "  int32_t stale;", 1))
+    assert breaks(before, gone)[0] == "linkcast_stream_info.outdated 64 4: now gone"
+    grown = layout(header.replace("} linkcast_answer;", "  double p99_mbps;\n} linkcast_answer;"))
+    assert len(grown) == len(before) + 1
+    assert breaks(before, grown) == []
+
+
+def test_every_struct_begins_with_its_size_and_none_stands_in_another() -> None:
+    header = re.sub(r"/\*.*?\*/", "", HEADER.read_text(encoding="utf-8"), flags=re.DOTALL)
+    structs = dict(re.findall(r"struct (linkcast_\w+) \{(.*?)\}", header, flags=re.DOTALL))
+    assert len(structs) >= 11
+    for name, body in structs.items():
+        assert body.split(";")[0].strip() == "size_t size", name
+        for field in body.split(";"):
+            kind = field.replace("const", "").split()[:1]
+            assert not kind or kind[0] not in structs, f"{name}: {field.strip()}"
 
 
 @pytest.mark.parametrize(

@@ -255,8 +255,20 @@ WRONG_TRANSFORMS = [
     ("internet_lstm", "latency_ms", {"log_offset": "1"}, r"latency_ms\.log_offset: expected a number, got"),
     ("internet_lstm", "latency_ms", {"relative_to": "last"}, r'latency_ms\.relative_to: expected "first", got "last"'),
     ("internet_lstm", "latency_ms", {"relative_to": None}, r"latency_ms\.relative_to: expected a string, got null"),
-    ("internet_lstm", "latency_ms", {"log": 1.0}, r"latency_ms\.log: expected min, max, log_offset, relative_to or"),
-    ("internet_lstm", "latency_ms", {"share": 0.5}, r'latency_ms\.share: expected it beside relative_to "first" only'),
+    ("internet_lstm", "latency_ms", {"bound": 0.0}, r"latency_ms\.bound: expected a number above 0, got 0"),
+    ("internet_lstm", "target", {"bound": "3"}, r"target\.bound: expected a number, got"),
+    (
+        "internet_lstm",
+        "latency_ms",
+        {"log": 1.0},
+        r"latency_ms\.log: expected min, max, log_offset, relative_to, share",
+    ),
+    (
+        "internet_lstm",
+        "packet_loss",
+        {"share": 0.5},
+        r'packet_loss\.share: expected it beside relative_to "first" only',
+    ),
     ("internet_lstm", "target", {"relative_to": "last", "share": 0.5}, r"target\.share: expected it beside"),
     ("internet_lstm", "latency_ms", {"relative_to": "first", "share": 1.5}, r"share: expected a number of at most 1"),
     (

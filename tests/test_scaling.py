@@ -24,9 +24,9 @@ def random_rows(rows: int, features: int, seed: int) -> np.ndarray:
 
 
 def bounds(rows: np.ndarray) -> np.ndarray:
-    """(4, F) ranges of a min-max scaler fitted by hand."""
+    """(5, F) ranges of a min-max scaler fitted by hand."""
     low, high = rows.min(axis=0), rows.max(axis=0)
-    return np.stack([low, 1.0 / (high - low), np.zeros_like(low), np.zeros_like(low)])
+    return np.stack([low, 1.0 / (high - low), np.zeros_like(low), np.zeros_like(low), np.full_like(low, np.inf)])
 
 
 def scaler_of(features: dict) -> linkcast.Scaler:
@@ -38,6 +38,7 @@ def scaler_of(features: dict) -> linkcast.Scaler:
         [entry.get("log_offset", 0.0) for entry in entries],
         [entry.get("relative_to") for entry in entries],
         [entry.get("share", 1.0) for entry in entries],
+        [entry.get("bound", 0.0) for entry in entries],
     )
 
 
@@ -80,6 +81,36 @@ def test_logarithms_and_references_equal_numpys_and_the_native_scaler_s():
     np.testing.assert_allclose(back, np.maximum(windows, [0, 0, -np.inf, -np.inf]), rtol=2e-5, atol=2e-5)
 
 
+def test_bounds_cut_what_is_scaled_alike_in_numpy_numba_and_the_native_scaler():
+    features = TRANSFORMS["features"] | {
+        "bandwidth_mbps": {**TRANSFORMS["features"]["bandwidth_mbps"], "bound": 0.75},
+        "packet_loss": {**TRANSFORMS["features"]["packet_loss"], "bound": 0.01},
+    }
+    scaler = scaler_of(features)
+    assert scaler.bound.tolist() == [0.0, 0.75, 0.01, 0.0]
+    series = random_rows(300, 4, seed=9)
+    series[17, 1] = 0.0
+    starts = np.arange(290)
+    windows = series[starts[:, None] + np.arange(10)]
+    scaled = np.full(windows.shape, np.nan, np.float32)
+    scaling.scale_windows(series, starts, scaling.ranges(scaler), scaled)
+    np.testing.assert_allclose(scaled, scaled_windows(windows, features), rtol=FLOAT32_STEP, atol=FLOAT32_STEP)
+    np.testing.assert_allclose(scaler.transform(windows), scaled, rtol=FLOAT32_STEP, atol=FLOAT32_STEP)
+    largest = np.abs(scaled).max(axis=(0, 1))
+    np.testing.assert_array_equal(largest[1:3], np.float32([0.75, 0.01]))
+    assert largest[0] > 0.75  # the others are not cut
+
+
+def test_an_output_beyond_the_bound_is_read_back_as_the_bound():
+    scaler = scaler_of(
+        {"bandwidth_mbps": {"min": 0.0, "max": 0.5, "log_offset": 0.01, "relative_to": "last", "bound": 2}}
+    )
+    # e times (5 + 0.01), less 0.01, and 1 / e times
+    read = scaler.inverse_transform([[2.0], [9.0], [-9.0]], [[5.0]] * 3)[:, 0]
+    np.testing.assert_allclose(read, [np.e * 5.01 - 0.01, np.e * 5.01 - 0.01, 5.01 / np.e - 0.01], rtol=1e-6)
+    assert np.isnan(scaler.inverse_transform([[np.nan]], [[5.0]])).all()
+
+
 def test_a_target_is_read_back_relative_to_the_newest_value():
     entry = TRANSFORMS["target"]
     scaler = scaler_of({"bandwidth_mbps": entry})
@@ -102,6 +133,8 @@ def test_a_target_is_read_back_relative_to_the_newest_value():
     [
         ({"log_offset": [1.0, -1.0]}, "feature 1: expected a finite log_offset of 0 or more, got -1"),
         ({"log_offset": [1.0]}, "expected one log_offset for each of 2 features, got 1"),
+        ({"bound": [0.0, -1.0]}, "feature 1: expected a finite bound of 0 or more, got -1"),
+        ({"bound": [1.0]}, "expected one bound for each of 2 features, got 1"),
         ({"relative_to": [None, "ewma"]}, 'relative_to: expected "first", "last" or None, got "ewma"'),
         ({"relative_to": ["first"]}, "expected one relative_to for each of 2 features, got 1"),
     ],
@@ -136,7 +169,7 @@ def test_profile_windows_equal_the_numpy_windows_scaled(window, transforms):
 
 def test_no_windows_write_nothing():
     scaled = np.full((0, 10, 4), np.nan, np.float32)
-    scaling.scale_windows(random_rows(10, 4, seed=6), np.empty(0, np.int64), np.ones((4, 4)), scaled)
+    scaling.scale_windows(random_rows(10, 4, seed=6), np.empty(0, np.int64), np.ones((5, 4)), scaled)
     assert scaled.size == 0
 
 
@@ -148,7 +181,7 @@ def test_without_a_folder_to_cache_in_the_kernels_still_work():
         "import numpy as np\n"
         "from linkcast.scaling import scale_windows\n"
         "scaled = np.zeros((1, 1, 1), np.float32)\n"
-        "scale_windows(np.array([[3.0]]), np.array([0]), np.array([[1.0], [0.25], [0.0], [0.0]]), scaled)\n"
+        "scale_windows(np.array([[3.0]]), np.array([0]), np.array([[1.0], [0.25], [0.0], [0.0], [9.0]]), scaled)\n"
         "print(scaled[0, 0, 0])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -157,5 +190,5 @@ def test_without_a_folder_to_cache_in_the_kernels_still_work():
 
 def test_the_kernels_are_compiled_without_python_objects():
     series = random_rows(20, 4, seed=8)
-    scaling.scale_windows(series, np.array([0], np.int64), np.ones((4, 4)), np.zeros((1, 10, 4), np.float32))
+    scaling.scale_windows(series, np.array([0], np.int64), np.ones((5, 4)), np.zeros((1, 10, 4), np.float32))
     assert scaling.scale_windows.nopython_signatures

@@ -21,7 +21,7 @@ from linkcast.baselines import BASELINES
 from linkcast.evaluation import baseline_label
 from linkcast.features import TELEMETRY
 from linkcast.traces import trace_from_arrays
-from linkcast.training import bundle, datasets, forecasters, networks, public, settings
+from linkcast.training import bundle, datasets, forecasters, networks, pipeline, public, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("LINKCAST_DATA", ROOT.parent / "shared" / "data"))
@@ -36,6 +36,9 @@ TINY = replace(
     group_hours=30,
     typical_sites=8,
     forecaster=replace(_BASE.forecaster, epochs=2, epoch_windows=256),
+    internet=replace(_BASE.internet, epochs=2, epoch_windows=256),
+    processes=40,
+    guide=replace(_BASE.guide, epochs=1, epoch_windows=512),
     fallback=replace(_BASE.fallback, epochs=2),
     allocator=replace(
         _BASE.allocator, episodes=6, evaluate_every=3, warm_up=64, validation_episodes=4, test_episodes=10
@@ -316,7 +319,8 @@ def _public_folder(folder):
 
 def test_public_traces_join_the_simulated_links_and_their_last_part_is_held_out(tmp_path):
     simulated = datasets.link_dataset("internet", TINY, 1)
-    dataset = public.internet_dataset(_public_folder(tmp_path), simulated, TINY)
+    folder = _public_folder(tmp_path)
+    dataset = public.internet_dataset(folder, simulated, TINY, 1)
     scored = [trace.name for trace in public.TRACES if trace.scored]
     assert list(dataset.held_out) == [*simulated.held_out, *scored]
     features, _ = _simulated_rows(400)
@@ -330,17 +334,78 @@ def test_public_traces_join_the_simulated_links_and_their_last_part_is_held_out(
     assert sizes == {"train": 2 * 214, "validation": 2 * 46, "test": 2 * 110}
     assert dataset.train.chances.sum() == pytest.approx(1.0)
     assert dataset.train.chances[: len(simulated.train)].sum() == pytest.approx(TINY.simulated_share)
-    assert all("CC BY 4.0" in entry["credit"] for entry in dataset.origin["traces"].values())
+    assert all(entry["credit"] for entry in dataset.origin["traces"].values())
+    assert dataset.train.chances[-dataset.origin["processes"]["windows"] :].sum() == pytest.approx(TINY.processes_share)
+    assert list(dataset.links) == [trace.name for trace in public.TRACES]
+    without = public.internet_dataset(folder, simulated, TINY, 1, without="starlink_1hz")
+    assert set(dataset.origin["traces"]) - set(without.origin["traces"]) == {"starlink downlink", "starlink uplink"}
+    assert list(without.links) == ["starlink downlink", "starlink uplink"]
+    assert len(dataset.train) - len(without.train) == 2 * sizes["train"]
+    assert without.train.chances.sum() == pytest.approx(1.0)
+
+
+def test_every_family_of_traces_counts_alike():
+    shares = public.shares(public.TRACES)
+    for family in public.FAMILIES:
+        of_family = sum(
+            share for public_trace, share in zip(public.TRACES, shares, strict=True) if public_trace.family == family
+        )
+        assert of_family == pytest.approx(1.0 / len(public.FAMILIES))
 
 
 def test_training_with_public_traces_scores_each_of_them(tmp_path):
     folder = _public_folder(tmp_path)
-    result = _run(tmp_path / "out", traces=folder, only=["internet"])
+    result = _run(tmp_path / "out", traces=folder, only=["internet_lstm"])
+    assert result.trained == ("internet_lstm",)  # a single model
     entry = result.manifest["models"]["internet_lstm"]
     scored = [trace.name for trace in public.TRACES if trace.scored]
     assert list(entry["skill"]["sources"]) == ["simulated links at noise level 0.05", *scored]
     assert entry["trained_on"]["source"] == "traces and simulation"
     assert "WizardTim" in json.dumps(entry["trained_on"])
+    links = entry["skill"]["links"]
+    assert set(links) == {"model", "linear"}
+    assert list(links["linear"]) == [trace.name for trace in public.TRACES]
+    row = links["model"]["webrtc video"]
+    # The simulated stand-in has one seed for all: the source's own score is of the same windows.
+    assert row["mae"] == pytest.approx(entry["skill"]["sources"]["webrtc video"]["model"]["mae"], rel=1e-5)
+    assert row["skill"] == pytest.approx(1.0 - row["mae"] / row["naive_mae"], abs=1e-4)
+    text = result.report.read_text(encoding="utf-8")
+    assert "## Link by link: internet_lstm" in text
+    assert f"| webrtc video | {row['best_naive'].replace('_', ' ')} | {row['naive_mae']:.4f} |" in text
+
+
+def test_a_forecaster_without_each_family_and_the_classic_recipe_stand_beside_the_internet_one():
+    jobs = pipeline._simulated_jobs(replace(TINY, unseen=TINY.internet), "folder")
+    rivals = {name for job in jobs for name in job if name not in pipeline.MODELS}
+    assert rivals == {
+        "internet_lstm, classic",
+        *(f"internet_lstm, no {family}" for family in public.FAMILIES),
+    }
+    names = [name for job in pipeline._chosen(jobs, ["internet"], ["gaming_fallback"]) for name in job]
+    assert set(names) == {"internet_lstm", *rivals, "internet_ddqn", "gaming_fallback"}
+    assert not [name for job in pipeline._simulated_jobs(TINY, "folder") for name in job if "," in name]
+
+
+def test_the_classic_recipe_halves_the_rate_on_a_plateau_and_then_stops():
+    classic = settings.by_classic_recipe(settings.full()).internet
+    assert (classic.learning_rate, classic.loss, classic.batch, classic.epochs) == (1e-3, "mse", 32, 100)
+    # Nothing can be learned: the weights are all zero, and so is every gradient.
+    windows, zeros = np.zeros((64, 4)), np.zeros(64)
+    part = datasets.Part(windows, zeros, None, np.ones(64), np.full(64, 1 / 64))
+    ranges = datasets.ScalerRanges(dict.fromkeys("abcd", datasets.Range(0.0, 1.0)), datasets.Range(0.0, 1.0))
+    fit = forecasters._Fit(networks.fallback(4), part, part, ranges, replace(classic, plateau_patience=3))
+    rates = []
+    while not fit.finished:
+        fit.epoch(np.random.default_rng(0))
+        rates.append(float(fit._model.optimizer.learning_rate.numpy()))
+    best = fit.history()["best_epoch"]
+    assert len(rates) == best + classic.stop_patience
+    np.testing.assert_allclose(rates[best : best + 9], np.repeat([1e-3, 5e-4, 2.5e-4], 3)[:9], rtol=1e-5)
+
+
+def test_an_unknown_recipe_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="recipe: expected default or classic, got modern"):
+        _run(tmp_path, recipe="modern")
 
 
 def test_the_engine_forecasts_what_the_training_pipeline_scored(tiny):

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <vector>
 
-#include "network.h"
+#include "kernels/network.h"
 #include "network_reference.h"
 
 using namespace linkcast;

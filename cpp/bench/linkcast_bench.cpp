@@ -242,7 +242,8 @@ int main(int argc, char** argv) {
   try {
     return linkcast::bench::run(argc, argv);
   } catch (const std::invalid_argument& error) {
-    std::fprintf(stderr, "linkcast-bench: %s\n%s", error.what(), linkcast::bench::kUsage);
+    // One line: `linkcast bench` shows it, whose options are others.
+    std::fprintf(stderr, "linkcast-bench: %s\n", error.what());
     return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "linkcast-bench: %s\n", error.what());

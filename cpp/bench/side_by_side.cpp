@@ -90,7 +90,7 @@ std::vector<Contender> contenders_of(const std::string& path, const SideBySideOp
                                       std::make_shared<Model>(path, how), options.batch));
     }
     for (Contender& contender : ours) {
-      contender.tolerance = proof_tolerance(precision, false);
+      contender.tolerance = proof_tolerance(precision);
       contender.multiply_adds = model->network()->multiply_adds() * options.batch;
       contenders.push_back(std::move(contender));
     }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/sha256.h"
 #include "engine/engine.h"
 
 inline linkcast::Engine open_bundle(linkcast::Backend backend = linkcast::Backend::automatic) {
@@ -56,9 +57,46 @@ class BundleCopy {
     std::size_t close = open;
     for (int depth = 0; depth > 0 || close == open; ++close) depth += (text[close] == '{') - (text[close] == '}');
     write("scalers", text.replace(open, close - open, json));
+    seal(model);
   }
 
  private:
+  /// What the manifest says of scalers.json and of the model's golden rows follows the change: by the scalers, which
+  /// have tests of their own, and by the model.
+  void seal(const std::string& name) {
+    std::string manifest = read("manifest");
+    const std::string scalers = read("scalers");
+    const std::string key = "\"metadata/scalers.json\": \"";
+    manifest.replace(manifest.find(key) + key.size(), 64,
+                     linkcast::sha256(reinterpret_cast<const std::byte*>(scalers.data()), scalers.size()));
+    write("manifest", manifest);
+    for (const linkcast::ModelSpec& spec : linkcast::Metadata::load(folder()).models)
+      if (spec.name == name) write("manifest", with_outputs(manifest, spec));
+  }
+
+  /// The manifest with other golden outputs in physical units, of the same inputs.
+  std::string with_outputs(std::string manifest, const linkcast::ModelSpec& spec) const {
+    linkcast::Model model(folder() + "/" + spec.file, {});
+    std::ostringstream outputs;
+    outputs.precision(17);
+    outputs << "[";
+    for (std::size_t row = 0; row < spec.golden.count; ++row) {
+      const double* features = spec.golden.physical_inputs.data() + row * model.row_inputs();
+      spec.scaler.transform(features, 1, spec.steps(), model.input().get());
+      model.invoke();
+      float target = 0;
+      spec.target_scaler->inverse_transform(model.output().get(), 1, &target, spec.newest_target(features), 1);
+      outputs << (row ? ", [" : "[") << target << "]";
+    }
+    outputs << "]";
+    const std::size_t physical = manifest.find("\"physical\":", manifest.find("\"" + spec.name + "\": {"));
+    const std::size_t open = manifest.find('[', manifest.find("\"outputs\":", physical));
+    std::size_t close = open;
+    for (int depth = 0; depth > 0 || close == open; ++close)
+      depth += (manifest[close] == '[') - (manifest[close] == ']');
+    return manifest.replace(open, close - open, outputs.str());
+  }
+
   std::string read(const std::string& stem) const {
     std::ostringstream text;
     text << std::ifstream(folder_ / "metadata" / (stem + ".json")).rdbuf();

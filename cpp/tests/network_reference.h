@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "network_spec.h"
+#include "kernels/network_spec.h"
 
 namespace reference {
 

@@ -1,4 +1,4 @@
-#include "network.h"
+#include "kernels/network.h"
 
 #include <algorithm>
 #include <cmath>

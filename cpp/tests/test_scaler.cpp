@@ -86,7 +86,7 @@ TEST(a_window_taken_step_by_step_is_scaled_to_the_same_bits) {
   const Scaler scaler(
       {{.offset = -1.3, .scale = 0.37, .log_offset = 0.01, .relative_to = Reference::first, .share = 0.7},
        {.offset = 0.1, .scale = 3.1, .log_offset = 0.7},
-       {.offset = 0.1, .scale = 3.1, .relative_to = Reference::first},
+       {.offset = 0.1, .scale = 3.1, .relative_to = Reference::first, .bound = 9},
        {.offset = -7.7, .scale = 0.013}});
   constexpr std::size_t kSteps = 50;
   std::vector<double> window;
@@ -119,12 +119,28 @@ TEST(a_relative_target_is_added_to_the_value_that_is_given) {
   CHECK_NEAR(values[1], 7, kRounding);
 }
 
+TEST(a_bound_cuts_what_is_scaled_either_way) {
+  const Range plain{.offset = 2, .scale = 0.5, .bound = 1.5};
+  CHECK(transformed(Scaler({plain}), {2, 4, 5, 6, -10}, 1) == std::vector<float>({0, 1, 1.5, 1.5, -1.5}));
+  const Range ratio{.scale = 2, .log_offset = 0.5, .relative_to = Reference::first, .bound = 2};
+  const auto scaled = transformed(Scaler({ratio}), {kE - 0.5, 0, kE - 0.5, kE * kE * kE - 0.5}, 4);
+  CHECK_EQ(scaled[0], 0.0f);
+  CHECK_EQ(scaled[1], -2.0f);  // 2 (ln 0.5 - 1) is below it
+  CHECK_EQ(scaled[2], 0.0f);
+  CHECK_EQ(scaled[3], 2.0f);                                                              // 2 (3 - 1) is above it
+  CHECK_NEAR(restored(Range{.offset = 2, .scale = 0.5, .bound = 1.5}, 7), 5, kRounding);  // 1.5 / 0.5 + 2
+  CHECK_NEAR(restored(plain, -7), -1, kRounding);
+  CHECK_THROWS(Scaler({Range{.bound = -1}}), "feature 0: expected a finite bound of 0 or more, got -1");
+}
+
 TEST(what_is_not_finite_stays_so) {
-  const Range range{.log_offset = 0.5};
-  for (const double value : {kInfinity, -kInfinity, std::nan("")})
-    CHECK(!std::isfinite(transformed(Scaler({range}), {value}, 1)[0]));
-  CHECK(std::isnan(restored(range, std::nanf(""))));
-  CHECK(std::isinf(restored(range, 1e4f)));
+  for (const double bound : {0.0, 3.0}) {
+    const Range range{.log_offset = 0.5, .bound = bound};
+    for (const double value : {kInfinity, -kInfinity, std::nan("")})
+      CHECK(!std::isfinite(transformed(Scaler({range}), {value}, 1)[0]));
+    CHECK(std::isnan(restored(range, std::nanf(""))));
+  }
+  CHECK(std::isinf(restored(Range{.log_offset = 0.5}, 1e4f)));
 }
 
 TEST(the_slope_is_the_change_of_the_value_for_one_of_what_is_scaled) {

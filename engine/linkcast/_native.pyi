@@ -51,6 +51,11 @@ class Model:
         backend: str = "auto",
         threads: int = 1,
         precision: str = "float32",
+        *,
+        max_file_bytes: int = ...,
+        max_tensor_bytes: int = ...,
+        max_threads: int = ...,
+        load_seconds: float = ...,
     ) -> None: ...
     @property
     def path(self) -> str: ...
@@ -82,7 +87,8 @@ class Model:
 class Scaler:
     """Min-max scaling of values or of their logarithms, as they are or relative to another value.
 
-    scaled = (level - share * reference level - offset) * scale, float64 arithmetic rounded once to float32.
+    scaled = (level - share * reference level - offset) * scale, cut to -bound..bound where there is a bound; float64
+    arithmetic rounded once to float32.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class Scaler:
         log_offset: npt.ArrayLike | None = None,
         relative_to: Sequence[str | None] | None = None,
         share: npt.ArrayLike | None = None,
+        bound: npt.ArrayLike | None = None,
     ) -> None: ...
     @property
     def offset(self) -> _Float64: ...
@@ -103,6 +110,8 @@ class Scaler:
     def relative_to(self) -> list[str | None]: ...  # "first", "last" or None
     @property
     def share(self) -> _Float64: ...
+    @property
+    def bound(self) -> _Float64: ...  # 0 where there is none
     def transform(self, features: npt.ArrayLike) -> _Float32: ...
     def inverse_transform(self, scaled: npt.ArrayLike, reference: npt.ArrayLike | None = None) -> _Float32: ...
 
@@ -110,6 +119,8 @@ class Engine:
     """The models of one bundle folder with their scalers. Used by one thread at a time."""
 
     def __init__(self, folder: str, backend: str = "auto", threads: int = 1, precision: str = "float32") -> None: ...
+    @staticmethod
+    def default_folder() -> str: ...
     @property
     def names(self) -> list[str]: ...
     @property

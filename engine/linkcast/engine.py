@@ -16,7 +16,8 @@ class Engine(_native.Engine):
     """The models of one bundle folder. Used by one thread at a time.
 
     Args:
-        folder: holds `models/` and `metadata/`; None is the bundle that ships with linkcast.
+        folder: holds `models/` and `metadata/`; None is what LINKCAST_BUNDLE names, or else the bundle that ships with
+            linkcast.
         backend: "auto", "native" or "tflite".
         threads: for TFLite's own kernels.
         precision: of the forecasters' native weights: "float32", "bfloat16" or "int8"; see `Model`. Allocators and
@@ -33,8 +34,8 @@ class Engine(_native.Engine):
         threads: int = 1,
         precision: str = "float32",
     ) -> None:
-        bundle = Path(_native.__file__).parent if folder is None else Path(folder)
-        super().__init__(str(bundle), backend, threads, precision)
+        bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
+        super().__init__(bundle, backend, threads, precision)
 
     @classmethod
     def load(

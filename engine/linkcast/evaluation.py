@@ -13,10 +13,10 @@ from linkcast import baselines as naive
 from linkcast import metrics
 from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH
+from linkcast.kernels import scaling_kernels
 from linkcast.outlook import AR, RISK, Ahead, Outlook, link_answers, link_autoregressions, links_of, skill_interval
 from linkcast.outlook import targets_ahead as ahead_of
 from linkcast.stream_answers import STEPS
-from linkcast.kernels import scaling_kernels
 from linkcast.traces import Trace
 
 FloatArray = npt.NDArray[np.float64]

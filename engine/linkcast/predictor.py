@@ -85,7 +85,9 @@ class BandwidthPredictor:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the models and metadata in use to a folder that `load` takes; files of the same name are replaced."""
         source, target = Path(self._engine.folder), Path(folder)
-        files = [path.relative_to(source) for path in sorted((source / "metadata").glob("*.json"))]
+        manifest = Path("metadata") / "manifest.json"
+        listed = json.loads((source / manifest).read_text(encoding="utf-8"))["files"]
+        files = [manifest, *map(Path, listed)]
         files += [Path(self._engine.spec(name)["file"]) for name in self._engine.names]
         for file in files:
             destination = target / file

@@ -36,9 +36,11 @@ def _kernel(function: _Kernel) -> _Kernel:
 
 
 def ranges(scaler: Scaler) -> Float64:
-    """(4, F) float64: offset, scale, log_offset (0: none), and the share of the first step's level to take off."""
+    """(5, F) float64: offset, scale, log_offset (0: none), the share of the first step's level to take off, and the
+    bound (infinite: none)."""
     relative = [0.0 if word is None else share for word, share in zip(scaler.relative_to, scaler.share, strict=True)]
-    return np.array([scaler.offset, scaler.scale, scaler.log_offset, relative], dtype=np.float64)
+    bound = np.where(scaler.bound > 0.0, scaler.bound, np.inf)
+    return np.array([scaler.offset, scaler.scale, scaler.log_offset, relative, bound], dtype=np.float64)
 
 
 @_kernel
@@ -50,22 +52,32 @@ def _level(value: float, log_offset: float) -> float:
 
 
 @_kernel
+def _scaled(relative: float, ranges: Float64, feature: int) -> float:
+    """A level, less its reference, scaled; what is not finite passes every bound."""
+    value = (relative - ranges[0, feature]) * ranges[1, feature]
+    bound = ranges[4, feature]
+    if math.isfinite(value) and abs(value) > bound:
+        value = math.copysign(bound, value)
+    return float(value)
+
+
+@_kernel
 def scale_windows(series: Float64, starts: Int64, ranges: Float64, scaled: Float32) -> None:
     """Scales sliding windows of a series; window i is the rows starts[i] .. starts[i] + T - 1.
 
     Args:
         series: (rows, F) physical units, finite.
         starts: (n,) first row of each window; starts[i] + T <= rows.
-        ranges: (4, F) as `ranges` gives them.
+        ranges: (5, F) as `ranges` gives them.
         scaled: (n, T, F) float32, written.
     """
     for index in range(scaled.shape[0]):
         for feature in range(scaled.shape[2]):
-            offset, scale, log_offset = ranges[0, feature], ranges[1, feature], ranges[2, feature]
+            log_offset = ranges[2, feature]
             first = ranges[3, feature] * _level(series[starts[index], feature], log_offset)
             for step in range(scaled.shape[1]):
                 level = _level(series[starts[index] + step, feature], log_offset)
-                scaled[index, step, feature] = np.float32((level - first - offset) * scale)
+                scaled[index, step, feature] = np.float32(_scaled(level - first, ranges, feature))
 
 
 @_kernel
@@ -79,7 +91,7 @@ def scale_profile_windows(
         step_s: seconds between steps.
         profile: (168, 4) telemetry by hour of the week.
         columns: (F,) the model's features, from `features.feature_columns`.
-        ranges: (4, F) as `ranges` gives them.
+        ranges: (5, F) as `ranges` gives them.
         scaled: (n, T, F) float32, written.
     """
     steps = scaled.shape[1]
@@ -101,5 +113,4 @@ def scale_profile_windows(
                 level = _level(features[columns[feature]], ranges[2, feature])
                 if step == 0:
                     first[feature] = ranges[3, feature] * level
-                value = (level - first[feature] - ranges[0, feature]) * ranges[1, feature]
-                scaled[index, step, feature] = np.float32(value)
+                scaled[index, step, feature] = np.float32(_scaled(level - first[feature], ranges, feature))

@@ -67,7 +67,7 @@ def stream_answers(
             if index < window - 1:
                 continue
             if answer is not None:
-                mbps[tick], sources[tick] = answer, stream.source
+                mbps[tick], sources[tick] = answer.mbps, answer.source
             tick += 1
             if progress is not None and tick % TICKS_PER_REPORT == 0:
                 progress(TICKS_PER_REPORT)

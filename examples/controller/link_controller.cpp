@@ -1,10 +1,12 @@
 // Shapes an interface of Linux to what linkcast decides: reads counters and TCP round-trip times once a second,
-// forecasts, decides, and prints the tc commands. With --apply it runs them (needs CAP_NET_ADMIN).
+// forecasts, decides, and prints the tc commands. With --apply it runs them (needs CAP_NET_ADMIN), and puts the
+// interface back as it was when it ends: after --ticks, on an error, on SIGINT, SIGTERM, SIGHUP and SIGQUIT.
 //
 //     link_controller --interface eth0 --capacity-mbps 100 [--shaper cake|htb] [--profile internet] [--ticks N]
 //     [--apply]
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <csignal>
@@ -91,14 +93,23 @@ void print(long tick, const std::optional<std::array<float, 4>>& sample, const l
   std::fflush(stdout);
 }
 
+/// What to shape to. Traffic that fills its rate may want far more than can be measured, and any forecast of it is too
+/// low: all of the link is given at once. Less is given slowly, by at most a fifth of the capacity in a tick, so that a
+/// short lull costs nothing.
+/// @param applied_mbps  below 0 before the first
+double next_rate(const linkcast_decision& decision, double sent_mbps, double applied_mbps, double capacity_mbps) {
+  constexpr double kFull = 0.95;
+  constexpr double kFall = 0.2;
+  if (applied_mbps > 0 && sent_mbps >= kFull * applied_mbps) return capacity_mbps;
+  return std::max(decision.allocation_mbps, applied_mbps - kFall * capacity_mbps);
+}
+
 void run(const Settings& settings) {
   Telemetry telemetry(settings.interface);
   TrafficControl shaper(settings.interface, settings.shaper, settings.apply);
   linkcast::Engine engine;
   linkcast_controller_options options = linkcast::Controller::default_options(settings.capacity_mbps);
-  options.headroom = 1.2;    // 20 % above the forecast
-  options.slew_per_s = 0.2;  // the allocation moves by at most a fifth of the capacity in a second
-  options.hold_s = 2;
+  options.headroom = 1.2;  // 20 % above the forecast
   linkcast::Controller controller(engine, settings.profile, options);
 
   double applied_mbps = -1;
@@ -110,9 +121,10 @@ void run(const Settings& settings) {
     const auto sample = telemetry.sample(now);
     const linkcast_decision decision = sample ? controller.tick(*sample, now) : controller.tick_missing(now);
     print(tick, sample, decision);
-    if (std::fabs(decision.allocation_mbps - applied_mbps) > 0.01 * settings.capacity_mbps) {
-      shaper.set_rate(decision.allocation_mbps);
-      applied_mbps = decision.allocation_mbps;
+    const double rate_mbps = next_rate(decision, sample ? (*sample)[1] : 0, applied_mbps, settings.capacity_mbps);
+    if (std::fabs(rate_mbps - applied_mbps) > 0.01 * settings.capacity_mbps) {
+      shaper.set_rate(rate_mbps);
+      applied_mbps = rate_mbps;
     }
     controller.advance();
   }
@@ -127,8 +139,7 @@ void run(const Settings& settings) {
 int main(int argc, char** argv) {
   struct sigaction stop{};
   stop.sa_handler = [](int) { stopped = 1; };
-  sigaction(SIGINT, &stop, nullptr);
-  sigaction(SIGTERM, &stop, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaction(signal, &stop, nullptr);
   try {
     run(parse(argc, argv));
     return 0;

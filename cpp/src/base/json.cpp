@@ -1,16 +1,46 @@
 #include "base/json.h"
 
-#include <cerrno>
+#include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <set>
 #include <sstream>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace linkcast {
+
+namespace {
+
+/// How many bytes from the front are UTF-8 (RFC 3629): `text`'s size when all of it is.
+std::size_t valid_utf8(std::string_view text) {
+  const auto byte = [&](std::size_t k) { return k < text.size() ? static_cast<unsigned char>(text[k]) : 0U; };
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const unsigned lead = byte(at);
+    const std::size_t length = lead < 0x80   ? 1
+                               : lead < 0xC2 ? 0
+                               : lead < 0xE0 ? 2
+                               : lead < 0xF0 ? 3
+                               : lead < 0xF5 ? 4
+                                             : 0;
+    if (length == 0) return at;
+    for (std::size_t k = 1; k < length; ++k)
+      if ((byte(at + k) & 0xC0U) != 0x80) return at;
+    const unsigned second = byte(at + 1);
+    // Overlong forms, surrogates, and what lies above U+10FFFF.
+    if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) || (lead == 0xF0 && second < 0x90) ||
+        (lead == 0xF4 && second > 0x8F))
+      return at;
+    at += length;
+  }
+  return at;
+}
+
+}  // namespace
 
 /// A recursive-descent parser over the whole text.
 class JsonParser {
@@ -18,6 +48,11 @@ class JsonParser {
   JsonParser(std::string_view text, std::shared_ptr<const std::string> file) : text_(text), file_(std::move(file)) {}
 
   Json document() {
+    if (text_.starts_with("\xEF\xBB\xBF")) refuse("JSON in UTF-8 without a byte order mark");
+    if (const std::size_t valid = valid_utf8(text_); valid < text_.size()) {
+      at_ = valid;
+      refuse("UTF-8");
+    }
     Json root = value("", 0);
     skip_space();
     if (at_ < text_.size()) refuse("the end of the file");
@@ -189,6 +224,14 @@ class JsonParser {
     while (at_ < text_.size() && std::strchr(" \t\r\n", text_[at_]) && text_[at_] != '\0') ++at_;
   }
 
+  /// A byte as an error can show it: what is not a character by itself would make the text no UTF-8.
+  static std::string named(unsigned char byte) {
+    if (byte >= 0x20 && byte < 0x7F) return {'\'', static_cast<char>(byte), '\''};
+    std::array<char, 16> text{};
+    std::snprintf(text.data(), text.size(), "the byte 0x%02X", byte);
+    return text.data();
+  }
+
   [[noreturn]] void refuse(const std::string& expected) const {
     std::size_t line = 1;
     std::size_t column = 1;
@@ -196,7 +239,7 @@ class JsonParser {
       column = text_[k] == '\n' ? 1 : column + 1;
       line += text_[k] == '\n';
     }
-    const std::string got = at_ < text_.size() ? "'" + std::string(1, text_[at_]) + "'" : "the end of the file";
+    const std::string got = at_ < text_.size() ? named(static_cast<unsigned char>(text_[at_])) : "the end of the file";
     throw LoadError(*file_ + ": line " + std::to_string(line) + ", column " + std::to_string(column) + ": expected " +
                     expected + ", got " + got);
   }
@@ -206,12 +249,8 @@ class JsonParser {
   std::size_t at_ = 0;
 };
 
-Json Json::parse_file(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) throw LoadError(path + ": can't be opened: " + std::strerror(errno));
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return parse(text.str(), path);
+Json Json::parse_file(const std::string& path, std::size_t most_bytes) {
+  return parse(read_file(path, most_bytes), path);
 }
 
 Json Json::parse(std::string_view text, const std::string& file) {

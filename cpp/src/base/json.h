@@ -20,7 +20,7 @@ class Json {
   using Object = std::vector<std::pair<std::string, Json>>;  // in the file's order; keys are unique
 
   /// @throws LoadError  "<file>: line 3, column 7: expected ..., got ..."
-  static Json parse_file(const std::string& path);
+  static Json parse_file(const std::string& path, std::size_t most_bytes);
   static Json parse(std::string_view text, const std::string& file);
 
   // Typed access; each throws LoadError "<file>: <key path>: expected a number, got "abc"".

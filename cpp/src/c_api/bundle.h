@@ -19,8 +19,7 @@ struct BundleOptions {
 /// One thread at a time uses it.
 class Bundle {
  public:
-  /// Loads `folder`, runs every model on its golden inputs, compares with the golden outputs, and calls whatever has to
-  /// be called once before it is quick.
+  /// Loads `folder`, with all that an engine checks, and calls whatever has to be called once before it is quick.
   /// @param before  the bundle whose model numbers are to be kept, or nullptr
   /// @throws LoadError  also when a model of `before` is missing or has another input or output
   Bundle(const std::string& folder, const BundleOptions& options, const Bundle* before);
@@ -38,8 +37,6 @@ class Bundle {
 
  private:
   void keep_numbers(const Bundle& before);
-  void verify() const;
-  void warm(std::size_t batch) const;
 
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ForecasterPool> pool_;
@@ -48,9 +45,5 @@ class Bundle {
   std::vector<std::size_t> index_;   // (count): number -> the engine's index
   std::vector<std::size_t> number_;  // (count): the other way
 };
-
-/// $LINKCAST_BUNDLE; or else the folder of this library, or ../share/linkcast from there. @throws LoadError  neither is
-/// there
-std::string default_folder();
 
 }  // namespace linkcast::c_api

@@ -51,16 +51,10 @@ std::unique_ptr<Controller> make_controller(Engine& engine, const char* profile,
   return std::make_unique<Controller>(engine, profile, options);
 }
 
-ControllerHandle* find_controller(const void* handle) noexcept {
-  auto* controller = static_cast<ControllerHandle*>(find_handle(handle, Kind::controller));
-  if (!controller) fail(LINKCAST_ERROR_HANDLE, "controller: expected an open one, got %p", handle);
-  return controller;
-}
-
 /// Calls `run(controller)` while no other thread is in the engine.
 template <class Run>
 linkcast_status with_controller(const void* handle, Run run) {
-  ControllerHandle* controller = find_controller(handle);
+  const Pinned<ControllerHandle> controller(handle, Kind::controller);
   if (!controller) return LINKCAST_ERROR_HANDLE;
   const Call call(*controller->engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
@@ -111,7 +105,7 @@ linkcast_status linkcast_controller_open(linkcast_engine* handle, const char* pr
   if (!controller || !profile || !options)
     return fail(LINKCAST_ERROR_ARGUMENT, "profile, options and controller: expected pointers, got null");
   *controller = nullptr;
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   try {
     linkcast_controller_options given = LINKCAST_CONTROLLER_OPTIONS_INIT;
@@ -132,13 +126,14 @@ linkcast_status linkcast_controller_open(linkcast_engine* handle, const char* pr
 
 linkcast_status linkcast_controller_close(linkcast_controller* handle) {
   if (!handle) return LINKCAST_OK;
-  ControllerHandle* controller = find_controller(handle);
+  Pinned<ControllerHandle> controller(handle, Kind::controller);
   if (!controller) return LINKCAST_ERROR_HANDLE;
   const std::shared_ptr<EngineHandle> engine = controller->engine;  // outlives the call
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  close_handle(handle);
-  const std::unique_ptr<ControllerHandle> freed(controller);
+  ControllerHandle* closed = &*controller;
+  if (const auto status = controller.close()) return status;
+  const std::unique_ptr<ControllerHandle> freed(closed);
   return LINKCAST_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "c_api/handles.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
+#include "engine/folder.h"
 #include "engine/stats.h"
 #include "kernels/deadline.h"
 
@@ -174,17 +175,13 @@ linkcast_status forecast_all(Bundle& bundle, linkcast_request* requests, std::si
 }  // namespace
 
 const char* EngineHandle::keep(std::string_view text) {
-  const std::lock_guard lock(texts_mutex);
+  const std::lock_guard lock(texts_lock);
   for (const std::string& kept : texts)
     if (kept == text) return kept.c_str();
   return texts.emplace_back(text).c_str();
 }
 
-EngineHandle* find_engine(linkcast_engine* handle) noexcept {
-  auto* engine = static_cast<EngineHandle*>(find_handle(handle, Kind::engine));
-  if (!engine) fail(LINKCAST_ERROR_HANDLE, "engine: expected an open engine, got %p", static_cast<void*>(handle));
-  return engine;
-}
+Pinned<EngineHandle> find_engine(linkcast_engine* handle) noexcept { return {handle, Kind::engine}; }
 
 bool known_model(const Bundle& bundle, linkcast_model model) noexcept {
   if (model >= 0 && static_cast<std::size_t>(model) < bundle.count()) return true;
@@ -287,22 +284,25 @@ linkcast_status linkcast_engine_open(const char* folder, const linkcast_engine_o
 
 linkcast_status linkcast_engine_close(linkcast_engine* handle) {
   if (!handle) return LINKCAST_OK;
-  EngineHandle* engine = find_engine(handle);
+  auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
-  {
-    const std::unique_lock reloading(engine->reloading, std::try_to_lock);
-    const Call call(*engine);
-    if (!reloading || !call.bundle())
-      return fail(LINKCAST_ERROR_BUSY, "%s: another thread is calling on this engine", engine->folder.c_str());
-    close_handle(handle);
+  try {
+    const std::string closed = "closed " + engine->folder;
+    std::shared_ptr<EngineHandle> opened = engine->self;  // outlives the call below, and is freed last
+    {
+      const Call call(*opened);  // a stream or a controller of this engine may be at work, too
+      if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+      if (const auto status = engine.close()) return status;
+      opened->self.reset();
+    }
+    log(LINKCAST_LOG_INFO, closed);
+    return LINKCAST_OK;
   }
-  log(LINKCAST_LOG_INFO, "closed " + engine->folder);
-  std::shared_ptr<EngineHandle>(std::move(engine->self)).reset();
-  return LINKCAST_OK;
+  LINKCAST_CATCH
 }
 
 linkcast_status linkcast_engine_reload(linkcast_engine* handle, const char* folder) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   try {
     const std::lock_guard reloading(engine->reloading);
@@ -321,7 +321,7 @@ linkcast_status linkcast_engine_reload(linkcast_engine* handle, const char* fold
 }
 
 linkcast_status linkcast_model_count(linkcast_engine* handle, size_t* count) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!count) return fail(LINKCAST_ERROR_ARGUMENT, "count: expected a pointer, got null");
   *count = engine->live.shared()->count();
@@ -330,7 +330,7 @@ linkcast_status linkcast_model_count(linkcast_engine* handle, size_t* count) {
 
 linkcast_status linkcast_model_find(linkcast_engine* handle, const char* name, linkcast_role role,
                                     linkcast_model* model) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!name || !model) return fail(LINKCAST_ERROR_ARGUMENT, "name and model: expected pointers, got null");
   try {
@@ -344,7 +344,7 @@ linkcast_status linkcast_model_find(linkcast_engine* handle, const char* name, l
 }
 
 linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model number, linkcast_model_info* info) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!info) return fail(LINKCAST_ERROR_ARGUMENT, "info: expected a pointer, got null");
   if (const auto status = check_struct(info, kFirstModelInfo)) return status;
@@ -373,7 +373,7 @@ linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model 
 linkcast_status linkcast_forecast(linkcast_engine* handle, linkcast_model model, const float* windows, size_t values,
                                   uint64_t deadline_ns, linkcast_answer* answers, size_t count,
                                   linkcast_result* result) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
@@ -389,7 +389,7 @@ linkcast_status linkcast_forecast(linkcast_engine* handle, linkcast_model model,
 
 linkcast_status linkcast_forecast_many(linkcast_engine* handle, linkcast_request* requests, size_t count,
                                        uint64_t deadline_ns) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
@@ -402,7 +402,7 @@ linkcast_status linkcast_forecast_many(linkcast_engine* handle, linkcast_request
 
 linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, const float* states, size_t values,
                                 int32_t* actions, size_t batch, linkcast_result* result) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
@@ -416,7 +416,7 @@ linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, c
 }
 
 linkcast_status linkcast_model_read_stats(linkcast_engine* handle, linkcast_model model, linkcast_model_stats* stats) {
-  EngineHandle* engine = find_engine(handle);
+  const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!stats) return fail(LINKCAST_ERROR_ARGUMENT, "stats: expected a pointer, got null");
   if (const auto status = check_struct(stats, kFirstModelStats)) return status;

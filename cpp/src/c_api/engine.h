@@ -8,7 +8,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/fork.h"
 #include "c_api/bundle.h"
+#include "c_api/handles.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
 #include "engine/reload.h"
@@ -28,13 +30,13 @@ struct EngineHandle {
   const std::string folder;            // that was opened
   const BundleOptions options;
   HotSwap<Bundle> live;
-  std::mutex reloading;  // one reload at a time
-  std::mutex texts_mutex;
-  std::list<std::string> texts;  // handed out by linkcast_model_describe, each once; under texts_mutex
+  ForkLock reloading;  // one reload at a time
+  ForkLock texts_lock;
+  std::list<std::string> texts;  // handed out by linkcast_model_describe, each once; under texts_lock
 };
 
-/// The engine behind a handle; nullptr, and the text for linkcast_last_error, when it is none.
-EngineHandle* find_engine(linkcast_engine* handle) noexcept;
+/// The engine behind a handle; false, and the text for linkcast_last_error, when it is none.
+Pinned<EngineHandle> find_engine(linkcast_engine* handle) noexcept;
 
 /// One hot call: holds the handle, so that a second thread is turned away and no reload frees what is in use.
 class Call {

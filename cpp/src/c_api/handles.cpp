@@ -7,6 +7,9 @@
 #include <new>
 #include <vector>
 
+#include "base/fork.h"
+#include "c_api/status.h"
+
 namespace linkcast::c_api {
 namespace {
 
@@ -19,15 +22,22 @@ constexpr int kIndexBits = kWide ? 20 : 16;
 constexpr int kGenerationBits = kWide ? 32 : 12;
 constexpr std::uintptr_t kIndexMask = (std::uintptr_t{1} << kIndexBits) - 1;
 constexpr std::uintptr_t kGenerationMask = (std::uintptr_t{1} << kGenerationBits) - 1;
+constexpr std::uintptr_t kMarkerMask = kWide ? static_cast<std::uintptr_t>(std::uint64_t{0xFF} << 56) : 0;
 constexpr std::uintptr_t kMarker = kWide ? static_cast<std::uintptr_t>(std::uint64_t{0xA5} << 56) : 0;
 constexpr std::size_t kChunk = 1024;
 constexpr std::size_t kChunks = (kIndexMask + 1) / kChunk;
 
+// A slot's state: generation (32) kind (4) pins (28). 0: free. One word, so that a pin is taken only of what is open,
+// and a close succeeds only where nobody else has one.
+constexpr int kStateKindShift = 28;
+constexpr std::uint64_t kPinMask = (std::uint64_t{1} << kStateKindShift) - 1;
+
 struct Slot {
-  std::atomic<std::uintptr_t> handle{0};  // 0: free
+  std::atomic<std::uint64_t> state{0};
   std::atomic<void*> object{nullptr};
   std::uintptr_t generation = 0;  // under the mutex
 };
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 struct Table {
   std::mutex mutex;
@@ -36,20 +46,75 @@ struct Table {
   std::vector<std::size_t> free;                     // of those; under the mutex
 };
 
-Table& table() {
-  // Never destroyed, as handles may be closed while the process ends.
-  static Table& only = *std::make_unique<Table>().release();
-  return only;
-}
+Table& table();
 
 Slot* slot_of(std::size_t index) noexcept {
   Slot* chunk = table().chunks[index / kChunk].load(std::memory_order_acquire);
   return chunk ? &chunk[index % kChunk] : nullptr;
 }
 
+/// What was pinned when the process forked was in use by a thread that the child does not have: nobody will ever unpin
+/// it, and what it was doing is half done. Such a handle is none in the child; its kind becomes 0, which no handle has.
+void forget_pinned() noexcept {
+  for (const auto& chunk : table().chunks) {
+    Slot* slots = chunk.load(std::memory_order_relaxed);
+    if (!slots) continue;
+    for (std::size_t k = 0; k < kChunk; ++k) {
+      const std::uint64_t state = slots[k].state.load(std::memory_order_relaxed);
+      if (state & kPinMask) slots[k].state.store(state >> 32 << 32 | kPinMask, std::memory_order_relaxed);
+    }
+  }
+}
+
+Table& make_table() {
+  // Never destroyed, as handles may be closed while the process ends.
+  Table& made = *std::make_unique<Table>().release();
+  hold_across_fork(made.mutex);
+  return made;
+}
+
+Table& table() {
+  static Table& only = make_table();
+  return only;
+}
+
+std::size_t index_of(const void* handle) noexcept {
+  return (reinterpret_cast<std::uintptr_t>(handle) >> kKindBits) & kIndexMask;
+}
+
+/// The state of the slot of this open handle, without pins.
+std::uint64_t open_state(const void* handle) noexcept {
+  const auto value = reinterpret_cast<std::uintptr_t>(handle);
+  const std::uint64_t generation = (value >> (kKindBits + kIndexBits)) & kGenerationMask;
+  const std::uint64_t kind = value & ((std::uintptr_t{1} << kKindBits) - 1);
+  return generation << 32 | kind << kStateKindShift;
+}
+
+const char* kind_name(Kind kind) noexcept {
+  switch (kind) {
+    case Kind::engine:
+      return "engine";
+    case Kind::stream:
+      return "stream";
+    case Kind::controller:
+      return "controller";
+  }
+  return "handle";
+}
+
+void* refuse(const void* handle, Kind kind, bool forgotten) noexcept {
+  fail(LINKCAST_ERROR_HANDLE,
+       forgotten ? "%s: %p was in use by another thread when the process forked; expected one that the child has opened"
+                 : "%s: expected an open one, got %p",
+       kind_name(kind), handle);
+  return nullptr;
+}
+
 }  // namespace
 
 void* open_handle(Kind kind, void* object) {
+  // What a child of fork() has to do is known before the first handle is.
+  [[maybe_unused]] static const bool watched = (call_in_child(&forget_pinned), true);
   Table& all = table();
   const std::lock_guard lock(all.mutex);
   std::size_t index = all.used;
@@ -65,31 +130,46 @@ void* open_handle(Kind kind, void* object) {
   }
   Slot& slot = *slot_of(index);
   slot.generation = (slot.generation + 1) & kGenerationMask;
-  const std::uintptr_t handle = kMarker | slot.generation << (kKindBits + kIndexBits) |
-                                static_cast<std::uintptr_t>(index) << kKindBits | static_cast<std::uintptr_t>(kind);
+  const std::uintptr_t value = kMarker | slot.generation << (kKindBits + kIndexBits) |
+                               static_cast<std::uintptr_t>(index) << kKindBits | static_cast<std::uintptr_t>(kind);
+  void* handle = reinterpret_cast<void*>(value);
   slot.object.store(object, std::memory_order_relaxed);
-  slot.handle.store(handle, std::memory_order_release);
-  return reinterpret_cast<void*>(handle);
+  slot.state.store(open_state(handle), std::memory_order_release);
+  return handle;
 }
 
-void* find_handle(const void* handle, Kind kind) noexcept {
+void* pin_handle(const void* handle, Kind kind) noexcept {
   const auto value = reinterpret_cast<std::uintptr_t>(handle);
-  if ((value & ((std::uintptr_t{1} << kKindBits) - 1)) != static_cast<std::uintptr_t>(kind)) return nullptr;
-  const Slot* slot = slot_of((value >> kKindBits) & kIndexMask);
-  if (!slot || slot->handle.load(std::memory_order_acquire) != value) return nullptr;
-  return slot->object.load(std::memory_order_relaxed);
+  Slot* slot = nullptr;
+  if ((value & ((std::uintptr_t{1} << kKindBits) - 1)) == static_cast<std::uintptr_t>(kind) &&
+      (value & kMarkerMask) == kMarker)
+    slot = slot_of(index_of(handle));
+  if (!slot) return refuse(handle, kind, false);
+  const std::uint64_t open = open_state(handle);
+  std::uint64_t state = slot->state.load(std::memory_order_relaxed);
+  while ((state & ~kPinMask) == open) {
+    if (!slot->state.compare_exchange_weak(state, state + 1, std::memory_order_acquire, std::memory_order_relaxed))
+      continue;
+    return slot->object.load(std::memory_order_relaxed);
+  }
+  return refuse(handle, kind, state == (open >> 32 << 32 | kPinMask));
 }
 
-void close_handle(const void* handle) noexcept {
-  const auto value = reinterpret_cast<std::uintptr_t>(handle);
-  const std::size_t index = (value >> kKindBits) & kIndexMask;
+void unpin_handle(const void* handle) noexcept {
+  slot_of(index_of(handle))->state.fetch_sub(1, std::memory_order_release);
+}
+
+linkcast_status close_handle(const void* handle, Kind kind) noexcept {
+  const std::size_t index = index_of(handle);
   Table& all = table();
   const std::lock_guard lock(all.mutex);
-  Slot* slot = slot_of(index);
-  if (!slot || slot->handle.load(std::memory_order_relaxed) != value) return;
-  slot->handle.store(0, std::memory_order_release);
-  slot->object.store(nullptr, std::memory_order_relaxed);
+  Slot& slot = *slot_of(index);
+  std::uint64_t mine_alone = open_state(handle) + 1;
+  if (!slot.state.compare_exchange_strong(mine_alone, 0, std::memory_order_acq_rel, std::memory_order_relaxed))
+    return fail(LINKCAST_ERROR_BUSY, "%s: another thread is calling on it", kind_name(kind));
+  slot.object.store(nullptr, std::memory_order_relaxed);
   all.free.push_back(index);
+  return LINKCAST_OK;
 }
 
 }  // namespace linkcast::c_api

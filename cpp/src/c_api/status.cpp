@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "base/error.h"
+#include "base/fork.h"
 
 namespace linkcast::c_api {
 namespace {
@@ -22,8 +23,14 @@ struct Log {
   linkcast_log_level level = LINKCAST_LOG_WARNING;
 };
 
+Log& make_log() {
+  Log& made = *std::make_unique<Log>().release();  // never destroyed: an engine may be closed at exit
+  hold_across_fork(made.mutex);
+  return made;
+}
+
 Log& the_log() {
-  static Log& only = *std::make_unique<Log>().release();  // never destroyed: an engine may be closed at exit
+  static Log& only = make_log();
   return only;
 }
 

@@ -29,11 +29,7 @@ struct StreamHandle {
   std::unique_ptr<Stream> stream;
 };
 
-StreamHandle* find_stream(const void* handle) noexcept {
-  auto* found = static_cast<StreamHandle*>(find_handle(handle, Kind::stream));
-  if (!found) fail(LINKCAST_ERROR_HANDLE, "stream: expected an open one, got %p", handle);
-  return found;
-}
+Pinned<StreamHandle> find_stream(const void* handle) noexcept { return {handle, Kind::stream}; }
 
 /// The handle's stream on the engine's present models, empty. To be called within a Call, which keeps others out; the
 /// bundle is fetched before it, because that may wait for a reload that waits for the call to end.
@@ -44,7 +40,7 @@ std::unique_ptr<Stream> make_stream(const StreamHandle& handle, Bundle& bundle, 
 /// Calls `run(handle)` while no other thread is in the engine.
 template <class Run>
 linkcast_status with_stream(const void* handle, Run run) {
-  StreamHandle* found = find_stream(handle);
+  const auto found = find_stream(handle);
   if (!found) return LINKCAST_ERROR_HANDLE;
   const Call call(*found->engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
@@ -126,7 +122,7 @@ linkcast_status linkcast_stream_open(linkcast_engine* engine_handle, linkcast_mo
                                      const linkcast_stream_options* options, linkcast_stream** stream) {
   if (!stream) return fail(LINKCAST_ERROR_ARGUMENT, "stream: expected a place for the handle, got null");
   *stream = nullptr;
-  EngineHandle* engine = find_engine(engine_handle);
+  const auto engine = find_engine(engine_handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   try {
     linkcast_stream_options given = LINKCAST_STREAM_OPTIONS_INIT;
@@ -156,13 +152,14 @@ linkcast_status linkcast_stream_open(linkcast_engine* engine_handle, linkcast_mo
 
 linkcast_status linkcast_stream_close(linkcast_stream* handle) {
   if (!handle) return LINKCAST_OK;
-  StreamHandle* found = find_stream(handle);
+  Pinned<StreamHandle> found(handle, Kind::stream);
   if (!found) return LINKCAST_ERROR_HANDLE;
   const std::shared_ptr<EngineHandle> engine = found->engine;  // outlives the call
   const Call call(*engine);
   if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  close_handle(handle);
-  const std::unique_ptr<StreamHandle> freed(found);
+  StreamHandle* closed = &*found;
+  if (const auto status = found.close()) return status;
+  const std::unique_ptr<StreamHandle> freed(closed);
   return LINKCAST_OK;
 }
 
@@ -194,7 +191,7 @@ linkcast_status linkcast_stream_reset(linkcast_stream* handle, size_t row) {
 }
 
 linkcast_status linkcast_stream_follow(linkcast_stream* handle) {
-  StreamHandle* found = find_stream(handle);
+  const auto found = find_stream(handle);
   if (!found) return LINKCAST_ERROR_HANDLE;
   try {
     std::shared_ptr<Bundle> bundle = found->engine->live.shared();
@@ -212,7 +209,7 @@ linkcast_status linkcast_stream_follow(linkcast_stream* handle) {
 }
 
 linkcast_status linkcast_stream_describe(linkcast_stream* handle, size_t row, linkcast_stream_info* info) {
-  StreamHandle* found = find_stream(handle);
+  const auto found = find_stream(handle);
   if (!found) return LINKCAST_ERROR_HANDLE;
   if (!info) return fail(LINKCAST_ERROR_ARGUMENT, "info: expected a pointer, got null");
   if (const auto status = check_struct(info, kFirstStreamInfo)) return status;

@@ -17,6 +17,16 @@ std::string shape_text(const std::vector<int>& shape) {
   return text + ")";
 }
 
+constexpr double kGoldenTolerance = 1e-3;    // of max(1, expected); scaled targets are 0..1
+constexpr double kPhysicalTolerance = 1e-4;  // likewise, in the target's unit; kernels differ by 2.2e-5 (proof.h)
+
+[[noreturn]] void refuse_golden(const std::string& what, std::size_t row, double expected, double got) {
+  std::ostringstream text;
+  text.precision(9);
+  text << what << " " << row << ": expected " << expected << " as manifest.json says, got " << got;
+  throw LoadError(text.str());
+}
+
 }  // namespace
 
 template <class Real>
@@ -38,6 +48,61 @@ template void check_finite(const ModelSpec&, const double*, std::size_t);
 Engine::Engine(const std::string& folder, const Model::Options& options)
     : folder_(folder), metadata_(Metadata::load(folder)) {
   for (const ModelSpec& spec : metadata_.models) load(spec, options);
+  for (std::size_t index = 0; index < models_.size(); ++index) {
+    verify(index);
+    verify_physical(index);
+  }
+}
+
+/// The golden outputs are TensorFlow's, perhaps of another machine and with other kernels. What the native kernels may
+/// differ from TensorFlow Lite's by has been settled by the model itself; here a wrong file is to be found.
+void Engine::verify(std::size_t index) {
+  const ModelSpec& spec = metadata_.models[index];
+  Model& model = *models_[index];
+  const std::size_t inputs = model.row_inputs();
+  const std::size_t outputs = model.row_outputs();
+  const double tolerance = kGoldenTolerance + model.proof_error();
+  for (std::size_t row = 0; row < spec.golden.count; ++row) {
+    std::copy_n(spec.golden.inputs.data() + row * inputs, inputs, model.batch_input(1).get());
+    const float* got = model.invoke_batch(1).get();
+    for (std::size_t k = 0; k < outputs; ++k) {
+      const double expected = spec.golden.outputs[row * outputs + k];
+      if (!(std::fabs(got[k] - expected) <= tolerance * std::max(1.0, std::fabs(expected))))
+        refuse_golden(folder_ + "/" + spec.file + ": golden input", row, expected, got[k]);
+    }
+  }
+}
+
+/// Where the model is right, what differs comes from feature_list.json or scalers.json.
+void Engine::verify_physical(std::size_t index) {
+  const ModelSpec& spec = metadata_.models[index];
+  const std::size_t inputs = models_[index]->row_inputs();
+  const std::size_t outputs = models_[index]->row_outputs();
+  const double tolerance = kPhysicalTolerance + models_[index]->proof_error();
+  std::vector<float> got(outputs);
+  for (std::size_t row = 0; row < spec.golden.count; ++row) {
+    const double* features = spec.golden.physical_inputs.data() + row * inputs;
+    if (spec.target)
+      forecast_raw(index, features, 1, got.data());
+    else
+      q_values(index, features, 1, got.data());
+    for (std::size_t k = 0; k < outputs; ++k) {
+      const double expected = spec.golden.physical_outputs[row * outputs + k];
+      if (got[k] == static_cast<float>(expected)) continue;  // infinite, perhaps
+      const double unit = spec.target ? std::fabs(spec.target_scaler->range(0).slope(expected)) : 1.0;
+      if (!(std::fabs(got[k] - expected) <= tolerance * std::max(unit, spec.target ? 0.0 : std::fabs(expected))))
+        refuse_golden(folder_ + "/metadata/scalers.json: " + spec.name + ": golden input in physical units", row,
+                      expected, got[k]);
+    }
+  }
+}
+
+void Engine::warm(std::size_t batch) {
+  for (const auto& model : models_) {
+    model->invoke();
+    model->batch_input(batch);
+    model->invoke_batch(batch);
+  }
 }
 
 void Engine::load(const ModelSpec& spec, const Model::Options& options) {

@@ -22,11 +22,15 @@ void check_finite(const ModelSpec& spec, const Real* rows, std::size_t batch);
 /// Not thread-safe: one thread at a time per object.
 class Engine {
  public:
-  /// Reads the metadata, checks every model file against its SHA-256, loads it, and checks its shapes.
+  /// Reads the metadata, checks every file against its SHA-256, loads every model, checks its shapes, and runs it on
+  /// its golden inputs, scaled and in physical units, whose outputs have to be the golden ones.
   /// @param folder   holds models/ and metadata/
   /// @param options  its precision is the forecasters'; allocators and fallbacks keep float32
   /// @throws LoadError  naming the file, and the key where there is one
   Engine(const std::string& folder, const Model::Options& options);
+
+  /// Runs every model once for itself and once in a batch of this size, so that later calls find all memory there.
+  void warm(std::size_t batch);
 
   const std::string& folder() const noexcept { return folder_; }
   const Metadata& metadata() const noexcept { return metadata_; }
@@ -65,6 +69,8 @@ class Engine {
 
  private:
   void load(const ModelSpec& spec, const Model::Options& options);
+  void verify(std::size_t index);
+  void verify_physical(std::size_t index);
   template <class Real>
   const float* scale_and_invoke(std::size_t index, const Real* features, std::size_t batch);
 

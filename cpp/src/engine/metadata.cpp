@@ -6,19 +6,52 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
+#include "base/sha256.h"
 
 namespace linkcast {
 namespace {
 
 constexpr std::size_t kHoursOfWeek = 168;
 
-Json open_file(const std::string& folder, const char* name) {
-  Json root = Json::parse_file(folder + "/metadata/" + name);
+Json parse_root(const std::string& text, const std::string& path) {
+  Json root = Json::parse(text, path);
   const Json& version = root.at("schema_version");
   if (version.number() != 1) version.refuse("expected 1, got " + version.describe());
   return root;
 }
+
+std::string parse_hash(const Json& json);
+std::string parse_file_name(const Json& json, const std::string& file);
+
+/// The files of a folder beside the manifest and the models, each with the hash that the manifest gives.
+class Files {
+ public:
+  /// @throws LoadError  naming a file that is missing or has another hash
+  Files(std::string folder, const Json& manifest) : folder_(std::move(folder)), manifest_(manifest.at("files")) {
+    for (const auto& [name, json] : manifest_.object()) {
+      const std::string expected = parse_hash(json);
+      const std::string path = folder_ + "/" + parse_file_name(json, name);
+      std::string text = read_file(path, kMostMetadataBytes);
+      const std::string hash = sha256(reinterpret_cast<const std::byte*>(text.data()), text.size());
+      if (hash != expected)
+        throw LoadError(path + ": expected the SHA-256 " + expected + " of its manifest, got " + hash);
+      texts_.emplace(name, std::move(text));
+    }
+  }
+
+  Json parse(const std::string& name) const {
+    const std::string key = "metadata/" + name;
+    static_cast<void>(manifest_.at(key));  // the error names the manifest
+    return parse_root(texts_.at(key), folder_ + "/" + key);
+  }
+
+ private:
+  std::string folder_;
+  const Json& manifest_;
+  std::map<std::string, std::string> texts_;
+};
 
 Role parse_role(const Json& json) {
   const std::string& name = json.string();
@@ -41,10 +74,9 @@ std::string parse_hash(const Json& json) {
   return hash;
 }
 
-std::string parse_file_name(const Json& json) {
-  const std::string& file = json.string();
+std::string parse_file_name(const Json& json, const std::string& file) {
   if (file.empty() || file.front() == '/' || file.find("..") != std::string::npos)
-    json.refuse("expected a path inside the folder, got " + json.describe());
+    json.refuse("expected a path inside the folder, got \"" + file + "\"");
   return file;
 }
 
@@ -56,28 +88,41 @@ std::size_t row_size(const std::vector<int>& shape) {
   return size;
 }
 
-void append_flat(const Json& json, const std::vector<int>& shape, std::size_t dimension, std::vector<float>& out) {
+template <class Real>
+void append_flat(const Json& json, const std::vector<int>& shape, std::size_t dimension, std::vector<Real>& out) {
   const auto& items = json.array();
   if (items.size() != static_cast<std::size_t>(shape[dimension]))
     json.refuse("expected " + std::to_string(shape[dimension]) + " values, got " + json.describe());
   for (const Json& item : items) {
     if (dimension + 1 == shape.size())
-      out.push_back(static_cast<float>(item.number()));
+      out.push_back(static_cast<Real>(item.number()));
     else
       append_flat(item, shape, dimension + 1, out);
   }
 }
 
-GoldenVectors parse_golden(const Json& json, const ModelSpec& spec) {
-  GoldenVectors golden;
+std::size_t check_golden(const Json& json) {
   const auto& inputs = json.at("inputs").array();
   const auto& outputs = json.at("outputs").array();
   if (inputs.empty() || inputs.size() != outputs.size())
     json.refuse("expected as many outputs as inputs and at least one, got " + std::to_string(outputs.size()) + " and " +
                 std::to_string(inputs.size()));
-  golden.count = inputs.size();
-  for (const Json& input : inputs) append_flat(input, spec.input_shape, 1, golden.inputs);
-  for (const Json& output : outputs) append_flat(output, spec.output_shape, 1, golden.outputs);
+  return inputs.size();
+}
+
+template <class Real>
+void parse_rows(const Json& json, const ModelSpec& spec, std::vector<Real>& inputs, std::vector<Real>& outputs) {
+  for (const Json& input : json.at("inputs").array()) append_flat(input, spec.input_shape, 1, inputs);
+  for (const Json& output : json.at("outputs").array()) append_flat(output, spec.output_shape, 1, outputs);
+}
+
+GoldenVectors parse_golden(const Json& json, const ModelSpec& spec) {
+  GoldenVectors golden;
+  golden.count = check_golden(json);
+  parse_rows(json, spec, golden.inputs, golden.outputs);
+  const Json& physical = json.at("physical");
+  if (check_golden(physical) != golden.count) physical.refuse("expected as many rows as there are scaled ones");
+  parse_rows(physical, spec, golden.physical_inputs, golden.physical_outputs);
   return golden;
 }
 
@@ -92,7 +137,7 @@ std::vector<ModelSpec> parse_manifest(const Json& root) {
   for (const auto& [name, json] : root.at("models").object()) {
     ModelSpec spec;
     spec.name = name;
-    spec.file = parse_file_name(json.at("file"));
+    spec.file = parse_file_name(json.at("file"), json.at("file").string());
     spec.sha256 = parse_hash(json.at("sha256"));
     spec.role = parse_role(json.at("role"));
     spec.serves = json.at("serves").string();
@@ -159,8 +204,8 @@ Reference parse_reference(const Json& json, Reference allowed, const char* inste
   return allowed;
 }
 
-/// {"min": a, "max": b, "log_offset": c, "relative_to": "...", "share": d}, the last three optional; share stands
-/// beside relative_to "first" only. @param allowed, instead  as above
+/// {"min": a, "max": b, "log_offset": c, "relative_to": "...", "share": d, "bound": e}, the last four optional; share
+/// stands beside relative_to "first" only. @param allowed, instead  as above
 Range parse_range(const Json& json, Reference allowed, const char* instead) {
   Range range;
   const double least = json.at("min").number();
@@ -180,8 +225,10 @@ Range parse_range(const Json& json, Reference allowed, const char* instead) {
       range.share = parse_share(value);
     else if (key == "share")
       value.refuse("expected it beside relative_to \"first\" only");
+    else if (key == "bound")
+      range.bound = parse_positive(value);
     else if (key != "min" && key != "max")
-      value.refuse("expected min, max, log_offset, relative_to or share");
+      value.refuse("expected min, max, log_offset, relative_to, share or bound");
   }
   return range;
 }
@@ -265,16 +312,19 @@ const char* role_name(Role role) noexcept {
 }
 
 Metadata Metadata::load(const std::string& folder) {
+  const std::string path = folder + "/metadata/manifest.json";
+  const Json manifest = parse_root(read_file(path, kMostMetadataBytes), path);
+  const Files files(folder, manifest);
   Metadata metadata;
-  metadata.models = parse_manifest(open_file(folder, "manifest.json"));
-  const Json features = open_file(folder, "feature_list.json");
-  const Json scalers = open_file(folder, "scalers.json");
+  metadata.models = parse_manifest(manifest);
+  const Json features = files.parse("feature_list.json");
+  const Json scalers = files.parse("scalers.json");
   for (ModelSpec& spec : metadata.models) {
     parse_features(features.at("models"), spec);
     parse_scalers(scalers.at("models"), spec);
   }
-  metadata.groups = parse_mappings(open_file(folder, "service_mappings.json"), metadata.models);
-  const Json stats = open_file(folder, "service_group_stats.json");
+  metadata.groups = parse_mappings(files.parse("service_mappings.json"), metadata.models);
+  const Json stats = files.parse("service_group_stats.json");
   for (ServiceGroup& group : metadata.groups) parse_stats(stats, group);
   return metadata;
 }

@@ -27,6 +27,8 @@ struct GoldenVectors {
   std::vector<float> inputs;   // (count, row inputs), scaled
   std::vector<float> outputs;  // (count, row outputs), scaled; from TensorFlow
   std::size_t count = 0;
+  std::vector<double> physical_inputs;   // (count, row inputs), the same in physical units
+  std::vector<double> physical_outputs;  // (count, row outputs), of the target; Q-values are as they are
 };
 
 struct ModelSpec {
@@ -69,10 +71,14 @@ struct ServiceGroup {
   double max_bandwidth_mbps = 0;
 };
 
+/// How large a file of metadata/ may be: a hundred times what 14 models need.
+constexpr std::size_t kMostMetadataBytes = 32U << 20;
+
 struct Metadata {
   std::vector<ModelSpec> models;     // in the manifest's order
   std::vector<ServiceGroup> groups;  // in the mapping's order
 
+  /// Reads the files of `folder`, and checks each one that the manifest lists against its SHA-256.
   /// @throws LoadError  naming the file and the key
   static Metadata load(const std::string& folder);
 };

@@ -5,15 +5,17 @@
 #include <cstdio>
 #include <cstring>
 #include <random>
-#include <set>
 #include <stdexcept>
 
 #include "base/error.h"
 #include "engine/proof.h"
+#include "tflite/operators.h"
 
 namespace linkcast {
 namespace {
 
+constexpr double kWorkPerSecond = 1e8;  // multiplications that TensorFlow Lite's slowest kernels do at least
+constexpr double kMostLoadSeconds = 1e6;
 constexpr std::size_t kProofBatch = 7;  // odd, so that the batch kernels and their remainders are both met
 
 }  // namespace
@@ -55,11 +57,22 @@ struct Model::Batch {
   std::vector<float> kept_output;
 };
 
-Model::Model(const std::string& path, const Options& options) : options_(options) {
+Model::Model(const std::string& path, const Options& options)
+    : options_(options), opened_(std::chrono::steady_clock::now()) {
   if (options.threads < 1)
     throw std::invalid_argument("threads: expected at least 1, got " + std::to_string(options.threads));
-  file_ =
-      std::make_shared<const tflite::ModelFile>(tflite::Runtime::open(options.tflite_library), path, options.sha256);
+  const Limits& limits = options.limits;
+  if (options.threads > limits.threads)
+    throw std::invalid_argument("threads: expected at most " + std::to_string(limits.threads) + ", got " +
+                                std::to_string(options.threads));
+  if (!(limits.load_seconds > 0 && limits.load_seconds <= kMostLoadSeconds))
+    throw std::invalid_argument("load_seconds: expected a number above 0 and up to 1e6, got " +
+                                std::to_string(limits.load_seconds));
+  const auto work = static_cast<std::uint64_t>(limits.load_seconds * kWorkPerSecond);
+  file_ = std::make_shared<const tflite::ModelFile>(
+      tflite::Runtime::open(options.tflite_library), path, options.sha256,
+      tflite::ModelFile::Limits{limits.file_bytes, {limits.tensor_bytes, work}});
+  tflite::Interpreter::lay_out(*file_);
   backend_reason_ = options.backend == Backend::tflite ? "asked for" : open_native();
   if (options.backend == Backend::native && !native_)
     throw LoadError(path + ": backend \"native\": " + backend_reason_);
@@ -68,7 +81,9 @@ Model::Model(const std::string& path, const Options& options) : options_(options
                     "\" is the native kernels': " + backend_reason_);
   if (!native_) interpreter_ = std::make_unique<tflite::Interpreter>(file_, interpreter_options(nullptr));
   read_shapes();
+  check_time();
   interpreter_->invoke();
+  check_time();
 }
 
 Model::~Model() = default;
@@ -85,6 +100,14 @@ void Model::read_shapes() {
   }
   row_inputs_ = interpreter_->input_size() / own_batch_;
   row_outputs_ = interpreter_->output_size() / own_batch_;
+}
+
+void Model::check_time() const {
+  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - opened_;
+  if (spent.count() <= options_.limits.load_seconds) return;
+  char text[64];
+  std::snprintf(text, sizeof text, "%.1f s, over the limit of %g s", spent.count(), options_.limits.load_seconds);
+  throw LoadError(path() + ": loading takes more than " + text);
 }
 
 /// Sets native_ and interpreter_ when the native kernels run the graph and pass the proof. Returns the reason, either
@@ -119,9 +142,14 @@ std::string Model::prove_native(const tflite::NativeDelegate& delegate, tflite::
   options.batch = kProofBatch;
   tflite::Interpreter batched(file_, options);
   const auto rows = static_cast<std::size_t>(interpreter.input_shape()[0]);
-  const ProofWindows windows(interpreter.input_size() / rows, options_.golden);
-  const auto proof = prove({&interpreter, &batched}, reference, windows,
-                           proof_tolerance(options_.precision, delegate.quantised_weights()));
+  const std::size_t row_inputs = interpreter.input_size() / rows;
+  const std::size_t row_bytes = (row_inputs + interpreter.output_size() / rows) * sizeof(float);
+  if (ProofWindows::count_of(row_inputs, options_.golden) * row_bytes > options_.limits.tensor_bytes)
+    return "the proof's windows and answers take more than the limit of a model's tensors";
+  const ProofWindows windows(row_inputs, options_.golden);
+  double tolerance = proof_tolerance(options_.precision);
+  if (delegate.quantised_weights()) tolerance = std::max(tolerance, rounding_tolerance(*delegate.spec()));
+  const auto proof = prove({&interpreter, &batched}, reference, windows, tolerance, [this] { check_time(); });
   proof_error_ = proof.holds ? proof.error : 0.0;
   return proof.failure;
 }
@@ -178,14 +206,14 @@ bool Model::takes_any_batch() const {
   // Operators that treat each row by itself. Others may refuse another batch, or worse, take it and go astray (an
   // LSTM's state tensors do not resize); and since constants can be shaped for one row, three windows at once have to
   // give what they give one by one.
-  static const std::set<std::string> kRowWise = {"FULLY_CONNECTED", "ADD",  "SUB",      "MUL",     "RELU",
-                                                 "RELU6",           "TANH", "LOGISTIC", "SOFTMAX", "DEQUANTIZE"};
   constexpr std::size_t kRows = 3;
   if (native_) return true;
   if (own_batch_ != 1 || window_shape_.size() == input_shape().size()) return false;
   try {
-    for (const tflite::OperatorInfo& info : operators())
-      if (!kRowWise.contains(info.name)) return false;
+    for (const tflite::OperatorInfo& info : operators()) {
+      const auto* rule = tflite::operator_rule(info.code);
+      if (!rule || !rule->row_wise) return false;
+    }
     auto options = interpreter_options(nullptr);
     options.batch = kRows;
     tflite::Interpreter batched(file_, options);

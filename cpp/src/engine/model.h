@@ -1,7 +1,9 @@
 // One .tflite model and its interpreters: shapes, memory, one window at a time or a batch of any size.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +28,14 @@ const char* precision_name(Precision precision) noexcept;
 /// Not thread-safe: one thread at a time per object.
 class Model {
  public:
+  /// What a file may cost; LoadError (threads: std::invalid_argument) names the limit that was met.
+  struct Limits {
+    std::uint64_t file_bytes = std::uint64_t{256} << 20;
+    std::uint64_t tensor_bytes = std::uint64_t{128} << 20;  ///< of all that the graph computes at its own batch
+    int threads = 64;
+    double load_seconds = 10.0;  ///< also bounds the work of one run: 1e8 multiplications for each second
+  };
+
   struct Options {
     Backend backend = Backend::automatic;
     int threads = 1;                           ///< TFLite's own kernels only
@@ -33,6 +43,7 @@ class Model {
     std::string sha256;                        ///< what the file has to hash to; "" does not check
     Precision precision = Precision::float32;  ///< of the native weights
     std::vector<float> golden;  ///< windows, (any number, row_inputs), that the proof of the native kernels starts with
+    Limits limits;
   };
 
   /// Loads, allocates every tensor and runs once. Backend::automatic takes the native kernels when they run the whole
@@ -40,7 +51,8 @@ class Model {
   /// why.
   /// @throws LoadError              the file or the runtime, by name, and what is wrong; with Backend::native, what
   ///                                keeps the native kernels from it; a reduced precision that fails the proof
-  /// @throws std::invalid_argument  threads < 1; LINKCAST_ISA names what this machine does not have
+  /// @throws std::invalid_argument  threads < 1 or above their limit; LINKCAST_ISA names what this machine does not
+  /// have
   Model(const std::string& path, const Options& options);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
@@ -98,6 +110,8 @@ class Model {
  private:
   struct Batch;
 
+  /// Where the time that loading may take has run out. @throws LoadError naming the limit
+  void check_time() const;
   std::string open_native();
   std::string prove_native(const tflite::NativeDelegate& delegate, tflite::Interpreter& interpreter);
   tflite::Interpreter::Options interpreter_options(const tflite::NativeDelegate* native) const;
@@ -107,6 +121,7 @@ class Model {
   void invoke_in_chunks(std::size_t batch);
 
   Options options_;
+  std::chrono::steady_clock::time_point opened_;
   std::shared_ptr<const tflite::ModelFile> file_;
   std::unique_ptr<tflite::NativeDelegate> native_;    // null on TensorFlow Lite; outlives the interpreter that it is in
   std::unique_ptr<tflite::Interpreter> interpreter_;  // at the model's own batch

@@ -4,12 +4,14 @@
 #include <cmath>
 #include <cstdio>
 #include <random>
+#include <variant>
 
 namespace linkcast {
 namespace {
 
 constexpr std::size_t kRandomWindows = 12;  // of each distribution
-constexpr float kLarge = 100.0F;            // scaled features are 0..1
+constexpr std::size_t kSpecialWindows = 10;
+constexpr float kLarge = 100.0F;  // scaled features are 0..1
 constexpr float kDenormal = 1e-40F;
 
 std::string number(double value) {
@@ -19,7 +21,8 @@ std::string number(double value) {
 }
 
 /// (windows.count, answer): what `interpreter` gives, run in its own batch; the last batch is filled up with zeros.
-std::vector<float> answers(tflite::Interpreter& interpreter, const ProofWindows& windows) {
+std::vector<float> answers(tflite::Interpreter& interpreter, const ProofWindows& windows,
+                           const std::function<void()>& between) {
   const auto batch = static_cast<std::size_t>(interpreter.input_shape()[0]);
   const std::size_t row_inputs = interpreter.input_size() / batch;
   const std::size_t row_outputs = interpreter.output_size() / batch;
@@ -28,6 +31,7 @@ std::vector<float> answers(tflite::Interpreter& interpreter, const ProofWindows&
     const std::size_t rows = std::min(batch, windows.count - row);
     std::fill_n(interpreter.input(), interpreter.input_size(), 0.0F);
     std::copy_n(&windows.values[row * row_inputs], rows * row_inputs, interpreter.input());
+    between();
     interpreter.invoke();
     std::copy_n(interpreter.output(), rows * row_outputs, &result[row * row_outputs]);
   }
@@ -57,20 +61,102 @@ ProofWindows::ProofWindows(std::size_t row_inputs, const std::vector<float>& gol
   count = row_inputs > 0 ? values.size() / row_inputs : 0;
 }
 
-double proof_tolerance(Precision precision, bool quantised_weights) {
-  if (precision == Precision::int8 || quantised_weights) return 5e-2;
+std::size_t ProofWindows::count_of(std::size_t row_inputs, const std::vector<float>& golden) noexcept {
+  return row_inputs > 0 ? golden.size() / row_inputs + 2 * kRandomWindows + kSpecialWindows : 0;
+}
+
+double proof_tolerance(Precision precision) noexcept {
+  if (precision == Precision::int8) return 5e-2;
   return precision == Precision::bfloat16 ? 2e-2 : 1e-4;
 }
 
+namespace {
+
+constexpr double kRoundingVariance = 1.0 / (127.0 * 127.0 * 12.0);  // of values up to 1, rounded to int8
+constexpr double kDeviations = 4.0;
+
+/// The largest sum of squares of a row of weights, (rows, width).
+double largest_row(const std::vector<float>& weights, std::size_t width) noexcept {
+  double largest = 0.0;
+  for (std::size_t row = 0; width > 0 && row + width <= weights.size(); row += width) {
+    double sum = 0.0;
+    for (std::size_t n = row; n < row + width; ++n)
+      sum += static_cast<double>(weights[n]) * static_cast<double>(weights[n]);
+    largest = std::max(largest, sum);
+  }
+  return largest;
+}
+
+double largest(const std::vector<float>& values) noexcept {
+  float most = 0.0F;
+  for (const float v : values) most = std::max(most, std::fabs(v));
+  return static_cast<double>(most);
+}
+
+/// What is known of activations on their way through a network, in units of the largest input.
+struct Noise {
+  double variance = 0.0;
+  double magnitude = 1.0;
+
+  void pass(Activation function) noexcept {
+    if (function == Activation::tanh || function == Activation::sigmoid) magnitude = 1.0;
+    if (function == Activation::sigmoid) variance /= 16.0;  // its slope is 1/4 at most
+  }
+
+  void pass(const DenseSpec& dense) noexcept {
+    const double row = largest_row(dense.weights, dense.inputs);
+    variance = row * (variance + magnitude * magnitude * kRoundingVariance);
+    magnitude = std::sqrt(row) * magnitude + largest(dense.bias);
+    pass(dense.activation);
+  }
+
+  void pass(const AffineSpec& affine) noexcept {
+    const double scale = largest(affine.scale);
+    variance *= scale * scale;
+    magnitude = magnitude * scale + largest(affine.offset);
+  }
+
+  /// Noise of a gate's sum reaches the cell through slopes of 1/4 (sigmoids) and 1 (tanh) at most, and half of a cell
+  /// is kept from step to step, as gates do that are neither open nor shut.
+  void pass(const LstmSpec& lstm, std::size_t steps) noexcept {
+    const double row = largest_row(lstm.input_weights, lstm.inputs);
+    const double recurrent = largest_row(lstm.recurrent_weights, lstm.units);
+    double cell = 0.0;
+    double hidden = 0.0;
+    for (std::size_t step = 0; step < steps; ++step) {
+      const double gate = row * (variance + magnitude * magnitude * kRoundingVariance) +
+                          recurrent * (hidden + (step > 0 ? kRoundingVariance : 0.0));
+      cell = cell / 4.0 + gate * (1.0 / 4.0 + 2.0 / 16.0);
+      hidden = cell / 4.0 + gate / 16.0;
+    }
+    variance = hidden;
+    magnitude = 1.0;
+  }
+};
+
+}  // namespace
+
+double rounding_tolerance(const NetworkSpec& network) noexcept {
+  Noise noise;
+  for (const auto& layer : network.layers) {
+    if (const auto* lstm = std::get_if<LstmSpec>(&layer)) noise.pass(*lstm, network.steps);
+    if (const auto* dense = std::get_if<DenseSpec>(&layer)) noise.pass(*dense);
+    if (const auto* affine = std::get_if<AffineSpec>(&layer)) noise.pass(*affine);
+    if (const auto* activation = std::get_if<ActivationSpec>(&layer)) noise.pass(activation->activation);
+  }
+  const double tolerance = kDeviations * std::sqrt(noise.variance);
+  return tolerance >= 1e-4 ? std::min(tolerance, 5e-2) : 1e-4;
+}
+
 Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interpreter& reference,
-            const ProofWindows& windows, double tolerance) {
+            const ProofWindows& windows, double tolerance, const std::function<void()>& between) {
   Proof proof;
-  const auto expected = answers(reference, windows);
+  const auto expected = answers(reference, windows, between);
   const std::size_t row_inputs = windows.values.size() / windows.count;
   const std::size_t row_outputs = expected.size() / windows.count;
   const std::size_t ordinary = windows.golden > 0 ? windows.golden : kRandomWindows;
   for (auto* native : natives) {
-    const auto got = answers(*native, windows);
+    const auto got = answers(*native, windows, between);
     if (got.size() != expected.size()) {
       proof.failure = "the native network gives an answer of another size than TensorFlow Lite";
       return proof;

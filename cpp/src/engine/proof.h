@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "kernels/network.h"
+#include "kernels/network_spec.h"
 #include "tflite/interpreter.h"
 
 namespace linkcast {
@@ -20,6 +22,9 @@ struct ProofWindows {
 
   /// @param golden  (any number, row_inputs), scaled
   ProofWindows(std::size_t row_inputs, const std::vector<float>& golden);
+
+  /// What `count` becomes.
+  static std::size_t count_of(std::size_t row_inputs, const std::vector<float>& golden) noexcept;
 };
 
 /// How far the two may lie apart, in units of max(1, the largest magnitude in the window, the magnitude of the answer).
@@ -27,9 +32,13 @@ struct ProofWindows {
 /// float32 1e-4: both round every sum. Over random architectures they stay within 1e-6 on windows of size 1, but where
 /// large terms cancel TensorFlow Lite's own kernels lie up to 2.2e-5 from its XNNPACK ones (the shipped allocators).
 /// bfloat16 2e-2 and int8 5e-2: a weight is rounded to 2^-9 of itself, or to 1/254 of the largest in its row.
-/// Files whose weights are int8 get 5e-2 as well: there TensorFlow Lite rounds the activations to int8, and the native
-/// network does not.
-double proof_tolerance(Precision precision, bool quantised_weights);
+double proof_tolerance(Precision precision) noexcept;
+
+/// The same for a file whose weights are int8: TensorFlow Lite rounds the activations in front of them to 1/127 of the
+/// largest in a row, the native network does not. The rounding is followed through the layers as noise: each adds
+/// (m / 127)^2 / 12 to the variance of its inputs (m: the largest of them), and a row of weights w multiplies the
+/// variance by |w|^2. Four deviations in the worst row, 1e-4 at least; 5e-2 at most, beyond which nothing is proven.
+double rounding_tolerance(const NetworkSpec& network) noexcept;
 
 struct Proof {
   bool holds = false;
@@ -41,8 +50,9 @@ struct Proof {
 /// Runs every window through each interpreter, in its own batch, and compares `reference` with the others.
 /// @param natives  interpreters whose whole graph is the native network, at different batches: those are different
 /// kernels
+/// @param between  called before each run; what it throws ends the proof
 /// @throws InvokeError
 Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interpreter& reference,
-            const ProofWindows& windows, double tolerance);
+            const ProofWindows& windows, double tolerance, const std::function<void()>& between);
 
 }  // namespace linkcast

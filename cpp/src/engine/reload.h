@@ -3,10 +3,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
+
+#include "base/fork.h"
 
 namespace linkcast {
 
@@ -15,7 +18,7 @@ namespace linkcast {
 /// How: publish() stores the fresh object where the loop's next enter() takes it, then waits until the loop is either
 /// outside or has taken it. From then on nothing refers to the old object (but for holders of shared()), so that it is
 /// freed by the publishing thread. Both sides write one word and then read the other's (Dekker), hence the sequentially
-/// consistent operations.
+/// consistent operations. A caller that was inside when the process forked is not so in the child.
 template <class T>
 class HotSwap {
  public:
@@ -25,12 +28,13 @@ class HotSwap {
 
   /// The newest object, valid until leave(); nullptr when a caller is inside already. Wait-free.
   T* enter() noexcept {
-    if (inside_.exchange(true, std::memory_order_seq_cst)) return nullptr;
+    const std::uint64_t mine = here();
+    if (inside_.exchange(mine, std::memory_order_seq_cst) == mine) return nullptr;
     if (next_.load(std::memory_order_seq_cst))
       if (T* fresh = next_.exchange(nullptr, std::memory_order_seq_cst)) current_ = fresh;
     return current_;
   }
-  void leave() noexcept { inside_.store(false, std::memory_order_seq_cst); }
+  void leave() noexcept { inside_.store(0, std::memory_order_seq_cst); }
 
   /// The newest object, for work off the hot path: takes a lock, and keeps the object alive as long as it is held.
   std::shared_ptr<T> shared() const {
@@ -44,7 +48,7 @@ class HotSwap {
     {
       const std::lock_guard lock(publishing_);
       next_.store(fresh.get(), std::memory_order_seq_cst);
-      while (inside_.load(std::memory_order_seq_cst) && next_.load(std::memory_order_seq_cst))
+      while (inside_.load(std::memory_order_seq_cst) == here() && next_.load(std::memory_order_seq_cst))
         std::this_thread::sleep_for(std::chrono::microseconds(50));
       live_.swap(fresh);
     }
@@ -52,11 +56,14 @@ class HotSwap {
   }
 
  private:
-  mutable std::mutex publishing_;
-  std::shared_ptr<T> live_;          // the newest; under publishing_
-  std::atomic<T*> next_{nullptr};    // published and not yet taken
-  std::atomic<bool> inside_{false};  // between enter() and leave()
-  T* current_;                       // what the loop uses; touched between enter() and leave() alone
+  /// What inside_ is while a thread of this process is inside.
+  static std::uint64_t here() noexcept { return std::uint64_t{fork_generation()} + 1; }
+
+  mutable ForkLock publishing_;
+  std::shared_ptr<T> live_;               // the newest; under publishing_
+  std::atomic<T*> next_{nullptr};         // published and not yet taken
+  std::atomic<std::uint64_t> inside_{0};  // here() between enter() and leave(), else 0
+  T* current_;                            // what the loop uses; touched between enter() and leave() alone
 };
 
 }  // namespace linkcast

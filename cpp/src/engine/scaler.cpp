@@ -19,9 +19,15 @@ double value_of(const Range& range, double level) noexcept {
   return std::max(std::exp(level) - range.log_offset, 0.0);  // in this order NaN stays NaN
 }
 
+/// What is not finite stays so.
+double bounded(const Range& range, double scaled) noexcept {
+  if (range.bound == 0 || !std::isfinite(scaled)) return scaled;
+  return std::clamp(scaled, -range.bound, range.bound);
+}
+
 float scaled_of(const Range& range, double level, double first) noexcept {
   const double reference = range.relative_to == Reference::none ? 0 : range.share * first;
-  return static_cast<float>((level - reference - range.offset) * range.scale);
+  return static_cast<float>(bounded(range, (level - reference - range.offset) * range.scale));
 }
 
 }  // namespace
@@ -51,8 +57,10 @@ Scaler::Scaler(std::vector<Range> ranges) : ranges_(std::move(ranges)) {
     if (!(range.share > 0 && range.share <= 1))
       throw std::invalid_argument(feature + "expected a share above 0 and at most 1, got " +
                                   std::to_string(range.share));
+    if (!std::isfinite(range.bound) || range.bound < 0)
+      throw std::invalid_argument(feature + "expected a finite bound of 0 or more, got " + std::to_string(range.bound));
     relative_ |= range.relative_to != Reference::none;
-    plain_ &= range.log_offset == 0;
+    plain_ &= range.log_offset == 0 && range.bound == 0;
   }
   plain_ &= !relative_;
 }
@@ -100,7 +108,7 @@ void Scaler::inverse_transform(const float* scaled, std::size_t rows, float* fea
   for (std::size_t r = 0; r < rows; ++r)
     for (std::size_t f = 0; f < n; ++f) {
       const Range& range = ranges_[f];
-      double level = static_cast<double>(scaled[r * n + f]) / range.scale + range.offset;
+      double level = bounded(range, static_cast<double>(scaled[r * n + f])) / range.scale + range.offset;
       if (range.relative_to != Reference::none)
         level += range.share * level_of(range, static_cast<double>(reference[r * stride + f]));
       features[r * n + f] = static_cast<float>(value_of(range, level));

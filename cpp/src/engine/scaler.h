@@ -13,7 +13,7 @@ const char* reference_name(Reference reference) noexcept;
 
 /// How one feature, or the target, is scaled. The level of a value x is ln(max(x, 0) + log_offset) where there is a
 /// log_offset, else x itself; then
-///     scaled = (level - share * reference level - offset) * scale
+///     scaled = (level - share * reference level - offset) * scale, cut to -bound..bound where there is a bound,
 /// with the level of the window's first (oldest) sample or of a given value as the reference's, or 0 without one.
 struct Range {
   double offset = 0;      ///< the minimum of what is scaled
@@ -21,6 +21,7 @@ struct Range {
   double log_offset = 0;  ///< in the feature's unit; 0: no logarithm
   Reference relative_to = Reference::none;
   double share = 1;  ///< of the reference level that is taken off; above 0, at most 1
+  double bound = 0;  ///< of what is scaled, whose size is never above it; 0: none
 
   /// By how much the feature changes at `value` when what is scaled changes by 1.
   double slope(double value) const noexcept { return (log_offset > 0 ? value + log_offset : 1) / scale; }
@@ -52,7 +53,8 @@ class Scaler {
   /// @param scaled  (n_features) out
   void scale(const double* levels, const double* first, float* scaled) const noexcept;
 
-  /// What was scaled, in physical units; at least 0 where there is a log_offset.
+  /// What was scaled, in physical units; at least 0 where there is a log_offset. A scaled value beyond a bound counts
+  /// as the bound.
   /// @param scaled     (rows, n_features)
   /// @param features   same shape, may be `scaled`
   /// @param reference  n_features values in physical units for each row, from `stride` to `stride`: what the row's
@@ -63,7 +65,7 @@ class Scaler {
 
  private:
   std::vector<Range> ranges_;  // (n_features)
-  bool plain_ = true;          // neither logarithms nor references
+  bool plain_ = true;          // neither logarithms, references nor bounds
   bool relative_ = false;
 };
 

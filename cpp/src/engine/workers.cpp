@@ -3,16 +3,21 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
+
+#include "base/fork.h"
 
 namespace linkcast {
 namespace {
 
 /// The caller looks so long for the end of the last task before it sleeps: to be woken would cost it a task's time.
-/// task.
 constexpr std::uint32_t kTailUs = 50;
 
 void pin(std::thread& thread, int cpu) {
@@ -39,11 +44,64 @@ bool spin(std::uint32_t spin_us, Condition condition) {
 
 }  // namespace
 
+/// The threads with what they share. A child of fork() must neither join them nor destroy a condition that they sleep
+/// on, since both would wait for them: it leaves the whole pool as it is.
+struct Workers::Pool {
+  Pool(std::size_t threads, std::size_t most_tasks, const std::vector<int>& cpus, std::uint32_t spin_us);
+  ~Pool() { stop(); }
+  void run(Task task, void* context, std::size_t count);
+  void serve(std::size_t thread);
+  void work(std::size_t thread);
+  bool wait_for_job(std::uint64_t& seen);
+  void stop() noexcept;
+
+  std::size_t everyone_;  // the caller included
+  std::uint32_t spin_us_;
+  std::unique_ptr<std::atomic<bool>[]> claimed_;  // (most_tasks) by one of the threads; true behind `count_`
+  Task task_ = nullptr;
+  void* context_ = nullptr;
+  std::atomic<std::size_t> count_{0};
+  std::atomic<std::size_t> done_{0};
+  std::atomic<std::uint64_t> job_{0};  // counts calls of run()
+  std::atomic<bool> stopping_{false};
+  std::mutex mutex_;  // of both conditions
+  std::condition_variable job_came_;
+  std::condition_variable job_ended_;
+  std::vector<std::thread> threads_;
+};
+
 Workers::Workers(std::size_t threads, std::size_t most_tasks, const std::vector<int>& cpus, std::uint32_t spin_us)
-    : everyone_(threads + 1), spin_us_(spin_us), claimed_(std::make_unique<std::atomic<bool>[]>(most_tasks)) {
+    : most_tasks_(most_tasks), beside_(threads), cpus_(cpus), spin_us_(spin_us) {
   if (!cpus.empty() && cpus.size() != threads)
     throw std::invalid_argument("cpus: expected one for each of " + std::to_string(threads) + " worker threads, got " +
                                 std::to_string(cpus.size()));
+  start();
+}
+
+Workers::~Workers() {
+  if (generation_ != fork_generation()) static_cast<void>(pool_.release());
+}
+
+void Workers::start() {
+  generation_ = fork_generation();
+  pool_ = std::make_unique<Pool>(beside_, most_tasks_, cpus_, spin_us_);
+}
+
+void Workers::run(Task task, void* context, std::size_t count) {
+  if (generation_ != fork_generation()) {
+    static_cast<void>(pool_.release());
+    try {
+      start();
+    } catch (const std::exception&) {  // no thread, or no memory: slower, and right
+      pool_.reset();
+    }
+  }
+  if (pool_) return pool_->run(task, context, count);
+  for (std::size_t k = 0; k < count; ++k) task(context, k);
+}
+
+Workers::Pool::Pool(std::size_t threads, std::size_t most_tasks, const std::vector<int>& cpus, std::uint32_t spin_us)
+    : everyone_(threads + 1), spin_us_(spin_us), claimed_(std::make_unique<std::atomic<bool>[]>(most_tasks)) {
   for (std::size_t k = 0; k < most_tasks; ++k) claimed_[k].store(true, std::memory_order_relaxed);
   threads_.reserve(threads);
   try {
@@ -57,9 +115,7 @@ Workers::Workers(std::size_t threads, std::size_t most_tasks, const std::vector<
   }
 }
 
-Workers::~Workers() { stop(); }
-
-void Workers::stop() noexcept {
+void Workers::Pool::stop() noexcept {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -69,7 +125,7 @@ void Workers::stop() noexcept {
   threads_.clear();
 }
 
-void Workers::run(Task task, void* context, std::size_t count) {
+void Workers::Pool::run(Task task, void* context, std::size_t count) {
   if (count == 0) return;
   task_ = task;
   context_ = context;
@@ -90,7 +146,7 @@ void Workers::run(Task task, void* context, std::size_t count) {
 }
 
 /// Threads start at different tasks, so that each one tends to get the same tasks in the next job.
-void Workers::work(std::size_t thread) {
+void Workers::Pool::work(std::size_t thread) {
   const std::size_t count = count_.load(std::memory_order_relaxed);
   const std::size_t first = (thread * count + everyone_ - 1) / everyone_;
   for (std::size_t k = 0; k < count; ++k) {
@@ -104,7 +160,7 @@ void Workers::work(std::size_t thread) {
   }
 }
 
-bool Workers::wait_for_job(std::uint64_t& seen) {
+bool Workers::Pool::wait_for_job(std::uint64_t& seen) {
   const auto came = [&] { return stopping_.load() || job_.load(std::memory_order_acquire) != seen; };
   if (!spin(spin_us_, came)) {
     std::unique_lock lock(mutex_);
@@ -114,7 +170,7 @@ bool Workers::wait_for_job(std::uint64_t& seen) {
   return !stopping_.load();
 }
 
-void Workers::serve(std::size_t thread) {
+void Workers::Pool::serve(std::size_t thread) {
   std::uint64_t seen = 0;
   while (wait_for_job(seen)) work(thread);
 }

@@ -1,18 +1,15 @@
 // Threads that wait for tasks of one caller: persistent, asleep between calls, pinned on request.
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
-#include <thread>
 #include <vector>
 
 namespace linkcast {
 
-/// The caller works too. One thread at a time calls run().
+/// The caller works too. One thread at a time calls run(). In a child of fork(), which has none of the threads, the
+/// first run() starts them anew.
 class Workers {
  public:
   using Task = void (*)(void* context, std::size_t index) noexcept;
@@ -34,24 +31,16 @@ class Workers {
   void run(Task task, void* context, std::size_t count);
 
  private:
-  void serve(std::size_t thread);
-  void work(std::size_t thread);
-  bool wait_for_job(std::uint64_t& seen);
-  void stop() noexcept;
+  struct Pool;
 
-  std::size_t everyone_;  // the caller included
+  void start();
+
+  std::size_t most_tasks_;
+  std::size_t beside_;  // threads beside the caller's
+  std::vector<int> cpus_;
   std::uint32_t spin_us_;
-  std::unique_ptr<std::atomic<bool>[]> claimed_;  // (most_tasks) by one of the threads; true behind `count_`
-  Task task_ = nullptr;
-  void* context_ = nullptr;
-  std::atomic<std::size_t> count_{0};
-  std::atomic<std::size_t> done_{0};
-  std::atomic<std::uint64_t> job_{0};  // counts calls of run()
-  std::atomic<bool> stopping_{false};
-  std::mutex mutex_;  // of both conditions
-  std::condition_variable job_came_;
-  std::condition_variable job_ended_;
-  std::vector<std::thread> threads_;
+  std::uint32_t generation_ = 0;  // fork_generation() of the process that pool_'s threads are in
+  std::unique_ptr<Pool> pool_;    // null in a child of fork() that can't start threads: the caller does everything
 };
 
 }  // namespace linkcast

@@ -1,7 +1,8 @@
 #include "isa.h"
 
-#include <cstdlib>
 #include <stdexcept>
+
+#include "base/environment.h"
 
 #if defined(LINKCAST_KERNELS_X86)
 #include <cpuid.h>
@@ -135,8 +136,7 @@ Isa isa_from_name(const std::string& name) {
 }
 
 Isa default_isa() {
-  const char* name = std::getenv("LINKCAST_ISA");
-  if (name != nullptr && name[0] != '\0') return isa_from_name(name);
+  if (const char* name = environment("LINKCAST_ISA")) return isa_from_name(name);
   return supported_isas().back();
 }
 

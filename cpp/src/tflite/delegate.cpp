@@ -1,10 +1,10 @@
 #include "tflite/delegate.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <stdexcept>
 
+#include "base/environment.h"
 #include "tflite/graph.h"
 #include "tflite/runtime.h"
 
@@ -15,8 +15,12 @@ constexpr const char* kName = "linkcast";
 constexpr float kWrongOnPurpose = 1.0F;  // above every tolerance of the proof
 
 bool test_hook_set() {
-  const char* value = std::getenv("LINKCAST_TEST_WRONG_KERNEL");
+#ifdef LINKCAST_TEST_HOOKS
+  const char* value = environment("LINKCAST_TEST_WRONG_KERNEL");
   return value && std::strcmp(value, "1") == 0;
+#else
+  return false;
+#endif
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ class Runtime;
 /// allocate, invoke.
 ///
 /// The environment variable LINKCAST_TEST_WRONG_KERNEL=1 is a test hook: it adds an error to the output, so that a test
-/// can see that the proof at load catches a wrong kernel.
+/// can see that the proof at load catches a wrong kernel. Only a build with LINKCAST_TEST_HOOKS has it: that of the C++
+/// tests.
 class NativeDelegate {
  public:
   /// @throws std::runtime_error  the runtime can't create a delegate

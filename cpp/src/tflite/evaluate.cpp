@@ -6,48 +6,16 @@
 #include <limits>
 #include <numeric>
 
+#include "tflite/operators.h"
+
 namespace linkcast::tflite {
 namespace {
 
 // Limits that no network of ours comes near; a hostile file must not keep the loader busy for minutes.
-constexpr std::size_t kMostElements = std::size_t{1} << 24;         // of one tensor
-constexpr std::size_t kMostElementsWritten = std::size_t{1} << 28;  // by all operators together
+constexpr std::size_t kMostElements = std::size_t{1} << 23;         // of one tensor
+constexpr std::size_t kMostElementsWritten = std::size_t{1} << 24;  // by all operators together
 constexpr std::size_t kMostOperatorsRun = 1'000'000;
 constexpr int kDeepestLoop = 4;
-
-// Builtin operator codes of the schema, those that can be evaluated.
-enum Code : int {
-  kAdd = 0,
-  kConcatenation = 2,
-  kDequantize = 6,
-  kFullyConnected = 9,
-  kLogistic = 14,
-  kMul = 18,
-  kRelu = 19,
-  kRelu6 = 21,
-  kReshape = 22,
-  kTanh = 28,
-  kGather = 36,
-  kTranspose = 39,
-  kSub = 41,
-  kSqueeze = 43,
-  kSequenceLstm = 44,
-  kStridedSlice = 45,
-  kSplit = 49,
-  kLess = 58,
-  kGreater = 61,
-  kGreaterEqual = 62,
-  kLessEqual = 63,
-  kSlice = 65,
-  kExpandDims = 70,
-  kShape = 77,
-  kPack = 83,
-  kLogicalAnd = 86,
-  kUnpack = 88,
-  kFill = 94,
-  kWhile = 119,
-  kBatchMatmul = 126,
-};
 
 // The operators' options as the runtime lays them out behind a node; only fields up to the last one read are declared.
 struct ArithmeticOptions {
@@ -781,6 +749,18 @@ void Evaluator::dequantize(Call& call) {
 
 // ---- recurrence ---------------------------------------------------------------------------------------------------
 
+namespace {
+
+/// How often the operators of a graph read a tensor.
+std::size_t readers(const Subgraph& graph, int tensor) {
+  std::size_t count = 0;
+  for (const auto& node : graph.nodes)
+    count += static_cast<std::size_t>(std::count(node.inputs.begin(), node.inputs.end(), tensor));
+  return count;
+}
+
+}  // namespace
+
 void Evaluator::fused_lstm(Call& call) {
   // Inputs in the order of the operator: 0 input, 1-4 input weights, 5-8 recurrent weights (i, f, c, o), 9-11
   // peepholes, 12-15 biases, 16-17 projection, 18-19 states, 20-23 layer normalisation.
@@ -793,6 +773,8 @@ void Evaluator::fused_lstm(Call& call) {
   for (const std::size_t state : {18, 19})
     call.require(call.has(state) && call.graph.tensors[static_cast<std::size_t>(call.node.inputs[state])].variable,
                  "starts from a state that is not zero");
+  for (const std::size_t state : {18, 19})
+    call.require(readers(call.graph, call.node.inputs[state]) == 1, "shares its state with another reader of it");
 
   const auto& x = call.floats(0);
   call.require(x.shape.size() == 3 && x.size() > 0, "needs a sequence of (batch, steps, features)");

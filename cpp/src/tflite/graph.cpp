@@ -119,6 +119,7 @@ class SubgraphContext {
 OperatorInfo describe(const Api& api, const GraphNode& node, const std::vector<GraphTensor>& tensors) {
   OperatorInfo info;
   info.index = node.index;
+  info.code = node.code;
   info.name = node.name;
   for (const int input : node.inputs) {
     if (input < 0) continue;
@@ -145,176 +146,6 @@ std::string backend_of(const std::string& delegate_name) {
 
 }  // namespace
 
-std::string operator_name(int builtin_code, const char* custom_name) {
-  // The builtin operators of TensorFlow Lite's schema in the order of their codes.
-  static const char* const names[] = {"ADD",
-                                      "AVERAGE_POOL_2D",
-                                      "CONCATENATION",
-                                      "CONV_2D",
-                                      "DEPTHWISE_CONV_2D",
-                                      "DEPTH_TO_SPACE",
-                                      "DEQUANTIZE",
-                                      "EMBEDDING_LOOKUP",
-                                      "FLOOR",
-                                      "FULLY_CONNECTED",
-                                      "HASHTABLE_LOOKUP",
-                                      "L2_NORMALIZATION",
-                                      "L2_POOL_2D",
-                                      "LOCAL_RESPONSE_NORMALIZATION",
-                                      "LOGISTIC",
-                                      "LSH_PROJECTION",
-                                      "LSTM",
-                                      "MAX_POOL_2D",
-                                      "MUL",
-                                      "RELU",
-                                      "RELU_N1_TO_1",
-                                      "RELU6",
-                                      "RESHAPE",
-                                      "RESIZE_BILINEAR",
-                                      "RNN",
-                                      "SOFTMAX",
-                                      "SPACE_TO_DEPTH",
-                                      "SVDF",
-                                      "TANH",
-                                      "CONCAT_EMBEDDINGS",
-                                      "SKIP_GRAM",
-                                      "CALL",
-                                      "CUSTOM",
-                                      "EMBEDDING_LOOKUP_SPARSE",
-                                      "PAD",
-                                      "UNIDIRECTIONAL_SEQUENCE_RNN",
-                                      "GATHER",
-                                      "BATCH_TO_SPACE_ND",
-                                      "SPACE_TO_BATCH_ND",
-                                      "TRANSPOSE",
-                                      "MEAN",
-                                      "SUB",
-                                      "DIV",
-                                      "SQUEEZE",
-                                      "UNIDIRECTIONAL_SEQUENCE_LSTM",
-                                      "STRIDED_SLICE",
-                                      "BIDIRECTIONAL_SEQUENCE_RNN",
-                                      "EXP",
-                                      "TOPK_V2",
-                                      "SPLIT",
-                                      "LOG_SOFTMAX",
-                                      "DELEGATE",
-                                      "BIDIRECTIONAL_SEQUENCE_LSTM",
-                                      "CAST",
-                                      "PRELU",
-                                      "MAXIMUM",
-                                      "ARG_MAX",
-                                      "MINIMUM",
-                                      "LESS",
-                                      "NEG",
-                                      "PADV2",
-                                      "GREATER",
-                                      "GREATER_EQUAL",
-                                      "LESS_EQUAL",
-                                      "SELECT",
-                                      "SLICE",
-                                      "SIN",
-                                      "TRANSPOSE_CONV",
-                                      "SPARSE_TO_DENSE",
-                                      "TILE",
-                                      "EXPAND_DIMS",
-                                      "EQUAL",
-                                      "NOT_EQUAL",
-                                      "LOG",
-                                      "SUM",
-                                      "SQRT",
-                                      "RSQRT",
-                                      "SHAPE",
-                                      "POW",
-                                      "ARG_MIN",
-                                      "FAKE_QUANT",
-                                      "REDUCE_PROD",
-                                      "REDUCE_MAX",
-                                      "PACK",
-                                      "LOGICAL_OR",
-                                      "ONE_HOT",
-                                      "LOGICAL_AND",
-                                      "LOGICAL_NOT",
-                                      "UNPACK",
-                                      "REDUCE_MIN",
-                                      "FLOOR_DIV",
-                                      "REDUCE_ANY",
-                                      "SQUARE",
-                                      "ZEROS_LIKE",
-                                      "FILL",
-                                      "FLOOR_MOD",
-                                      "RANGE",
-                                      "RESIZE_NEAREST_NEIGHBOR",
-                                      "LEAKY_RELU",
-                                      "SQUARED_DIFFERENCE",
-                                      "MIRROR_PAD",
-                                      "ABS",
-                                      "SPLIT_V",
-                                      "UNIQUE",
-                                      "CEIL",
-                                      "REVERSE_V2",
-                                      "ADD_N",
-                                      "GATHER_ND",
-                                      "COS",
-                                      "WHERE",
-                                      "RANK",
-                                      "ELU",
-                                      "REVERSE_SEQUENCE",
-                                      "MATRIX_DIAG",
-                                      "QUANTIZE",
-                                      "MATRIX_SET_DIAG",
-                                      "ROUND",
-                                      "HARD_SWISH",
-                                      "IF",
-                                      "WHILE",
-                                      "NON_MAX_SUPPRESSION_V4",
-                                      "NON_MAX_SUPPRESSION_V5",
-                                      "SCATTER_ND",
-                                      "SELECT_V2",
-                                      "DENSIFY",
-                                      "SEGMENT_SUM",
-                                      "BATCH_MATMUL",
-                                      "PLACEHOLDER_FOR_GREATER_OP_CODES",
-                                      "CUMSUM",
-                                      "CALL_ONCE",
-                                      "BROADCAST_TO",
-                                      "RFFT2D",
-                                      "CONV_3D",
-                                      "IMAG",
-                                      "REAL",
-                                      "COMPLEX_ABS",
-                                      "HASHTABLE",
-                                      "HASHTABLE_FIND",
-                                      "HASHTABLE_IMPORT",
-                                      "HASHTABLE_SIZE",
-                                      "REDUCE_ALL",
-                                      "CONV_3D_TRANSPOSE",
-                                      "VAR_HANDLE",
-                                      "READ_VARIABLE",
-                                      "ASSIGN_VARIABLE",
-                                      "BROADCAST_ARGS",
-                                      "RANDOM_STANDARD_NORMAL",
-                                      "BUCKETIZE",
-                                      "RANDOM_UNIFORM",
-                                      "MULTINOMIAL",
-                                      "GELU",
-                                      "DYNAMIC_UPDATE_SLICE",
-                                      "RELU_0_TO_1",
-                                      "UNSORTED_SEGMENT_PROD",
-                                      "UNSORTED_SEGMENT_MAX",
-                                      "UNSORTED_SEGMENT_SUM",
-                                      "ATAN2",
-                                      "UNSORTED_SEGMENT_MIN",
-                                      "SIGN",
-                                      "BITCAST",
-                                      "BITWISE_XOR",
-                                      "RIGHT_SHIFT"};
-  constexpr int kCustom = 32;
-  if (builtin_code == kCustom && custom_name && *custom_name) return custom_name;
-  if (builtin_code >= 0 && builtin_code < static_cast<int>(std::size(names))) return names[builtin_code];
-  return "operator " + std::to_string(builtin_code);
-}
-
 Subgraph read_subgraph(const Api& api, OpaqueContext* context) {
   Subgraph graph;
   graph.tensors = read_tensors(api, context);
@@ -334,42 +165,6 @@ Subgraph read_subgraph(const Api& api, OpaqueContext* context, int index) {
   return read_subgraph(api, other.get());
 }
 
-namespace {
-
-/// Whether an operator keeps state in variable tensors, by its builtin code.
-bool keeps_state(int code) {
-  constexpr int kLstm = 16, kRnn = 24, kSvdf = 27, kSequenceRnn = 35, kSequenceLstm = 44, kTwoWayRnn = 46,
-                kTwoWayLstm = 52;
-  for (const int stateful : {kLstm, kRnn, kSvdf, kSequenceRnn, kSequenceLstm, kTwoWayRnn, kTwoWayLstm})
-    if (code == stateful) return true;
-  return false;
-}
-
-}  // namespace
-
-void check_order(const Subgraph& graph) {
-  std::vector<bool> written(graph.tensors.size());
-  for (std::size_t t = 0; t < written.size(); ++t) written[t] = graph.tensors[t].constant != nullptr;
-  for (const int input : graph.inputs) written[static_cast<std::size_t>(input)] = true;
-  for (const GraphNode& node : graph.nodes) {
-    const std::string reader = node.name + " (node " + std::to_string(node.index) + ")";
-    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      if (node.inputs[i] < 0) continue;
-      const auto tensor = static_cast<std::size_t>(node.inputs[i]);
-      const std::string which = " reads tensor " + std::to_string(tensor);
-      if (graph.tensors[tensor].variable) {
-        // The runtime places variables for the operators that own them; another one that reads them crashes.
-        if (i == 0 || !keeps_state(node.code))
-          fail(reader + which + ", a variable, which only a recurrent operator may, as its state");
-      } else if (!written[tensor]) {
-        fail(reader + which + " before anything has written it");
-      }
-    }
-    for (const int output : node.outputs)
-      if (output >= 0) written[static_cast<std::size_t>(output)] = true;
-  }
-}
-
 Inspector::Inspector(const Runtime& runtime) : api_(runtime.api()) {
   if (!runtime.has_delegates()) return;
   const OpaqueDelegateBuilder builder{this,    &Inspector::prepare,          nullptr, nullptr,
@@ -386,12 +181,7 @@ Status Inspector::prepare(OpaqueContext* context, OpaqueDelegate*, void* self) {
   // Called for the primary graph first, then for the subgraphs of WHILE and IF.
   auto& inspector = *static_cast<Inspector*>(self);
   if (!inspector.primary_) inspector.primary_ = context;
-  try {
-    check_order(read_subgraph(inspector.api_, context));
-  } catch (const std::exception& error) {
-    inspector.problem_ = error.what();
-  }
-  return kOk;  // after an error the runtime would prepare the damaged graph for its own kernels
+  return kOk;
 }
 
 std::vector<OperatorInfo> Inspector::operators() const {

@@ -51,13 +51,10 @@ Subgraph read_subgraph(const Api& api, OpaqueContext* context);
 /// @throws std::runtime_error  no such subgraph, or as above
 Subgraph read_subgraph(const Api& api, OpaqueContext* context, int index);
 
-/// @throws std::runtime_error  a node reads a tensor that is no constant and no input of the graph, and that no node
-///                             before it writes; or a variable that is not its own state
-void check_order(const Subgraph& graph);
-
 /// One operator of the primary graph, for people.
 struct OperatorInfo {
   int index = 0;
+  int code = 0;  // the builtin code
   std::string name;
   std::vector<std::vector<int>> input_shapes;  // of the inputs that are present
   std::vector<std::vector<int>> output_shapes;
@@ -66,8 +63,7 @@ struct OperatorInfo {
   std::string runs_on;             // "tflite", "xnnpack", "native"
 };
 
-/// Checks the order of a graph and lists its operators. The runtime's verifier lets a damaged file pass in which an
-/// operator reads a tensor that nothing has written yet, and then reads astray; such a graph is refused here.
+/// Lists the operators of a graph.
 ///
 /// It is a delegate that claims nothing: add handle() to the interpreter's delegates, before every other one, and ask
 /// operators() after the interpreter was created. Must outlive its interpreter. Used by one thread at a time. With a
@@ -82,9 +78,6 @@ class Inspector {
 
   OpaqueDelegate* handle() const noexcept { return delegate_; }
 
-  /// What is wrong with the graph's order, which an interpreter must not be used with; else "".
-  const std::string& problem() const noexcept { return problem_; }
-
   /// Every operator of the model's primary graph, in the file's order, also those that another delegate has taken over.
   /// Empty before the interpreter was created. Valid only while the interpreter lives.
   std::vector<OperatorInfo> operators() const;
@@ -95,7 +88,6 @@ class Inspector {
   const Api& api_;
   OpaqueDelegate* delegate_ = nullptr;
   OpaqueContext* primary_ = nullptr;
-  std::string problem_;
 };
 
 }  // namespace linkcast::tflite

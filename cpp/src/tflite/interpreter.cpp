@@ -2,27 +2,17 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <new>
 
 #include "base/error.h"
+#include "base/fork.h"
 #include "base/sha256.h"
+#include "tflite/model_bytes.h"
 
 namespace linkcast::tflite {
 namespace {
 
 constexpr std::size_t kAlignment = 64;  // what the runtime asks of custom allocations, and a cache line
-
-std::vector<std::byte> read_file(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary | std::ios::ate);
-  if (!stream) throw LoadError(path + ": can't be opened: " + std::strerror(errno));
-  const auto size = stream.tellg();
-  if (size <= 0) throw LoadError(path + ": expected a .tflite model, got an empty file");
-  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
-  stream.seekg(0);
-  if (!stream.read(reinterpret_cast<char*>(bytes.data()), size)) throw LoadError(path + ": can't be read whole");
-  return bytes;
-}
 
 std::vector<int> shape_of(const Api& api, const Tensor* tensor) {
   std::vector<int> shape(static_cast<std::size_t>(api.TensorNumDims(tensor)));
@@ -32,12 +22,14 @@ std::vector<int> shape_of(const Api& api, const Tensor* tensor) {
 
 }  // namespace
 
-ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256)
-    : runtime_(std::move(runtime)), path_(path), bytes_(read_file(path)) {
+ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256,
+                     const Limits& limits)
+    : runtime_(std::move(runtime)), path_(path), bytes_(read_model_bytes(path, limits.file_bytes)) {
   if (!sha256.empty()) {
     const std::string hash = linkcast::sha256(bytes_.data(), bytes_.size());
     if (hash != sha256) throw LoadError(path + ": expected the SHA-256 " + sha256 + " of its manifest, got " + hash);
   }
+  verify(path, bytes_.data(), bytes_.size(), limits.graph);
   model_ = runtime_->api().ModelCreateWithErrorReporter(bytes_.data(), bytes_.size(), &ErrorText::report, &errors_);
   if (!model_) throw LoadError(path + ": not a valid .tflite model (truncated or damaged?)" + errors_.take());
 }
@@ -65,9 +57,13 @@ OptionsHandle make_options(const Api& api, ErrorText* errors) {
 }  // namespace
 
 Interpreter::Interpreter(std::shared_ptr<const ModelFile> file, const Options& options)
-    : file_(std::move(file)), api_(file_->runtime().api()), inspector_(file_->runtime()) {
+    : file_(std::move(file)),
+      api_(file_->runtime().api()),
+      options_(options),
+      generation_(fork_generation()),
+      inspector_(std::make_unique<Inspector>(file_->runtime())) {
   try {
-    create(options);
+    create();
     if (options.batch > 0) resize_batch(options.batch);
     if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
     stateful_ = api_.InterpreterGetVariableTensorCount(interpreter_) > 0;
@@ -80,32 +76,56 @@ Interpreter::Interpreter(std::shared_ptr<const ModelFile> file, const Options& o
 }
 
 Interpreter::~Interpreter() {
+  if (threads_lost()) {
+    static_cast<void>(inspector_.release());  // stays with the interpreter that it is in
+    return;
+  }
   api_.InterpreterDelete(interpreter_);
   if (xnnpack_) api_.XNNPackDelegateDelete(xnnpack_);
 }
 
 void Interpreter::refuse(const std::string& what) { throw LoadError(file_->path() + ": " + what + errors_.take()); }
 
-/// A damaged graph must be found before another delegate or the runtime itself prepares its operators.
-void Interpreter::inspect() {
-  const Inspector first(file_->runtime());
-  const OptionsHandle handle = make_options(api_, &errors_);
-  api_.InterpreterOptionsAddDelegate(handle.get(), first.handle());
-  InterpreterHandle* interpreter = api_.InterpreterCreate(file_->handle(), handle.get());
-  if (interpreter) api_.InterpreterDelete(interpreter);
-  if (!first.problem().empty()) refuse("not a valid .tflite model: " + first.problem());
+/// Whether the runtime has threads that fork() has not brought along. A graph that a delegate of ours runs needs none.
+bool Interpreter::threads_lost() const noexcept {
+  return generation_ != fork_generation() && options_.threads > 1 && options_.delegates.empty();
 }
 
-void Interpreter::create(const Options& options) {
+/// To delete the old interpreter would be to wait for its threads: it is left as it is.
+void Interpreter::remake_in_child() {
+  const auto batch = static_cast<std::size_t>(input_shape_[0]);
+  interpreter_ = nullptr;
+  xnnpack_ = nullptr;
+  copied_output_ = nullptr;
+  static_cast<void>(inspector_.release());
+  inspector_ = std::make_unique<Inspector>(file_->runtime());
+  create();
+  resize_batch(batch);
+  if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
+  place_tensors();
+  generation_ = fork_generation();  // last: what fails is tried again
+}
+
+void Interpreter::lay_out(const ModelFile& file) {
+  const Api& api = file.runtime().api();
+  ErrorText errors;
+  const OptionsHandle options = make_options(api, &errors);
+  const std::unique_ptr<InterpreterHandle, void (*)(InterpreterHandle*)> interpreter(
+      api.InterpreterCreate(file.handle(), options.get()), api.InterpreterDelete);
+  if (!interpreter) throw LoadError(file.path() + ": TensorFlow Lite can't run this model" + errors.take());
+  if (api.InterpreterAllocateTensors(interpreter.get()) != kOk)
+    throw LoadError(file.path() + ": the tensors can't be allocated" + errors.take());
+}
+
+void Interpreter::create() {
   const bool delegates = file_->runtime().has_delegates();
-  if (delegates) inspect();
   const OptionsHandle handle = make_options(api_, &errors_);
-  api_.InterpreterOptionsSetNumThreads(handle.get(), options.threads);
-  if (delegates) api_.InterpreterOptionsAddDelegate(handle.get(), inspector_.handle());
-  for (auto* delegate : options.delegates) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
-  if (options.xnnpack && delegates) {
+  api_.InterpreterOptionsSetNumThreads(handle.get(), options_.threads);
+  if (delegates) api_.InterpreterOptionsAddDelegate(handle.get(), inspector_->handle());
+  for (auto* delegate : options_.delegates) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
+  if (options_.xnnpack && delegates) {
     auto xnnpack = api_.XNNPackDelegateOptionsDefault();
-    xnnpack.num_threads = options.threads;
+    xnnpack.num_threads = options_.threads;
     xnnpack_ = api_.XNNPackDelegateCreate(&xnnpack);
     if (!xnnpack_) refuse("the XNNPACK delegate can't be created");
     api_.InterpreterOptionsAddDelegate(handle.get(), xnnpack_);
@@ -138,6 +158,7 @@ void Interpreter::resize_batch(std::size_t batch) {
 }
 
 void Interpreter::resize(std::size_t batch) {
+  if (threads_lost()) remake_in_child();
   const auto before = static_cast<std::size_t>(input_shape_[0]);
   if (before == batch) return;
   resize_batch(batch);
@@ -190,6 +211,7 @@ void Interpreter::place_tensors() {
 }
 
 void Interpreter::invoke() {
+  if (threads_lost()) remake_in_child();
   Status status = stateful_ ? api_.InterpreterResetVariableTensors(interpreter_) : kOk;
   if (status == kOk) status = api_.InterpreterInvoke(interpreter_);
   if (status != kOk)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,16 +10,25 @@
 #include "tflite/c_api.h"
 #include "tflite/graph.h"
 #include "tflite/runtime.h"
+#include "tflite/verifier.h"
 
 namespace linkcast::tflite {
 
-/// The bytes of a .tflite file, checked by the runtime's verifier. Shared by the interpreters that run it.
+/// The bytes of a .tflite file, verified before the runtime sees them. Shared by the interpreters that run it.
 class ModelFile {
  public:
-  /// @param sha256  what the file has to hash to, or "": the runtime's verifier knows a damaged table, not a damaged
-  /// weight
-  /// @throws LoadError  naming the file: missing, empty, another hash, or not a model
-  ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256 = "");
+  struct Limits {
+    std::uint64_t file_bytes = std::uint64_t{256} << 20;
+    VerifierLimits graph;
+  };
+
+  /// @param sha256  what the file has to hash to, or "": the verifier knows a damaged table, not a damaged weight
+  /// @throws LoadError  naming the file: missing, not a regular file, over a limit, another hash, or not a model that
+  ///                    the runtime can be trusted with
+  ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256 = "")
+      : ModelFile(std::move(runtime), path, sha256, Limits()) {}
+  ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256,
+            const Limits& limits);
   ModelFile(const ModelFile&) = delete;
   ModelFile& operator=(const ModelFile&) = delete;
   ~ModelFile();
@@ -39,7 +49,9 @@ class ModelFile {
 /// Zeroed float memory, 64-byte aligned, padded to whole cache lines. Shared with the NumPy views over it.
 std::shared_ptr<float[]> aligned_floats(std::size_t count);
 
-/// One float32 input, one float32 output. Not thread-safe: one thread at a time.
+/// One float32 input, one float32 output. Not thread-safe: one thread at a time. Where the runtime works with threads
+/// of its own, a child of fork() has none of them, and would wait for them for ever: its first call makes the
+/// interpreter anew, in the same memory.
 class Interpreter {
  public:
   struct Options {
@@ -64,8 +76,12 @@ class Interpreter {
   /// @throws LoadError  the graph can't take it
   void resize(std::size_t batch);
 
+  /// Lays the graph out without any delegate, so that the runtime's own checks come before those that a delegate
+  /// leaves out. @throws LoadError  in the runtime's words
+  static void lay_out(const ModelFile& file);
+
   /// The graph's operators and what runs each.
-  std::vector<OperatorInfo> operators() const { return inspector_.operators(); }
+  std::vector<OperatorInfo> operators() const { return inspector_->operators(); }
 
   const std::vector<int>& input_shape() const noexcept { return input_shape_; }
   const std::vector<int>& output_shape() const noexcept { return output_shape_; }
@@ -77,8 +93,9 @@ class Interpreter {
   const std::shared_ptr<float[]>& output_memory() const noexcept { return output_; }
 
  private:
-  void inspect();
-  void create(const Options& options);
+  void create();
+  bool threads_lost() const noexcept;
+  void remake_in_child();
   void resize_batch(std::size_t batch);
   void check_tensors();
   void place_tensors();
@@ -87,8 +104,10 @@ class Interpreter {
 
   std::shared_ptr<const ModelFile> file_;
   const Api& api_;
+  Options options_;
+  std::uint32_t generation_;  // fork_generation() of the process that made it
   ErrorText errors_;
-  Inspector inspector_;
+  std::unique_ptr<Inspector> inspector_;
   OpaqueDelegate* xnnpack_ = nullptr;  // lives as long as the interpreter that it was applied to
   InterpreterHandle* interpreter_ = nullptr;
   bool stateful_ = true;  // has variable tensors: an LSTM's states

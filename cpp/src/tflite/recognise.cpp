@@ -273,8 +273,9 @@ Shape shape_of(const GraphTensor& input) {
   if (shape.sequence) shape.steps = static_cast<std::size_t>(input.shape[1]);
   shape.features = static_cast<std::size_t>(input.shape[rank - 1]);
   constexpr std::size_t kMost = std::size_t{1} << 22;
-  if (shape.batch > kMost || shape.steps > kMost || shape.features > kMost || shape.batch * shape.steps > kMost ||
-      shape.batch * shape.steps * shape.features > kMost)
+  constexpr std::size_t kMostRows = std::size_t{1} << 16;  // each is an expression of its own
+  if (shape.batch > kMostRows || shape.steps > kMostRows || shape.features > kMost ||
+      shape.batch * shape.steps > kMostRows || shape.batch * shape.steps * shape.features > kMost)
     throw NotNative("the model's input is too large to be read");
   return shape;
 }

@@ -1,35 +1,83 @@
 #include "tflite/runtime.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <sstream>
 
+#include "base/environment.h"
 #include "base/error.h"
+#include "base/file.h"
+#include "base/fork.h"
+#include "base/sha256.h"
 
 namespace linkcast::tflite {
 namespace {
 
 constexpr const char* kLibraryName = "libtensorflowlite_c.so";
+constexpr std::size_t kMostLibraryBytes = 512U << 20;
 
-bool readable(const std::string& path) {
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  if (file) std::fclose(file);
-  return file != nullptr;
+std::mutex& make_mutex() {
+  std::mutex& made = *std::make_unique<std::mutex>().release();
+  hold_across_fork(made);
+  return made;
 }
 
 std::string default_library() {
-  if (const char* named = std::getenv("LINKCAST_TFLITE_LIBRARY"); named && *named) return named;
+  if (const char* named = environment("LINKCAST_TFLITE_LIBRARY")) return named;
   Dl_info self;
   if (dladdr(reinterpret_cast<const void*>(&default_library), &self) && self.dli_fname) {
     const std::string file = self.dli_fname;
     const auto slash = file.rfind('/');
-    const std::string beside = (slash == std::string::npos ? "" : file.substr(0, slash + 1)) + kLibraryName;
-    if (readable(beside)) return beside;
+    return (slash == std::string::npos ? "" : file.substr(0, slash + 1)) + kLibraryName;
   }
   return kLibraryName;
+}
+
+/// The library's code runs at dlopen already, so that its hash is checked before.
+/// @throws LoadError  it is neither the one that this was built for nor one whose hash the environment names
+void check_library(const std::string& path) {
+  std::string bytes;
+  try {
+    bytes = read_file(path, kMostLibraryBytes);
+  } catch (const LoadError& error) {
+    throw LoadError(std::string("TensorFlow Lite runtime: ") + error.what() +
+                    "; LINKCAST_TFLITE_LIBRARY can name another file");
+  }
+  const std::string hash = sha256(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size());
+  if (hash == LINKCAST_TFLITE_SHA256) return;
+  const char* allowed = environment("LINKCAST_TFLITE_SHA256");
+  if (allowed && hash == allowed) return;
+  throw LoadError(path + ": expected the TensorFlow Lite runtime that linkcast was built for, with the SHA-256 " +
+                  LINKCAST_TFLITE_SHA256 + ", got " + hash +
+                  "; to use this one all the same, set LINKCAST_TFLITE_SHA256 to its hash");
+}
+
+/// The first XNNPACK delegate of a process is announced on stderr, by a logger that can't be reached. So it is made
+/// here, with stderr kept aside; what other threads write meanwhile comes after it.
+void make_first_delegate(const Api& api) {
+  const int kept = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+  const int aside = kept < 0 ? -1 : memfd_create("linkcast", MFD_CLOEXEC);
+  if (aside >= 0 && dup2(aside, STDERR_FILENO) >= 0) {
+    const auto options = api.XNNPackDelegateOptionsDefault();
+    if (OpaqueDelegate* first = api.XNNPackDelegateCreate(&options)) api.XNNPackDelegateDelete(first);
+    std::fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    std::string text(static_cast<std::size_t>(std::max<off_t>(lseek(aside, 0, SEEK_END), 0)), '\0');
+    const ssize_t got = pread(aside, text.data(), text.size(), 0);
+    std::istringstream lines(text.substr(0, static_cast<std::size_t>(std::max<ssize_t>(got, 0))));
+    for (std::string line; std::getline(lines, line);)
+      if (!line.starts_with("INFO: ")) std::fprintf(stderr, "%s\n", line.c_str());
+  }
+  if (aside >= 0) close(aside);
+  if (kept >= 0) close(kept);
 }
 
 /// @return the first function for delegates that the library lacks, or ""
@@ -89,12 +137,13 @@ const char* status_name(Status status) noexcept {
 }
 
 std::shared_ptr<const Runtime> Runtime::open(const std::string& library) {
-  static std::mutex mutex;
+  static std::mutex& mutex = make_mutex();
   static std::map<std::string, std::shared_ptr<const Runtime>> opened;
   const std::string path = library.empty() ? default_library() : library;
   const std::lock_guard lock(mutex);
   if (const auto found = opened.find(path); found != opened.end()) return found->second;
 
+  check_library(path);
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) throw LoadError(std::string("TensorFlow Lite runtime: ") + dlerror());
   std::shared_ptr<Runtime> runtime(new Runtime);
@@ -102,6 +151,7 @@ std::shared_ptr<const Runtime> Runtime::open(const std::string& library) {
   runtime->path_ = path;
   runtime->version_ = runtime->api_.Version();
   check_version(path, runtime->version_);
+  if (runtime->has_delegates()) make_first_delegate(runtime->api_);
   opened.emplace(path, runtime);
   return runtime;
 }

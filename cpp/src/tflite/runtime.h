@@ -11,10 +11,11 @@ namespace linkcast::tflite {
 class Runtime {
  public:
   /// Opens `library`, or when it is empty: what LINKCAST_TFLITE_LIBRARY names, or else libtensorflowlite_c.so beside
-  /// the file that holds this code, or else wherever the loader finds it. The library stays open for the life of the
-  /// process: its threads and static objects do not survive a dlclose.
-  /// @throws LoadError  the file can't be opened, lacks a function (of those that delegates do not need), or is not
-  /// TensorFlow Lite 2.17 or a later 2.x
+  /// the file that holds this code. It has to be the very file that linkcast was built for, or one whose SHA-256 stands
+  /// in LINKCAST_TFLITE_SHA256. The library stays open for the life of the process: its threads and static objects do
+  /// not survive a dlclose.
+  /// @throws LoadError  the file can't be opened, has another hash, lacks a function (of those that delegates do not
+  /// need), or is not TensorFlow Lite 2.17 or a later 2.x
   static std::shared_ptr<const Runtime> open(const std::string& library = "");
 
   const Api& api() const noexcept { return api_; }

@@ -13,7 +13,7 @@ from linkcast.cli.evaluate import evaluate
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
 from linkcast.cli.inspect import inspect
-from linkcast.cli.output import fail
+from linkcast.cli.output import fail, say_in_any_encoding
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
 from linkcast.cli.train import train
@@ -50,6 +50,7 @@ for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, b
 
 def main() -> None:
     """Runs the command line; exit status 0, 1 after an error (one line on standard error), 2 for wrong usage."""
+    say_in_any_encoding()
     try:
         app(prog_name="linkcast")
     except KeyboardInterrupt:

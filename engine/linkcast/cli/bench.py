@@ -132,7 +132,7 @@ def _measure(models: Path | None, options: list[str], python: bool) -> Certifica
     from linkcast import _native
     from linkcast.bench import measure
 
-    certificate = measure(str(models if models is not None else Path(_native.__file__).parent), *options)
+    certificate = measure(str(models) if models is not None else _native.Engine.default_folder(), *options)
     if python:
         from linkcast.bench.python_calls import measure_python
 

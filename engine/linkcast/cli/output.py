@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import math
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
     from rich.table import Table
 
     from linkcast.engine import Engine
@@ -29,6 +33,21 @@ def fail(message: str) -> NoReturn:
 def note(message: str) -> None:
     """One line on standard error: what the reader should know beside the result."""
     print(f"linkcast: {message}", file=sys.stderr)
+
+
+def say_in_any_encoding() -> None:
+    """Lets standard output and error show what their encoding lacks as what comes nearest: R² in ASCII is R2."""
+    codecs.register_error("linkcast.nearest", _nearest)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="linkcast.nearest")
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    plain = unicodedata.normalize("NFKD", error.object[error.start : error.end])
+    return plain.encode("ascii", "replace").decode("ascii"), error.end
 
 
 def notes_of(trace: Trace, engine: Engine, model: str) -> list[str]:
@@ -62,8 +81,9 @@ def rounded(value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """JSON on standard output."""
-    print(json.dumps(rounded(value), indent=2, ensure_ascii=False))
+    """JSON on standard output; with escapes where its encoding is not UTF-8."""
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(rounded(value), indent=2, ensure_ascii=not utf8))
 
 
 def table(title: str) -> Table:
@@ -94,7 +114,24 @@ def show(*items: Any) -> None:
         if isinstance(item, Table) and item.title:  # rich would wrap it at the table's width
             console.print(item.title, style="bold")
             item.title = None
-        console.print(item)
+        if isinstance(item, Table):
+            Console(highlight=False, markup=False, width=_uncut_width(console, item)).print(item)
+        else:
+            console.print(item)
+
+
+def _uncut_width(console: Console, rows: Table) -> int:
+    """The terminal's width, or what a table needs above it: numbers are never cut."""
+
+    def cuts(width: int) -> int:
+        lines = console.render_lines(rows, console.options.update(width=width))
+        return sum(segment.text.count("…") for line in lines for segment in line)
+
+    natural = console.measure(rows, options=console.options.update(max_width=10_000)).maximum
+    width = console.width
+    while width < natural and cuts(width) > cuts(natural):
+        width += 1
+    return width
 
 
 @contextmanager

@@ -45,14 +45,26 @@ def train(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="NAME", help="Train this profile or service group only; may be repeated."),
+        typer.Option(
+            "--only", metavar="NAME", help="Train this profile, service group or model only; may be repeated."
+        ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few epochs: minutes instead of half an hour.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few epochs: minutes instead of more than half an hour.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same models.")] = 0,
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Models trained side by side, a core each; default: as many as cores."),
     ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="default, or classic for the forecasters: Adam 1e-3, squared error, batch 32, early stopping.",
+        ),
+    ] = "default",
     base: Annotated[
         Path | None,
         typer.Option(
@@ -90,6 +102,7 @@ def train(
         only=only,
         columns=reading,
         base=base,
+        recipe=recipe,
         workers=workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS),
     )
     if as_json:

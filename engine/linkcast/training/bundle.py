@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
+
+from linkcast import _native
+from linkcast.training.datasets import Range, ScalerRanges
 
 SCHEMA_VERSION = 1
+UNITS_OF_SHARES = ("fraction",)  # what a value in such a unit is held to 0..1 for
 METADATA = ("feature_list", "scalers", "service_mappings", "service_group_stats", "manifest")
 REPORT = "training_report.md"
 
@@ -47,6 +52,7 @@ class Bundle:
 
     models: dict[str, BundledModel] = field(default_factory=dict)
     groups: dict[str, BundledGroup] = field(default_factory=dict)
+    comparisons: Json = field(default_factory=dict)  # of the internet forecaster with rivals, by rival and link
 
 
 def model_entry(
@@ -105,7 +111,7 @@ def read(folder: Path) -> Bundle:
 
 
 def metadata(bundle: Bundle, generator: str, created: str, seed: int, training: Json) -> dict[str, Json]:
-    """The five metadata files by name."""
+    """The five metadata files by name; the manifest is sealed when they are written."""
     sources = {group.source for group in bundle.groups.values()}
     contents: dict[str, Json] = {
         "feature_list": {"models": {name: model.features for name, model in bundle.models.items()}},
@@ -126,17 +132,17 @@ def metadata(bundle: Bundle, generator: str, created: str, seed: int, training: 
     return {name: {"schema_version": SCHEMA_VERSION, **content} for name, content in contents.items()}
 
 
-def write(folder: Path, bundle: Bundle, files: Mapping[str, Json], report: str) -> None:
-    """Writes a bundle folder in one go.
+def write(folder: Path, bundle: Bundle, files: Mapping[str, Json], report: str) -> Json:
+    """Writes a bundle folder in one go, and returns its manifest, sealed.
 
-    Everything is written and validated beside the folder first, then moved into it file by file, the manifest last:
-    its hashes are what a reader checks, so a reader never takes a mixture for a bundle. Other files stay.
+    Everything is written, sealed and validated beside the folder first, then moved into it file by file, the manifest
+    last: its hashes are what a reader checks, so a reader never takes a mixture for a bundle. Other files stay.
 
     Raises:
         ValueError: a metadata file does not follow its schema; nothing has been moved then.
         OSError: a file cannot be written.
     """
-    for name in METADATA:
+    for name in METADATA[:-1]:
         validate(name, files[name])
     folder.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=".linkcast-train-", dir=folder))
@@ -147,14 +153,96 @@ def write(folder: Path, bundle: Bundle, files: Mapping[str, Json], report: str) 
         for model in bundle.models.values():
             (stage / model.manifest["file"]).write_bytes(model.content)
         for name in METADATA:
-            text = json.dumps(files[name], indent=1, allow_nan=False)
-            (stage / "metadata" / f"{name}.json").write_text(_compact(text) + "\n", encoding="utf-8")
+            _write_json(stage / "metadata" / f"{name}.json", files[name])
         (stage / "metadata" / REPORT).write_text(report, encoding="utf-8")
+        manifest = seal(stage)
         moves = [path.relative_to(stage) for path in sorted(stage.rglob("*")) if path.is_file()]
         for path in sorted(moves, key=lambda path: path.name == "manifest.json"):
             os.replace(stage / path, folder / path)
+        return manifest
     finally:
         shutil.rmtree(stage)
+
+
+def seal(folder: Path) -> Json:
+    """Writes what the manifest says about the other files anew, and returns it: their hashes, and the golden rows in
+    physical units.
+
+    For a folder that was changed, or put together from two: what the manifest says about models, training and skill
+    stays, as do the golden rows that TensorFlow gave, which the others follow from. The files themselves stay.
+
+    Raises:
+        ValueError: a metadata file does not follow its schema; the manifest is as before then.
+        LoadError: a model whose scalers have changed can't be loaded.
+        OSError: a file is missing.
+    """
+    path = folder / "metadata" / "manifest.json"
+    manifest: Json = json.loads(path.read_text(encoding="utf-8"))
+    scalers = json.loads((folder / "metadata" / "scalers.json").read_text(encoding="utf-8"))["models"]
+    features = json.loads((folder / "metadata" / "feature_list.json").read_text(encoding="utf-8"))["models"]
+    for name, entry in manifest["models"].items():
+        content = (folder / entry["file"]).read_bytes()
+        entry["sha256"] = hashlib.sha256(content).hexdigest()
+        entry["bytes"] = len(content)
+        entry["golden"]["physical"] = _physical(folder / entry["file"], entry["golden"], features[name], scalers[name])
+    others = [*(f"{name}.json" for name in METADATA[:-1]), REPORT]
+    hashes = {
+        f"metadata/{name}": hashlib.sha256((folder / "metadata" / name).read_bytes()).hexdigest()
+        for name in others
+        if (folder / "metadata" / name).is_file() or name != REPORT
+    }
+    models = manifest.pop("models")
+    manifest |= {"files": hashes, "models": models}  # in this order
+    validate("manifest", manifest)
+    fresh = path.with_suffix(".fresh")
+    _write_json(fresh, manifest)
+    os.replace(fresh, path)
+    return manifest
+
+
+def _physical(path: Path, golden: Json, features: Json, scalers: Json) -> Json:
+    """A model's golden rows in physical units: the scaled ones through the inverse of its scalers, in float64.
+
+    Scalers that are not those of training may give other scaled values for any physical row: then the outputs are what
+    the model gives for those, on TensorFlow Lite.
+    """
+    scaled = np.asarray(golden["inputs"], np.float64)
+    ranges = ScalerRanges(
+        {feature["name"]: Range(**scalers["features"][feature["name"]]) for feature in features["features"]},
+        Range(**scalers["target"]) if "target" in scalers else None,
+    )
+    physical = np.empty(scaled.shape)
+    for column, (feature, limits) in enumerate(zip(features["features"], ranges.features.values(), strict=True)):
+        first = _first(limits, scaled[:, :1, column]) if limits.relative_to is not None else None
+        physical[..., column] = limits.unscale(scaled[..., column], first)
+        if feature["unit"] in UNITS_OF_SHARES:  # float32 rounding may lead beyond them
+            physical[..., column] = np.clip(physical[..., column], 0.0, 1.0)
+    outputs = np.asarray(golden["outputs"], np.float64)
+    again = ranges.scale(physical)
+    if not np.allclose(again, scaled, rtol=1e-5, atol=1e-5):
+        outputs = _native.Model(path, backend="tflite").predict(again).astype(np.float64)
+    if ranges.target is not None:
+        newest = None
+        if ranges.target.relative_to is not None:
+            newest = physical[:, -1, list(ranges.features).index(features["target"]["name"])]
+        outputs = ranges.target.unscale(outputs[:, 0], newest)[:, None]
+    return {"inputs": physical.tolist(), "outputs": outputs.tolist()}
+
+
+def _first(limits: Range, scaled: Any) -> Any:
+    """(rows, 1) physical: the first samples that a relative feature's golden windows begin with, (rows, 1) scaled.
+
+    With a share below 1 they follow from their own scaled values. Otherwise those are the same for any sample, and one
+    is as good as another: 1 in the feature's unit, then 2, and so on.
+    """
+    if limits.share == 1.0:
+        return np.arange(1.0, len(scaled) + 1.0)[:, None]
+    level = (scaled * (limits.max - limits.min) + limits.min) / (1.0 - limits.share)
+    return level if limits.log_offset is None else np.exp(level) - limits.log_offset
+
+
+def _write_json(path: Path, content: Json) -> None:
+    path.write_text(_compact(json.dumps(content, indent=1, allow_nan=False)) + "\n", encoding="utf-8")
 
 
 def validate(name: str, content: Json) -> None:

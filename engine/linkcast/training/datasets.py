@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linkcast import simulator
-from linkcast.baselines import ewma
+from linkcast.baselines import Baseline, ewma, harmonic_mean, moving_average, persistence
 from linkcast.features import (
     BANDWIDTH,
     CALENDAR,
@@ -66,13 +66,15 @@ class Dataset:
     test: Part
     origin: dict[str, Any] = field(default_factory=dict)  # goes into the manifest
     held_out: dict[str, Part] = field(default_factory=dict)  # more test parts, each scored by itself, by name
-    first_share: float = 1.0  # of the first sample's level that is taken off the bandwidth; see TRANSFORMS
+    links: dict[str, Part] = field(default_factory=dict)  # held-out parts that all rivals are compared on, by name
+    scale_free: bool = False  # nothing of the level reaches the network, which learns from a guide
     augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True)
 class Range:
-    """How a feature or a target is scaled: (level - share * level of the reference - min) / (max - min), not clipped.
+    """How a feature or a target is scaled: (level - share * level of the reference - min) / (max - min), cut to
+    -bound..bound where there is a bound.
 
     The level of a value x is ln(x + log_offset), or x without a log_offset. The reference is a sample of the same
     window: a feature's is the "first" one, a target's the "last" one of the feature that it continues; or none.
@@ -83,21 +85,25 @@ class Range:
     log_offset: float | None = None
     relative_to: str | None = None
     share: float = 1.0
+    bound: float | None = None
 
     def level(self, values: FloatArray) -> FloatArray:
         return values if self.log_offset is None else np.log(np.maximum(values, 0.0) + self.log_offset)
 
     def scale(self, values: FloatArray, reference: FloatArray | None = None) -> FloatArray:
         """Scaled values, of the shape of `values` and `reference` together; physical units in."""
-        return (self._relative(values, reference) - self.min) / (self.max - self.min)
+        return self._bounded((self._relative(values, reference) - self.min) / (self.max - self.min))
 
     def unscale(self, scaled: FloatArray, reference: FloatArray | None = None) -> FloatArray:
         """The values that `scale` made `scaled` of; at least 0 where there is a log_offset."""
-        level = scaled * (self.max - self.min) + self.min
+        level = self._bounded(scaled) * (self.max - self.min) + self.min
         if self.relative_to is not None:
             assert reference is not None
             level = level + self.share * self.level(reference)
         return level if self.log_offset is None else np.maximum(np.exp(level) - self.log_offset, 0.0)
+
+    def _bounded(self, scaled: FloatArray) -> FloatArray:
+        return scaled if self.bound is None else np.clip(scaled, -self.bound, self.bound)
 
     def _relative(self, values: FloatArray, reference: FloatArray | None) -> FloatArray:
         if self.relative_to is None:
@@ -238,12 +244,25 @@ TRANSFORMS = {
 }
 """What of a feature enters a forecaster. Bandwidth relative to the window's first sample, in logarithms: links that
 differ in size by a factor of hundreds look alike, and a link of a size that training has not seen is no stranger.
-Where less than all of the first sample is taken off, the model also sees how large the link is: measured on the video
-traces alone, whose rates come back to a level, taking off half of it lowers the error by three percent."""
+"""
 
 TARGET_TRANSFORM = Range(0.0, 1.0, log_offset=LOG_OFFSET_MBPS, relative_to="last")
 """What comes out: by how much the logarithm changes from the last sample to the next. 0 repeats the last value, which
 a network learns exactly where that is right."""
+
+LARGEST_LOG = 8.0  # of a ratio that a scale-free forecaster tells from larger ones: e^8 is about 3,000
+
+SCALE_FREE = {
+    "latency_ms": Range(0.0, 1.0, log_offset=1.0, relative_to="first", bound=3.0),
+    "bandwidth_mbps": Range(0.0, 0.25, log_offset=LOG_OFFSET_MBPS, relative_to="first", bound=LARGEST_LOG / 0.25),
+    "packet_loss": Range(float(np.log(1e-3)), float(np.log(1e-3)) + 3.0, log_offset=1e-3, bound=3.0),
+    "reliability": Range(1.0, 1.2, bound=5.0),
+}
+"""What enters a scale-free forecaster, the same whatever it is trained on: a steady, loss-free link is all zeros, at
+any rate and latency. The widths bring the usual changes to the size at which an LSTM's gates are sensitive; the bounds
+keep one wild sample, or a window that begins at 0 Mbit/s, from swamping the rest."""
+
+SCALE_FREE_TARGET = Range(0.0, 0.1, log_offset=LOG_OFFSET_MBPS, relative_to="last", bound=LARGEST_LOG / 0.1)
 
 SMALLEST_WIDTHS = {"latency_ms": 1.0, "bandwidth_mbps": 0.005, "packet_loss": 3.0, "reliability": 0.2}
 """Of a range, in the unit of its level: a feature that hardly changes in training must not come out large later."""
@@ -252,6 +271,13 @@ RANGE_WINDOWS = 20_000  # windows of the training part that ranges are measured 
 
 
 def ranges_of(dataset: Dataset) -> ScalerRanges:
+    """SCALE_FREE for a scale-free data set, else `fitted_ranges`."""
+    if dataset.scale_free:
+        return ScalerRanges(dict(SCALE_FREE), SCALE_FREE_TARGET)
+    return fitted_ranges(dataset)
+
+
+def fitted_ranges(dataset: Dataset) -> ScalerRanges:
     """Ranges from the training part: from the first to the third quartile of what is scaled, at least SMALLEST_WIDTHS.
 
     The quartiles keep the usual values at the size of 1, where an LSTM's gates are sensitive, whatever bursts there
@@ -265,10 +291,7 @@ def ranges_of(dataset: Dataset) -> ScalerRanges:
             ranges[name] = Range(-1.0, 1.0)
         else:
             values = windows[:, 1:, column]  # the first sample is 0 where it is the reference
-            transform = TRANSFORMS[name]
-            if transform.relative_to == "first":
-                transform = replace(transform, share=dataset.first_share)
-            ranges[name] = transform.fitted(values, windows[:, :1, column], SMALLEST_WIDTHS[name])
+            ranges[name] = TRANSFORMS[name].fitted(values, windows[:, :1, column], SMALLEST_WIDTHS[name])
     last = windows[:, -1, dataset.features.index("bandwidth_mbps")]
     return ScalerRanges(ranges, TARGET_TRANSFORM.fitted(targets, last, SMALLEST_WIDTHS["bandwidth_mbps"]))
 
@@ -283,7 +306,13 @@ SMALLEST_ERROR = 0.1
 the error: weighted by more, steady links would hold every forecast at the last value."""
 
 
-def loss_weights(windows: FloatArray, targets: FloatArray, source: npt.NDArray[np.int64]) -> FloatArray:
+def loss_weights(
+    windows: FloatArray,
+    targets: FloatArray,
+    source: npt.NDArray[np.int64],
+    rules: Sequence[Baseline] = (ewma,),
+    smallest_error: float = SMALLEST_ERROR,
+) -> FloatArray:
     """What the error of a window's log-bandwidth counts in the loss: its level over its source's usual error.
 
     An error of the logarithm times the level is about an error in Mbit/s. Over the mean absolute error of the EWMA on
@@ -295,16 +324,35 @@ def loss_weights(windows: FloatArray, targets: FloatArray, source: npt.NDArray[n
         windows: (n, T, F) with the telemetry features first.
         targets: (n,) Mbit/s.
         source: (n,) a number for each link or trace.
+        rules: a source's usual error is that of the best of these, by default the EWMA.
+        smallest_error: see SMALLEST_ERROR.
     Returns:
         (n,)
     """
-    bandwidth = windows[:, :, BANDWIDTH]
-    level = 0.5 * (bandwidth.mean(axis=1) + bandwidth[:, -1])
-    error = np.abs(ewma(windows, BANDWIDTH) - targets)
+    level = level_of(windows)
     count = np.maximum(np.bincount(source), 1)
-    usual = np.maximum(np.bincount(source, error), SMALLEST_ERROR * np.bincount(source, level)) / count
+    errors = [np.bincount(source, np.abs(rule(windows, BANDWIDTH) - targets)) for rule in rules]
+    usual = np.maximum(np.min(errors, axis=0), smallest_error * np.bincount(source, level)) / count
     weights: FloatArray = (level + LOG_OFFSET_MBPS) / (usual[source] + 0.1 * LOG_OFFSET_MBPS)
     return weights
+
+
+def level_of(windows: FloatArray) -> FloatArray:
+    """(n, T, F) -> (n,) Mbit/s: halfway between the window's mean and its last sample."""
+    bandwidth = windows[:, :, BANDWIDTH]
+    level: FloatArray = 0.5 * (bandwidth.mean(axis=1) + bandwidth[:, -1])
+    return level
+
+
+SCALE_FREE_SMALLEST_ERROR = 0.03
+"""In place of SMALLEST_ERROR where the labels are a guide's: without noise in them, the error of a steady link's window
+shrinks with training and holds nothing back."""
+
+
+def scale_free_weights(windows: FloatArray, targets: FloatArray, source: npt.NDArray[np.int64]) -> FloatArray:
+    """`loss_weights` over the best of four naive rules: every link counts by what is left for a forecast to gain."""
+    rules = (persistence, ewma, moving_average, harmonic_mean)
+    return loss_weights(windows, targets, source, rules, SCALE_FREE_SMALLEST_ERROR)
 
 
 @dataclass(frozen=True)
@@ -463,6 +511,7 @@ def windows_of_rows(
     window: int,
     each_a_source: bool = False,
     held: npt.NDArray[np.bool_] | None = None,
+    weigh: Callable[[FloatArray, FloatArray, npt.NDArray[np.int64]], FloatArray] = loss_weights,
 ) -> Part:
     """Every window of the pieces; for the loss the pieces are of one source, or each is of another.
 
@@ -478,7 +527,7 @@ def windows_of_rows(
         windows=windows,
         targets=targets,
         seconds=None if seconds is None else seconds[starts + window],
-        weights=loss_weights(windows, targets, source),
+        weights=weigh(windows, targets, source),
         chances=np.full(len(starts), 1.0 / max(len(starts), 1)),
     )
 

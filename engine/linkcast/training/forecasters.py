@@ -11,12 +11,14 @@ import numpy.typing as npt
 import tf_keras
 
 from linkcast.features import BANDWIDTH, NEUTRAL, TELEMETRY
-from linkcast.training import networks
-from linkcast.training.datasets import Dataset, Part, ScalerRanges, ranges_of
-from linkcast.training.settings import Augmentation, ForecasterSettings
+from linkcast.training import guide, networks
+from linkcast.training.datasets import Dataset, Part, ScalerRanges, ranges_of, seed_of
+from linkcast.training.guide import Guide
+from linkcast.training.settings import Augmentation, ForecasterSettings, GuideSettings
 
 FloatArray = npt.NDArray[np.float64]
 CALIBRATION_WINDOWS = 4096
+LEAST_MEAN_MBPS = 1e-3  # of a window that is resized: idle ones are not blown up
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what a line of text says)."""
 
@@ -36,12 +38,20 @@ class Trained:
         return self.ranges.unscale_targets(outputs[:, 0].astype(np.float64), part)
 
 
-def train_forecaster(dataset: Dataset, settings: ForecasterSettings, seed: int, progress: Progress) -> Trained:
+def train_forecaster(
+    dataset: Dataset,
+    settings: ForecasterSettings,
+    seed: int,
+    progress: Progress,
+    guide_settings: GuideSettings | None = None,
+) -> Trained:
     """Fits one LSTM forecaster.
 
     The loss is the mean absolute error of the scaled target, each window weighted as `datasets.loss_weights` says.
     Several networks are begun, each from its own random weights; the one with the least validation loss after a few
-    epochs is trained to the end.
+    epochs is trained to the end. With guide settings a guide is fitted first, and its forecasts are what the LSTM
+    learns from; validation is on what came. A scale-free forecaster's answer to a steady window is made exact at the
+    end.
 
     Returns:
         The model at the epoch of the least validation loss, converted at batch 1.
@@ -53,13 +63,22 @@ def train_forecaster(dataset: Dataset, settings: ForecasterSettings, seed: int, 
     window, features = dataset.train.windows.shape[1:]
     rng = np.random.default_rng(seed)
     sample = ranges.scale(dataset.train.windows[dataset.train.draw(CALIBRATION_WINDOWS, rng)])
+    teacher = None
+    if guide_settings is not None:
+        augmentation = dataset.augmentation
+
+        def varied(part: Part, generator: np.random.Generator) -> None:
+            if augmentation is not None:
+                _vary(part, augmentation, generator)
+
+        teacher = guide.fit(dataset.train, varied, guide_settings, seed_of(seed, "guide"))
 
     total = (settings.trials - 1) * settings.trial_epochs + settings.epochs
     trials = []
     for trial in range(settings.trials):
         model = networks.forecaster(window, features, settings.dropout)
         networks.calibrate_normalisation(model, sample)
-        fit = _Fit(model, dataset.train, dataset.validation, ranges, settings, dataset.augmentation)
+        fit = _Fit(model, dataset.train, dataset.validation, ranges, settings, dataset.augmentation, teacher)
         for epoch in range(min(settings.trial_epochs, settings.epochs)):
             fit.epoch(rng)
             done = trial * settings.trial_epochs + epoch + 1
@@ -71,6 +90,8 @@ def train_forecaster(dataset: Dataset, settings: ForecasterSettings, seed: int, 
 
     single = networks.forecaster(window, features, settings.dropout, batch=1, unroll=False)
     single.set_weights(fit.best_weights)
+    if dataset.scale_free:
+        networks.shift_output(single, np.zeros((1, window, features), np.float32))
     content = networks.convert(single, fused_lstms=3)
     return _trained(content, dataset.test, ranges, {**history, **fit.history()})
 
@@ -98,7 +119,8 @@ class _Fit:
     """A network on its way: epoch after epoch, with its best weights so far.
 
     An epoch is `epoch_windows` windows drawn by their chances, or all when there are fewer. The learning rate falls
-    along half a cosine (Loshchilov and Hutter 2017); `stop_patience` epochs without a better validation loss end it.
+    along half a cosine (Loshchilov and Hutter 2017), or is halved on a plateau; `stop_patience` epochs without a better
+    validation loss end it. With a teacher training targets are its forecasts.
     """
 
     def __init__(
@@ -109,17 +131,18 @@ class _Fit:
         ranges: ScalerRanges,
         settings: ForecasterSettings,
         augmentation: Augmentation | None = None,
+        teacher: Guide | None = None,
     ) -> None:
         self._model, self._train, self._ranges, self._settings = model, train, ranges, settings
-        self._augmentation = augmentation
+        self._augmentation, self._teacher = augmentation, teacher
         model.compile(
             optimizer=tf_keras.optimizers.Adam(settings.learning_rate, clipnorm=settings.clip_norm),
-            loss="mae",
+            loss=settings.loss,
             weighted_metrics=[],
         )
         count = min(len(validation), settings.validation_windows)
         self._validation = self._scaled(validation, validation.draw(count, np.random.default_rng(0)))
-        self._since_best = 0
+        self._since_best, self._rate = 0, settings.learning_rate
         self.losses: list[float] = []  # on the validation part, by epoch
         self.best_weights: list[npt.NDArray[np.float32]] = []
 
@@ -129,23 +152,31 @@ class _Fit:
 
     def epoch(self, rng: np.random.Generator) -> None:
         settings = self._settings
-        done = len(self.losses) / settings.epochs
-        span = settings.learning_rate - settings.final_learning_rate
-        rate = settings.final_learning_rate + 0.5 * span * (1.0 + float(np.cos(np.pi * done)))
-        self._model.optimizer.learning_rate.assign(rate)
+        self._model.optimizer.learning_rate.assign(self._next_rate())
         drawn = rng.permutation(self._train.draw(min(len(self._train), settings.epoch_windows), rng))
         inputs, targets, weights = self._scaled(self._train, drawn, rng)
         self._model.fit(inputs, targets, sample_weight=weights, batch_size=settings.batch, shuffle=False, verbose=0)
         inputs, targets, weights = self._validation
-        errors = np.abs(self._model.predict(inputs, batch_size=1024, verbose=0) - targets)[:, 0]
-        loss = float(np.average(errors.astype(np.float64), weights=weights))
+        errors = np.abs(self._model.predict(inputs, batch_size=1024, verbose=0) - targets)[:, 0].astype(np.float64)
+        loss = float(np.average(errors**2 if settings.loss == "mse" else errors, weights=weights))
         if not np.isfinite(loss):
             raise RuntimeError(f"training diverged: the validation loss of epoch {len(self.losses) + 1} is {loss}")
+        better = not self.losses or loss < min(self.losses)
         self.losses.append(loss)
-        if loss == min(self.losses):
+        if better:
             self.best_weights, self._since_best = self._model.get_weights(), 0
         else:
             self._since_best += 1
+
+    def _next_rate(self) -> float:
+        settings = self._settings
+        if not settings.plateau_patience:
+            done = len(self.losses) / settings.epochs
+            span = settings.learning_rate - settings.final_learning_rate
+            return settings.final_learning_rate + 0.5 * span * (1.0 + float(np.cos(np.pi * done)))
+        if self._since_best and self._since_best % settings.plateau_patience == 0:
+            self._rate = max(0.5 * self._rate, settings.final_learning_rate)
+        return self._rate
 
     def history(self) -> dict[str, Any]:
         """Goes into the manifest."""
@@ -159,18 +190,26 @@ class _Fit:
         chosen = replace(part, windows=part.windows[rows], targets=part.targets[rows], weights=part.weights[rows])
         if rng is not None and self._augmentation is not None:
             _vary(chosen, self._augmentation, rng)
+        if rng is not None and self._teacher is not None:
+            chosen = replace(chosen, targets=self._teacher.forecast(chosen.windows))
         inputs, targets = self._ranges.scale(chosen.windows), self._ranges.scale_targets(chosen)
-        return inputs, targets, chosen.weights.astype(np.float32)
+        weights = np.ones(len(rows)) if self._settings.loss == "mse" else chosen.weights
+        return inputs, targets, weights.astype(np.float32)
 
 
 def _vary(part: Part, augmentation: Augmentation, rng: np.random.Generator) -> None:
     """In place. The weights stay: a link of another size counts as much."""
     for feature, value in NEUTRAL.items():
         part.windows[rng.random(len(part)) < augmentation.masked, :, TELEMETRY.index(feature)] = value
-    factors = np.exp(augmentation.resize_sigma * rng.standard_normal(len(part)))
+    low, high = augmentation.levels_mbps
+    levels = np.exp(rng.uniform(np.log(low), np.log(high), len(part)))
+    factors = levels / np.maximum(part.windows[:, :, BANDWIDTH].mean(axis=1), LEAST_MEAN_MBPS)
     factors[rng.random(len(part)) >= augmentation.resized] = 1.0
     part.windows[:, :, BANDWIDTH] *= factors[:, None]
     part.targets[:] *= factors
+    steady = rng.random(len(part)) < augmentation.steady
+    part.targets[steady] = part.windows[steady, -1, BANDWIDTH]
+    part.windows[steady, :, BANDWIDTH] = part.targets[steady, None]
 
 
 def _finish(fit: _Fit, settings: ForecasterSettings, rng: np.random.Generator, progress: Progress) -> None:

@@ -102,6 +102,12 @@ def calibrate_normalisation(model: Any, samples: FloatArray) -> None:
         values = layer(values, training=False)
 
 
+def shift_output(model: Any, sample: FloatArray) -> None:
+    """Moves the last layer's bias so that the answer to `sample` (1, ...) is exactly 0."""
+    bias = model.layers[-1].bias
+    bias.assign_sub(model(tf.constant(sample), training=False)[0])
+
+
 def convert(model: Any, fused_lstms: int = 0) -> bytes:
     """A float32 .tflite file.
 

@@ -25,7 +25,7 @@ from linkcast.training import bundle, datasets, forecasters, public, report, set
 from linkcast.training.bundle import Bundle, Json
 from linkcast.training.datasets import Dataset, GroupRows
 from linkcast.training.settings import Settings
-from linkcast.training.trainer import Trainer
+from linkcast.training.trainer import Trainer, rounded
 
 MODELS = (
     *(f"{profile}_lstm" for profile in simulator.PROFILES),
@@ -38,6 +38,9 @@ MODELS = (
 NOTES = (
     "Forecasters: bandwidth as the logarithm relative to the window's first sample, the target relative to its last. "
     "Loss: its absolute error, each window weighted by its level over the EWMA's mean absolute error on its source.",
+    "The internet forecaster: latency relative to the first sample too, so that nothing of the level enters; trained "
+    "on the forecasts of a guide, a mean of naive rules that a small network weighs, fitted to what came; windows at "
+    "levels from 0.01 to 100,000 Mbit/s, with features left out, and random processes among them.",
     "Forecasters: a batch of 128 goes through two to three times as many windows a second as one of 32.",
     "Batch normalisation, in the LSTMs and in the DDQN: statistics measured once on training inputs, then fixed.",
     "DDQN: learned is the gain over the rule that rounds up and drains, on the same links; the exported Q-values are "
@@ -45,6 +48,8 @@ NOTES = (
     "Allocators: the state's bandwidth is that of a link of trained_on.capacity_mbps; scale it for another link.",
 )
 
+
+COMPARED = "internet_lstm"  # beside rivals, on every link
 
 Job = dict[str, Callable[[Trainer, forecasters.Progress], None]]
 """Models that one trainer trains one after the other, by name. A job can be sent to another process."""
@@ -75,6 +80,7 @@ def run(
     columns: Columns | Layout | None = None,
     base: str | os.PathLike[str] | None = None,
     run_settings: Settings | None = None,
+    recipe: str = "default",
     workers: int = 1,
     console: Console | None = None,
 ) -> TrainingResult:
@@ -93,17 +99,19 @@ def run(
             `timestamp` and `service_group` (see docs/own-data.md).
         traces: folder of the public traces (see `linkcast.training.public`); None trains on the simulator alone.
         seed: two runs with the same seed, settings and data give the same models.
-        quick: few epochs and episodes; a few minutes instead of half an hour.
-        only: profiles and service groups to train, by name.
+        quick: few epochs and episodes; a few minutes instead of more than half an hour.
+        only: profiles and service groups to train, by name; without a telemetry file also single models.
         columns: as `linkcast.read_trace` takes them.
         base: bundle folder to carry over from; by default the one that ships.
         run_settings: sizes and hyper-parameters, instead of those that `quick` chooses.
+        recipe: "default", or "classic" for the forecasters: Adam at 1e-3, squared error, batch 32, up to 100 epochs
+            with early stopping and learning-rate reduction.
         workers: processes that train models side by side, one core each; their number does not change a model. More
             than one are started anew (`spawn`), so a script calls this under `if __name__ == "__main__":`.
         console: where progress and the closing tables go; None is standard error, Console(quiet=True) is nowhere.
     Raises:
-        ValueError: an unknown name in `only`, traces together with a telemetry file, a negative seed, no workers, or a
-            telemetry file with missing columns or too few rows.
+        ValueError: an unknown name in `only` or recipe, traces together with a telemetry file, a negative seed, no
+            workers, or a telemetry file with missing columns or too few rows.
         OSError: a file cannot be read or written.
         ImportError: the train extra is not installed.
     """
@@ -113,14 +121,19 @@ def run(
     if workers < 1:
         raise ValueError(f"workers: expected 1 or more, got {workers}")
     chosen = run_settings or (settings.quick() if quick else settings.full())
+    if recipe not in settings.RECIPES:
+        raise ValueError(f"recipe: expected {' or '.join(settings.RECIPES)}, got {recipe}")
+    if recipe == "classic":
+        chosen = settings.by_classic_recipe(chosen)
     if traces is not None and telemetry_file is not None:
         raise ValueError("traces: expected none together with a telemetry file")
-    names = _known(only)
+    models = [name for name in only or () if name in MODELS] if telemetry_file is None else []
+    names = _known([name for name in only if name not in models] if only is not None else None, models)
     if telemetry_file is None:
-        jobs = _simulated_jobs(names, traces)
+        jobs = _chosen(_simulated_jobs(chosen, traces), names, models)
     else:
         jobs = _telemetry_jobs(chosen, telemetry_file, names, columns)
-    asked = [name for job in jobs for name in job]
+    asked = [name for job in jobs for name in job if name in MODELS]
     carried_over = [name for name in MODELS if name not in asked]
     kept = bundle.read(Path(base) if base is not None else bundle.bundled_folder()) if carried_over else Bundle()
 
@@ -129,6 +142,10 @@ def run(
     for part in _run_jobs(jobs, chosen, seed, workers, console):
         trained.models.update(part.models)
         trained.groups.update(part.groups)
+        for kind, rows in part.comparisons.items():
+            trained.comparisons.setdefault(kind, {}).update(rows)
+    if trained.comparisons:
+        trained.models[COMPARED].manifest["skill"]["links"] = rounded(trained.comparisons)
     complete = Bundle(
         {name: trained.models.get(name) or kept.models[name] for name in MODELS},
         {group: trained.groups.get(group) or kept.groups[group] for group in simulator.GROUPS},
@@ -144,16 +161,18 @@ def run(
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     files = bundle.metadata(complete, _generator(), created, seed, training)
     folder = Path(output)
-    bundle.write(folder, complete, files, report.markdown(files["manifest"]))
+    manifest = bundle.write(folder, complete, files, report.markdown(files["manifest"]))
     for table in (report.forecaster_table(files["manifest"], asked), report.allocator_table(files["manifest"], asked)):
         if table.row_count:
             console.print(table)
-    return TrainingResult(folder, files["manifest"], folder / "metadata" / bundle.REPORT, tuple(asked), seconds)
+    return TrainingResult(folder, manifest, folder / "metadata" / bundle.REPORT, tuple(asked), seconds)
 
 
-def _known(only: Sequence[str] | None) -> list[str] | None:
+def _known(only: Sequence[str] | None, models: Sequence[str]) -> list[str] | None:
     if only is None:
         return None
+    if models and not only:
+        return []
     known = [*simulator.PROFILES, *simulator.GROUPS]
     names = [group_key(name) for name in only]
     unknown = [name for name, key in zip(only, names, strict=True) if key not in known]
@@ -162,17 +181,31 @@ def _known(only: Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def _simulated_jobs(names: list[str] | None, traces: str | os.PathLike[str] | None) -> list[Job]:
+def _chosen(jobs: list[Job], names: list[str] | None, models: Sequence[str]) -> list[Job]:
+    """The jobs, with what was asked for; the rivals of a forecaster go with it."""
+    if names is None:
+        return jobs
+    wanted = {model for name in names for model in MODELS if model.rsplit("_", 1)[0] == name} | set(models)
+    some = [{name: work for name, work in job.items() if name.split(",")[0] in wanted} for job in jobs]
+    return [job for job in some if job]
+
+
+def _simulated_jobs(chosen: Settings, traces: str | os.PathLike[str] | None) -> list[Job]:
     """The longest first, so that no worker is left with one at the end."""
-    profiles = [profile for profile in simulator.PROFILES if names is None or profile in names]
-    groups = [group for group in simulator.GROUPS if names is None or group in names]
+    profiles, groups = list(simulator.PROFILES), list(simulator.GROUPS)
     links: list[Job] = [{f"{profile}_lstm": partial(_link, profile=profile, traces=traces)} for profile in profiles]
     allocators: list[Job] = [{f"{profile}_ddqn": partial(_allocator, profile=profile)} for profile in profiles]
     pairs: list[Job] = [
         {f"{group}_model": partial(_group, group=group), f"{group}_fallback": partial(_fallback, group=group)}
         for group in groups
     ]
-    return [*reversed(links), *pairs, *allocators]
+    rivals: list[Job] = []
+    if traces is not None and chosen.unseen is not None:
+        rivals = [{f"{COMPARED}, classic": partial(_classic, traces=traces)}]
+        rivals += [
+            {f"{COMPARED}, no {family}": partial(_unseen, traces=traces, family=family)} for family in public.FAMILIES
+        ]
+    return [*reversed(links), *rivals, *pairs, *allocators]
 
 
 def _link(
@@ -181,10 +214,28 @@ def _link(
     chosen = trainer.settings
     dataset = datasets.link_dataset(profile, chosen, trainer.seed)
     if profile == "internet":
-        dataset = replace(dataset, first_share=chosen.first_share, augmentation=chosen.augmentation)
+        dataset = replace(dataset, scale_free=True, augmentation=chosen.augmentation)
         if traces is not None:
-            dataset = public.internet_dataset(traces, dataset, chosen)
+            dataset = public.internet_dataset(traces, dataset, chosen, trainer.seed)
     trainer.link(profile, dataset, progress)
+
+
+def _unseen(trainer: Trainer, progress: forecasters.Progress, traces: str | os.PathLike[str], family: str) -> None:
+    """The internet forecaster without a family of traces, scored on that family: on links of a kind never seen."""
+    assert trainer.settings.unseen is not None
+    dataset = _measured(trainer, traces, family)
+    trainer.rival("unseen", f"internet_lstm/{family}", dataset, trainer.settings.unseen, progress)
+
+
+def _classic(trainer: Trainer, progress: forecasters.Progress, traces: str | os.PathLike[str]) -> None:
+    classic = settings.classic(trainer.settings.internet)
+    trainer.rival("classic", "internet_lstm/classic", _measured(trainer, traces), classic, progress)
+
+
+def _measured(trainer: Trainer, traces: str | os.PathLike[str], without: str | None = None) -> Dataset:
+    simulated = datasets.link_dataset("internet", trainer.settings, trainer.seed)
+    simulated = replace(simulated, scale_free=True, augmentation=trainer.settings.augmentation)
+    return public.internet_dataset(traces, simulated, trainer.settings, trainer.seed, without)
 
 
 def _allocator(trainer: Trainer, progress: forecasters.Progress, profile: str) -> None:

@@ -24,15 +24,29 @@ class ForecasterSettings:
     stop_patience: int = 20  # epochs without a better validation loss before training stops
     dropout: float = 0.01
     clip_norm: float = 1.0  # of each gradient
+    loss: str = "mae"  # of the scaled target; or "mse", each window alike
+    plateau_patience: int = 0  # epochs without a better validation loss before the rate is halved; 0: half a cosine
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How training windows are varied, anew in each epoch."""
 
-    masked: float = 0.15  # share of the windows in which latency is as if it was not measured; so loss and reliability
-    resized: float = 0.5  # share of the windows whose bandwidth is multiplied by a factor, with the target
-    resize_sigma: float = 0.7  # standard deviation of the factor's logarithm
+    masked: float = 0.3  # share of the windows in which latency is as if it was not measured; so loss and reliability
+    resized: float = 0.5  # share of the windows that are brought to another level, with the target
+    levels_mbps: tuple[float, float] = (1e-2, 1e5)  # of their means then, evenly in the logarithm
+    steady: float = 0.03  # share of the windows that repeat their last sample, with the target
+
+
+@dataclass(frozen=True)
+class GuideSettings:
+    """How the mean of naive rules is fitted that the internet forecaster learns from; see `linkcast.training.guide`."""
+
+    units: tuple[int, ...] = (96, 48)
+    learning_rate: float = 2e-3  # falls along half a cosine over all epochs
+    batch: int = 256
+    epochs: int = 40
+    epoch_windows: int = 16_000
 
 
 @dataclass(frozen=True)
@@ -70,9 +84,14 @@ class Settings:
     window: int = 10
     link_traces: int = 700  # of each profile, each another link; a trace gives link_rows - window windows
     link_rows: int = 38
-    simulated_share: float = 0.2  # of the internet forecaster's training, when there are traces of real links too
-    first_share: float = 0.5  # of the window's first level that its bandwidth is taken relative to
+    simulated_share: float = 0.1  # of the internet forecaster's training, when there are traces of real links too
+    processes_share: float = 0.4  # of its training that are random processes
+    processes: int = 6_000
     augmentation: Augmentation = Augmentation()  # of its training windows
+    guide: GuideSettings = GuideSettings()
+    internet: ForecasterSettings = ForecasterSettings(trials=1)  # it learns labels without noise: any start does
+    unseen: ForecasterSettings | None = ForecasterSettings(trials=1, epochs=30)  # without one family; None: not scored
+    recipe: str = "default"  # of the forecasters, or "classic"
     group_sites: int = 36
     group_hours: int = 192  # of each site; more than a week, so that every hour of it occurs
     typical_sites: int = 60  # with typical use: statistics, profile and fallback
@@ -81,8 +100,33 @@ class Settings:
     allocator: AllocatorSettings = AllocatorSettings()
 
 
+def classic(base: ForecasterSettings) -> ForecasterSettings:
+    """The usual settings: Adam at 1e-3, squared error, batch 32, up to 100 epochs, early stopping, reduction of the
+    learning rate on a plateau."""
+    return replace(
+        base,
+        learning_rate=1e-3,
+        batch=32,
+        epochs=100,
+        trials=1,
+        stop_patience=10,
+        loss="mse",
+        plateau_patience=5,
+    )
+
+
+RECIPES = ("default", "classic")
+
+
+def by_classic_recipe(base: Settings) -> Settings:
+    """Every LSTM forecaster by `classic`, and nothing that is scored beside it."""
+    return replace(
+        base, recipe="classic", forecaster=classic(base.forecaster), internet=classic(base.internet), unseen=None
+    )
+
+
 def full() -> Settings:
-    """The settings of design.md; about half an hour on two cores."""
+    """The settings of design.md; three quarters of an hour on two cores."""
     return Settings(quick=False)
 
 
@@ -97,6 +141,10 @@ def quick() -> Settings:
         group_sites=8,
         group_hours=192,
         typical_sites=12,
+        processes=1_000,
+        guide=replace(base.guide, epochs=4),
+        internet=replace(base.internet, epochs=6, epoch_windows=8_000),
+        unseen=None,
         forecaster=replace(base.forecaster, epochs=4, epoch_windows=8_000, trials=1),
         fallback=replace(base.fallback, epochs=8),
         allocator=replace(

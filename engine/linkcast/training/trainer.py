@@ -15,13 +15,13 @@ from linkcast.evaluation import evaluate_forecasts
 from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, calendar_features, hour_of_week
 from linkcast.reference import lightgbm_forecasts
 from linkcast.traces import GAP_STEPS
-from linkcast.training import allocators, datasets, forecasters, networks
+from linkcast.training import allocators, datasets, forecasters, links, networks
 from linkcast.training.ablation import ablate
 from linkcast.training.bundle import Bundle, BundledGroup, BundledModel, Json, model_entry
 from linkcast.training.datasets import Dataset, GroupRows, Part, Range, ScalerRanges, seed_of
 from linkcast.training.environment import ACTIONS
 from linkcast.training.forecasters import Progress, Trained
-from linkcast.training.settings import Settings
+from linkcast.training.settings import ForecasterSettings, Settings
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -31,8 +31,17 @@ SCORE_DIGITS = 6  # significant digits of a score in the manifest
 REFERENCE_WINDOWS = 20_000  # of the training part that LightGBM is fitted on
 
 
+BURST = 10.0  # times a window's level that a forecast of a scale-free model may plausibly be
+
+
 def target_range(dataset: Dataset) -> list[float]:
-    """The lowest and the highest target that training has seen: what lies far outside is no forecast to rely on."""
+    """The lowest and the highest target that training has seen: what lies far outside is no forecast to rely on.
+
+    A scale-free model has seen windows of every level that augmentation brings them to; how far a forecast may be from
+    its own window's last sample is what the bound of its target says.
+    """
+    if dataset.scale_free and dataset.augmentation is not None:
+        return [0.0, BURST * dataset.augmentation.levels_mbps[1]]
     return [float(dataset.train.targets.min()), float(dataset.train.targets.max())]
 
 
@@ -48,9 +57,29 @@ class Trainer:
     def link(self, profile: str, dataset: Dataset, progress: Progress) -> None:
         """The forecaster of a profile."""
         name = f"{profile}_lstm"
-        trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed_of(self.seed, name), progress)
+        trained = self._trained(name, dataset, self.settings.internet, progress)
         skill = _forecaster_skill(trained, dataset, not self.settings.quick)
+        if dataset.links:
+            ranges, rng = datasets.ranges_of(dataset), np.random.default_rng(seed_of(self.seed, name, "linear"))
+            self.bundle.comparisons["model"] = links.compare(dataset.links, trained.forecast)
+            self.bundle.comparisons["linear"] = links.compare(
+                dataset.links, links.linear_model(dataset.train, ranges, rng)
+            )
         self._add_forecaster(name, profile, dataset, trained, skill)
+
+    def rival(self, kind: str, name: str, dataset: Dataset, settings: ForecasterSettings, progress: Progress) -> None:
+        """Another forecaster on the links of the data set, to stand beside the one that is kept: scores only."""
+        trained = self._trained(name, dataset, settings, progress)
+        self.bundle.comparisons.setdefault(kind, {}).update(links.compare(dataset.links, trained.forecast))
+
+    def _trained(self, name: str, dataset: Dataset, settings: ForecasterSettings, progress: Progress) -> Trained:
+        """Scale-free forecasters learn from a guide, others and those of the classic recipe from what came."""
+        if not dataset.scale_free:
+            settings = self.settings.forecaster
+        guided = dataset.scale_free and not settings.plateau_patience
+        guide = self.settings.guide if guided else None
+        chosen = dataset if guided or not dataset.scale_free else replace(dataset, augmentation=None)
+        return forecasters.train_forecaster(chosen, settings, seed_of(self.seed, name), progress, guide)
 
     def allocator(self, profile: str, progress: Progress) -> None:
         """The allocator of a profile."""
@@ -120,7 +149,7 @@ class Trainer:
     ) -> None:
         reference = networks.TFLite(content)
         shapes = (reference.input_shape, reference.output_shape)
-        entry = model_entry(name, content, role, serves, shapes, _rounded(trained_on), _rounded(skill), golden)
+        entry = model_entry(name, content, role, serves, shapes, rounded(trained_on), rounded(skill), golden)
         scalers: Json = {"features": {feature: _range(limits) for feature, limits in ranges.features.items()}}
         if ranges.target is not None:
             scalers["target"] = _range(ranges.target)
@@ -240,7 +269,7 @@ def _group_entry(group: str, rows: GroupRows) -> BundledGroup:
     profile = rows.profile(*datasets.PARTS)
     if profile is not None:
         stats["hour_of_week"] = {name: profile[:, column].tolist() for column, name in enumerate(TELEMETRY)}
-    return BundledGroup(mapping, _rounded(stats), rows.origin["source"])
+    return BundledGroup(mapping, rounded(stats), rows.origin["source"])
 
 
 def _features(names: tuple[str, ...]) -> list[Json]:
@@ -255,15 +284,17 @@ def _range(limits: Range) -> Json:
         entry["relative_to"] = limits.relative_to
     if limits.share < 1.0:
         entry["share"] = limits.share
+    if limits.bound is not None:
+        entry["bound"] = limits.bound
     return entry
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Numbers to SCORE_DIGITS significant digits; what is not finite, and so not JSON, to null."""
     if isinstance(value, dict):
-        return {key: _rounded(entry) for key, entry in value.items()}
+        return {key: rounded(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(entry) for entry in value]
+        return [rounded(entry) for entry in value]
     if isinstance(value, (float, np.floating)):
         return float(f"{value:.{SCORE_DIGITS}g}") if np.isfinite(value) else None
     return value

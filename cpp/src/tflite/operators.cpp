@@ -1,0 +1,201 @@
+#include "tflite/operators.h"
+
+#include <iterator>
+
+#include "tflite/graph.h"
+#include "tflite/layout.h"
+
+namespace linkcast::tflite {
+namespace {
+
+using namespace layout;
+
+// Types that arithmetic and moves take, as the kernels of TensorFlow Lite 2.17.1 do.
+#define NUMBERS " T=fil"
+#define QUANTISED_NUMBERS " T=filcu"
+#define MOVED " T=filbcus"
+
+// In the order of their codes. The versions are the newest that 2.17.1 registers for each.
+// clang-format off
+constexpr OperatorRule kOperators[] = {
+    {.name = "ADD", .versions = 5, .types = "TT>T" QUANTISED_NUMBERS, .options = 11, .layout = binary, .row_wise = true},
+    {.name = "AVERAGE_POOL_2D", .versions = 3, .types = "T>T T=fcu", .options = 5, .layout = pool},
+    {.name = "CONCATENATION", .versions = 4, .types = "T*>T" MOVED, .options = 10, .layout = concatenate, .takes_empty = true},
+    {.name = "CONV_2D", .versions = 8, .types = "fff?>f|fcf?>f|cci?>c|uui?>u", .options = 1, .layout = convolution, .multiplies = true},
+    {.name = "DEPTHWISE_CONV_2D", .versions = 7, .types = "fff?>f|fcf?>f|cci?>c|uui?>u", .options = 2, .layout = depthwise, .multiplies = true},
+    {.name = "DEPTH_TO_SPACE", .versions = 2, .types = "T>T T=filcu", .options = 94, .layout = blocks_to_space},
+    {.name = "DEQUANTIZE", .versions = 5, .types = "T>f T=hcus", .layout = same, .row_wise = true},
+    {.name = "EMBEDDING_LOOKUP"},
+    {.name = "FLOOR", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "FULLY_CONNECTED", .versions = 12, .types = "fff?>f|fcf?>f|fnf?>f|cci?>c|uui?>u", .options = 8, .layout = fully_connected, .row_wise = true, .multiplies = true},
+    {.name = "HASHTABLE_LOOKUP"},
+    {.name = "L2_NORMALIZATION", .versions = 2, .types = "f>f", .options = 12, .layout = normalise},
+    {.name = "L2_POOL_2D", .versions = 1, .types = "f>f", .options = 5, .layout = pool},
+    {.name = "LOCAL_RESPONSE_NORMALIZATION"},
+    {.name = "LOGISTIC", .versions = 3, .types = "T>T T=fcu", .layout = same, .row_wise = true},
+    {.name = "LSH_PROJECTION"},
+    {.name = "LSTM", .versions = 4, .types = "fW?WWWW?WWWW?W?W?f?fffW?f?f!f!f?f?f?f?>f W=fcu", .options = 14, .layout = lstm, .multiplies = true},
+    {.name = "MAX_POOL_2D", .versions = 3, .types = "T>T T=fcu", .options = 5, .layout = pool},
+    {.name = "MUL", .versions = 7, .types = "TT>T" QUANTISED_NUMBERS, .options = 21, .layout = binary, .row_wise = true, .multiplies = true},
+    {.name = "RELU", .versions = 3, .types = "T>T T=fcu", .layout = same, .row_wise = true},
+    {.name = "RELU_N1_TO_1", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "RELU6", .versions = 3, .types = "T>T T=fcu", .layout = same, .row_wise = true},
+    {.name = "RESHAPE", .versions = 1, .types = "Ti?>T" MOVED, .options = 17, .layout = reshape, .takes_empty = true, .options_needed = false},
+    {.name = "RESIZE_BILINEAR", .versions = 4, .types = "Ti>T T=fcu", .options = 15, .layout = resize},
+    {.name = "RNN", .versions = 3, .types = "fWWff!>f W=fcu", .options = 7, .layout = rnn, .multiplies = true},
+    {.name = "SOFTMAX", .versions = 3, .types = "T>T T=fcu", .options = 9, .layout = softmax, .row_wise = true},
+    {.name = "SPACE_TO_DEPTH", .versions = 2, .types = "T>T T=filcu", .options = 19, .layout = space_to_blocks},
+    {.name = "SVDF"},
+    {.name = "TANH", .versions = 3, .types = "T>T T=fcu", .layout = same, .row_wise = true},
+    {.name = "CONCAT_EMBEDDINGS"},
+    {.name = "SKIP_GRAM"},
+    {.name = "CALL"},
+    {.name = "CUSTOM"},
+    {.name = "EMBEDDING_LOOKUP_SPARSE"},
+    {.name = "PAD", .versions = 4, .types = "Ti>T|Tl>T T=filcu", .layout = pad},
+    {.name = "UNIDIRECTIONAL_SEQUENCE_RNN", .versions = 3, .types = "fWWff!>f W=fcu", .options = 31, .layout = rnn, .multiplies = true},
+    {.name = "GATHER", .versions = 7, .types = "TI>T T=filbcus I=il", .options = 23, .layout = gather},
+    {.name = "BATCH_TO_SPACE_ND"},
+    {.name = "SPACE_TO_BATCH_ND"},
+    {.name = "TRANSPOSE", .versions = 6, .types = "Ti>T" MOVED, .layout = transpose},
+    {.name = "MEAN", .versions = 3, .types = "Ti>T T=fcu", .options = 27, .layout = reduce},
+    {.name = "SUB", .versions = 5, .types = "TT>T" QUANTISED_NUMBERS, .options = 28, .layout = binary, .row_wise = true},
+    {.name = "DIV", .versions = 2, .types = "TT>T T=fi", .options = 29, .layout = binary},
+    {.name = "SQUEEZE", .versions = 2, .types = "T>T" MOVED, .options = 30, .layout = squeeze},
+    {.name = "UNIDIRECTIONAL_SEQUENCE_LSTM", .versions = 4, .types = "fW?WWWW?WWWW?W?W?f?fffW?f?f!f!f?f?f?f?>f|ccccccccc___iiii__c!s!____>c W=fcu", .options = 71, .layout = lstm, .multiplies = true},
+    {.name = "STRIDED_SLICE", .versions = 8, .types = "Tiii>T" MOVED, .options = 32, .layout = strided_slice},
+    {.name = "BIDIRECTIONAL_SEQUENCE_RNN"},
+    {.name = "EXP", .versions = 2, .types = "f>f", .layout = same},
+    {.name = "TOPK_V2", .versions = 3, .types = "Ti>Ti T=filcu", .layout = top_k},
+    {.name = "SPLIT", .versions = 4, .types = "iT>T* T=ficu", .options = 35, .layout = split},
+    {.name = "LOG_SOFTMAX", .versions = 2, .types = "f>f", .layout = softmax},
+    {.name = "DELEGATE"},
+    {.name = "BIDIRECTIONAL_SEQUENCE_LSTM"},
+    {.name = "CAST", .versions = 6, .types = "T>U T=filbcu U=filbcu", .layout = same},
+    {.name = "PRELU", .versions = 1, .types = "ff>f", .layout = prelu},
+    {.name = "MAXIMUM", .versions = 4, .types = "TT>T" NUMBERS, .layout = binary, .takes_infinity = true},
+    {.name = "ARG_MAX", .versions = 3, .types = "TI>O T=ficu I=il O=il", .options = 40, .layout = arg_extreme},
+    {.name = "MINIMUM", .versions = 4, .types = "TT>T" NUMBERS, .layout = binary, .takes_infinity = true},
+    {.name = "LESS", .versions = 3, .types = "TT>b" NUMBERS, .layout = binary},
+    {.name = "NEG", .versions = 1, .types = "T>T" NUMBERS, .layout = same},
+    {.name = "PADV2", .versions = 4, .types = "TiT>T|TlT>T T=filcu", .layout = pad, .takes_infinity = true},
+    {.name = "GREATER", .versions = 2, .types = "TT>b" NUMBERS, .layout = binary},
+    {.name = "GREATER_EQUAL", .versions = 3, .types = "TT>b" NUMBERS, .layout = binary},
+    {.name = "LESS_EQUAL", .versions = 2, .types = "TT>b" NUMBERS, .layout = binary},
+    {.name = "SELECT", .versions = 4, .types = "bTT>T" MOVED, .layout = select, .takes_infinity = true},
+    {.name = "SLICE", .versions = 6, .types = "TII>T T=filbcus I=il", .layout = slice, .takes_empty = true},
+    {.name = "SIN", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "TRANSPOSE_CONV", .versions = 5, .types = "ifff?>f", .options = 49, .layout = transposed_convolution, .multiplies = true},
+    {.name = "SPARSE_TO_DENSE"},
+    {.name = "TILE", .versions = 3, .types = "TI>T T=filb I=il", .layout = tile},
+    {.name = "EXPAND_DIMS", .versions = 1, .types = "TI>T T=filbcus I=il", .layout = expand_dims},
+    {.name = "EQUAL", .versions = 4, .types = "TT>b T=filb", .layout = binary},
+    {.name = "NOT_EQUAL", .versions = 3, .types = "TT>b T=filb", .layout = binary},
+    {.name = "LOG", .versions = 2, .types = "f>f", .layout = same},
+    {.name = "SUM", .versions = 2, .types = "Ti>T" NUMBERS, .options = 27, .layout = reduce},
+    {.name = "SQRT", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "RSQRT", .versions = 3, .types = "f>f", .layout = same},
+    {.name = "SHAPE", .versions = 1, .types = "T>O T=filbcus O=il", .options = 55, .layout = shape_of, .takes_empty = true},
+    {.name = "POW", .versions = 1, .types = "ff>f", .layout = binary},
+    {.name = "ARG_MIN", .versions = 3, .types = "TI>O T=ficu I=il O=il", .options = 57, .layout = arg_extreme},
+    {.name = "FAKE_QUANT"},
+    {.name = "REDUCE_PROD", .versions = 2, .types = "Ti>T" NUMBERS, .options = 27, .layout = reduce},
+    {.name = "REDUCE_MAX", .versions = 3, .types = "Ti>T" QUANTISED_NUMBERS, .options = 27, .layout = reduce},
+    {.name = "PACK", .versions = 4, .types = "T*>T" MOVED, .options = 59, .layout = pack},
+    {.name = "LOGICAL_OR", .versions = 1, .types = "bb>b", .layout = binary},
+    {.name = "ONE_HOT", .versions = 1, .types = "IiTT>T T=fil I=il", .options = 61, .layout = one_hot},
+    {.name = "LOGICAL_AND", .versions = 1, .types = "bb>b", .layout = binary},
+    {.name = "LOGICAL_NOT", .versions = 1, .types = "b>b", .layout = same},
+    {.name = "UNPACK", .versions = 4, .types = "T>T* T=filbcu", .options = 64, .layout = unpack},
+    {.name = "REDUCE_MIN", .versions = 3, .types = "Ti>T" QUANTISED_NUMBERS, .options = 27, .layout = reduce},
+    {.name = "FLOOR_DIV", .versions = 3, .types = "TT>T T=fi", .layout = binary},
+    {.name = "REDUCE_ANY", .versions = 1, .types = "bi>b", .options = 27, .layout = reduce},
+    {.name = "SQUARE", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "ZEROS_LIKE", .versions = 1, .types = "T>T" NUMBERS, .layout = same},
+    {.name = "FILL", .versions = 4, .types = "IT>T T=filb I=il", .layout = fill, .takes_empty = true, .takes_infinity = true},
+    {.name = "FLOOR_MOD", .versions = 2, .types = "TT>T T=fil", .layout = binary},
+    {.name = "RANGE", .versions = 2, .types = "TTT>T T=il", .layout = range},
+    {.name = "RESIZE_NEAREST_NEIGHBOR", .versions = 4, .types = "Ti>T T=fcu", .options = 74, .layout = resize},
+    {.name = "LEAKY_RELU", .versions = 2, .types = "T>T T=fcu", .options = 75, .layout = same},
+    {.name = "SQUARED_DIFFERENCE", .versions = 2, .types = "TT>T T=fi", .layout = binary},
+    {.name = "MIRROR_PAD", .versions = 3, .types = "TI>T T=fil I=il", .options = 77, .layout = mirror_pad},
+    {.name = "ABS", .versions = 5, .types = "f>f", .layout = same},
+    {.name = "SPLIT_V", .versions = 2, .types = "TIi>T* T=fil I=il", .options = 79, .layout = split_lengths},
+    {.name = "UNIQUE"},
+    {.name = "CEIL", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "REVERSE_V2", .versions = 3, .types = "Ti>T T=filb", .layout = reverse},
+    {.name = "ADD_N", .versions = 1, .types = "T*>T T=fi", .layout = add_n},
+    {.name = "GATHER_ND"},
+    {.name = "COS", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "WHERE"},
+    {.name = "RANK", .versions = 1, .types = "T>i T=filbcus", .layout = rank_of},
+    {.name = "ELU", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "REVERSE_SEQUENCE"},
+    {.name = "MATRIX_DIAG"},
+    {.name = "QUANTIZE", .versions = 3, .types = "f>T T=cus", .layout = same},
+    {.name = "MATRIX_SET_DIAG"},
+    {.name = "ROUND", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "HARD_SWISH", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "IF", .versions = 1, .types = "b.*>.*", .options = 92, .layout = control_flow, .takes_empty = true, .multiplies = true},
+    {.name = "WHILE", .versions = 1, .types = ".*>.*", .options = 93, .layout = control_flow, .takes_empty = true, .multiplies = true},
+    {.name = "NON_MAX_SUPPRESSION_V4"},
+    {.name = "NON_MAX_SUPPRESSION_V5"},
+    {.name = "SCATTER_ND"},
+    {.name = "SELECT_V2", .versions = 2, .types = "bTT>T" MOVED, .layout = select_broadcast, .takes_infinity = true},
+    {.name = "DENSIFY"},
+    {.name = "SEGMENT_SUM"},
+    {.name = "BATCH_MATMUL", .versions = 4, .types = "ff>f|fc>f", .options = 101, .layout = batch_matmul, .multiplies = true},
+    {.name = "PLACEHOLDER_FOR_GREATER_OP_CODES"},
+    {.name = "CUMSUM", .versions = 1, .types = "Ti>T" NUMBERS, .options = 102, .layout = cumulate},
+    {.name = "CALL_ONCE"},
+    {.name = "BROADCAST_TO", .versions = 3, .types = "TI>T T=filb I=il", .layout = broadcast_to},
+    {.name = "RFFT2D"},
+    {.name = "CONV_3D"},
+    {.name = "IMAG"},
+    {.name = "REAL"},
+    {.name = "COMPLEX_ABS"},
+    {.name = "HASHTABLE"},
+    {.name = "HASHTABLE_FIND"},
+    {.name = "HASHTABLE_IMPORT"},
+    {.name = "HASHTABLE_SIZE"},
+    {.name = "REDUCE_ALL", .versions = 1, .types = "bi>b", .options = 27, .layout = reduce},
+    {.name = "CONV_3D_TRANSPOSE"},
+    {.name = "VAR_HANDLE"},
+    {.name = "READ_VARIABLE"},
+    {.name = "ASSIGN_VARIABLE"},
+    {.name = "BROADCAST_ARGS"},
+    {.name = "RANDOM_STANDARD_NORMAL"},
+    {.name = "BUCKETIZE"},
+    {.name = "RANDOM_UNIFORM"},
+    {.name = "MULTINOMIAL"},
+    {.name = "GELU", .versions = 2, .types = "f>f", .options = 116, .layout = same},
+    {.name = "DYNAMIC_UPDATE_SLICE", .versions = 1, .types = "TTI>T T=filb I=il", .layout = update_slice},
+    {.name = "RELU_0_TO_1", .versions = 1, .types = "f>f", .layout = same},
+    {.name = "UNSORTED_SEGMENT_PROD"},
+    {.name = "UNSORTED_SEGMENT_MAX"},
+    {.name = "UNSORTED_SEGMENT_SUM"},
+    {.name = "ATAN2"},
+    {.name = "UNSORTED_SEGMENT_MIN"},
+    {.name = "SIGN", .versions = 2, .types = "f>f", .layout = same},
+    {.name = "BITCAST"},
+    {.name = "BITWISE_XOR"},
+    {.name = "RIGHT_SHIFT"},
+};
+// clang-format on
+
+static_assert(std::size(kOperators) == 162);
+
+}  // namespace
+
+const OperatorRule* operator_rule(int builtin_code) noexcept {
+  return builtin_code >= 0 && builtin_code < static_cast<int>(std::size(kOperators)) ? &kOperators[builtin_code]
+                                                                                     : nullptr;
+}
+
+std::string operator_name(int builtin_code, const char* custom_name) {
+  if (builtin_code == kCustom && custom_name && *custom_name) return custom_name;
+  if (const auto* rule = operator_rule(builtin_code)) return rule->name;
+  return "operator " + std::to_string(builtin_code);
+}
+
+}  // namespace linkcast::tflite
