@@ -71,16 +71,13 @@ def busy_evening(rows: int = ROWS, seed: int = 0) -> Trace:
         wanted[0] += _load(rng, use, rows, steps)
     wanted += simulator.bursts(rng, PAGES_EVERY_S, PAGE_MBPS, 1.0, 1, 1, steps)
 
-    line = replace(
-        simulator.at_noise("internet", 0.3),
-        jitter=0.05,
-        bad_loss=0.01,
-        buffer_ms=80.0,
-    )
+    parameters = replace(simulator.at_noise("internet", 0.3), jitter=0.05, bad_loss=0.01, buffer_ms=80.0)
     capacity = np.full((1, steps), CAPACITY_MBPS)
-    offered, carried, queue_ms, queue_loss = simulator.queue(wanted, capacity, line.buffer_ms, line.reaction, line.step_s)
-    latency = simulator.round_trip_ms(rng, line, np.array([[BASE_LATENCY_MS]]), queue_ms, offered / capacity)
-    loss = 1.0 - (1.0 - queue_loss) * (1.0 - simulator.gilbert_elliott(rng, line, carried))
+    offered, carried, queue_ms, queue_loss = simulator.queue(
+        wanted, capacity, parameters.buffer_ms, parameters.reaction, parameters.step_s
+    )
+    latency = simulator.round_trip_ms(rng, parameters, np.array([[BASE_LATENCY_MS]]), queue_ms, offered / capacity)
+    loss = 1.0 - (1.0 - queue_loss) * (1.0 - simulator.gilbert_elliott(rng, parameters, carried))
     features = np.stack([latency, carried, loss, simulator.reliability(loss)], axis=-1)[0, simulator.WARM_UP :]
     times = START + np.arange(rows).astype("timedelta64[s]")
     return trace_from_arrays(features, times, NAME if seed == 0 else f"{NAME}, seed {seed}")

@@ -55,10 +55,10 @@ def draw(result: Reservations, path: str | os.PathLike[str]) -> None:
         for artist, name in ((band, "band"), (short, "short"), (line, "forecast"), (demand, "measured")):
             artist.set_gid(name)
         kept.set_gid("reserved")
-        limit = 1.04 * max(result.capacity_mbps if result.capacity_known else 0.0, float(max(came.max(), reserved.max())))
+        most = max(result.capacity_mbps, float(came.max()), float(reserved.max()))
         if result.capacity_known:
             axes.axhline(result.capacity_mbps, color="0.5", linewidth=0.8, linestyle="--")
-        axes.set(xlim=(x[0], x[-1] if len(x) > 1 else x[0] + 1.0), ylim=(0.0, limit or 1.0))
+        axes.set(xlim=(x[0], x[-1] if len(x) > 1 else x[0] + 1.0), ylim=(0.0, 1.04 * most))
         axes.set(xlabel=_time_label(result), ylabel="Mbit/s")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

@@ -59,7 +59,7 @@ class Tick:
     @property
     def short_mbps(self) -> float:
         """What was missing; 0 where the reservation was enough."""
-        return missing(self.reserved_mbps, self.came_mbps)
+        return float(missing(self.reserved_mbps, self.came_mbps))
 
 
 @dataclass(frozen=True)

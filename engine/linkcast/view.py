@@ -62,6 +62,7 @@ class Screen:
     def __init__(self, walk: Walk, console: Console) -> None:
         self._walk = walk
         self._console = console
+        self._dated = (walk.trace.step_s or 1.0) >= 60.0  # the time of day alone would not tell the ticks apart
         self._ascii = not console.encoding.startswith("utf")
         self._lines: deque[Tick] = deque(maxlen=MOST_LINES)
         self._ticks = self._short = 0
@@ -148,7 +149,7 @@ class Screen:
         if trace.timestamps is None:
             return f"{row:{len(str(len(trace)))}}"
         text = str(trace.timestamps[row])
-        return text[11:19] if (trace.step_s or 1.0) < 60.0 else text[5:16].replace("T", " ")
+        return text[5:16].replace("T", " ") if self._dated else text[11:19]
 
 
 def _number(mbps: float) -> str:
