@@ -7,23 +7,27 @@ import re
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from linkcast.reserving import LINKCAST, RISK, Reservations
 
-EXCERPT_TICKS = 600  # that are drawn at most: more cannot be told apart
+EXCERPT_TICKS = 360  # that are drawn at most: more cannot be told apart
 MEASURED, FORECAST, RESERVED, SHORT = "0.15", "tab:blue", "tab:green", "tab:red"
 
 
-def excerpt(ticks: int) -> slice:
-    """The middle of the walk."""
-    begin = max(0, (ticks - EXCERPT_TICKS) // 2)
-    return slice(begin, min(ticks, begin + EXCERPT_TICKS))
+def excerpt(came: npt.NDArray[np.float64]) -> slice:
+    """The stretch in which (n,) varies most: there is most to see."""
+    if len(came) <= EXCERPT_TICKS:
+        return slice(0, len(came))
+    spread = np.lib.stride_tricks.sliding_window_view(came, EXCERPT_TICKS)[::10].std(axis=1)
+    begin = 10 * int(np.argmax(spread))
+    return slice(begin, begin + EXCERPT_TICKS)
 
 
 def draw(result: Reservations, path: str | os.PathLike[str]) -> None:
     """Draws a walk to an image file; an SVG of the same walk has the same bytes, with one version of matplotlib.
 
-    Each artist of the SVG has an id: measured, forecast, band, reserved, short.
+    In an SVG what is drawn has an id: measured, forecast, band, reserved, missing, short.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -35,26 +39,32 @@ def draw(result: Reservations, path: str | os.PathLike[str]) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install 'linkcast[plot]'") from error
-    shown = excerpt(len(result))
-    came, reserved = result.came[shown], result.rules[LINKCAST][shown]
+    shown = excerpt(result.came)
+    came, reserved, lacks = result.came[shown], result.rules[LINKCAST][shown], result.short[shown]
     x = np.arange(shown.start, shown.stop) * _minutes_per_tick(result)
     # Sizes are fixed and text is text: the picture does not depend on a version's layout or on installed fonts.
     with matplotlib.rc_context({"svg.hashsalt": "linkcast", "svg.fonttype": "none", "path.simplify": False}):
-        figure = Figure(figsize=(10.0, 4.4), facecolor="white")
+        figure = Figure(figsize=(10.0, 4.6), facecolor="white")
         FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.065, 0.125, 0.92, 0.70))
+        axes = figure.add_axes((0.06, 0.115, 0.925, 0.685))
         band = axes.fill_between(
             x, result.p10[shown], result.p90[shown], color=FORECAST, alpha=0.25, linewidth=0, label="its P10 to P90"
-        )
-        short = axes.fill_between(
-            x, reserved, came, where=came > reserved, interpolate=True, color=SHORT, linewidth=0, label="short"
         )
         (line,) = axes.plot(x, result.forecast[shown], color=FORECAST, linewidth=1.0, label="forecast one tick ahead")
         (demand,) = axes.plot(x, came, color=MEASURED, linewidth=0.9, label="measured")
         (kept,) = axes.step(x, reserved, where="mid", color=RESERVED, linewidth=1.1, label="reserved")
-        for artist, name in ((band, "band"), (short, "short"), (line, "forecast"), (demand, "measured")):
+        missing = axes.vlines(x[lacks], reserved[lacks], came[lacks], color=SHORT, linewidth=2.0)
+        (short,) = axes.plot(x[lacks], came[lacks], "o", color=SHORT, markersize=4.0, label="short: more came")
+        named = {
+            "band": band,
+            "forecast": line,
+            "measured": demand,
+            "reserved": kept,
+            "missing": missing,
+            "short": short,
+        }
+        for name, artist in named.items():
             artist.set_gid(name)
-        kept.set_gid("reserved")
         most = max(result.capacity_mbps, float(came.max()), float(reserved.max()))
         if result.capacity_known:
             axes.axhline(result.capacity_mbps, color="0.5", linewidth=0.8, linestyle="--")
@@ -65,12 +75,14 @@ def draw(result: Reservations, path: str | os.PathLike[str]) -> None:
         figure.legend(
             handles=[demand, line, band, kept, short],
             loc="upper left",
-            bbox_to_anchor=(0.055, 0.925),
+            bbox_to_anchor=(0.05, 0.895),
             ncols=5,
             frameon=False,
             fontsize=9,
         )
-        figure.text(0.065, 0.945, _title(result, shown), fontsize=11)
+        name = result.trace.name
+        figure.text(0.06, 0.945, name[:1].upper() + name[1:], fontsize=11, weight="bold")
+        figure.text(0.06, 0.90, _summary(result, shown), fontsize=9)
         kind = Path(path).suffix.lower()
         if kind == ".svg":
             figure.savefig(path, metadata={"Date": None, "Creator": "linkcast replay"})
@@ -79,13 +91,13 @@ def draw(result: Reservations, path: str | os.PathLike[str]) -> None:
             figure.savefig(path, dpi=120)
 
 
-def _title(result: Reservations, shown: slice) -> str:
+def _summary(result: Reservations, shown: slice) -> str:
     """The whole walk in a line, whatever part of it is drawn."""
-    outcome = result.outcome(LINKCAST)
-    part = "" if shown.stop - shown.start == len(result) else ", its middle"
+    ours, part = result.outcome(LINKCAST), shown.stop - shown.start
+    drawn = "" if part == len(result) else f", {part:,} of them drawn"
     return (
-        f"{result.trace.name}{part}: {outcome['reserved_mbps']:.0f} Mbit/s reserved on average, "
-        f"short in {100.0 * outcome['short_share']:.1f} % of the ticks (set: {100.0 * RISK:g} %)"
+        f"{ours['reserved_mbps']:.1f} Mbit/s reserved on average, {ours['unused_mbps']:.1f} of them unused, short in "
+        f"{100.0 * ours['short_share']:.1f} % (set: {100.0 * RISK:g} %) of {len(result):,} ticks{drawn}"
     )
 
 

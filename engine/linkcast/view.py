@@ -64,6 +64,7 @@ class Screen:
         self._console = console
         self._dated = (walk.trace.step_s or 1.0) >= 60.0  # the time of day alone would not tell the ticks apart
         self._ascii = not console.encoding.startswith("utf")
+        self._signs = tuple("o-|=" if self._ascii else "●─┃━")  # what came, the band, what was reserved, what lacked
         self._lines: deque[Tick] = deque(maxlen=MOST_LINES)
         self._ticks = self._short = 0
         self._reserved = self._came = 0.0
@@ -90,13 +91,19 @@ class Screen:
         so_far.append(f"reserved {self._reserved / count:.0f}", style=RESERVED)
         so_far.append(f" of {capacity:.0f} Mbit/s, needed {self._came / count:.0f}, ")
         so_far.append(f"short {100.0 * self._short / count:.1f} %", style=SHORT)
-        return [title, so_far, Text("")]
+        demand, band, reserved, missing = self._signs
+        legend = Text(no_wrap=True, overflow="ellipsis")
+        legend.append(f"{demand} measured", style=DEMAND)
+        legend.append(f"  {band} forecast, P10 to P90", style=BAND)
+        legend.append(f"  {reserved} reserved", style=RESERVED)
+        legend.append(f"  {missing} short", style=SHORT)
+        return [title, so_far, legend]
 
     def _columns(self, width: int) -> tuple[bool, int, int]:
         """Whether the band is written out, the width of the time, and that of the lane."""
         band = width >= BAND_FROM
         clock = len(self._clock(0))
-        return band, clock, width - clock - (50 if band else 37) - 2
+        return band, clock, width - clock - (48 if band else 35)
 
     def _heading(self, width: int) -> Text:
         band, clock, lane = self._columns(width)
@@ -126,7 +133,7 @@ class Screen:
 
     def _lane(self, tick: Tick, width: int) -> Text:
         """0 to the capacity from left to right: the band, what was reserved, and what came."""
-        demand, band, reserved, missing = "o-|=" if self._ascii else "●─┃━"
+        demand, band, reserved, missing = self._signs
 
         def cell(mbps: float) -> int:
             return int(np.clip(mbps / self._walk.capacity_mbps * (width - 1), 0, width - 1))

@@ -94,7 +94,7 @@ def accuracy(result: Reservations) -> str:
     held = report["band_held"]
     band = "" if held is None else f" {100.0 * held:.0f} % of what came lay between its P10 and P90 (80 % should)."
     took = report["latency_us"]
-    tick = f" A tick, forecast and decision, took {took['p50']:.1f} µs (p99 {took['p99']:.1f})."
+    tick = f" A tick, forecast and decision, was answered in {took['p50']:.1f} µs (p99 {took['p99']:.1f})."
     return result.accuracy["verdict"] + band + tick
 
 
