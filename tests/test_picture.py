@@ -12,7 +12,7 @@ import pytest
 
 from linkcast.evening import CAPACITY_MBPS, busy_evening
 from linkcast.picture import EXCERPT_TICKS, draw, excerpt
-from linkcast.reserving import LINKCAST, walk
+from linkcast.reserving import LINKCAST, MATCHED, RULE, walk
 
 KEPT = Path(__file__).parent.parent / "docs" / "replay.svg"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -56,9 +56,16 @@ def test_the_picture_of_the_readme_is_the_one_that_the_command_draws(drawn):
     assert KEPT.stat().st_size < 200_000
 
 
-def test_the_readme_shows_the_picture():
-    readme = (KEPT.parent.parent / "README.md").read_text(encoding="utf-8")
+def test_the_readme_shows_the_picture_and_says_what_it_shows(evening):
+    readme = " ".join((KEPT.parent.parent / "README.md").read_text(encoding="utf-8").split())
     assert re.search(r"!\[[^]]+\]\(docs/replay\.svg\)", readme)
+    ours, rule, matched = (evening.outcome(name) for name in (LINKCAST, RULE, MATCHED))
+    assert "as often as it was told to be, in one second of twenty" in readme
+    assert abs(ours["short_share"] - 0.05) < 0.01
+    assert "more than three times as often" in readme
+    assert rule["short_share"] > 3.0 * ours["short_share"]
+    assert "leaves a third more unused" in readme
+    assert matched["unused_mbps"] > 4.0 / 3.0 * ours["unused_mbps"]
 
 
 def test_what_is_drawn_is_the_data(drawn, evening):

@@ -94,6 +94,8 @@ def replay(
         from linkcast.evening import CAPACITY_MBPS
 
         show_walk(engine, trace, profile, capacity or (CAPACITY_MBPS if evening else None), speed, fast, plot, as_json)
+        if file is None and not as_json:
+            show("", "A file of yours: linkcast replay FILE --watch --capacity 100")
         return
     with progress(f"Replaying {trace.name}", len(trace)) as advance:
         result = replaying.replay(engine, trace, profile, advance, capacity, over)
