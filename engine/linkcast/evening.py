@@ -22,7 +22,7 @@ ROWS = 1200
 """Seconds that are played unless told otherwise."""
 
 START = np.datetime64("2026-01-09T20:00:00")  # a Friday
-NAME = "a busy evening on a 100 Mbit/s line (simulated)"
+NAME = "A busy evening on a 100 Mbit/s line (simulated)"
 
 PAGES_EVERY_S = 9.0
 PAGE_MBPS = (3.0, 14.0)

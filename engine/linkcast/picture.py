@@ -12,6 +12,7 @@ import numpy.typing as npt
 from linkcast.reserving import LINKCAST, RISK, Reservations
 
 EXCERPT_TICKS = 360  # that are drawn at most: more cannot be told apart
+FAR = 1.5  # a capacity this many times above all that is drawn would only squeeze it
 MEASURED, FORECAST, RESERVED, SHORT = "0.15", "tab:blue", "tab:green", "tab:red"
 
 
@@ -41,12 +42,13 @@ def draw(result: Reservations, path: str | os.PathLike[str]) -> None:
         raise ImportError("plots need matplotlib: pip install 'linkcast[plot]'") from error
     shown = excerpt(result.came)
     came, reserved, lacks = result.came[shown], result.rules[LINKCAST][shown], result.short[shown]
-    x = np.arange(shown.start, shown.stop) * _minutes_per_tick(result)
+    unit, per_unit = _unit(result, shown.stop - shown.start)
+    x = np.arange(len(came)) * per_unit
     # Sizes are fixed and text is text: the picture does not depend on a version's layout or on installed fonts.
     with matplotlib.rc_context({"svg.hashsalt": "linkcast", "svg.fonttype": "none", "path.simplify": False}):
         figure = Figure(figsize=(10.0, 4.6), facecolor="white")
         FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.06, 0.115, 0.925, 0.685))
+        axes = figure.add_axes((0.07, 0.115, 0.915, 0.685))
         band = axes.fill_between(
             x, result.p10[shown], result.p90[shown], color=FORECAST, alpha=0.25, linewidth=0, label="its P10 to P90"
         )
@@ -65,24 +67,24 @@ def draw(result: Reservations, path: str | os.PathLike[str]) -> None:
         }
         for name, artist in named.items():
             artist.set_gid(name)
-        most = max(result.capacity_mbps, float(came.max()), float(reserved.max()))
-        if result.capacity_known:
+        most = max(float(came.max()), float(reserved.max()))
+        if result.capacity_known and result.capacity_mbps < FAR * most:
+            most = max(most, result.capacity_mbps)
             axes.axhline(result.capacity_mbps, color="0.5", linewidth=0.8, linestyle="--")
         axes.set(xlim=(x[0], x[-1] if len(x) > 1 else x[0] + 1.0), ylim=(0.0, 1.04 * most))
-        axes.set(xlabel=_time_label(result), ylabel="Mbit/s")
+        axes.set(xlabel=_time_label(result, shown, unit), ylabel="Mbit/s")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(
             handles=[demand, line, band, kept, short],
             loc="upper left",
-            bbox_to_anchor=(0.05, 0.895),
+            bbox_to_anchor=(0.06, 0.895),
             ncols=5,
             frameon=False,
             fontsize=9,
         )
-        name = result.trace.name
-        figure.text(0.06, 0.945, name[:1].upper() + name[1:], fontsize=11, weight="bold")
-        figure.text(0.06, 0.90, _summary(result, shown), fontsize=9)
+        figure.text(0.07, 0.945, result.trace.name, fontsize=11, weight="bold")
+        figure.text(0.07, 0.90, _summary(result, shown), fontsize=9)
         kind = Path(path).suffix.lower()
         if kind == ".svg":
             figure.savefig(path, metadata={"Date": None, "Creator": "linkcast replay"})
@@ -101,15 +103,22 @@ def _summary(result: Reservations, shown: slice) -> str:
     )
 
 
-def _minutes_per_tick(result: Reservations) -> float:
-    return result.trace.step_s / 60.0 if result.trace.step_s else 1.0
+def _unit(result: Reservations, ticks: int) -> tuple[str, float]:
+    """The unit of the time axis, and a tick in it."""
+    step_s = result.trace.step_s
+    if not step_s:
+        return "ticks", 1.0
+    length_s = ticks * step_s
+    for unit, seconds in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
+        if length_s > 3.0 * seconds:
+            return unit, step_s / seconds
+    return "seconds", step_s
 
 
-def _time_label(result: Reservations) -> str:
-    if not result.trace.step_s:
-        return "tick"
-    start = result.trace.timestamps
-    return "minutes" if start is None else f"minutes since {str(start[result.rows[0]])[:16].replace('T', ' ')}"
+def _time_label(result: Reservations, shown: slice, unit: str) -> str:
+    """Since when the drawn part goes: its first row that came."""
+    times = result.trace.timestamps
+    return unit if times is None else f"{unit} since {str(times[result.rows[shown][0] + 1])[:19].replace('T', ' ')}"
 
 
 def _shorten(path: Path) -> None:

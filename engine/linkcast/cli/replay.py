@@ -93,9 +93,10 @@ def replay(
         from linkcast.cli.watch import show_walk
         from linkcast.evening import CAPACITY_MBPS
 
-        show_walk(engine, trace, profile, capacity or (CAPACITY_MBPS if evening else None), speed, fast, plot, as_json)
-        if file is None and not as_json:
-            show("", "A file of yours: linkcast replay FILE --watch --capacity 100")
+        known = CAPACITY_MBPS if evening and capacity is None else capacity
+        show_walk(engine, trace, profile, known, speed, fast, plot, as_json)
+        if evening and not as_json:
+            print("\nA file of yours: linkcast replay FILE --watch --capacity 100")
         return
     with progress(f"Replaying {trace.name}", len(trace)) as advance:
         result = replaying.replay(engine, trace, profile, advance, capacity, over)

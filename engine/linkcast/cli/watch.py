@@ -55,13 +55,15 @@ def gain(result: Reservations) -> str:
     from linkcast.reserving import FIXED, LINKCAST, MATCHED, RISK, RULE
 
     ours, fixed = result.outcome(LINKCAST), result.outcome(FIXED)["reserved_mbps"]
-    whole = f"of {fixed:.0f} Mbit/s" if result.capacity_known else f"Mbit/s where the peak is {fixed:.1f}"
+    whole = (
+        f"of {fixed:g} Mbit/s on average" if result.capacity_known else f"Mbit/s on average (the peak is {fixed:.1f})"
+    )
     rules = f"the last value plus 20 % was short in {_percent(result.outcome(RULE))}"
     if MATCHED in result.rules:
         unused = result.outcome(MATCHED)["unused_mbps"]
         rules += f", and with a margin that is short as rarely it leaves {unused:.1f} Mbit/s unused"
     return (
-        f"{result.trace.name}: linkcast reserved {ours['reserved_mbps']:.1f} {whole} on average, left "
+        f"{result.trace.name}: linkcast reserved {ours['reserved_mbps']:.1f} {whole}, left "
         f"{ours['unused_mbps']:.1f} of them unused and was short in {_percent(ours)} of {len(result):,} ticks "
         f"(set: {100.0 * RISK:g} %); {rules}."
     )
