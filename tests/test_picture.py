@@ -94,10 +94,12 @@ def test_the_excerpt_is_where_most_happens():
 def test_a_capacity_far_above_the_trace_does_not_squeeze_it(engine, tmp_path):
     pytest.importorskip("matplotlib")
     heights = []
-    for capacity in (CAPACITY_MBPS, 40.0 * CAPACITY_MBPS):
+    for capacity in (CAPACITY_MBPS, 20.0 * CAPACITY_MBPS):
         draw(walk(engine, busy_evening(200), "internet", capacity), tmp_path / "one.svg")
         heights.append(np.ptp(points(tmp_path / "one.svg", "measured")[:, 1]))
-    assert heights[1] > heights[0] / 5.0  # the least allocation, a tenth of the capacity, is drawn
+    assert (
+        heights[1] > heights[0] / 8.0
+    )  # what is reserved, up to a fifth of the capacity, is drawn; the capacity would make it 1 / 20
 
 
 def test_the_same_walk_is_the_same_file(drawn, evening, tmp_path):
