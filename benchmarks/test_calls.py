@@ -86,7 +86,9 @@ def group_windows(engine: linkcast.Engine) -> dict[str, np.ndarray]:
         group = engine.group(name)
         spec = engine.spec(group.model)
         columns = feature_columns(spec["features"])
-        windows[name] = profile_windows(noon, spec["window"], int(spec["step_s"]), group.scaled_profile(1, 1), columns)
+        windows[name] = profile_windows(
+            noon, spec["window"], int(spec["step_s"]), group.profile, columns, np.ones(1), np.inf
+        )
     return windows
 
 

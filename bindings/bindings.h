@@ -99,8 +99,8 @@ Deadline deadline_in(const std::optional<double>& deadline_ms);
 
 std::string shape_text(const std::vector<py::ssize_t>& shape);
 
-/// Rows of numbers: float32 and float64 are taken as they are, anything else that NumPy can turn into float64 is
-/// turned.
+/// Rows of numbers: float32 and float64 are taken as they are, integers and what else holds real numbers become
+/// float64.
 struct Rows {
   py::array array;    // C-contiguous, float32 or float64
   std::size_t count;  // rows; 1 when a single one came
@@ -108,13 +108,19 @@ struct Rows {
   bool is_float32;
 };
 
-/// @param row   the shape of one row
-/// @param what  "window", "state": how an error calls it
+/// The one place where what comes from Python becomes numbers. A frame (pandas, polars, pyarrow), a mapping or a
+/// labelled Series is read by name, in the order of the features; a plain array by position. Masked, complex and
+/// structured arrays, strings and Python objects are refused.
+/// @param row       the shape of one row
+/// @param what      "window", "state": how an error calls it
+/// @param features  the last dimension's; null: they have no names, everything is read by position
 /// @throws std::invalid_argument  "window: expected (10, 4) or (batch, 10, 4) finite floats, got (9, 4)"
-Rows as_rows(const py::object& values, const std::vector<int>& row, const std::string& what);
+Rows as_rows(const py::object& values, const std::vector<int>& row, const std::string& what,
+             const std::vector<Feature>* features = nullptr);
 
 /// The same for exactly one row. @throws std::invalid_argument  "sample: expected (4,) finite floats, got (5,)"
-Rows as_row(const py::object& values, const std::vector<int>& row, const std::string& what);
+Rows as_row(const py::object& values, const std::vector<int>& row, const std::string& what,
+            const std::vector<Feature>* features = nullptr);
 
 /// A writable NumPy view that keeps the memory alive.
 py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::ssize_t> shape);

@@ -33,7 +33,8 @@ Decision tick(BoundController& bound, const py::object& telemetry, const std::op
   const Lease forecaster(*bound.forecaster);
   const Lease allocator(*bound.allocator);
   if (telemetry.is_none()) return bound.controller.tick(static_cast<const double*>(nullptr), now_ns);
-  const Rows row = as_row(telemetry, {static_cast<int>(bound.controller.features())}, "telemetry");
+  const std::vector<Feature>& features = bound.engine->spec(bound.controller.stream().model()).features;
+  const Rows row = as_row(telemetry, {static_cast<int>(features.size())}, "telemetry", &features);
   if (row.is_float32) return bound.controller.tick(static_cast<const float*>(row.array.data()), now_ns);
   return bound.controller.tick(static_cast<const double*>(row.array.data()), now_ns);
 }
@@ -52,6 +53,7 @@ py::dict counts(const BoundController& bound) {
 std::string describe(const Decision& decision) {
   std::string text = "Decision(" + std::to_string(decision.allocation_mbps) + " Mbit/s for a forecast of " +
                      std::to_string(decision.forecast.mbps) + " by " + source_name(decision.forecast.source);
+  if (decision.allocation_cause != Cause::none) text += std::string(", ") + cause_name(decision.allocation_cause);
   if (decision.clamped) text += ", clamped";
   if (decision.holding) text += ", holding";
   if (decision.slewed) text += ", slewed";
@@ -66,6 +68,9 @@ void bind_decision(py::module_& module) {
       .def_readonly("forecast", &Decision::forecast,
                     R"(The Answer; its cause says why it was not the model, once the window is full.)")
       .def_readonly("action", &Decision::action, "The allocator's, from 0; -1 without telemetry.")
+      .def_property_readonly(
+          "allocation_cause", [](const Decision& decision) { return cause_name(decision.allocation_cause); },
+          R"(Of the action: "none", "outside_training", "over_capacity", "not_finite"; "failed": there is none.)")
       .def_readonly("clamped", &Decision::clamped, "The minimum or the maximum set the target.")
       .def_readonly("holding", &Decision::holding, "The hold time kept the target as it was.")
       .def_readonly("slewed", &Decision::slewed, "The slew limit keeps the allocation from its target still.")
@@ -89,10 +94,11 @@ Made by Engine.controller. Used by one thread at a time.)")
            R"(One tick, once for each time step of the forecaster.
 
 Args:
-    telemetry: (features,) in physical units; None when none came.
+    telemetry: (features,) in physical units, or a mapping by name; None when none came.
     now_s: of a clock that does not go back; None: the monotonic clock.
 Raises:
-    ValueError: another shape, a value that is not finite, or the clock went back; it was no tick then.)")
+    ValueError: another shape, a value that is not finite or not in its unit (a bandwidth beyond ten times the capacity,
+        say), or the clock went back; it was no tick then.)")
       .def(
           "advance",
           [](BoundController& bound) {

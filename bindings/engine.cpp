@@ -1,10 +1,12 @@
 #include "engine/engine.h"
 
-#include "engine/folder.h"
-
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <filesystem>
+
 #include "bindings.h"
+#include "engine/folder.h"
 
 namespace linkcast::bindings {
 namespace {
@@ -62,7 +64,7 @@ py::dict spec_dict(const BoundEngine& bound, const std::string& name) {
 }
 
 Rows checked_rows(const ModelSpec& spec, const py::object& values) {
-  return as_rows(values, {spec.input_shape.begin() + 1, spec.input_shape.end()}, spec.window ? "window" : "state");
+  return as_rows(values, {spec.input_shape.begin() + 1, spec.input_shape.end()}, spec.row_name(), &spec.features);
 }
 
 /// Runs `call(data, first, count)` for float32 or float64 rows without the GIL, in parts: `data` is that of row
@@ -113,15 +115,39 @@ py::array_t<float> forecast_batch(BoundEngine& bound, const std::string& name,
   return target;
 }
 
+/// A decision without the network's say is safe, and must not go unseen.
+void warn_of_broken_model(const ModelSpec& spec, const std::vector<Cause>& causes) {
+  if (std::find(causes.begin(), causes.end(), Cause::not_finite) == causes.end()) return;
+  const std::string text = spec.name + ": the network gave Q-values that are not finite";
+  if (PyErr_WarnEx(PyExc_RuntimeWarning, text.c_str(), 2) != 0) throw py::error_already_set();
+}
+
 py::array_t<std::int32_t> decide(BoundEngine& bound, const std::string& name, const py::object& states) {
   const std::size_t index = bound.engine->find(name, Role::allocator);
   const Rows rows = checked_rows(bound.engine->spec(index), states);
   py::array_t<std::int32_t> actions(static_cast<py::ssize_t>(rows.count));
   auto* out = actions.mutable_data();
+  std::vector<Cause> causes(rows.count, Cause::none);
   run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
-    bound.engine->decide(index, data, count, out + first);
+    bound.engine->decide(index, data, count, out + first, causes.data() + first);
   });
+  warn_of_broken_model(bound.engine->spec(index), causes);
   return actions;
+}
+
+py::tuple allocate(BoundEngine& bound, const std::string& name, const py::object& states) {
+  const std::size_t index = bound.engine->find(name, Role::allocator);
+  const Rows rows = checked_rows(bound.engine->spec(index), states);
+  py::array_t<std::int32_t> actions(static_cast<py::ssize_t>(rows.count));
+  auto* out = actions.mutable_data();
+  std::vector<Cause> causes(rows.count, Cause::none);
+  run(bound, index, rows, [&](const auto* data, std::size_t first, std::size_t count) {
+    bound.engine->decide(index, data, count, out + first, causes.data() + first);
+  });
+  warn_of_broken_model(bound.engine->spec(index), causes);
+  py::tuple names(rows.count);
+  for (std::size_t row = 0; row < rows.count; ++row) names[row] = cause_name(causes[row]);
+  return py::make_tuple(actions, names);
 }
 
 py::array_t<float> q_values(BoundEngine& bound, const std::string& name, const py::object& states) {
@@ -193,7 +219,7 @@ Args:
 Returns:
     (batch,) float32, in the target's unit (Mbit/s).
 Raises:
-    ValueError: an unknown name, another shape, or a value that is not finite.)")
+    ValueError: an unknown name, another shape, or a value that is not finite or not in its unit.)")
       .def("forecast_batch", &forecast_batch, py::arg("name"), py::arg("newest"),
            R"(forecast_raw for scaled windows that stand in model(name).batch_input(batch).
 
@@ -201,18 +227,27 @@ Args:
     newest: (batch,) each window's last value of the feature that has the target's name, physical units; what a target
         that is relative to "last" is relative to, and else not read.)")
       .def("decide", &decide, py::arg("name"), py::arg("states"),
-           R"(The action of highest Q-value in each state; action a allocates (a + 1) * 10 % of the link.
+           R"(The allocator's action in each state; action a allocates (a + 1) * 10 % of the link.
+
+For every state: more bandwidth never means a smaller allocation, a link that is full or over its capacity gets all,
+and no state gets less than one action below what it carries. Features are held to what training has seen; allocate
+tells where.
 
 Args:
     name: a profile ("internet") or a model name ("internet_ddqn").
     states: (batch, features) or (features,): latency_ms (the wait before the present share included), bandwidth_mbps
-        (carried in the last step, brought to a link of trained_on.capacity_mbps), packet_loss, reliability.
+        (carried in the last step, brought to a link of trained_on.capacity_mbps, at most ten times that), packet_loss,
+        reliability. Frames and mappings are read by name.
 Returns:
     (batch,) int32, 0..9.
 Raises:
-    ValueError: an unknown name, another shape, or a value that is not finite.)")
+    ValueError: an unknown name, another shape, or a value that is not finite or not in its unit.)")
+      .def("allocate", &allocate, py::arg("name"), py::arg("states"),
+           "As decide, with each row's cause: (actions, causes).")
       .def("q_values", &q_values, py::arg("name"), py::arg("states"),
-           "The Q-value of each action, (batch, actions) float32; arguments and errors as in decide.");
+           R"(The network's own Q-values, (batch, actions) float32, with nothing held to what training has seen.
+
+Arguments and errors as in decide, whose action need not be that of the highest Q-value.)");
 }
 
 }  // namespace linkcast::bindings

@@ -31,12 +31,13 @@ namespace {
 /// Windows of one model, checked. @param who  stands before the text of an error
 Rows checked_windows(const ModelSpec& spec, const py::object& windows, const std::string& who) {
   try {
-    Rows rows = as_rows(windows, {spec.input_shape.begin() + 1, spec.input_shape.end()}, "window");
+    const char* what = spec.row_name();
+    Rows rows = as_rows(windows, {spec.input_shape.begin() + 1, spec.input_shape.end()}, what, &spec.features);
     const void* data = rows.array.data();
     if (rows.is_float32)
-      check_finite(spec, static_cast<const float*>(data), rows.count);
+      check_units(what, spec.features, spec.bounds, static_cast<const float*>(data), rows.count, spec.steps());
     else
-      check_finite(spec, static_cast<const double*>(data), rows.count);
+      check_units(what, spec.features, spec.bounds, static_cast<const double*>(data), rows.count, spec.steps());
     return rows;
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument(who + error.what());
@@ -133,8 +134,10 @@ py::dict stats_dict(const BoundEngine& bound, const std::string& name) {
   const auto microseconds = [](std::uint64_t ns) { return static_cast<double>(ns) * 1e-3; };
   py::dict sources;
   for (std::size_t k = 0; k < kSources; ++k) sources[source_name(static_cast<Source>(k))] = stats.sources[k].value();
-  py::dict causes;
-  for (std::size_t k = 1; k < kCauses; ++k) causes[cause_name(static_cast<Cause>(k))] = stats.causes[k].value();
+  py::dict causes;  // those of a decision are an allocator's alone
+  const auto decided = static_cast<std::size_t>(Cause::outside_training);
+  const std::size_t known = engine.spec(engine.find(name)).role == Role::allocator ? kCauses : decided;
+  for (std::size_t k = 1; k < known; ++k) causes[cause_name(static_cast<Cause>(k))] = stats.causes[k].value();
   py::dict latency;
   latency["p50"] = microseconds(stats.latency.percentile_ns(0.5));
   latency["p90"] = microseconds(stats.latency.percentile_ns(0.9));
@@ -193,7 +196,7 @@ Args:
 Returns:
     Answers, one row for each window.
 Raises:
-    ValueError: an unknown name, another shape, or a value that is not finite.)")
+    ValueError: an unknown name, another shape, or a value that is not finite or not in its unit.)")
       .def(
           "forecast_many",
           [](BoundEngine& bound, const py::dict& windows, const std::optional<double>& deadline_ms) {
@@ -208,7 +211,7 @@ Args:
 Returns:
     {group or profile: Answers}
 Raises:
-    ValueError: an unknown name, another shape, no window, or a value that is not finite.)")
+    ValueError: an unknown name, another shape, no window, or a value that is not finite or not in its unit.)")
       .def("plausible", &plausible, py::arg("name"), py::arg("mbps"),
            "(n,) whether forecast would let a model's raw forecasts (n,) pass: finite, and in the plausible range.");
   const ForecasterPool::Options defaults;

@@ -22,51 +22,6 @@ std::string path_bytes(const py::object& path) {
   return py::cast<std::string>(text);
 }
 
-namespace {
-
-/// What came, as a C-contiguous array of float32 or float64; not yet its shape.
-Rows as_array(const py::object& values) {
-  constexpr int kLayout = py::array::c_style | py::array::forcecast;
-  Rows rows;
-  rows.is_float32 = py::isinstance<py::array_t<float>>(values);
-  if (rows.is_float32)
-    rows.array = py::array_t<float, kLayout>(values);
-  else
-    rows.array = py::array_t<double, kLayout>(values);
-  return rows;
-}
-
-}  // namespace
-
-Rows as_rows(const py::object& values, const std::vector<int>& row_shape, const std::string& what) {
-  const std::vector<py::ssize_t> row(row_shape.begin(), row_shape.end());
-  Rows rows = as_array(values);
-  const std::vector<py::ssize_t> shape(rows.array.shape(), rows.array.shape() + rows.array.ndim());
-  rows.single = shape == row;
-  const bool batch = shape.size() == row.size() + 1 && std::equal(row.begin(), row.end(), shape.begin() + 1);
-  if (!rows.single && !batch) {
-    std::string batched = shape_text(row);
-    batched = "(batch, " + batched.substr(1);
-    if (row.size() == 1) batched.replace(batched.size() - 2, 2, ")");
-    throw std::invalid_argument(what + ": expected " + shape_text(row) + " or " + batched + " finite floats, got " +
-                                shape_text(shape));
-  }
-  rows.count = rows.single ? 1 : static_cast<std::size_t>(shape[0]);
-  return rows;
-}
-
-Rows as_row(const py::object& values, const std::vector<int>& row_shape, const std::string& what) {
-  Rows rows = as_array(values);
-  const auto* shape = rows.array.shape();
-  rows.single = static_cast<std::size_t>(rows.array.ndim()) == row_shape.size() &&
-                std::equal(row_shape.begin(), row_shape.end(), shape);
-  if (!rows.single)
-    throw std::invalid_argument(what + ": expected " + shape_text({row_shape.begin(), row_shape.end()}) +
-                                " finite floats, got " + shape_text({shape, shape + rows.array.ndim()}));
-  rows.count = 1;
-  return rows;
-}
-
 Deadline deadline_in(const std::optional<double>& deadline_ms) {
   if (!deadline_ms) return {};
   if (!(*deadline_ms > 0))
@@ -119,6 +74,8 @@ PYBIND11_MODULE(_native, module) {
     }
   });
   module.attr("__version__") = LINKCAST_VERSION;
+  module.attr("CELLS_PER_ACTION") = linkcast::Allocation::kCells;
+  module.attr("HEADROOM_ACTIONS") = linkcast::Allocation::kHeadroom;
   linkcast::bindings::bind_answer(module);
   linkcast::bindings::bind_scaler(module);
   linkcast::bindings::bind_model(module);

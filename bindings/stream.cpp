@@ -83,10 +83,12 @@ py::object push(BoundStream& bound, const py::object& samples, const py::object&
                 const std::optional<double>& deadline_ms) {
   const Deadline deadline = deadline_in(deadline_ms);
   const auto rows = static_cast<int>(bound.stream.rows());
-  const auto features = static_cast<int>(bound.stream.features());
+  const std::vector<Feature>& named = bound.engine->spec(bound.stream.model()).features;
+  const auto features = static_cast<int>(named.size());
   std::optional<Rows> values;
   if (!samples.is_none())
-    values = rows == 1 ? as_row(samples, {features}, "sample") : as_row(samples, {rows, features}, "samples");
+    values = rows == 1 ? as_row(samples, {features}, "sample", &named)
+                       : as_row(samples, {rows, features}, "samples", &named);
   py::array_t<bool, py::array::c_style> flags;
   const std::uint8_t* flag = nullptr;
   if (!present.is_none()) {
@@ -142,8 +144,9 @@ std::vector<Expert> experts(const BoundStream& bound, std::size_t row) {
 py::dict push_many(BoundStream& bound, const py::object& samples, const py::object& present) {
   if (bound.stream.rows() != 1)
     throw std::invalid_argument("push_many: expected a stream of one row, got " + std::to_string(bound.stream.rows()));
-  const auto features = static_cast<int>(bound.stream.features());
-  const Rows rows = as_rows(samples, {features}, "samples");
+  const std::vector<Feature>& named = bound.engine->spec(bound.stream.model()).features;
+  const auto features = static_cast<int>(named.size());
+  const Rows rows = as_rows(samples, {features}, "samples", &named);
   const auto ticks = static_cast<py::ssize_t>(rows.count);
   const auto horizon = static_cast<py::ssize_t>(bound.stream.mixture() ? bound.stream.mixture()->options().horizon : 0);
   py::array_t<bool, py::array::c_style> flags;
@@ -246,13 +249,14 @@ come back when it is full again. Made by Engine.stream. Used by one thread at a 
            R"(One tick. With more than one row it is one batch, and releases the GIL.
 
 Args:
-    samples: (features,) in physical units for one row, (rows, features) for more; None: no sample came in this tick.
+    samples: (features,) in physical units for one row, (rows, features) for more; or a frame with
+        a row for each, for one row also a mapping or a labelled Series, read by name; None: no sample came in this tick.
     present: (rows,) booleans, False where a row has no sample in this tick (it is not read); None: all have.
     deadline_ms: a push that takes longer is counted as late in Engine.stats.
 Returns:
     One row: its Answer, None until the window is full. More: Answers, NaN and "none" where the window is not full.
 Raises:
-    ValueError: another shape, or a value that is not finite; it was no tick then.)")
+    ValueError: another shape, or a value that is not finite or not in its unit; it was no tick then.)")
       .def(
           "push_missing",
           [](BoundStream& bound, const std::optional<double>& deadline_ms) {
@@ -280,13 +284,13 @@ Raises:
            R"(Many ticks of a stream of one row in one call; releases the GIL.
 
 Args:
-    samples: (ticks, features) in physical units.
+    samples: (ticks, features) in physical units, or a frame with a row for each tick, read by name.
     present: (ticks,) booleans, False where no sample came; None: all came.
 Returns:
     A dict of arrays, NaN where the window is not full or nothing is known: next (ticks, 5), horizon and peak
     (ticks, horizon, 5), each with mbps, p10, p50, p90, reserve last; source (ticks,), an index of source_names.
 Raises:
-    ValueError: another shape, or a value that is not finite; the ticks before it have been taken then.)")
+    ValueError: another shape, or a value that is not finite or not in its unit; the ticks before it have been taken then.)")
       .def(
           "horizon",
           [](BoundStream& bound, std::size_t steps, std::size_t row) { return look_ahead(bound, steps, row, false); },

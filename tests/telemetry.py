@@ -27,9 +27,14 @@ GROUP_TRANSFORMS = {"features": TRANSFORMS["features"] | CALENDAR, "target": TRA
 
 
 def unscaled(engine: linkcast.Engine, name: str, scaled: np.ndarray) -> np.ndarray:
-    """(..., F) 0..1 -> the minimum to the maximum of each feature; around 20 where those are of a relative one."""
-    scaler = engine.scaler(engine.resolve(name, "forecaster"))
-    return scaler.inverse_transform(scaled.astype(np.float32), np.full(scaled.shape, 20.0)).astype(np.float64)
+    """(..., F) 0..1 -> the minimum to the maximum of each feature; around 20 where those are of a relative one.
+
+    Fractions are held to 0..1: others are no telemetry.
+    """
+    resolved = engine.resolve(name, "forecaster")
+    values = engine.scaler(resolved).inverse_transform(scaled.astype(np.float32), np.full(scaled.shape, 20.0))
+    fractions = np.array([unit == "fraction" for unit in engine.spec(resolved)["units"]])
+    return np.where(fractions, values.clip(0.0, 1.0), values).astype(np.float64)
 
 
 def random_telemetry(engine: linkcast.Engine, name: str, *shape: int, seed: int) -> np.ndarray:

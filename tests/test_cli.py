@@ -478,3 +478,35 @@ def test_train_without_tensorflow_names_the_extra(run, monkeypatch):
     assert (status, out) == (1, "")
     assert "linkcast[train]" in err
     assert err.count("\n") == 1
+
+
+def test_decide_is_safe_over_rising_bandwidth_and_says_why(run):
+    percents = []
+    for mbps in (5, 45, 90, 99, 105, 1000):
+        status, out, _ = run("decide", 0.3, mbps, 0, 1, "--json")
+        answer = json.loads(out)
+        assert status == 0
+        percents.append(answer["allocation_percent"])
+        assert (answer["cause"] == "over_capacity") == (mbps > 100)
+    assert percents == sorted(percents)
+    assert percents[-2:] == [100, 100]
+    assert "more bandwidth than the link has" in run("decide", 28, 120, 0, 1)[1]
+    assert "outside what training has seen" in run("decide", 28, 12, 1, 0)[1]
+
+
+def test_decide_refuses_percent_for_a_fraction_and_bits_for_megabits(run):
+    status, _, error = run("decide", 28, 12.5, 0.1, 99.8)
+    assert status == 1
+    assert "reliability: expected a fraction 0..1, got 99.8 (percent?)" in error
+    status, _, error = run("decide", 28, 12.5e6, 0, 1)
+    assert status == 1
+    assert "(bit/s?)" in error
+
+
+def test_inspect_shows_an_allocators_certificate(run):
+    _, text, _ = run("inspect", "internet_ddqn")
+    assert "more bandwidth never means a smaller allocation" in text
+    assert "0 violations" in text
+    certificate = json.loads(run("inspect", "internet_ddqn", "--json")[1])["certificate"]
+    assert certificate["sweep"]["violations"] == [0, 0, 0]
+    assert "certificate" not in json.loads(run("inspect", "internet_lstm", "--json")[1])

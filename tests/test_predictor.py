@@ -34,9 +34,17 @@ def calendar(time: datetime) -> list[float]:
     return [math.sin(hour), math.cos(hour), math.sin(weekday), math.cos(weekday)]
 
 
-def window_by_hand(engine, group: str, time: datetime, bandwidth_factor=1.0, latency_factor=1.0) -> np.ndarray:
-    """(1, 10, 8): the ten hours before the time from the profile, written out step by step."""
-    profile = stats(engine, group)["hour_of_week"]
+def window_by_hand(
+    engine, group: str, time: datetime, usage: float | None = None, bandwidth_factor=1.0, latency_factor=1.0
+) -> np.ndarray:
+    """(1, 10, 8): the ten hours before the time from the profile, written out step by step.
+
+    With a usage the last hour has that share of the group's maximum, and the hours before it the same factor.
+    """
+    profile, most = stats(engine, group)["hour_of_week"], stats(engine, group)["max_bandwidth_mbps"]
+    newest = time - timedelta(hours=1)
+    if usage is not None:
+        bandwidth_factor *= usage / 100 * most / profile["bandwidth_mbps"][newest.weekday() * 24 + newest.hour]
     rows = []
     for back in range(10, 0, -1):
         step = time - timedelta(hours=back)
@@ -44,7 +52,7 @@ def window_by_hand(engine, group: str, time: datetime, bandwidth_factor=1.0, lat
         rows.append(
             [
                 profile["latency_ms"][slot] * latency_factor,
-                profile["bandwidth_mbps"][slot] * bandwidth_factor,
+                min(profile["bandwidth_mbps"][slot] * bandwidth_factor, most),
                 profile["packet_loss"][slot],
                 profile["reliability"][slot],
                 *calendar(step),
@@ -93,18 +101,37 @@ def test_usage_and_device_group_scale_the_profile(predictor, engine):
     time = datetime(2026, 3, 4, 20)
     entry = stats(engine, "shopping")
     name, device = next(iter(entry["device_groups"].items()))
-    bandwidth_factor = 30.0 / entry["typical_usage_percentage"] * device["bandwidth_factor"]
-    window = window_by_hand(engine, "shopping", time, bandwidth_factor, device["latency_factor"])
+    window = window_by_hand(engine, "shopping", time, 30.0, device["bandwidth_factor"], device["latency_factor"])
     numbers = predictor.predict(time, "Shopping", 30, name, as_numbers=True)
     expected = max(float(engine.forecast_raw("shopping", window)[0]), 0.0)
     assert numbers["predicted_bandwidth_mbps"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_typical_usage_changes_nothing(predictor, engine):
-    typical = stats(engine, "gaming")["typical_usage_percentage"]
+def test_the_usage_is_the_share_of_the_maximum_that_is_in_use_in_the_hour_before(predictor, engine):
+    entry = stats(engine, "gaming")
+    monday_5pm = entry["hour_of_week"]["bandwidth_mbps"][17]
+    usage = 100.0 * monday_5pm / entry["max_bandwidth_mbps"]  # what is typical changes nothing
     plain = predictor.predict(MONDAY_6PM, "Gaming", as_numbers=True)
-    stated = predictor.predict(MONDAY_6PM, "Gaming", typical, as_numbers=True)
+    stated = predictor.predict(MONDAY_6PM, "Gaming", usage, as_numbers=True)
     assert stated["predicted_bandwidth_mbps"] == pytest.approx(plain["predicted_bandwidth_mbps"], rel=1e-6)
+
+
+@pytest.mark.parametrize("usage", [0.0, 1.0, 50.0, 80.0, 100.0])
+def test_a_forecast_stays_within_the_groups_maximum(predictor, engine, usage):
+    for device in (None, "mobile"):
+        week = predictor.generate_time_series_predictions(
+            "2026-03-02", "2026-03-09", usage_percentage=usage, device_group=device, as_numbers=True
+        )
+        for entry in week:
+            for name, prediction in entry["predictions"].items():
+                most = engine.group(name).max_bandwidth_mbps
+                assert 0.0 <= prediction["predicted_bandwidth_mbps"] <= most
+                assert prediction["bandwidth_allocation"] <= 100.0
+
+
+def test_at_80_percent_on_a_monday_evening_streaming_needs_about_80_percent(predictor):
+    numbers = predictor.predict("2026-03-02 20:00", "Streaming", 80, as_numbers=True)  # it was 84.55 of 46.24 Mbit/s
+    assert 70.0 < numbers["bandwidth_allocation"] < 95.0
 
 
 @pytest.mark.parametrize("name", ["Social Media", "social media", "social_media", "SOCIAL-MEDIA", " Social Media "])
@@ -215,11 +242,12 @@ def test_a_model_output_that_is_not_finite_is_answered_by_the_fallback(engine, e
         scalers["models"]["gaming_model"]["target"] = {"min": 0.0, "max": 1e300}  # past float32: the output is inf
 
     predictor = linkcast.BandwidthPredictor(edit("scalers", overflow))
-    typical = stats(engine, "gaming")["typical_usage_percentage"]
-    usual = float(engine.forecast_raw("gaming_fallback", [calendar(datetime(2026, 3, 2, 18))])[0])
-    numbers = predictor.predict(MONDAY_6PM, "Gaming", typical / 2, as_numbers=True)
+    times = [datetime(2026, 3, 2, 17), datetime(2026, 3, 2, 18)]
+    newest, usual = (float(mbps) for mbps in engine.forecast_raw("gaming_fallback", [calendar(time) for time in times]))
+    half_of_typical = 50.0 * newest / stats(engine, "gaming")["max_bandwidth_mbps"]
+    numbers = predictor.predict(MONDAY_6PM, "Gaming", half_of_typical, as_numbers=True)
     assert numbers["source"] == "fallback"
-    assert numbers["predicted_bandwidth_mbps"] == pytest.approx(max(usual / 2, 0.0), rel=1e-5)
+    assert numbers["predicted_bandwidth_mbps"] == pytest.approx(usual / 2, rel=1e-5)
     series = predictor.generate_time_series_predictions(MONDAY_6PM, MONDAY_6PM, as_numbers=True)
     assert series[0]["predictions"]["Gaming"]["source"] == "fallback"
 

@@ -162,8 +162,11 @@ def test_profile_windows_equal_the_numpy_windows_scaled(window, transforms):
     telemetry = {name: {"min": 5.0, "max": 400.0} for name in TRANSFORMS["features"]}
     features = GROUP_TRANSFORMS["features"] | ({} if transforms else telemetry)
     scaled = np.full((len(seconds), window, len(FEATURES)), np.nan, np.float32)
-    scaling.scale_profile_windows(seconds, 3600, profile, columns, scaling.ranges(scaler_of(features)), scaled)
-    expected = scaled_windows(profile_windows(seconds, window, 3600, profile, columns), features)
+    factors, most_mbps = generator.uniform(0.0, 3.0, 500), 300.0
+    ranges = scaling.ranges(scaler_of(features))
+    scaling.scale_profile_windows(seconds, 3600, profile, columns, factors, most_mbps, ranges, scaled)
+    windows = profile_windows(seconds, window, 3600, profile, columns, factors, most_mbps)
+    expected = scaled_windows(windows, features)
     np.testing.assert_allclose(scaled, expected, rtol=FLOAT32_STEP, atol=FLOAT32_STEP)
 
 

@@ -109,6 +109,9 @@ const (
 	Failed      Cause = C.LINKCAST_CAUSE_FAILED
 	NotFinite   Cause = C.LINKCAST_CAUSE_NOT_FINITE
 	Implausible Cause = C.LINKCAST_CAUSE_IMPLAUSIBLE
+	// Of a decision, which the allocator gave all the same:
+	OutsideTraining Cause = C.LINKCAST_CAUSE_OUTSIDE_TRAINING // a feature was held to what training has seen
+	OverCapacity    Cause = C.LINKCAST_CAUSE_OVER_CAPACITY    // more bandwidth than the link has: all of the link
 )
 
 func (c Cause) String() string { return C.GoString(C.linkcast_cause_name(C.linkcast_cause(c))) }
@@ -262,13 +265,37 @@ func (e *Engine) Forecast(model Model, window []float32, deadline time.Duration)
 	return answersOf(answer)[0], err
 }
 
-// Decide returns the action of a state: action a allocates (a+1)*10 %.
+// Decide returns the action of a state: action a allocates (a+1)*10 %. Whatever the state: more bandwidth never means a
+// smaller allocation, a link that is full or over its capacity gets all, and no state gets less than one action below
+// what it carries.
 func (e *Engine) Decide(model Model, state []float32) (int, error) {
-	var action C.int32_t
+	actions, _, err := e.DecideAll(model, state, 1)
+	if err != nil {
+		return 0, err
+	}
+	return actions[0], nil
+}
+
+// DecideAll returns the actions of a batch of states, one after the other in `states`, and the cause of the first one
+// that has one: OutsideTraining, OverCapacity or NotFinite.
+func (e *Engine) DecideAll(model Model, states []float32, batch int) ([]int, Cause, error) {
+	if batch < 1 {
+		return nil, ByModel, fmt.Errorf("linkcast: batch: expected at least 1, got %d", batch)
+	}
+	given := make([]C.int32_t, batch)
+	result := C.empty_result()
 	err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
-		return C.linkcast_decide(handle, C.linkcast_model(model), floats(state), C.size_t(len(state)), &action, 1, nil)
+		return C.linkcast_decide(handle, C.linkcast_model(model), floats(states), C.size_t(len(states)), &given[0],
+			C.size_t(batch), &result)
 	})
-	return int(action), err
+	if err != nil {
+		return nil, ByModel, err
+	}
+	actions := make([]int, batch)
+	for row, action := range given {
+		actions[row] = int(action)
+	}
+	return actions, Cause(result.cause), nil
 }
 
 func floats(values []float32) *C.float {

@@ -64,6 +64,47 @@ func TestBadInputGivesNaNAndAnError(t *testing.T) {
 	}
 }
 
+func TestDecisionsAreSafeForEveryState(t *testing.T) {
+	engine := open(t)
+	for profile, capacity := range map[string]float64{"datacenter": 10000, "internet": 100} {
+		p := predictor(t, engine)
+		if profile != "internet" {
+			var err error
+			if p, err = NewPredictor(engine, profile); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for latency := 0.05; latency <= 1e4; latency *= 2 {
+			for loss := 0.0; loss <= 1; loss += 0.25 {
+				last := 0
+				for share := 0.05; share < 10; share *= 1.05 {
+					action, err := p.Decide(NetworkState{latency, share * capacity, loss, 1 - loss})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if action < last || (share >= 1 && action != 9) || float64(action+2) < math.Min(10*share, 10) {
+						t.Fatalf("%s: %v ms, %v of the capacity, loss %v: action %d after %d", profile, latency, share, loss,
+							action, last)
+					}
+					last = action
+				}
+			}
+		}
+	}
+}
+
+func TestValuesInOtherUnitsAreRefused(t *testing.T) {
+	p := predictor(t, open(t))
+	var failure *Error
+	_, err := p.Decide(NetworkState{28, 12.5, 5, 0.998})
+	if !errors.As(err, &failure) || failure.Name != "value not in its unit" || !strings.Contains(failure.Text, "percent?") {
+		t.Errorf("a loss of 5: %v", err)
+	}
+	if _, err := p.Decide(NetworkState{28, 12.5e6, 0, 1}); err == nil || !strings.Contains(err.Error(), "bit/s?") {
+		t.Errorf("12.5e6 Mbit/s: %v", err)
+	}
+}
+
 func TestUnknownNamesAreNamed(t *testing.T) {
 	engine := open(t)
 	if _, err := NewPredictor(engine, "banana"); err == nil || !strings.Contains(err.Error(), "internet") {

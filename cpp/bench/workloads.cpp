@@ -58,7 +58,7 @@ Workloads::Workloads(const std::string& folder, const std::string& profile, cons
   load_ms_ = now_ms() - load_ms_;
   const auto& infos = workload_infos();
   add_forecast(infos[0], 1);
-  add_decide(infos[1]);
+  add_q_values(infos[1]);
   add_forecast(infos[2], kBatch);
   add_groups(infos[3]);
   add_stream(infos[4], false);
@@ -97,30 +97,26 @@ void Workloads::add_forecast(const WorkloadInfo& info, std::size_t batch) {
   all_.push_back(std::move(workload));
 }
 
-void Workloads::add_decide(const WorkloadInfo& info) {
+void Workloads::add_q_values(const WorkloadInfo& info) {
   struct State {
     std::vector<double> samples;  // (ticks, features)
-    std::int32_t action = 0;
+    std::vector<float> q_values;  // of the last call
     std::size_t tick = 0;
   };
   const ModelSpec& spec = engine_.spec(allocator_);
   const std::size_t features = spec.features.size();
-  const std::size_t actions = spec.actions;
   const auto state = std::make_shared<State>();
   state->samples = telemetry(spec, kTicks);
+  state->q_values.resize(spec.actions);
   State* const s = state.get();
   Workload workload;
   workload.info = &info;
+  // The network, which is what TensorFlow Lite runs beside it; a decision asks it about Allocation::kRows rows.
   workload.call = [this, s, features] {
-    engine_.decide(allocator_, s->samples.data() + s->tick % kTicks * features, 1, &s->action);
+    engine_.q_values(allocator_, s->samples.data() + s->tick % kTicks * features, 1, s->q_values.data());
     ++s->tick;
   };
-  workload.result = [this, s, features,
-                     actions] {  // Q-values: an action alone says little, and flips where two are equal
-    std::vector<float> q_values(actions);
-    engine_.q_values(allocator_, s->samples.data() + (s->tick - 1) % kTicks * features, 1, q_values.data());
-    return std::vector<double>(q_values.begin(), q_values.end());
-  };
+  workload.result = [s] { return std::vector<double>(s->q_values.begin(), s->q_values.end()); };
   owned_.push_back(state);
   all_.push_back(std::move(workload));
 }

@@ -55,7 +55,7 @@ class Workloads {
 
  private:
   void add_forecast(const WorkloadInfo& info, std::size_t batch);
-  void add_decide(const WorkloadInfo& info);
+  void add_q_values(const WorkloadInfo& info);
   void add_groups(const WorkloadInfo& info);
   void add_stream(const WorkloadInfo& info, bool timed_advance);
 

@@ -1,6 +1,7 @@
 // The models of the source tree for tests, and telemetry for them.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -58,6 +59,14 @@ class BundleCopy {
     for (int depth = 0; depth > 0 || close == open; ++close) depth += (text[close] == '{') - (text[close] == '}');
     write("scalers", text.replace(open, close - open, json));
     seal(model);
+  }
+
+  /// Replaces a text that stands once in a metadata file.
+  void replace(const std::string& stem, const std::string& from, const std::string& to) {
+    std::string text = read(stem);
+    const std::size_t at = text.find(from);
+    if (at == std::string::npos) throw std::runtime_error(stem + ".json: no " + from);
+    write(stem, text.replace(at, from.size(), to));
   }
 
  private:
@@ -126,7 +135,8 @@ inline double tolerance(const linkcast::Engine& engine, std::size_t model, doubl
   return 1e-6 * engine.spec(model).target_scaler->range(0).slope(mbps);
 }
 
-/// Random telemetry: (count, features) between the minimum and maximum of each feature, physical units; where those are
+/// Random telemetry: (count, features) between the minimum and maximum of each feature, physical units, and fractions
+/// within 0..1; where those are
 /// of what is relative to another value, around a 25th of the highest target that training has seen.
 inline std::vector<double> telemetry(const linkcast::Engine& engine, std::size_t model, std::size_t count,
                                      unsigned seed) {
@@ -138,5 +148,9 @@ inline std::vector<double> telemetry(const linkcast::Engine& engine, std::size_t
   const auto& range = engine.spec(model).target_range;
   const std::vector<double> around(scaler.features(), range ? (*range)[1] / 25 : 20.0);
   scaler.inverse_transform(values.data(), count, values.data(), around.data(), 0);
-  return {values.begin(), values.end()};
+  std::vector<double> held(values.begin(), values.end());
+  const auto& features = engine.spec(model).features;
+  for (std::size_t k = 0; k < held.size(); ++k)
+    if (features[k % features.size()].unit == "fraction") held[k] = std::clamp(held[k], 0.0, 1.0);
+  return held;
 }

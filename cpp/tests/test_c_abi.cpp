@@ -429,6 +429,75 @@ TEST(values_that_are_not_finite_give_a_status_and_leave_a_stream_as_it_was) {
   }
 }
 
+TEST(values_in_other_units_give_a_status_that_says_what_they_look_like) {
+  std::vector<float> values = window();
+  values[39] = 99.8F;
+  linkcast_answer answer = LINKCAST_ANSWER_INIT;
+  std::int32_t action = 0;
+  CHECK_EQ(linkcast_forecast(engine().get(), internet(), values.data(), 40, 0, &answer, 1, nullptr),
+           LINKCAST_ERROR_UNIT);
+  CHECK(error_has("reliability: expected a fraction 0..1, got 99.8 (percent?) at position 39"));
+  const std::array<float, 4> percent{28.0F, 12.5F, 5.0F, 1.0F};
+  CHECK_EQ(linkcast_decide(engine().get(), allocator(), percent.data(), 4, &action, 1, nullptr), LINKCAST_ERROR_UNIT);
+  const std::array<float, 4> bits{28.0F, 12.5e6F, 0.0F, 1.0F};
+  CHECK_EQ(linkcast_decide(engine().get(), allocator(), bits.data(), 4, &action, 1, nullptr), LINKCAST_ERROR_UNIT);
+  CHECK(error_has("(bit/s?)"));
+  linkcast::Stream stream(engine(), internet());
+  CHECK_EQ(linkcast_stream_push(stream.get(), percent.data(), 4, nullptr, 0, &answer, 1, nullptr), LINKCAST_ERROR_UNIT);
+  CHECK_EQ(stream.describe().ticks, 0U);
+  linkcast::Stream rows(engine(), internet(), 2);
+  std::array<float, 8> two{28.0F, 12.5F, 0.0F, 1.0F, 28.0F, 12.5F, 5.0F, 1.0F};
+  const std::array<std::uint8_t, 2> present{1, 0};
+  std::array<linkcast_answer, 2> answers{linkcast_answer LINKCAST_ANSWER_INIT, linkcast_answer LINKCAST_ANSWER_INIT};
+  CHECK_EQ(linkcast_stream_push(rows.get(), two.data(), 8, nullptr, 0, answers.data(), 2, nullptr),
+           LINKCAST_ERROR_UNIT);
+  CHECK_EQ(linkcast_stream_push(rows.get(), two.data(), 8, present.data(), 0, answers.data(), 2, nullptr),
+           LINKCAST_NOT_READY);  // the row of the bad value is not read
+  // Of several requests the one in other units fails alone.
+  linkcast_result result = LINKCAST_RESULT_INIT;
+  linkcast_request request{sizeof request, internet(), values.data(), 40, &answer, 1, &result};
+  CHECK_EQ(linkcast_forecast_many(engine().get(), &request, 1, 0), LINKCAST_OK);
+  CHECK_EQ(result.status, LINKCAST_ERROR_UNIT);
+  CHECK(std::isnan(answer.mbps));
+  linkcast::Controller controller(engine(), "internet", linkcast::Controller::default_options(10.0));
+  linkcast_decision decision = LINKCAST_DECISION_INIT;
+  CHECK_EQ(linkcast_controller_tick(controller.get(), percent.data(), 4, 1, &decision), LINKCAST_ERROR_UNIT);
+  const std::array<float, 4> much{28.0F, 101.0F, 0.0F, 1.0F};
+  CHECK_EQ(linkcast_controller_tick(controller.get(), much.data(), 4, 1, &decision), LINKCAST_ERROR_UNIT);
+  CHECK(error_has("10 times the link's capacity of 10 Mbit/s, got 101"));
+  CHECK_EQ(controller.stats().ticks, 0U);
+  CHECK_EQ(std::string(linkcast_status_name(LINKCAST_ERROR_UNIT)), "value not in its unit");
+}
+
+TEST(decisions_are_safe_for_every_state_and_say_what_is_special) {
+  std::vector<float> states;  // rising bandwidth in rows of 60, from 0.02 to ten times the capacity of 100 Mbit/s
+  for (const float latency : {0.05F, 28.0F, 400.0F, 1e4F, 3.4e38F})
+    for (const float loss : {0.0F, 0.1F, 1.0F})
+      for (int k = 1; k <= 60; ++k)
+        states.insert(
+            states.end(),
+            {latency, k <= 50 ? 2.0F * static_cast<float>(k) : 100.0F * static_cast<float>(k - 50), loss, 1.0F - loss});
+  const std::size_t rows = states.size() / 4;
+  std::vector<std::int32_t> actions(rows);
+  linkcast_result result = LINKCAST_RESULT_INIT;
+  CHECK_EQ(linkcast_decide(engine().get(), allocator(), states.data(), states.size(), actions.data(), rows, &result),
+           LINKCAST_OK);
+  CHECK(result.source == LINKCAST_SOURCE_MODEL && result.cause == LINKCAST_CAUSE_OUTSIDE_TRAINING);
+  for (std::size_t row = 0; row < rows; ++row) {
+    const float carried = states[row * 4 + 1];
+    CHECK(row % 60 == 0 || actions[row] >= actions[row - 1]);
+    CHECK(carried < 100.0F || actions[row] == 9);
+    CHECK(static_cast<float>(actions[row] + 2) * 10.0F >= std::min(carried, 100.0F));
+  }
+  const std::array<float, 4> over{28.0F, 120.0F, 0.0F, 1.0F};
+  result = engine().decide(allocator(), over, actions.data(), 1);
+  CHECK(result.cause == LINKCAST_CAUSE_OVER_CAPACITY && actions[0] == 9);
+  linkcast::Controller controller(engine(), "internet", linkcast::Controller::default_options(50.0));
+  const linkcast_decision decision = controller.tick(over, 1);
+  CHECK(decision.allocation_cause == LINKCAST_CAUSE_OVER_CAPACITY && decision.allocation_mbps == 50.0);
+  CHECK(engine().stats(allocator()).causes[LINKCAST_CAUSE_OVER_CAPACITY] >= 1);
+}
+
 TEST(structs_of_another_size_give_a_status_or_their_part) {
   linkcast_engine* opened = nullptr;
   linkcast_engine_options options = linkcast::Engine::default_options();

@@ -109,16 +109,18 @@ namespace {
 const char* const kTransforms = R"({"features": {
   "latency_ms": {"min": 0, "max": 6, "log_offset": 1},
   "bandwidth_mbps": {"min": -2, "max": 2, "log_offset": 0.01, "relative_to": "first", "share": 0.8},
-  "packet_loss": {"min": 0, "max": 40},
-  "reliability": {"min": -10, "max": 10, "relative_to": "first"}},
+  "packet_loss": {"min": 0, "max": 2},
+  "reliability": {"min": -1, "max": 1, "relative_to": "first"}},
   "target": {"min": -1.5, "max": 1, "log_offset": 0.02, "relative_to": "last"}})";
 
-/// (count, kFeatures) random values from 15 to 25: all transforms stay within 0..1.
+/// (count, kFeatures) random values, of latency and bandwidth from 15 to 25, fractions from 0 to 1: all transforms stay
+/// within 0..1.
 std::vector<double> values_around_20(std::size_t count, unsigned seed) {
   std::mt19937 random(seed);
   std::uniform_real_distribution<double> uniform(15, 25);
   std::vector<double> samples(count * kFeatures);
-  for (double& value : samples) value = uniform(random);
+  for (std::size_t k = 0; k < samples.size(); ++k)
+    samples[k] = k % kFeatures < 2 ? uniform(random) : (uniform(random) - 15) / 10;
   return samples;
 }
 
@@ -129,8 +131,8 @@ double transformed_forecast(Engine& engine, std::size_t model, const double* win
     const double* x = window + k * kFeatures;
     scaled.push_back(static_cast<float>(std::log(x[0] + 1) / 6));
     scaled.push_back(static_cast<float>((std::log(x[1] + 0.01) - 0.8 * std::log(window[1] + 0.01) + 2) / 4));
-    scaled.push_back(static_cast<float>(x[2] / 40));
-    scaled.push_back(static_cast<float>((x[3] - window[3] + 10) / 20));
+    scaled.push_back(static_cast<float>(x[2] / 2));
+    scaled.push_back(static_cast<float>((x[3] - window[3] + 1) / 2));
   }
   std::copy(scaled.begin(), scaled.end(), engine.model(model).batch_input(1).get());
   const auto output = static_cast<double>(engine.model(model).invoke_batch(1)[0]);

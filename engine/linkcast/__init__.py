@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linkcast._native import Answer, Answers, Controller, Decision, LoadError, Model, Scaler, Stream, __version__
-    from linkcast.engine import Engine
+    from linkcast.engine import Allocation, Engine
     from linkcast.predictor import BandwidthPredictor
     from linkcast.traces import Layout, Trace, read_trace
 
 __all__ = [
+    "Allocation",
     "Answer",
     "Answers",
     "BandwidthPredictor",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Allocation": "linkcast.engine",
     "Answer": "linkcast._native",
     "Answers": "linkcast._native",
     "BandwidthPredictor": "linkcast.predictor",

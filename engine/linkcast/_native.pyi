@@ -11,6 +11,8 @@ _Float32 = npt.NDArray[np.float32]
 _Float64 = npt.NDArray[np.float64]
 
 __version__: str
+CELLS_PER_ACTION: int  # of bandwidth: where an allocator asks its network
+HEADROOM_ACTIONS: int  # above a cell's least action that the network may choose
 
 class LoadError(RuntimeError):
     """A model or metadata file is missing, damaged or wrong; the text names the file and, for metadata, the key."""
@@ -138,6 +140,7 @@ class Engine:
     def plausible(self, name: str, mbps: npt.ArrayLike) -> npt.NDArray[np.bool_]: ...
     def forecast_batch(self, name: str, newest: npt.ArrayLike) -> _Float32: ...
     def decide(self, name: str, states: npt.ArrayLike) -> npt.NDArray[np.int32]: ...
+    def allocate(self, name: str, states: npt.ArrayLike) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]: ...
     def q_values(self, name: str, states: npt.ArrayLike) -> _Float32: ...
     @overload
     def stream(  # type: ignore[overload-overlap]  # 1 is an int, too
@@ -203,7 +206,7 @@ class Engine:
 class Stats(TypedDict):
     calls: int
     sources: dict[str, int]  # answers, by who gave them: see Answer.source
-    causes: dict[str, int]  # not by the model, by why: see Answer.cause
+    causes: dict[str, int]  # answers that have a cause, by it: see Answer.cause; an allocator's: Engine.allocate
     late: int  # calls that ended behind their deadline
     latency_us: dict[str, float]  # "p50", "p90", "p99", "p99.9" (each at most 1/8 too large), "max"
 
@@ -320,6 +323,8 @@ class Decision:
     def forecast(self) -> Answer: ...
     @property
     def action(self) -> int: ...
+    @property
+    def allocation_cause(self) -> str: ...
     @property
     def clamped(self) -> bool: ...
     @property

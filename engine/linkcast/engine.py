@@ -6,10 +6,23 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from linkcast import _native
 from linkcast.groups import ServiceGroup, find_group, read_groups
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class Allocation(NamedTuple):
+    """Decisions, and what is special about each."""
+
+    actions: npt.NDArray[np.int32]
+    """(batch,) 0..9; action a allocates (a + 1) * 10 % of the link."""
+    causes: tuple[str, ...]
+    """(batch,) "none", "outside_training", "over_capacity" or "not_finite"."""
 
 
 class Engine(_native.Engine):
@@ -50,6 +63,15 @@ class Engine(_native.Engine):
 
     def __repr__(self) -> str:
         return f"Engine({self.folder!r}, {len(self.names)} models)"
+
+    def allocate(self, name: str, states: npt.ArrayLike) -> Allocation:
+        """`decide`, with the cause of each row.
+
+        Causes: "outside_training", a feature lies outside what training has seen and was held to it; "over_capacity",
+        the bandwidth is beyond the link's capacity, which gets all; "not_finite", a Q-value is, and the network's say
+        was taken for the most that it may ask for (`decide` too gives a RuntimeWarning then: the model is broken).
+        """
+        return Allocation(*super().allocate(name, states))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

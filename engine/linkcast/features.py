@@ -15,6 +15,7 @@ TELEMETRY = ("latency_ms", "bandwidth_mbps", "packet_loss", "reliability")
 CALENDAR = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
 FEATURES = TELEMETRY + CALENDAR
 BANDWIDTH = TELEMETRY.index("bandwidth_mbps")
+UNITS = {"latency_ms": "ms", "bandwidth_mbps": "Mbit/s", "packet_loss": "fraction", "reliability": "fraction"}
 
 NEUTRAL = {"latency_ms": 50.0, "packet_loss": 0.0, "reliability": 1.0}
 """What a feature that a trace does not have is taken as; forecasters have seen it in training. Bandwidth has none."""
@@ -126,6 +127,8 @@ def profile_windows(
     step_s: int,
     profile: npt.NDArray[np.float64],
     columns: npt.NDArray[np.int64],
+    factors: npt.NDArray[np.float64],
+    most_mbps: float,
 ) -> npt.NDArray[np.float64]:
     """Windows for times with no telemetry: every step takes the profile's values at its hour of the week.
 
@@ -133,11 +136,14 @@ def profile_windows(
         seconds: (n,) the times to forecast.
         window: steps in a window.
         step_s: seconds between steps.
-        profile: (168, 4) telemetry by hour of the week, usage and device group already applied.
+        profile: (168, 4) telemetry by hour of the week.
         columns: (F,) the model's features, from `feature_columns`.
+        factors: (n,) what the bandwidth of each window is multiplied with.
+        most_mbps: no bandwidth is above it.
     Returns:
         (n, window, F) float64, physical units.
     """
     steps = step_seconds(seconds, window, step_s)
     features = np.concatenate([profile[hour_of_week(steps)], calendar_features(steps)], axis=-1)
+    features[..., BANDWIDTH] = np.minimum(features[..., BANDWIDTH] * factors[:, None], most_mbps)
     return np.ascontiguousarray(features[..., columns])

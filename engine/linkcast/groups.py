@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.features import BANDWIDTH, TELEMETRY
+from linkcast.features import TELEMETRY
 
 LATENCY = TELEMETRY.index("latency_ms")
 
@@ -37,32 +37,37 @@ class ServiceGroup:
     device_groups: Mapping[str, Mapping[str, float]]
     profile: npt.NDArray[np.float64] | None  # (168, 4) telemetry by hour of the week, Monday 0:00 first
 
-    def factors(self, usage_percentage: float | None, device_group: str | None) -> tuple[float, float]:
-        """What bandwidth and latency are multiplied with for a usage and a device group; 1 where one is not given.
+    def in_use_mbps(self, usage_percentage: float | None) -> float | None:
+        """What is in use when that share of the group's maximum is; None when no usage is given.
 
         Raises:
-            ValueError: the usage is outside 0..100, or the group does not know the device group.
+            ValueError: the usage is outside 0..100.
         """
-        bandwidth = latency = 1.0
-        if usage_percentage is not None:
-            if not 0.0 <= usage_percentage <= 100.0:
-                raise ValueError(f"usage_percentage: expected a number from 0 to 100, got {usage_percentage!r}")
-            bandwidth *= usage_percentage / self.typical_usage_percentage
-        if device_group is not None:
-            device = self.device_groups.get(group_key(device_group))
-            if device is None:
-                known = ", ".join(self.device_groups) or "none"
-                raise ValueError(f"device_group: expected one of {known} for {self.name}, got {device_group!r}")
-            bandwidth *= device["bandwidth_factor"]
-            latency *= device["latency_factor"]
-        return bandwidth, latency
+        if usage_percentage is None:
+            return None
+        if not 0.0 <= usage_percentage <= 100.0:
+            raise ValueError(f"usage_percentage: expected a number from 0 to 100, got {usage_percentage!r}")
+        return self.max_bandwidth_mbps * usage_percentage / 100.0
 
-    def scaled_profile(self, bandwidth_factor: float, latency_factor: float) -> npt.NDArray[np.float64] | None:
-        """(168, 4) the profile with both factors applied, or None when the group has no profile."""
+    def device_factors(self, device_group: str | None) -> tuple[float, float]:
+        """What bandwidth and latency are multiplied with for a device group; 1 for the mix of all.
+
+        Raises:
+            ValueError: the group does not know the device group.
+        """
+        if device_group is None:
+            return 1.0, 1.0
+        device = self.device_groups.get(group_key(device_group))
+        if device is None:
+            known = ", ".join(self.device_groups) or "none"
+            raise ValueError(f"device_group: expected one of {known} for {self.name}, got {device_group!r}")
+        return device["bandwidth_factor"], device["latency_factor"]
+
+    def scaled_profile(self, latency_factor: float) -> npt.NDArray[np.float64] | None:
+        """(168, 4) the profile with the latency multiplied, or None when the group has no profile."""
         if self.profile is None:
             return None
         profile: npt.NDArray[np.float64] = self.profile.copy()
-        profile[:, BANDWIDTH] *= bandwidth_factor
         profile[:, LATENCY] *= latency_factor
         return profile
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Prediction: TypeAlias = dict[str, str | int | float]
 TimePredictions: TypeAlias = dict[str, Any]  # {"timestamp": str, "predictions": {group name: Prediction}}
 
+LEAST_MBPS = 1e-6  # of a typical bandwidth that another is measured by
 BATCH = 4096  # times scaled and run at a time: bounds the memory of a long range
 HOUR_US = 3_600_000_000
 
@@ -111,13 +112,14 @@ class BandwidthPredictor:
                 it shows counts: a time zone is not converted.
             service_group: "Streaming", "Gaming", "Social Media", "Shopping" or "Software"; case, spaces, hyphens and
                 underscores do not matter.
-            usage_percentage: 0..100, how much of its maximum the group uses, instead of its typical usage.
+            usage_percentage: 0..100, the share of the group's maximum that is in use now, in the hour before the
+                timestamp; None takes what is typical of that hour. The hours before it have the typical course.
             device_group: a device group of the service group, such as "mobile"; None is the mix of all.
             as_numbers: numbers instead of text, and the source of the answer.
         Returns:
             {"service_group": "Streaming", "group_id": 1001, "service_id": 102, "bandwidth_allocation": "75.32%",
-            "predicted_bandwidth_mbps": "18.45"}. The forecast is at least 0; the allocation is its share of the group's
-            maximum, at most 100 %. With as_numbers: the same keys with floats, and "source": "model" or "fallback".
+            "predicted_bandwidth_mbps": "18.45"}. The forecast is between 0 and the group's maximum; the allocation is
+            its share of that. With as_numbers: the same keys with floats, and "source": "model" or "fallback".
         Raises:
             ValueError: an unknown group or device group (the text names the known ones), a usage outside 0..100, or no
                 timestamp.
@@ -238,18 +240,22 @@ class BandwidthPredictor:
     def _forecast_one(
         self, group: ServiceGroup, time: np.datetime64, usage_percentage: float | None, device_group: str | None
     ) -> tuple[float, str]:
-        """(Mbps, source): the single-window path, NumPy and the engine's own scaling."""
-        bandwidth_factor, latency_factor = group.factors(usage_percentage, device_group)
-        profile = group.scaled_profile(bandwidth_factor, latency_factor)
+        """(Mbit/s, source): the single-window path, NumPy and the engine's own scaling."""
+        in_use_mbps = group.in_use_mbps(usage_percentage)
+        bandwidth_factor, latency_factor = group.device_factors(device_group)
+        profile = group.scaled_profile(latency_factor)
         seconds = to_seconds([time])
         if profile is not None:
             spec = self._engine.spec(group.model)
+            step_s = int(spec["step_s"])
+            factors = bandwidth_factor * _factors(in_use_mbps, _newest(profile, seconds, step_s))
             columns = feature_columns(spec["features"])
-            window = profile_windows(seconds, spec["window"] or 1, int(spec["step_s"]), profile, columns)
+            most_mbps = group.max_bandwidth_mbps
+            window = profile_windows(seconds, spec["window"] or 1, step_s, profile, columns, factors, most_mbps)
             bandwidth_mbps = self._engine.forecast_raw(group.model, window)
             if self._engine.plausible(group.model, bandwidth_mbps)[0]:
                 return float(bandwidth_mbps[0]), "model"
-        return float(self._fallback(group, seconds)[0]) * bandwidth_factor, "fallback"
+        return float(self._fallback(group, seconds, in_use_mbps)[0]) * bandwidth_factor, "fallback"
 
     def _forecast_many(
         self,
@@ -258,43 +264,72 @@ class BandwidthPredictor:
         usage_percentage: float | None,
         device_group: str | None,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """(n,) Mbps and (n,) which of them the fallback gave: the batch path."""
-        bandwidth_factor, latency_factor = group.factors(usage_percentage, device_group)
-        profile = group.scaled_profile(bandwidth_factor, latency_factor)
+        """(n,) Mbit/s and (n,) which of them the fallback gave: the batch path."""
+        in_use_mbps = group.in_use_mbps(usage_percentage)
+        bandwidth_factor, latency_factor = group.device_factors(device_group)
+        profile = group.scaled_profile(latency_factor)
         seconds = to_seconds(times)
         bandwidth_mbps = np.full(len(seconds), np.nan)
         if profile is not None:
+            newest = _newest(profile, seconds, int(self._engine.spec(group.model)["step_s"]))
+            factors = bandwidth_factor * _factors(in_use_mbps, newest)
             for begin in range(0, len(seconds), BATCH):
                 part = slice(begin, begin + BATCH)
-                bandwidth_mbps[part] = self._forecast_profile(group.model, seconds[part], profile)
+                bandwidth_mbps[part] = self._forecast_profile(group, seconds[part], profile, factors[part])
         rescued = ~self._engine.plausible(group.model, bandwidth_mbps)
         if rescued.any():
-            bandwidth_mbps[rescued] = self._fallback(group, seconds[rescued]) * bandwidth_factor
+            bandwidth_mbps[rescued] = self._fallback(group, seconds[rescued], in_use_mbps) * bandwidth_factor
         return bandwidth_mbps, rescued
 
     def _forecast_profile(
-        self, model_name: str, seconds: npt.NDArray[np.int64], profile: npt.NDArray[np.float64]
+        self,
+        group: ServiceGroup,
+        seconds: npt.NDArray[np.int64],
+        profile: npt.NDArray[np.float64],
+        factors: npt.NDArray[np.float64],
     ) -> npt.NDArray[np.float32]:
-        spec = self._engine.spec(model_name)
+        spec, most_mbps = self._engine.spec(group.model), group.max_bandwidth_mbps
         columns, step_s = feature_columns(spec["features"]), int(spec["step_s"])
         scaling = scaling_kernels()
         if scaling is None:
             return self._engine.forecast_raw(
-                model_name, profile_windows(seconds, spec["window"] or 1, step_s, profile, columns)
+                group.model, profile_windows(seconds, spec["window"] or 1, step_s, profile, columns, factors, most_mbps)
             )
-        scaled = self._engine.model(model_name).batch_input(len(seconds))
-        ranges = scaling.ranges(self._engine.scaler(model_name))
-        scaling.scale_profile_windows(seconds, step_s, profile, columns, ranges, scaled)
-        return self._engine.forecast_batch(model_name, profile[hour_of_week(seconds - step_s), BANDWIDTH])
+        scaled = self._engine.model(group.model).batch_input(len(seconds))
+        ranges = scaling.ranges(self._engine.scaler(group.model))
+        scaling.scale_profile_windows(seconds, step_s, profile, columns, factors, most_mbps, ranges, scaled)
+        newest = np.minimum(_newest(profile, seconds, step_s) * factors, most_mbps)
+        return self._engine.forecast_batch(group.model, newest)
 
-    def _fallback(self, group: ServiceGroup, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """(n,) Mbps from the calendar of each time, before usage and device group."""
-        return self._engine.forecast_raw(group.fallback, calendar_features(seconds))
+    def _fallback(
+        self, group: ServiceGroup, seconds: npt.NDArray[np.int64], in_use_mbps: float | None
+    ) -> npt.NDArray[np.float64]:
+        """(n,) Mbit/s from the calendar of each time, before the device group."""
+        typical = self._engine.forecast_raw(group.fallback, calendar_features(seconds))
+        if in_use_mbps is None:
+            return typical.astype(np.float64)
+        step_s = int(self._engine.spec(group.model)["step_s"])
+        newest = self._engine.forecast_raw(group.fallback, calendar_features(seconds - step_s)).astype(np.float64)
+        return typical * _factors(in_use_mbps, newest)
+
+
+def _newest(profile: npt.NDArray[np.float64], seconds: npt.NDArray[np.int64], step_s: int) -> npt.NDArray[np.float64]:
+    """(n,) the profile's Mbit/s in the step before each time."""
+    newest: npt.NDArray[np.float64] = profile[hour_of_week(seconds - step_s), BANDWIDTH]
+    return newest
+
+
+def _factors(in_use_mbps: float | None, typical_mbps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(n,) what typical bandwidths are multiplied with so that the newest is what is in use; 1 when none is given."""
+    if in_use_mbps is None:
+        return np.ones(len(typical_mbps))
+    factors: npt.NDArray[np.float64] = in_use_mbps / np.maximum(typical_mbps, LEAST_MBPS)
+    return factors
 
 
 def _prediction(group: ServiceGroup, bandwidth_mbps: float, source: str, as_numbers: bool) -> Prediction:
-    mbps = max(bandwidth_mbps, 0.0)
-    share = min(100.0 * mbps / group.max_bandwidth_mbps, 100.0)
+    mbps = min(max(bandwidth_mbps, 0.0), group.max_bandwidth_mbps)
+    share = 100.0 * mbps / group.max_bandwidth_mbps
     prediction: Prediction = {
         "service_group": group.name,
         "group_id": group.group_id,

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.features import DAY_S, EPOCH_WEEKDAY, HOUR_S, HOURS_PER_WEEK, TELEMETRY
+from linkcast.features import BANDWIDTH, DAY_S, EPOCH_WEEKDAY, HOUR_S, HOURS_PER_WEEK, TELEMETRY
 
 if TYPE_CHECKING:
     from linkcast._native import Scaler
@@ -82,7 +82,14 @@ def scale_windows(series: Float64, starts: Int64, ranges: Float64, scaled: Float
 
 @_kernel
 def scale_profile_windows(
-    seconds: Int64, step_s: int, profile: Float64, columns: Int64, ranges: Float64, scaled: Float32
+    seconds: Int64,
+    step_s: int,
+    profile: Float64,
+    columns: Int64,
+    factors: Float64,
+    most_mbps: float,
+    ranges: Float64,
+    scaled: Float32,
 ) -> None:
     """Builds the windows of `features.profile_windows` and scales them.
 
@@ -91,6 +98,8 @@ def scale_profile_windows(
         step_s: seconds between steps.
         profile: (168, 4) telemetry by hour of the week.
         columns: (F,) the model's features, from `features.feature_columns`.
+        factors: (n,) what the bandwidth of each window is multiplied with.
+        most_mbps: no bandwidth is above it.
         ranges: (5, F) as `ranges` gives them.
         scaled: (n, T, F) float32, written.
     """
@@ -105,6 +114,7 @@ def scale_profile_windows(
             weekday_angle = 2.0 * math.pi * ((time // DAY_S + EPOCH_WEEKDAY) % 7) / 7.0
             for column in range(_N_TELEMETRY):
                 features[column] = profile[slot, column]
+            features[BANDWIDTH] = min(features[BANDWIDTH] * factors[index], most_mbps)
             features[_N_TELEMETRY] = math.sin(hour_angle)
             features[_N_TELEMETRY + 1] = math.cos(hour_angle)
             features[_N_TELEMETRY + 2] = math.sin(weekday_angle)

@@ -31,8 +31,10 @@
  * Ownership. A handle is the caller's, from its _open to its _close. Memory that is passed in is read and written only
  * during the call. Texts that are handed out stay the library's.
  *
- * Units stand in the names: mbps is Mbit/s, packet loss and reliability are fractions. A telemetry sample is
- * latency_ms, bandwidth_mbps, packet_loss, reliability, in this order.
+ * Units stand in the names: mbps is Mbit/s, packet loss and reliability are fractions. A value that can't be in its
+ * unit is refused: a fraction outside 0..1, a latency or bandwidth below 0, a bandwidth beyond ten times the link's
+ * capacity where that is known. A telemetry sample is latency_ms, bandwidth_mbps, packet_loss, reliability, in this
+ * order.
  *
  * Versions. "Since" is the first version that has a function as it stands; it stays until the major number changes.
  */
@@ -72,7 +74,9 @@ typedef enum linkcast_status {
   LINKCAST_ERROR_BUSY = 9,        /* the handle is in use by another thread */
   LINKCAST_ERROR_NO_ANSWER = 10,  /* neither the model nor anything that stands in for it could answer */
   LINKCAST_ERROR_MEMORY = 11,
-  LINKCAST_ERROR_INTERNAL = 12
+  LINKCAST_ERROR_INTERNAL = 12,
+  LINKCAST_ERROR_UNIT = 13 /* finite, and not of its feature's unit, such as percent for a fraction; the text says what
+                              was expected, what came, and what it looks like */
 } linkcast_status;
 
 typedef struct linkcast_engine linkcast_engine;         /* the models of a folder */
@@ -100,13 +104,16 @@ typedef enum linkcast_source {
   LINKCAST_SOURCE_MEASURED_MEAN = 6  /* a moving average of what was measured: a controller's, for one */
 } linkcast_source;
 
-/* Why it was not the model. A later version may know more of them. */
+/* Why it was not the model; or what is special about a decision. A later version may know more of them. */
 typedef enum linkcast_cause {
   LINKCAST_CAUSE_NONE = 0,
   LINKCAST_CAUSE_DEADLINE = 1,
   LINKCAST_CAUSE_FAILED = 2,
   LINKCAST_CAUSE_NOT_FINITE = 3,
-  LINKCAST_CAUSE_IMPLAUSIBLE = 4
+  LINKCAST_CAUSE_IMPLAUSIBLE = 4,
+  /* Of a decision, which is the allocator's all the same: */
+  LINKCAST_CAUSE_OUTSIDE_TRAINING = 5, /* a feature lies outside what training has seen, and was held to it */
+  LINKCAST_CAUSE_OVER_CAPACITY = 6     /* the bandwidth is beyond the link's capacity: all of the link */
 } linkcast_cause;
 
 /* The next bandwidth of one row. */
@@ -148,10 +155,23 @@ typedef struct linkcast_decision {
   uint32_t limits;        /* LINKCAST_LIMIT_* that were at work */
   uint64_t latency_ns;    /* of the tick */
   float reserve_mbps; /* the least that linkcast_controller_options.risk asks for; NaN where no band is known (yet) */
+  linkcast_cause allocation_cause; /* OUTSIDE_TRAINING, OVER_CAPACITY, NOT_FINITE; FAILED: no action */
 } linkcast_decision;
-#define LINKCAST_DECISION_INIT                                                        \
-  {sizeof(linkcast_decision), 0.0, 0.0, 0.0f, 0.0f, 0.0f, 0.0f, LINKCAST_SOURCE_NONE, \
-   LINKCAST_CAUSE_NONE,       -1,  0,   0,    0.0f}
+#define LINKCAST_DECISION_INIT \
+  {sizeof(linkcast_decision),  \
+   0.0,                        \
+   0.0,                        \
+   0.0f,                       \
+   0.0f,                       \
+   0.0f,                       \
+   0.0f,                       \
+   LINKCAST_SOURCE_NONE,       \
+   LINKCAST_CAUSE_NONE,        \
+   -1,                         \
+   0,                          \
+   0,                          \
+   0.0f,                       \
+   LINKCAST_CAUSE_NONE}
 #define LINKCAST_LIMIT_CLAMPED 1u /* the least or most fraction set the allocation */
 #define LINKCAST_LIMIT_SLEWED 2u  /* the slew limit kept it from its target */
 #define LINKCAST_LIMIT_HOLDING 4u /* the hold time kept it as it was */
@@ -200,21 +220,24 @@ LINKCAST_API linkcast_status linkcast_model_find(linkcast_engine* engine, const 
  * count:        windows, 1 to LINKCAST_MAX_BATCH
  * result:       out; may be NULL
  *
- * Hot. HANDLE, ARGUMENT, NOT_FINITE, NO_ANSWER, BUSY, STRUCT_SIZE. Since 0.1.0. */
+ * Hot. HANDLE, ARGUMENT, NOT_FINITE, UNIT, NO_ANSWER, BUSY, STRUCT_SIZE. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_forecast(linkcast_engine* engine, linkcast_model model, const float* windows,
                                                size_t values, uint64_t deadline_ns, linkcast_answer* answers,
                                                size_t count, linkcast_result* result);
 
-/* The action of each state: 0 to outputs - 1; action a allocates (a + 1) * 10 %.
+/* The action of each state: 0 to outputs - 1; action a allocates (a + 1) * 10 %. For every state: more bandwidth never
+ * means a smaller allocation, a link that is full or over its capacity gets all, and no state gets less than one action
+ * below what it carries. The result's cause is the first row's: OUTSIDE_TRAINING, OVER_CAPACITY, NOT_FINITE.
  *
  * model:    an allocator
- * states:   (batch, features), physical units
+ * states:   (batch, features), physical units, the bandwidth on a link of the capacity that the allocator was trained on
+ *           (trained_on.capacity_mbps of manifest.json), at most ten times that
  * values:   floats in `states`
  * actions:  (batch) out
  * batch:    states, 1 to LINKCAST_MAX_BATCH
  * result:   out; may be NULL
  *
- * Hot. HANDLE, ARGUMENT, NOT_FINITE, INVOKE, BUSY, STRUCT_SIZE. Since 0.1.0. */
+ * Hot. HANDLE, ARGUMENT, NOT_FINITE, UNIT, INVOKE, BUSY, STRUCT_SIZE. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_decide(linkcast_engine* engine, linkcast_model model, const float* states,
                                              size_t values, int32_t* actions, size_t batch, linkcast_result* result);
 
@@ -232,7 +255,7 @@ LINKCAST_API linkcast_status linkcast_stream_open(linkcast_engine* engine, linkc
 LINKCAST_API linkcast_status linkcast_stream_close(linkcast_stream* stream);
 
 /* One tick of every row: takes a sample in, and gives the forecast of the window that ends with it. After a value that
- * is not finite the stream is as before.
+ * is not finite or not in its unit the stream is as before.
  *
  * samples:      (rows, features) in the order of the model, physical units; NULL: no row has one in this tick. Where
  *               none came, the row's last sample is held in its place
@@ -244,7 +267,7 @@ LINKCAST_API linkcast_status linkcast_stream_close(linkcast_stream* stream);
  * result:       out; may be NULL. Of the rows whose window is full
  *
  * NOT_READY when no row's window is full; NO_ANSWER when one is full and could not be answered.
- * Hot. HANDLE, ARGUMENT, NOT_FINITE, BUSY, STRUCT_SIZE. Since 0.1.0. */
+ * Hot. HANDLE, ARGUMENT, NOT_FINITE, UNIT, BUSY, STRUCT_SIZE. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_stream_push(linkcast_stream* stream, const float* samples, size_t values,
                                                   const uint8_t* present, uint64_t deadline_ns,
                                                   linkcast_answer* answers, size_t count, linkcast_result* result);
@@ -274,7 +297,7 @@ LINKCAST_API linkcast_status linkcast_controller_close(linkcast_controller* cont
  * now_ns:     of a clock that does not go back
  * decision:   out
  *
- * Hot. HANDLE, ARGUMENT, NOT_FINITE, BUSY, STRUCT_SIZE. Since 0.1.0. */
+ * Hot. HANDLE, ARGUMENT, NOT_FINITE, UNIT, BUSY, STRUCT_SIZE. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_controller_tick(linkcast_controller* controller, const float* telemetry,
                                                       size_t values, uint64_t now_ns, linkcast_decision* decision);
 
@@ -453,7 +476,7 @@ typedef struct linkcast_model_stats {
   uint64_t max_ns;
   uint64_t late;        /* calls whose answer came after their deadline */
   uint64_t sources[16]; /* answers, by linkcast_source: one for each row; there is room for sources to come */
-  uint64_t causes[16];  /* answers that the model did not give, by linkcast_cause */
+  uint64_t causes[16];  /* answers that have a cause, by linkcast_cause */
 } linkcast_model_stats;
 #define LINKCAST_MODEL_STATS_INIT {sizeof(linkcast_model_stats), 0, 0, 0, 0, 0, 0, 0, {0}, {0}}
 

@@ -150,11 +150,19 @@ class Engine {
     check(linkcast_forecast_many(get(), requests, count, deadline_ns));
   }
 
-  /// @param state (features), physical units  @return the action: a allocates (a + 1) * 10 %
+  /// @param state (features), physical units, on a link of the capacity that the allocator was trained on
+  /// @return the action: a allocates (a + 1) * 10 %; safe for every state, see linkcast_decide
   std::int32_t decide(linkcast_model model, Floats state) {
     std::int32_t action = 0;
     check(linkcast_decide(get(), model, state.data(), state.size(), &action, 1, nullptr));
     return action;
+  }
+
+  /// Many states. @param states (batch, features)  @param actions (batch) out  @return its cause is the first row's
+  linkcast_result decide(linkcast_model model, Floats states, std::int32_t* actions, std::size_t batch) {
+    linkcast_result result = LINKCAST_RESULT_INIT;
+    check(linkcast_decide(get(), model, states.data(), states.size(), actions, batch, &result));
+    return result;
   }
 
   linkcast_model_stats stats(linkcast_model model) const {

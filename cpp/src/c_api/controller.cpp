@@ -71,7 +71,8 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
   if (telemetry) {
     if (values != controller.features())
       return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats, got %zu", controller.features(), values);
-    if (const auto status = check_finite(telemetry, values)) return status;
+    if (const auto status = check_units(controller.feature_list(), controller.bounds(), telemetry, values))
+      return status;
   }
   const Decision& made = controller.tick(telemetry, now_ns);
   linkcast_decision own = LINKCAST_DECISION_INIT;
@@ -88,6 +89,7 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
                (made.holding ? LINKCAST_LIMIT_HOLDING : 0U) | (made.stalled ? LINKCAST_LIMIT_STALLED : 0U);
   own.latency_ns = made.latency_ns;
   own.reserve_mbps = made.forecast.reserve;
+  own.allocation_cause = cause_number(made.allocation_cause);
   write_struct(own, decision);
   return LINKCAST_OK;
 }

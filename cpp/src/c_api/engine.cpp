@@ -1,11 +1,9 @@
 #include "c_api/engine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <sstream>
 
-#include "base/finite.h"
 #include "c_api/handles.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
@@ -96,7 +94,7 @@ linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allo
   if (values != batch * row)
     return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats (%s takes %zu, times a batch of %zu), got %zu",
                 batch * row, spec.name.c_str(), row, batch, values);
-  return check_finite(features, values);
+  return check_units(spec.features, spec.bounds, features, values);
 }
 
 linkcast_status forecast_status(const ForecastResult& result) noexcept {
@@ -107,13 +105,15 @@ linkcast_status forecast_status(const ForecastResult& result) noexcept {
       return LINKCAST_ERROR_NOT_FINITE;
     case ForecastStatus::no_answer:
       return LINKCAST_ERROR_NO_ANSWER;
+    case ForecastStatus::wrong_unit:
+      return LINKCAST_ERROR_UNIT;
   }
   return LINKCAST_ERROR_INTERNAL;
 }
 
 Deadline deadline_in(std::uint64_t budget_ns) noexcept { return budget_ns ? Deadline::in(budget_ns) : Deadline{}; }
 
-/// A model without a stand-in: an allocator.
+/// A model without a stand-in: an allocator. `run` gives the cause.
 template <class Run>
 linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
   if (!result) {
@@ -121,8 +121,8 @@ linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
     return LINKCAST_OK;
   }
   const std::uint64_t start = monotonic_ns();
-  run();
-  return set_result(LINKCAST_OK, source, Cause::none, monotonic_ns() - start, result);
+  const Cause cause = run();
+  return set_result(LINKCAST_OK, source, cause, monotonic_ns() - start, result);
 }
 
 linkcast_status forecast_one(Bundle& bundle, linkcast_model model, const float* windows, linkcast_answer* answers,
@@ -149,8 +149,8 @@ linkcast_status check_requests(const Bundle& bundle, linkcast_request* requests,
     if (const auto status = check_struct(request.result, kFirstResult)) return status;
     const auto status =
         check_rows(bundle, request.model, false, request.windows, request.values, request.answers, request.count);
-    // A window that is not finite is a matter of its request alone.
-    if (status != LINKCAST_OK && status != LINKCAST_ERROR_NOT_FINITE) return status;
+    // A window that is not finite, or in other units, is a matter of its request alone.
+    if (status != LINKCAST_OK && status != LINKCAST_ERROR_NOT_FINITE && status != LINKCAST_ERROR_UNIT) return status;
     if (const auto room = check_answers(request.answers, request.count, request.count)) return room;
   }
   return LINKCAST_OK;
@@ -189,11 +189,15 @@ bool known_model(const Bundle& bundle, linkcast_model model) noexcept {
   return false;
 }
 
-linkcast_status check_finite(const float* values, std::size_t count) noexcept {
-  const std::size_t bad = first_not_finite(values, count);
+linkcast_status check_units(const std::vector<Feature>& features, const std::vector<Bounds>& bounds,
+                            const float* values, std::size_t count) noexcept {
+  const std::size_t bad = first_out_of_bounds(bounds, values, count);
   if (bad == count) return LINKCAST_OK;
-  return fail(LINKCAST_ERROR_NOT_FINITE, "features: expected finite values, got %f at position %zu",
-              static_cast<double>(values[bad]), bad);
+  const std::size_t f = bad % bounds.size();
+  char text[512];
+  write_bounds_text(features[f], bounds[f], static_cast<double>(values[bad]), text, sizeof text);
+  return fail(is_finite(static_cast<double>(values[bad])) ? LINKCAST_ERROR_UNIT : LINKCAST_ERROR_NOT_FINITE,
+              "features: %s at position %zu", text, bad);
 }
 
 linkcast_source source_number(Source source) noexcept {
@@ -228,6 +232,10 @@ linkcast_cause cause_number(Cause cause) noexcept {
       return LINKCAST_CAUSE_NOT_FINITE;
     case Cause::implausible:
       return LINKCAST_CAUSE_IMPLAUSIBLE;
+    case Cause::outside_training:
+      return LINKCAST_CAUSE_OUTSIDE_TRAINING;
+    case Cause::over_capacity:
+      return LINKCAST_CAUSE_OVER_CAPACITY;
   }
   return LINKCAST_CAUSE_NONE;
 }
@@ -410,7 +418,8 @@ linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, c
     if (const auto status = check_struct(result, kFirstResult)) return status;
     if (const auto status = check_rows(*call.bundle(), model, true, states, values, actions, batch)) return status;
     const std::size_t index = call.bundle()->index(static_cast<std::size_t>(model));
-    return run_alone(Source::model, result, [&] { call.bundle()->engine().decide(index, states, batch, actions); });
+    return run_alone(Source::model, result,
+                     [&] { return call.bundle()->engine().decide(index, states, batch, actions); });
   }
   LINKCAST_CATCH
 }

@@ -59,7 +59,9 @@ class Call {
 /// Whether `model` is one of the bundle's; else the text for linkcast_last_error stands.
 bool known_model(const Bundle& bundle, linkcast_model model) noexcept;
 
-linkcast_status check_finite(const float* values, std::size_t count) noexcept;
+/// Whether every value is finite and of its feature's unit; allocates nothing, where the core would throw.
+linkcast_status check_units(const std::vector<Feature>& features, const std::vector<Bounds>& bounds,
+                            const float* values, std::size_t count) noexcept;
 
 /// What an options struct says of when the model's forecast can't be used, and what answers then. @throws Error
 template <class Options>

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/fork.h"
+#include "engine/units.h"
 
 namespace linkcast::c_api {
 namespace {
@@ -53,6 +54,8 @@ linkcast_status caught() noexcept {
     return fail(LINKCAST_ERROR_LOAD, "%s", error.what());
   } catch (const InvokeError& error) {
     return fail(LINKCAST_ERROR_INVOKE, "%s", error.what());
+  } catch (const UnitError& error) {
+    return fail(error.finite ? LINKCAST_ERROR_UNIT : LINKCAST_ERROR_NOT_FINITE, "%s", error.what());
   } catch (const std::invalid_argument& error) {
     return fail(LINKCAST_ERROR_ARGUMENT, "%s", error.what());
   } catch (const std::bad_alloc&) {
@@ -124,6 +127,8 @@ const char* linkcast_status_name(linkcast_status status) {
       return "out of memory";
     case LINKCAST_ERROR_INTERNAL:
       return "internal error";
+    case LINKCAST_ERROR_UNIT:
+      return "value not in its unit";
   }
   return "unknown status";
 }

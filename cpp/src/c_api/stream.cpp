@@ -55,16 +55,16 @@ linkcast_status check_row(const Stream& stream, std::size_t row) noexcept {
   return fail(LINKCAST_ERROR_ARGUMENT, "row: expected 0 to %zu, got %zu", stream.rows() - 1, row);
 }
 
-linkcast_status check_samples(const Stream& stream, const float* samples, std::size_t values,
+linkcast_status check_samples(const ModelSpec& spec, const Stream& stream, const float* samples, std::size_t values,
                               const std::uint8_t* present) noexcept {
   if (!samples) return LINKCAST_OK;
   const std::size_t features = stream.features();
   if (values != stream.rows() * features)
     return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats, got %zu", stream.rows() * features, values);
-  if (!present) return check_finite(samples, values);
+  if (!present) return check_units(spec.features, spec.bounds, samples, values);
   for (std::size_t row = 0; row < stream.rows(); ++row) {
     if (!present[row]) continue;
-    if (const auto status = check_finite(samples + row * features, features)) return status;
+    if (const auto status = check_units(spec.features, spec.bounds, samples + row * features, features)) return status;
   }
   return LINKCAST_OK;
 }
@@ -74,7 +74,8 @@ linkcast_status push(StreamHandle& handle, const float* samples, std::size_t val
   Stream& stream = *handle.stream;
   if (const auto status = check_struct(result, kFirstResult)) return status;
   if (const auto status = check_answers(answers, count, stream.rows())) return status;
-  if (const auto status = check_samples(stream, samples, values, present)) return status;
+  if (const auto status = check_samples(handle.bundle->engine().spec(stream.model()), stream, samples, values, present))
+    return status;
   const std::uint64_t start = result || deadline_ns ? monotonic_ns() : 0;
   const Deadline deadline{deadline_ns ? start + deadline_ns : 0};
   const std::size_t full = stream.push(samples, present, handle.answers.data(), deadline);

@@ -34,6 +34,10 @@ const char* cause_name(Cause cause) noexcept {
       return "not_finite";
     case Cause::implausible:
       return "implausible";
+    case Cause::outside_training:
+      return "outside_training";
+    case Cause::over_capacity:
+      return "over_capacity";
   }
   return "";
 }

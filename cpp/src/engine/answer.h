@@ -27,9 +27,18 @@ constexpr Source later_resort(Source a, Source b) noexcept {
   return a < b ? b : a;
 }
 
-/// Why an answer is not the model's.
-enum class Cause : std::uint8_t { none, deadline, failed, not_finite, implausible };
-inline constexpr std::size_t kCauses = 5;
+/// Why an answer is not the model's; or, of a decision, what is special about it.
+enum class Cause : std::uint8_t {
+  none,
+  deadline,
+  failed,
+  not_finite,
+  implausible,
+  // Of a decision, which the allocator gave all the same (see Allocation):
+  outside_training,  ///< a feature lies outside what training has seen, and was held to it
+  over_capacity      ///< the bandwidth is beyond the link's capacity: all of the link
+};
+inline constexpr std::size_t kCauses = 7;
 /// "none", "deadline", ...
 const char* cause_name(Cause cause) noexcept;
 

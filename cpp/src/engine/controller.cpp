@@ -59,7 +59,9 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
   bandwidth_ = column(forecaster, forecaster.target->name, "the target");
   for (const Feature& feature : allocator.features)
     columns_.push_back(column(forecaster, feature.name, allocator.name));
-  if (allocator.capacity_mbps) to_trained_capacity_ = *allocator.capacity_mbps / options.capacity_mbps;
+  to_trained_capacity_ = *allocator.capacity_mbps / options.capacity_mbps;
+  for (std::size_t f = 0; f < forecaster.features.size(); ++f)
+    bounds_.push_back(on_link(forecaster.bounds[f], forecaster.features[f], options.capacity_mbps));
   telemetry_.resize(forecaster.features.size());
   state_.resize(allocator.features.size());
   if (options_.stall_s == 0) options_.stall_s = kSteps * forecaster.step_s;
@@ -89,6 +91,7 @@ const Decision& Controller::tick(const Real* telemetry, std::uint64_t now_ns) {
   if (started_ && now_ns < tick_ns_)
     throw std::invalid_argument("now_ns: expected a clock that does not go back, got " + std::to_string(now_ns) +
                                 " after " + std::to_string(tick_ns_));
+  if (telemetry) check_units("telemetry", feature_list(), bounds_, telemetry, 1, 1);
   if (has_telemetry_ && seconds(telemetry_ns_, now_ns) > options_.stall_s) stall();
   forecast(telemetry);
   ++counts_.ticks;
@@ -100,6 +103,7 @@ const Decision& Controller::tick(const Real* telemetry, std::uint64_t now_ns) {
     ++counts_.missing;
   }
   decision_.action = -1;
+  decision_.allocation_cause = Cause::none;
   apply(has_telemetry_ ? decide() : options_.safe_fraction, now_ns);
   tick_ns_ = now_ns;
   started_ = true;
@@ -144,17 +148,20 @@ double Controller::decide() {
   const auto forecast = static_cast<double>(decision_.forecast.mbps);
   for (std::size_t f = 0; f < columns_.size(); ++f) {
     state_[f] = telemetry_[columns_[f]];
-    if (columns_[f] == bandwidth_) state_[f] = std::max(state_[f], forecast) * to_trained_capacity_;
+    if (columns_[f] == bandwidth_)
+      state_[f] =
+          std::min(std::max(state_[f], forecast) * to_trained_capacity_, *allocator.capacity_mbps * kMostCapacities);
   }
   ModelStats& stats = engine_.stats(allocator_);
   const std::uint64_t start = monotonic_ns();
-  double asked = target_fraction_;
+  double asked = 1;
   try {
-    engine_.decide(allocator_, state_.data(), 1, &decision_.action);
+    decision_.allocation_cause = engine_.decide(allocator_, state_.data(), 1, &decision_.action);
     asked = (decision_.action + 1.0) / static_cast<double>(allocator.actions);
-    stats.count(Source::model, Cause::none);
-  } catch (const InvokeError&) {  // the allocation stays as it is, but for the headroom
-    stats.count(Source::last, Cause::failed);
+    stats.count(Source::model, decision_.allocation_cause);
+  } catch (const InvokeError&) {
+    decision_.allocation_cause = Cause::failed;
+    stats.count(Source::none, Cause::failed);
   }
   stats.latency.record(monotonic_ns() - start);
   double least_mbps = options_.headroom * forecast;

@@ -14,23 +14,27 @@ namespace linkcast {
 
 /// What a controller decided in one tick.
 struct Decision {
-  double allocation_mbps = 0;      ///< allocation_fraction of the link's capacity
-  double allocation_fraction = 0;  ///< 0..1
-  Answer forecast;                 ///< its cause says why it was not the model, once the window is full
-  std::int32_t action = -1;        ///< the allocator's, 0-based; -1 without telemetry
-  bool clamped = false;            ///< the minimum or the maximum set the allocation
-  bool slewed = false;             ///< the slew limit keeps it from its target still
-  bool holding = false;            ///< the hold time kept the target as it was
-  bool stalled = false;            ///< telemetry has stopped: the allocation goes to the safe one
-  std::uint64_t latency_ns = 0;    ///< of this tick, the stream's advance not included
+  double allocation_mbps = 0;            ///< allocation_fraction of the link's capacity
+  double allocation_fraction = 0;        ///< 0..1
+  Answer forecast;                       ///< its cause says why it was not the model, once the window is full
+  std::int32_t action = -1;              ///< the allocator's, 0-based; -1 without telemetry
+  Cause allocation_cause = Cause::none;  ///< what is special about the action: see Allocation; failed: there is none
+  bool clamped = false;                  ///< the minimum or the maximum set the allocation
+  bool slewed = false;                   ///< the slew limit keeps it from its target still
+  bool holding = false;                  ///< the hold time kept the target as it was
+  bool stalled = false;                  ///< telemetry has stopped: the allocation goes to the safe one
+  std::uint64_t latency_ns = 0;          ///< of this tick, the stream's advance not included
 };
 
 /// telemetry -> forecast (a Stream) -> state -> the allocator's action -> limits -> allocation.
 ///
 /// The allocator sees the newest telemetry, with the forecast in place of the bandwidth where that is larger, both
-/// scaled from the link's capacity to that of the link that the allocator was trained on, if the manifest says it. Its
-/// action a asks for (a + 1) / actions of the capacity; less than `headroom` times the forecast, or than the
-/// quantile that `risk` names, is raised to that.
+/// scaled from the link's capacity to that of the link that the allocator was trained on. Its action a asks for
+/// (a + 1) / actions of the capacity; less than `headroom` times the forecast, or than the quantile that `risk` names,
+/// is raised to that. What is so asked for has Allocation's guarantees: with the same forecast, more bandwidth never asks
+/// for less; a link measured full asks for all; never is it less than one action below what the link carries. They hold
+/// before the limits, which come next; a maximum, a hold time or a slew limit may keep the allocation below. Should the
+/// allocator fail, all of the link is asked for.
 /// Then, in this order: minimum and maximum; hold time, in which the target stays (an increase waits too); slew limit,
 /// which moves the allocation towards the target. When telemetry stops, the safe allocation is the target, whatever the
 /// hold time; when it comes back, the window and the average start anew. Until the window is full, or when neither the
@@ -74,7 +78,8 @@ class Controller {
   /// One tick, to be called once for each time step of the forecaster.
   /// @param telemetry  (features), physical units; null: none came
   /// @param now_ns     of a clock that does not go back
-  /// @throws std::invalid_argument  a value is not finite, or the clock went back
+  /// @throws UnitError              a value is not finite, or not of its unit; a bandwidth beyond ten times the capacity
+  /// @throws std::invalid_argument  the clock went back
   template <class Real>
   const Decision& tick(const Real* telemetry, std::uint64_t now_ns);
 
@@ -88,6 +93,8 @@ class Controller {
   const Counts& counts() const noexcept { return counts_; }
   const Stream& stream() const noexcept { return stream_; }
   std::size_t features() const noexcept { return stream_.features(); }
+  const std::vector<Feature>& feature_list() const noexcept { return engine_.spec(stream_.model()).features; }
+  const std::vector<Bounds>& bounds() const noexcept { return bounds_; }  ///< of telemetry; (features)
 
  private:
   template <class Real>
@@ -103,6 +110,7 @@ class Controller {
   Stream stream_;
   std::size_t bandwidth_ = 0;         // column of the forecaster's target among its features
   std::vector<std::size_t> columns_;  // (allocator features) each one's column among the forecaster's features
+  std::vector<Bounds> bounds_;        // (forecaster's features) on a link of this capacity
   std::vector<double> telemetry_;     // (features) newest
   std::vector<double> state_;         // (allocator features)
   double to_trained_capacity_ = 1;    // from this link's bandwidth to that of the link that the allocator knows

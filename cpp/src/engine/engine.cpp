@@ -1,12 +1,9 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <cmath>
-#include <sstream>
 #include <stdexcept>
 
 #include "base/error.h"
-#include "base/finite.h"
 
 namespace linkcast {
 namespace {
@@ -28,22 +25,6 @@ constexpr double kPhysicalTolerance = 1e-4;  // likewise, in the target's unit; 
 }
 
 }  // namespace
-
-template <class Real>
-void check_finite(const ModelSpec& spec, const Real* rows, std::size_t batch) {
-  const std::size_t row = spec.steps() * spec.features.size();
-  const std::size_t bad = first_not_finite(rows, batch * row);
-  if (bad == batch * row) return;
-  std::ostringstream text;
-  text << (spec.window ? "window" : "state") << ": expected finite values, got " << rows[bad] << " for "
-       << spec.features[bad % spec.features.size()].name;
-  if (spec.window) text << " at time step " << bad % row / spec.features.size();
-  if (batch > 1) text << " of row " << bad / row;
-  throw std::invalid_argument(text.str());
-}
-
-template void check_finite(const ModelSpec&, const float*, std::size_t);
-template void check_finite(const ModelSpec&, const double*, std::size_t);
 
 Engine::Engine(const std::string& folder, const Model::Options& options)
     : folder_(folder), metadata_(Metadata::load(folder)) {
@@ -123,6 +104,7 @@ void Engine::load(const ModelSpec& spec, const Model::Options& options) {
   if (spec.target && model->row_outputs() != 1)
     throw LoadError(manifest + ".output_shape: expected one value, got " + shape_text(spec.output_shape));
   models_.push_back(std::move(model));
+  allocations_.push_back(spec.role == Role::allocator ? std::make_unique<Allocation>(spec, *models_.back()) : nullptr);
   stats_.emplace_back();
 }
 
@@ -150,8 +132,8 @@ template <class Real>
 const float* Engine::scale_and_invoke(std::size_t index, const Real* features, std::size_t batch) {
   const ModelSpec& spec = metadata_.models[index];
   Model& model = *models_[index];
-  check_finite(spec, features, batch);
   const std::size_t steps = spec.steps();
+  check_units(spec.row_name(), spec.features, spec.bounds, features, batch, steps);
   if (batch == model.own_batch()) {
     spec.scaler.transform(features, batch, steps, model.input().get());
     model.invoke();
@@ -181,20 +163,17 @@ void Engine::q_values(std::size_t index, const Real* states, std::size_t batch, 
 }
 
 template <class Real>
-void Engine::decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions) {
-  const float* outputs = scale_and_invoke(index, states, batch);
-  const std::size_t n = metadata_.models[index].actions;
-  for (std::size_t row = 0; row < batch; ++row) {
-    const float* q = outputs + row * n;
-    actions[row] = static_cast<std::int32_t>(std::max_element(q, q + n) - q);
-  }
+Cause Engine::decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions, Cause* causes) {
+  const ModelSpec& spec = metadata_.models[index];
+  check_units(spec.row_name(), spec.features, spec.bounds, states, batch, 1);
+  return allocations_[index]->decide(states, batch, actions, causes);
 }
 
 template void Engine::forecast_raw(std::size_t, const float*, std::size_t, float*);
 template void Engine::forecast_raw(std::size_t, const double*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const float*, std::size_t, float*);
 template void Engine::q_values(std::size_t, const double*, std::size_t, float*);
-template void Engine::decide(std::size_t, const float*, std::size_t, std::int32_t*);
-template void Engine::decide(std::size_t, const double*, std::size_t, std::int32_t*);
+template Cause Engine::decide(std::size_t, const float*, std::size_t, std::int32_t*, Cause*);
+template Cause Engine::decide(std::size_t, const double*, std::size_t, std::int32_t*, Cause*);
 
 }  // namespace linkcast

@@ -8,16 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "engine/allocation.h"
 #include "engine/metadata.h"
 #include "engine/model.h"
 #include "engine/stats.h"
 
 namespace linkcast {
-
-/// @param rows  (batch, time steps, features)
-/// @throws std::invalid_argument  a value is not finite: "window: expected finite values, got nan for latency_ms ..."
-template <class Real>
-void check_finite(const ModelSpec& spec, const Real* rows, std::size_t batch);
 
 /// Not thread-safe: one thread at a time per object.
 class Engine {
@@ -48,9 +44,9 @@ class Engine {
   const ModelStats& stats(std::size_t index) const noexcept { return stats_[index]; }
 
   /// The next value of each window as the model gives it: not judged, not counted (see Forecaster).
-  /// @param windows  (batch, row inputs), physical units, finite
+  /// @param windows  (batch, row inputs), physical units
   /// @param target   (batch, row outputs), physical units
-  /// @throws std::invalid_argument  a value is not finite;  InvokeError
+  /// @throws UnitError  a value is not finite, or not of its feature's unit;  InvokeError
   template <class Real>
   void forecast_raw(std::size_t index, const Real* windows, std::size_t batch, float* target);
 
@@ -59,13 +55,19 @@ class Engine {
   ///                not read unless the target is relative to it
   void forecast_scaled(std::size_t index, const double* newest, std::size_t batch, float* target);
 
-  /// Q-values of each state. @param states (batch, features), physical units  @param q_values (batch, actions)
+  /// Q-values of each state, as the network gives them: nothing is held to what training has seen.
+  /// @param states (batch, features), physical units  @param q_values (batch, actions)  @throws as forecast_raw()
   template <class Real>
   void q_values(std::size_t index, const Real* states, std::size_t batch, float* q_values);
 
-  /// The action with the highest Q-value, the first of equals. @param actions (batch)
+  /// The allocator's action in each state, safe for every one; causes and what comes back: see Allocation.
+  /// @param states   (batch, features), physical units, on a link of the spec's capacity_mbps
+  /// @param actions  (batch)
+  /// @param causes   (batch), may be null
+  /// @throws as forecast_raw()
   template <class Real>
-  void decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions);
+  Cause decide(std::size_t index, const Real* states, std::size_t batch, std::int32_t* actions,
+               Cause* causes = nullptr);
 
  private:
   void load(const ModelSpec& spec, const Model::Options& options);
@@ -76,8 +78,9 @@ class Engine {
 
   std::string folder_;
   Metadata metadata_;
-  std::vector<std::unique_ptr<Model>> models_;  // as metadata_.models
-  std::deque<ModelStats> stats_;                // as metadata_.models; counters do not move
+  std::vector<std::unique_ptr<Model>> models_;            // as metadata_.models
+  std::vector<std::unique_ptr<Allocation>> allocations_;  // as metadata_.models; null but for allocators
+  std::deque<ModelStats> stats_;                          // as metadata_.models; counters do not move
 };
 
 }  // namespace linkcast

@@ -66,9 +66,13 @@ void Forecaster::invoke(std::size_t batch) {
 }
 
 template <class Real>
-bool Forecaster::scale(const Real* windows, std::size_t batch) noexcept {
+ForecastStatus Forecaster::scale(const Real* windows, std::size_t batch) noexcept {
+  const std::size_t values = batch * model_.row_inputs();
+  const std::size_t bad = first_out_of_bounds(spec_.bounds, windows, values);
+  if (bad < values)
+    return is_finite(static_cast<double>(windows[bad])) ? ForecastStatus::wrong_unit : ForecastStatus::bad_window;
   spec_.scaler.transform(windows, batch, spec_.steps(), windows_.get());
-  return all_finite(windows_.get(), batch * model_.row_inputs());
+  return all_finite(windows_.get(), values) ? ForecastStatus::ok : ForecastStatus::bad_window;
 }
 
 Cause Forecaster::run(std::size_t batch, Deadline deadline) noexcept {
@@ -119,8 +123,8 @@ std::uint64_t Forecaster::count_call(std::uint64_t start_ns, Deadline deadline) 
   return now - start_ns;
 }
 
-template bool Forecaster::scale(const float*, std::size_t) noexcept;
-template bool Forecaster::scale(const double*, std::size_t) noexcept;
+template ForecastStatus Forecaster::scale(const float*, std::size_t) noexcept;
+template ForecastStatus Forecaster::scale(const double*, std::size_t) noexcept;
 template std::span<const Answer> Forecaster::answer(const float*, std::size_t, Cause) noexcept;
 template std::span<const Answer> Forecaster::answer(const double*, std::size_t, Cause) noexcept;
 template Answer Forecaster::settle(std::size_t, float, Cause, const float*) noexcept;

@@ -14,6 +14,13 @@
 
 namespace linkcast {
 
+enum class ForecastStatus : std::uint8_t {
+  ok,          ///< every row has an answer; `source` says whose
+  bad_window,  ///< a value of the windows is not finite: nothing was run, and no row has an answer
+  no_answer,   ///< at least one row has no answer: nothing to fall back to
+  wrong_unit   ///< a value is not of its feature's unit: as bad_window
+};
+
 /// One model with a target, for rows: row r is the same link or group from call to call. What windows, pools, streams
 /// and, through them, controllers answer with.
 ///
@@ -36,9 +43,10 @@ class Forecaster {
   float* windows() noexcept { return windows_.get(); }  ///< (rows, row inputs) scaled
   float* outputs() noexcept { return outputs_.get(); }  ///< (rows) scaled
 
-  /// @param windows  (batch, row inputs), physical units  @return whether they are finite, also when scaled
+  /// @param windows  (batch, row inputs), physical units
+  /// @return bad_window, when a value is not finite, also when scaled; wrong_unit, when it is not of its unit; or ok
   template <class Real>
-  bool scale(const Real* windows, std::size_t batch) noexcept;
+  ForecastStatus scale(const Real* windows, std::size_t batch) noexcept;
 
   /// windows() -> outputs(). A native LSTM looks at the clock before each time step of each layer, and gives up when the
   /// deadline has passed. A model of TensorFlow Lite can't be interrupted: it is not started when less time is left than

@@ -81,18 +81,15 @@ void ForecasterPool::forecast(std::span<const ForecastRequest> requests, std::sp
 void ForecasterPool::run_model(const ForecastRequest& request, ForecastResult& result, Deadline deadline) noexcept {
   Forecaster& forecaster = *forecasters_[request.model];
   result = {};
-  const bool finite =
+  result.status =
       std::visit([&](const auto* windows) { return forecaster.scale(windows, request.batch); }, request.windows);
-  if (finite)
-    result.cause = forecaster.run(request.batch, deadline);
-  else
-    result.status = ForecastStatus::bad_window;
+  if (result.status == ForecastStatus::ok) result.cause = forecaster.run(request.batch, deadline);
 }
 
 /// Judges the answers, finds others where the model's can't be used, and keeps the books.
 void ForecasterPool::settle(const ForecastRequest& request, ForecastResult& result, std::uint64_t start_ns,
                             Deadline deadline) noexcept {
-  if (result.status == ForecastStatus::bad_window) {
+  if (result.status != ForecastStatus::ok) {
     result.latency_ns = monotonic_ns() - start_ns;
     return;
   }

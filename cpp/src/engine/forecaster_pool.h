@@ -23,18 +23,12 @@ struct ForecastRequest {
   std::size_t batch = 0;
 };
 
-enum class ForecastStatus : std::uint8_t {
-  ok,          ///< every row has an answer; `source` says whose
-  bad_window,  ///< a value of the windows is not finite: nothing was run, and no row has an answer
-  no_answer    ///< at least one row has no answer: nothing to fall back to
-};
-
 struct ForecastResult {
   ForecastStatus status = ForecastStatus::ok;
   Source source = Source::none;     ///< the last resort that was needed for any row
   Cause cause = Cause::none;        ///< why the first such row was not answered by the model
   std::uint64_t latency_ns = 0;     ///< spent on this model
-  std::span<const Answer> answers;  ///< (batch) until the next call; empty with bad_window
+  std::span<const Answer> answers;  ///< (batch) until the next call; empty with bad_window, wrong_unit
 };
 
 /// Not thread-safe, and it uses the engine's models: one thread at a time for both.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 #include <string_view>
 
@@ -170,6 +171,7 @@ void parse_features(const Json& models, ModelSpec& spec) {
     if (!names.insert(spec.features.back().name).second)
       feature.refuse("\"" + spec.features.back().name + "\" stands twice");
   }
+  spec.bounds = bounds_of(spec.features);
   if (spec.role == Role::allocator) {
     spec.actions = json.at("actions").count(1);
     if (spec.actions != row_size(spec.output_shape))
@@ -195,6 +197,32 @@ double parse_share(const Json& json) {
   const double share = parse_positive(json);
   if (share > 1) json.refuse("expected a number of at most 1, got " + json.describe());
   return share;
+}
+
+/// What only an allocator has, once its features are known. @param json  its entry of manifest.json
+void parse_allocator(const Json& json, ModelSpec& spec) {
+  const Json& trained_on = json.at("trained_on");
+  const double capacity = trained_on.at("capacity_mbps").number();
+  std::size_t bandwidths = 0;
+  for (std::size_t f = 0; f < spec.features.size(); ++f) {
+    bandwidths += spec.features[f].unit == "Mbit/s";
+    spec.bounds[f] = on_link(spec.bounds[f], spec.features[f], capacity);
+  }
+  if (bandwidths != 1)
+    json.refuse("expected one feature in Mbit/s in feature_list.json: what the link carries; got " +
+                std::to_string(bandwidths));
+  constexpr double kLargest = std::numeric_limits<double>::max();
+  spec.state_range.assign(spec.features.size(), {-kLargest, kLargest, 0});
+  const Json* certificate = json.find("certificate");
+  if (!certificate) return;
+  const Json& of = certificate->at("model_sha256");
+  if (of.string() != spec.sha256) of.refuse("expected the model's sha256, " + spec.sha256 + ", got another file's");
+  for (std::size_t f = 0; f < spec.features.size(); ++f) {
+    const Json& range = certificate->at("state_range").at(spec.features[f].name);
+    const auto ends = range.numbers(2);
+    if (!(ends[1] >= ends[0])) range.refuse("expected [lowest, highest], got the highest below the lowest");
+    spec.state_range[f] = {ends[0], ends[1], 0};
+  }
 }
 
 /// The word of relative_to. @param allowed  the one that may stand there; Reference::none: none may
@@ -321,6 +349,7 @@ Metadata Metadata::load(const std::string& folder) {
   const Json scalers = files.parse("scalers.json");
   for (ModelSpec& spec : metadata.models) {
     parse_features(features.at("models"), spec);
+    if (spec.role == Role::allocator) parse_allocator(manifest.at("models").at(spec.name), spec);
     parse_scalers(scalers.at("models"), spec);
   }
   metadata.groups = parse_mappings(files.parse("service_mappings.json"), metadata.models);

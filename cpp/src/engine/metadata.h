@@ -12,16 +12,12 @@
 #include <vector>
 
 #include "engine/scaler.h"
+#include "engine/units.h"
 
 namespace linkcast {
 
 enum class Role { forecaster, allocator, fallback };
 const char* role_name(Role role) noexcept;
-
-struct Feature {
-  std::string name;
-  std::string unit;
-};
 
 struct GoldenVectors {
   std::vector<float> inputs;   // (count, row inputs), scaled
@@ -42,6 +38,7 @@ struct ModelSpec {
   std::size_t window = 0;  // time steps; 0: the input is (batch, features)
   double step_s = 0;       // seconds from one time step to the next; 0 without a window
   std::vector<Feature> features;
+  std::vector<Bounds> bounds;  // (features) what their units allow
   std::optional<Feature> target;
   std::size_t actions = 0;  // allocators
   Scaler scaler;
@@ -49,10 +46,13 @@ struct ModelSpec {
   std::size_t target_column = 0;  // of the feature with the target's name: a target relative to "last" has one
   bool has_target_column = false;
   std::optional<std::array<double, 2>> target_range;  // lowest and highest target that training has seen
-  std::optional<double> capacity_mbps;                // of the link that an allocator was trained on
+  std::optional<double> capacity_mbps;                // of the link that an allocator was trained on; it has one
+  std::vector<Bounds> state_range;  // (features) allocators: lowest and highest value that training has seen; all
+                                    // values where the manifest does not say it
   GoldenVectors golden;
 
-  std::size_t steps() const noexcept { return window > 0 ? window : 1; }  ///< rows of features in an input
+  std::size_t steps() const noexcept { return window > 0 ? window : 1; }             ///< rows of features in an input
+  const char* row_name() const noexcept { return window > 0 ? "window" : "state"; }  ///< what errors call an input
   /// Where the last value of the feature that has the target's name stands in a window, (steps(), features).
   template <class Real>
   const Real* newest_target(const Real* window_values) const noexcept {

@@ -48,7 +48,7 @@ class LatencyHistogram {
 struct ModelStats {
   LatencyHistogram latency;               ///< one record for each call
   std::array<Counter, kSources> sources;  ///< answers, by who gave them: one for each row of a batch
-  std::array<Counter, kCauses> causes;    ///< answers that the model did not give, by why; causes[none] stays 0
+  std::array<Counter, kCauses> causes;    ///< answers that have a cause, by it; causes[none] stays 0
   Counter late;                           ///< calls whose answer came after their deadline
 
   void count(Source source, Cause cause) noexcept {

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <sstream>
 #include <stdexcept>
 
 #include "base/finite.h"
@@ -36,21 +35,6 @@ struct RowRecord {
 };
 
 [[noreturn]] void refuse_snapshot(const std::string& what) { throw std::invalid_argument("snapshot: " + what); }
-
-template <class Real>
-void check_finite(const ModelSpec& spec, const Real* samples, const std::uint8_t* present, std::size_t rows) {
-  const std::size_t features = spec.features.size();
-  for (std::size_t row = 0; row < rows; ++row) {
-    if (present && !present[row]) continue;
-    const Real* sample = samples + row * features;
-    const std::size_t bad = first_not_finite(sample, features);
-    if (bad == features) continue;
-    std::ostringstream text;
-    text << "sample: expected finite values, got " << sample[bad] << " for " << spec.features[bad].name;
-    if (rows > 1) text << " of row " << row;
-    throw std::invalid_argument(text.str());
-  }
-}
 
 std::size_t checked_window(const Engine& engine, std::size_t forecaster, std::size_t rows) {
   const ModelSpec& spec = engine.spec(forecaster);
@@ -116,7 +100,7 @@ template <class Real>
 std::size_t Stream::push(const Real* samples, const std::uint8_t* present, Answer* answers, Deadline deadline) {
   const std::uint64_t start = monotonic_ns();
   const ModelSpec& spec = engine_.spec(model_);
-  if (samples) check_finite(spec, samples, present, rows_);
+  if (samples) check_units("sample", spec.features, spec.bounds, samples, rows_, 1, present);
   advance();
   take(samples, present);
   std::size_t full = 0;

@@ -50,7 +50,11 @@ def _open(name: str, folder: Path | None, backend: str) -> tuple[Model, dict[str
     engine = linkcast.Engine(folder, backend)
     if name not in engine.names:
         raise ValueError(f"model: expected a .tflite file or one of {', '.join(engine.names)}, got {name!r}")
-    return engine.model(name), {"metadata": dict(engine.spec(name))}
+    metadata: dict[str, Any] = {"metadata": dict(engine.spec(name))}
+    certificate = engine.manifest["models"][name].get("certificate")
+    if certificate is not None:
+        metadata["certificate"] = certificate
+    return engine.model(name), metadata
 
 
 def _summary_table(name: str, summary: dict[str, Any]) -> Any:
@@ -68,12 +72,28 @@ def _summary_table(name: str, summary: dict[str, Any]) -> Any:
     rows.add_row("output", _shape(summary["output_shape"]))
     isa = f" ({summary['isa']})" if summary["backend"] == "native" else ""
     rows.add_row("backend", f"{summary['backend']}{isa}: {summary['backend_reason']}")
+    if "certificate" in summary:
+        _add_certificate(rows, summary["certificate"])
     for key, value in summary["details"].items():
         if key in ("path", "file_bytes"):  # stand above
             continue
         shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
         rows.add_row(str(key).replace("_", " "), shown)
     return rows
+
+
+def _add_certificate(rows: Any, certificate: dict[str, Any]) -> None:
+    rows.add_row("guarantees", "; ".join(certificate["guarantees"]))
+    rows.add_row("by", certificate["method"])
+    box = (f"{name} {low:g} to {high:g}" for name, (low, high) in certificate["state_range"].items())
+    rows.add_row("trained box", ", ".join(box))
+    sweep, alone = certificate["sweep"], certificate["network_alone"]
+    pairs, found = sweep["pairs"] + sweep["grid_pairs"], sum(sweep["violations"]) + sum(sweep["grid_violations"])
+    rows.add_row(
+        "sweep",
+        f"{pairs:,} pairs of states, {found} violations; the network alone has {sum(alone['violations']):,} in "
+        f"{sweep['pairs']:,}",
+    )
 
 
 def _operator_table(operators: Sequence[dict[str, Any]]) -> Any:

@@ -31,7 +31,9 @@ Profile = Annotated[str, typer.Option("--profile", "-p", help="The link's profil
 Usage = Annotated[
     float | None,
     typer.Option(
-        "--usage", metavar="PERCENT", help="Usage of the group's maximum, 0 to 100, instead of the typical one."
+        "--usage",
+        metavar="PERCENT",
+        help="Share of the group's maximum in use now, 0 to 100; else what is typical.",
     ),
 ]
 Device = Annotated[

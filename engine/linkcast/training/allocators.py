@@ -30,9 +30,10 @@ import tensorflow as tf
 import tf_keras
 
 from linkcast import simulator
+from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH, TELEMETRY
 from linkcast.simulator import LinkProfile
-from linkcast.training import environment, networks
+from linkcast.training import certificate, environment, networks
 from linkcast.training.datasets import Range, ScalerRanges, seed_of
 from linkcast.training.environment import ACTIONS, AllocatedLinks, Policy
 from linkcast.training.forecasters import Progress
@@ -57,6 +58,15 @@ class TrainedAllocator:
     history: dict[str, Any]
     rewards: dict[str, FloatArray]  # (seeds,) mean reward over each seed's episodes: "model", the rules, "oracle"
     golden: dict[str, Any] = field(default_factory=dict)
+    certificate: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What is measured of an allocator's model file."""
+
+    rewards: dict[str, FloatArray]  # as TrainedAllocator; "model" is what is decided, the projection included
+    certificate: dict[str, Any]
 
 
 class Replay:
@@ -191,15 +201,36 @@ def train_allocator(name: str, settings: AllocatorSettings, seed: int, progress:
     last = single.layers[-1]
     last.set_weights([weights / REWARD_SCALE for weights in last.get_weights()])
     content = networks.convert(single)
-    model = networks.TFLite(content)
-    policies: dict[str, Policy] = {
-        "model": lambda states: np.argmax(model.predict(ranges.scale(states)), axis=1),
-        **rules(profile, settings, seed),
-    }
-    rewards = play_test_episodes(profile, policies, settings, seed)
-    return TrainedAllocator(
-        content, ranges, history, rewards, networks.golden(content, _visited(profile, agent, ranges))
-    )
+    golden = networks.golden(content, _visited(profile, agent, ranges))
+    certified = certify(profile, content, ranges, golden, settings, seed)
+    return TrainedAllocator(content, ranges, history, certified.rewards, golden, certified.certificate)
+
+
+def certify(
+    profile: LinkProfile,
+    content: bytes,
+    ranges: ScalerRanges,
+    golden: dict[str, Any],
+    settings: AllocatorSettings,
+    seed: int,
+) -> Certified:
+    """Plays an allocator, as the engine decides with it, and the rules; and sweeps its states."""
+    name = profile.name
+
+    def network(of: Engine) -> Policy:
+        return lambda states: np.argmax(of.q_values(name, states), axis=1)
+
+    with certificate.engine(profile, content, ranges, golden) as engine:
+        box = certificate.state_range(profile, network(engine), settings, seed)
+    with certificate.engine(profile, content, ranges, golden, box) as engine:
+        policies: dict[str, Policy] = {
+            "model": lambda states: engine.decide(name, states).astype(np.int64),
+            "network": network(engine),
+            **rules(profile, settings, seed),
+        }
+        rewards = play_test_episodes(profile, policies, settings, seed)
+        alone = float(rewards.pop("network").mean())
+        return Certified(rewards, certificate.certificate(engine, profile, content, box, alone, seed))
 
 
 def rules(profile: LinkProfile, settings: AllocatorSettings, seed: int) -> dict[str, Policy]:

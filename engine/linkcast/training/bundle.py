@@ -80,8 +80,8 @@ def model_entry(
     }
 
 
-def read(folder: Path) -> Bundle:
-    """Reads a bundle folder, to carry over what a run does not train.
+def read_metadata(folder: Path) -> dict[str, Json]:
+    """The five metadata files of a bundle folder, by name.
 
     Raises:
         ValueError: a metadata file is missing, or does not follow its schema.
@@ -93,6 +93,16 @@ def read(folder: Path) -> Bundle:
             raise ValueError(f"{path}: no such file; {folder} is no bundle folder")
         files[name] = json.loads(path.read_text(encoding="utf-8"))
         validate(name, files[name])
+    return files
+
+
+def read(folder: Path) -> Bundle:
+    """Reads a bundle folder, to carry over what a run does not train.
+
+    Raises:
+        ValueError: a metadata file is missing, or does not follow its schema.
+    """
+    files = read_metadata(folder)
     models = {
         name: BundledModel(
             content=(folder / entry["file"]).read_bytes(),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from linkcast import metrics, simulator
 from linkcast.baselines import hour_of_week as hour_of_week_baseline
 from linkcast.evaluation import evaluate_forecasts
-from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, calendar_features, hour_of_week
+from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, UNITS, calendar_features, hour_of_week
 from linkcast.reference import lightgbm_forecasts
 from linkcast.traces import GAP_STEPS
 from linkcast.training import allocators, datasets, forecasters, links, networks
@@ -25,7 +25,6 @@ from linkcast.training.settings import ForecasterSettings, Settings
 
 FloatArray = npt.NDArray[np.float64]
 
-UNITS = {"latency_ms": "ms", "bandwidth_mbps": "Mbit/s", "packet_loss": "fraction", "reliability": "fraction"}
 TARGET = {"name": "bandwidth_mbps", "unit": UNITS["bandwidth_mbps"]}
 SCORE_DIGITS = 6  # significant digits of a score in the manifest
 REFERENCE_WINDOWS = 20_000  # of the training part that LightGBM is fitted on
@@ -87,7 +86,7 @@ class Trainer:
         trained = allocators.train_allocator(profile, self.settings.allocator, self.seed, progress)
         parameters = simulator.link_profile(profile)
         features = {"step_s": parameters.step_s, "features": _features(TELEMETRY), "actions": ACTIONS}
-        trained_on = {
+        trained_on: Json = {
             "source": "simulated",
             "capacity_mbps": parameters.reference_capacity_mbps,
             "history": trained.history,
@@ -96,6 +95,7 @@ class Trainer:
         self._add(
             name, "allocator", profile, trained.content, trained.ranges, features, trained_on, skill, trained.golden
         )
+        self.bundle.models[name].manifest["certificate"] = rounded(trained.certificate)
 
     def group(self, group: str, dataset: Dataset, rows: GroupRows, progress: Progress) -> None:
         """The forecaster of a service group, and the group's statistics."""
