@@ -68,6 +68,18 @@ def test_the_readme_shows_the_picture_and_says_what_it_shows(evening):
     assert matched["unused_mbps"] > 4.0 / 3.0 * ours["unused_mbps"]
 
 
+def test_the_table_of_the_evening_in_docs_accuracy_is_what_the_command_prints(evening):
+    text = (KEPT.parent / "accuracy.md").read_text(encoding="utf-8").split("## What reserving gains")[1]
+    rows = re.findall(r"^\| [^|]+ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) % \| ([\d.]+|-) \|$", text, flags=re.MULTILINE)
+    assert len(rows) == len(evening.rules)
+    for (reserved, unused, short, by), rule in zip(rows, evening.rules, strict=True):
+        outcome = evening.outcome(rule)
+        assert float(reserved) == pytest.approx(outcome["reserved_mbps"], abs=0.3)
+        assert float(unused) == pytest.approx(outcome["unused_mbps"], abs=0.3)
+        assert float(short) == pytest.approx(100.0 * outcome["short_share"], abs=0.5)
+        assert float(by.replace("-", "0")) == pytest.approx(outcome["short_by_mbps"], abs=0.3)
+
+
 def test_what_is_drawn_is_the_data(drawn, evening):
     """The measured line, brought back to Mbit/s by the axis: 0 and 100 are the lowest and the dashed line."""
     shown = excerpt(evening.came)
