@@ -76,10 +76,14 @@ void run(BoundEngine& bound, std::size_t index, const Rows& rows, Call call) {
   const Lease lease(model);
   const void* data = rows.array.data();
   const std::size_t row = model.model->row_inputs();
+  const ModelSpec& spec = bound.engine->spec(index);
+  const auto check = [&](const auto* values) {  // all of it before any part runs
+    check_units(spec.row_name(), spec.features, spec.bounds, values, rows.count, spec.steps());
+  };
   if (rows.is_float32)
-    check_finite(bound.engine->spec(index), static_cast<const float*>(data), rows.count);
+    check(static_cast<const float*>(data));
   else
-    check_finite(bound.engine->spec(index), static_cast<const double*>(data), rows.count);
+    check(static_cast<const double*>(data));
   run_in_parts(model, rows.count, [&](std::size_t first, std::size_t count) {
     if (rows.is_float32)
       call(static_cast<const float*>(data) + first * row, first, count);

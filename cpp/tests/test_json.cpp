@@ -55,4 +55,6 @@ TEST(a_wrong_type_names_the_key_path) {
   CHECK_THROWS(json.number(), "file.json: the whole file: expected a number, got an object");
 }
 
-TEST(a_missing_file_is_named) { CHECK_THROWS(Json::parse_file("/nowhere/a.json", 1000), "/nowhere/a.json: can't be opened"); }
+TEST(a_missing_file_is_named) {
+  CHECK_THROWS(Json::parse_file("/nowhere/a.json", 1000), "/nowhere/a.json: can't be opened");
+}
