@@ -31,7 +31,7 @@ def show_walk(
 
     walk = Walk(engine, trace, profile, capacity_mbps)
     console = Console(highlight=False, markup=False)
-    if fast or as_json or not console.is_terminal:
+    if fast or as_json or not console.is_terminal or console.is_dumb_terminal:
         for _ in walk:
             pass
         result = walk.result()
