@@ -3,7 +3,8 @@
     python benchmarks/forecasts.py [NAME...] [--last 0.3] [--reference] [--json scores.json] [--models FOLDER]
 
 The sets are looked for in `LINKCAST_DATA`, or else in `../shared/data`. A set is a file and what of it is forecast;
-names that are given choose those that contain one of them. Takes about a minute for all of them.
+names that are given choose those that contain one of them. Takes a few minutes for all of them; the results are in
+docs/accuracy.md.
 
 Skill is that of the stream, and of the model alone, over the best of the naive rules on the same ticks, chosen in
 hindsight, one step ahead; then that of the stream further ahead, over the best rule there. Then the share of the ticks

@@ -184,8 +184,22 @@ def test_inspect_takes_a_file_too(run, engine):
 def test_replay_of_a_file_reports_accuracy_latency_and_allocations(run, trace_file):
     status, out, _ = run("replay", trace_file, "--profile", "internet")
     assert status == 0
-    for word in ("40 rows in 1 segment", "persistence", "EWMA", "harmonic mean", "p99", "Allocation"):
+    for word in ("40 rows in 1 segment", "persistence", "EWMA", "harmonic mean", "p99", "Allocation", "mixture 30"):
         assert word in out
+
+
+def test_replay_shows_how_often_the_band_was_left_in_80_columns(run, long_trace_file):
+    _, out, _ = run("replay", long_trace_file, "--json")
+    report = json.loads(out)
+    assert report["stream"]["answers_by_source"] == {"mixture": 390}
+    assert report["accuracy"]["stream"]["scores"]["mae"] == report["stream"]["mae"]
+    _, out, _ = run("replay", long_trace_file, columns=80)
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (heading,) = [index for index, line in enumerate(lines) if line.startswith("Median")]
+    cells = lines[heading + 2].split()
+    assert cells[6] == f"{100 * report['stream']['band']['above_p90']:.1f}"
+    assert cells[8] == f"{100 * report['stream']['band']['below_p10']:.1f}"
 
 
 def test_replay_without_a_file_simulates_a_link(run):
@@ -271,7 +285,7 @@ def test_evaluate_scores_the_last_share_in_time(run, long_trace_file):
         assert words in out
 
 
-def banded(engine, name, segments, progress=None):
+def banded(engine, name, segments, progress=None, held=None, ahead=True):
     """Answers of a stream that gives all that one can give: the last value, and 20 % around it."""
     last = np.concatenate([rows[9:, 1] for rows in segments])
     many = np.repeat(last[:, None], 10, axis=1)
@@ -385,19 +399,22 @@ def test_how_a_file_is_written_can_be_said_by_options_and_by_a_mapping_file(run,
     assert result["model"] == pytest.approx(expected["model"], rel=1e-6)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "replay"])
-def test_a_trace_in_another_unit_is_scored_with_a_warning(run, trace_file, command):
+def test_a_trace_in_another_unit_is_scored_with_a_warning_and_allocates_nothing(run, trace_file):
     rows = [line.split(",") for line in trace_file.read_text().splitlines()]
     text = [",".join([*row[:2], str(float(row[2]) * 1000), *row[3:]]) for row in rows[1:]]
     trace_file.write_text("\n".join([",".join(rows[0]), *text]) + "\n")
-    status, out, err = run(command, trace_file, "--json")
+    status, out, err = run("evaluate", trace_file, "--json")
     assert status == 0
     assert err.startswith("linkcast: warning: ")
     assert "is it in kbit/s? add -u bandwidth_mbps=kbit/s" in err
-    report = json.loads(out)
-    assert "is it in kbit/s?" in (report[0] if command == "evaluate" else report)["warnings"][0]
-    _, _, err = run(command, trace_file, "--json", "-u", "bandwidth_mbps=kbit/s")
-    assert err == ""
+    assert "is it in kbit/s?" in json.loads(out)[0]["warnings"][0]
+    status, _, err = run("replay", trace_file, "--json")
+    assert status == 1
+    assert "expected at most 10 times the link's capacity" in err
+    assert "kbit/s?" in err
+    for command in ("evaluate", "replay"):
+        status, _, err = run(command, trace_file, "--json", "-u", "bandwidth_mbps=kbit/s")
+        assert (status, err) == (0, "")
 
 
 @pytest.mark.parametrize(

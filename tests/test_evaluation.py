@@ -163,6 +163,51 @@ def test_the_last_share_is_scored_and_the_autoregression_goes_on_learning_in_it(
     np.testing.assert_allclose(scored.forecasts, engine.forecast_raw("internet", windows), rtol=1e-4)
 
 
+def test_held_rows_are_no_targets_and_no_samples(engine):
+    series = random_series(600, seed=14)
+    held = np.zeros(600, np.bool_)
+    held[[40, 300, 301, 302, 450, 580]] = True
+    times = np.datetime64("2026-03-02T18:00:00") + np.arange(600)
+    trace = replace(trace_from_arrays(series, times.astype("datetime64[us]")), held=held)
+    scored = score_trace(engine, "internet", trace)
+    measured = np.flatnonzero(~held)
+    np.testing.assert_array_equal(scored.starts + 10, measured[measured >= 10])
+    stream = engine.stream("internet")
+    pushed = [stream.push(None if missing else row) for row, missing in zip(series, held, strict=True)]
+    answers = [pushed[row - 1].mbps for row in measured if row >= 10]  # of the tick before the target
+    evaluation = scored.evaluation()
+    assert evaluation["samples"] == 584
+    assert evaluation["stream"]["scores"]["mae"] == pytest.approx(
+        np.abs(np.array(answers) - series[measured[measured >= 10], 1]).mean(), rel=1e-9
+    )
+    last = series[measured[measured >= 10] - 1, 1]
+    expected = np.abs(last - series[measured[measured >= 10], 1]).mean()
+    assert evaluation["baselines"]["persistence"]["mae"] == pytest.approx(expected, rel=1e-9)
+    assert evaluation["outlook"]["horizons"][9]["samples"] == sum(
+        not held[row] and not held[row + 9] for row in range(10, 591)
+    )
+    later = score_trace(engine, "internet", trace, last=0.5)
+    np.testing.assert_array_equal(later.starts + 10, measured[measured >= 300])
+    np.testing.assert_array_equal(later.answers, scored.answers[-len(later.starts) :])
+
+
+def test_the_reference_is_neither_fitted_on_held_rows_nor_scored_there(engine):
+    pytest.importorskip("lightgbm")
+    series = random_series(600, seed=15)
+    held = np.zeros(600, np.bool_)
+    held[[40, 100, 500, 580]] = True
+    trace = replace(trace_from_arrays(series), held=held)
+    wild = trace.features.copy()
+    wild[held, 1] = 1e6  # nobody may see it as a target; the windows that hold it are other ones
+    scores = [
+        evaluate_trace(engine, "internet", replace(trace, features=rows), last=0.5, reference=True)
+        for rows in (trace.features, wild)
+    ]
+    assert scores[0]["samples"] == scores[1]["samples"] == 298
+    assert scores[1]["reference"]["mae"] < 100.0
+    assert all(row["lightgbm"] > 0.0 for row in scores[0]["outlook"]["risk"])
+
+
 def test_scores_of_a_source_are_those_of_its_rows(engine):
     first, second = random_series(200, seed=10), random_series(100, seed=11)
     trace = trace_from_arrays(np.concatenate([first, second]))

@@ -44,6 +44,16 @@ def test_what_came_is_looked_up_within_its_segment():
     np.testing.assert_array_equal(targets[15], [35.0, 36, 37, 38, 39, *[np.nan] * 5])
 
 
+def test_nothing_came_where_a_row_is_held():
+    trace = trace_from_arrays(telemetry(np.arange(30.0)))
+    held = np.zeros(30, np.bool_)
+    held[[12, 13]] = True
+    targets = targets_ahead(replace(trace, held=held), 10)
+    assert targets.shape == (20, 10)
+    np.testing.assert_array_equal(targets[0], [10, 11, np.nan, np.nan, 14, 15, 16, 17, 18, 19])
+    assert np.isnan(targets[2:4, 0]).all()
+
+
 def test_each_source_is_a_link_whose_segments_go_by_time():
     links = links_of(two_links(), 10)
     assert [link.windows.tolist() for link in links] == [[*range(30)], [*range(40, 50), *range(30, 40)]]

@@ -102,6 +102,23 @@ def test_the_score_of_a_command_is_the_score_of_the_training(outputs):
     assert evaluation["model"]["mae"] == pytest.approx(skill["model"]["mae"], rel=0.15)
 
 
+def headings(text: str) -> list[str]:
+    """The headings of the tables in what a command has printed, without their spacing."""
+    lines = text.splitlines()
+    return [" ".join(lines[row - 1].split()) for row, line in enumerate(lines) if line.startswith("───")]
+
+
+def test_the_output_that_the_guide_shows_has_the_tables_that_the_command_prints(outputs):
+    shown = next(
+        block
+        for block in re.findall(r"^```console\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+        if block.startswith("$ linkcast evaluate home.csv.gz")
+    )
+    printed = printed_by(outputs, "linkcast evaluate home.csv.gz")
+    assert headings(shown) == headings(printed)
+    assert len(headings(shown)) == 5
+
+
 def test_the_python_of_the_guide_runs(outputs):
     for block in re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.MULTILINE | re.DOTALL):
         done = subprocess.run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +90,9 @@ def test_the_rolling_skill_is_that_of_the_errors_over_the_last_ticks(engine):
     result = replay(engine, trace, skill_ticks=40)
     windows = trace.features[result.starts[:, None] + np.arange(10)]
     came = trace.features[result.starts + 10, 1]
-    of_model, of_ewma = np.abs(result.forecasts - came), np.abs(baselines.ewma(windows) - came)
+    ours, of_ewma = np.abs(result.answers - came), np.abs(baselines.ewma(windows) - came)
     expected = [
-        1 - of_model[tick - 39 : tick + 1].sum() / of_ewma[tick - 39 : tick + 1].sum() for tick in range(39, len(came))
+        1 - ours[tick - 39 : tick + 1].sum() / of_ewma[tick - 39 : tick + 1].sum() for tick in range(39, len(came))
     ]
     assert np.isnan(result.rolling_skill[:39]).all()
     np.testing.assert_allclose(result.rolling_skill[39:], expected, rtol=1e-9)
@@ -124,10 +125,23 @@ def test_the_report_says_what_a_stream_answers_and_who_gave_it(engine):
             answers.append(stream.push(trace.features[row]))
     expected = [answer for answer in answers if answer is not None][:15] + answers[-25:]
     np.testing.assert_allclose(result.answers, [answer.mbps for answer in expected], rtol=1e-5)
-    assert result.sources == tuple(answer.source for answer in expected)
+    assert result.stream.sources.tolist() == [answer.source for answer in expected]
+    assert result.stream.p90.tolist() == [answer.p90 for answer in expected]
     report = result.report()["stream"]
+    came = trace.features[result.starts + 10, 1]
+    assert report["band"]["above_p90"] == np.mean(came > [answer.p90 for answer in expected])
     assert report["mae"] == pytest.approx(np.mean(np.abs(result.answers - trace.features[result.starts + 10, 1])))
     assert sum(report["answers_by_source"].values()) == 40
+
+
+def test_a_held_row_is_no_tick_to_score(engine):
+    trace = random_trace(80, seed=9, gap_at=40)
+    held = np.zeros(80, np.bool_)
+    held[[20, 60, 61]] = True
+    result = replay(engine, replace(trace, held=held))
+    assert (result.starts + 10).tolist() == [row for row in [*range(10, 40), *range(50, 80)] if not held[row]]
+    assert len(result.stream.mbps) == len(result.answers) == 57
+    assert sum(result.report()["stream"]["answers_by_source"].values()) == 57
 
 
 def test_percentiles_are_numpys():

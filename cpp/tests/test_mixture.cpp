@@ -276,6 +276,36 @@ TEST(what_was_learnt_survives_an_interruption_and_not_forgetting) {
   CHECK_EQ(link.mixture.scored(0), 0U);
 }
 
+TEST(an_interruption_finds_the_last_tick_learnt_whether_it_was_advanced_or_not) {
+  Link advanced, pending;
+  std::mt19937_64 random(9);
+  std::normal_distribution<double> noise(20, 3);
+  for (int k = 0; k < 100; ++k) {
+    const double measured = noise(random);
+    advanced.tick(measured, 20);
+    pending.values.push_back(measured);
+    pending.mixture.observe(0, measured);
+    if (k >= 9) pending.mixture.answer(0, pending.values.data() + pending.values.size() - kWindow, 20);
+  }
+  advanced.mixture.interrupt(0);
+  pending.mixture.interrupt(0);
+  for (int k = 0; k < 30; ++k) {
+    const double measured = noise(random);
+    const Outlook one = advanced.tick(measured, 20), other = pending.tick(measured, 20);
+    CHECK(same(one, other));
+    CHECK(same(advanced.mixture.at(0, 5), pending.mixture.at(0, 5)));
+  }
+}
+
+TEST(there_is_nothing_to_interrupt_before_the_first_sample) {
+  Link interrupted, fresh;
+  interrupted.mixture.interrupt(0);
+  for (int k = 0; k < 50; ++k) {
+    const Outlook one = interrupted.tick(20 + k % 7, 21), other = fresh.tick(20 + k % 7, 21);
+    CHECK(k < 9 || same(one, other));
+  }
+}
+
 TEST(ticks_without_a_sample_score_and_teach_nothing) {
   Link link;
   for (int k = 0; k < 50; ++k) link.tick(10 + k % 3, 10);

@@ -130,6 +130,39 @@ def score(
     return evaluation
 
 
+def add_stream(
+    evaluation: Evaluation,
+    answers: npt.ArrayLike,
+    sources: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    baselines: Mapping[str, npt.ArrayLike],
+    block: int,
+) -> None:
+    """Puts a stream's scores into the model's, which are of the same ticks; the verdict becomes the stream's.
+
+    Args:
+        evaluation: as `score` gives it of these targets and baselines.
+        answers: (n,) Mbit/s, one step ahead.
+        sources: (n,) who gave them.
+        targets, baselines, block: as in `score`.
+    """
+    given, came = np.asarray(answers, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+    best, scores = evaluation["best_baseline"], metrics.summary(given, came)
+    mean, skills = _intervals(given, came, baselines, block)
+    names, ticks = np.unique(np.asarray(sources), return_counts=True)
+    errors, least = np.abs(given - came), np.abs(np.asarray(baselines[best], dtype=np.float64) - came)
+    evaluation["stream"] = {
+        "scores": scores,
+        "interval": {"mae": mean, "skill": skills[best]},
+        "skill": metrics.skill(scores["mae"], evaluation["baselines"][best]["mae"]),
+        "p_value": metrics.diebold_mariano(errors, least, lags=block)[1],
+        "answered_by": dict(zip(names.tolist(), ticks.tolist(), strict=True)),
+    }
+    evaluation["block_rows"] = block
+    alone = f"The model alone, without history, has {evaluation['model']['mae']:.3f}."
+    evaluation["verdict"] = f"{verdict(scores, evaluation['baselines'], skills, 'stream')} {alone}"
+
+
 def _intervals(
     forecasts: npt.ArrayLike, targets: npt.ArrayLike, baselines: Mapping[str, npt.ArrayLike], block: int | None
 ) -> tuple[Interval, dict[str, Interval]]:
@@ -266,7 +299,7 @@ def windows_of(series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], w
 
 @dataclass(frozen=True)
 class ScoredTrace:
-    """A forecaster on a trace: every window that counts, in the trace's order."""
+    """A forecaster on a trace: every window that counts, in the trace's order; one before a held row does not."""
 
     forecaster: str
     trace: Trace
@@ -290,6 +323,12 @@ class ScoredTrace:
         """(n,) Mbit/s, what a stream answers one step ahead."""
         return self.ahead.stream_forecast(1)[self.scored]
 
+    @property
+    def band(self) -> FloatArray | None:
+        """(n, 2) Mbit/s, the stream's P10 and P90 of the next value; None when it gives none."""
+        low, high = self.ahead.stream.p10, self.ahead.stream.p90
+        return None if low is None or high is None else np.stack([low, high], axis=1)[self.scored]
+
     def evaluation(self) -> Evaluation:
         """The scores, and those of each source where the trace has several."""
         whole = self._score(np.ones(len(self.starts), np.bool_))
@@ -304,21 +343,8 @@ class ScoredTrace:
         baselines = {name: forecast[rows] for name, forecast in self.baselines.items()}
         light = None if self.reference is None else self.reference[rows]
         evaluation = score(self.forecasts[rows], targets, baselines, light, block)
-        answers, best = self.answers[rows], evaluation["best_baseline"]
-        mean, skills = _intervals(answers, targets, baselines, block)
-        scores = metrics.summary(answers, targets)
-        names, ticks = np.unique(self.ahead.stream.sources[self.scored][rows], return_counts=True)
-        errors, least = np.abs(answers - targets), np.abs(baselines[best] - targets)
-        evaluation["stream"] = {
-            "scores": scores,
-            "interval": {"mae": mean, "skill": skills[best]},
-            "skill": metrics.skill(scores["mae"], evaluation["baselines"][best]["mae"]),
-            "p_value": metrics.diebold_mariano(errors, least, lags=block)[1],
-            "answered_by": dict(zip(names.tolist(), ticks.tolist(), strict=True)),
-        }
-        evaluation["block_rows"] = block
-        alone = f"The model alone, without history, has {evaluation['model']['mae']:.3f}."
-        evaluation["verdict"] = f"{verdict(scores, evaluation['baselines'], skills, 'stream')} {alone}"
+        sources = self.ahead.stream.sources[self.scored][rows]
+        add_stream(evaluation, self.answers[rows], sources, targets, baselines, block)
         return evaluation
 
 
@@ -330,7 +356,7 @@ def score_trace(
     last: float | None = None,
     reference: bool = False,
 ) -> ScoredTrace:
-    """Runs a forecaster on every window of a trace that is followed by another row: the model alone, and as a stream.
+    """Runs a forecaster on every window of a trace that a measured row follows: the model alone, and as a stream.
 
     Args:
         engine: holds the model.
@@ -354,24 +380,29 @@ def score_trace(
         raise ValueError(
             "reference: expected a share of the trace to score: the reference is fitted on the part before"
         )
-    every = trace.window_starts(window)
-    if not len(every):
+    every = trace.window_starts(window, measured=False)
+    targets = ahead_of(trace, window)
+    measured = np.isfinite(targets[:, 0])
+    if not measured.any():
         raise ValueError(
             f"{trace.name}: expected a segment of at least {window + 1} rows, got none in {len(trace)} rows"
         )
-    scored = np.ones(len(every), np.bool_) if last is None else trace.last_rows(last)[every + window]
-    if last is not None and (scored.all() or not scored.any()):
-        counts = np.count_nonzero(~scored), np.count_nonzero(scored)
+    later = np.ones(len(every), np.bool_) if last is None else trace.last_rows(last)[every + window]
+    scored = later & measured
+    earlier = measured & ~later
+    if last is not None and not (earlier.any() and scored.any()):
+        counts = np.count_nonzero(earlier), np.count_nonzero(scored)
         raise ValueError(f"{trace.name}: expected windows before and after the cut, got {counts[0]} and {counts[1]}")
 
     series, starts = trace.select(spec["features"]), every[scored]
     forecasts = forecast_windows(engine, model_name, series, starts, progress)
-    targets, links = ahead_of(trace, window), links_of(trace, window)
+    links = links_of(trace, window)
     bandwidth = windows_of(trace.features[:, BANDWIDTH : BANDWIDTH + 1], every, window)
     light, bounds = None, None
     if reference:
         column = spec["features"].index("bandwidth_mbps")
-        light, bounds = _light(windows_of(series, every, window), targets, scored, column)
+        light, bounds = _light(windows_of(series, every, window), targets, later, column)
+        light = light[measured[later]]
     model = np.full(len(every), np.nan)
     model[scored] = forecasts
     ahead = Ahead(
@@ -395,19 +426,20 @@ def _in_time(trace: Trace, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]
 
 
 def _light(
-    windows: FloatArray, targets: FloatArray, scored: npt.NDArray[np.bool_], column: int
+    windows: FloatArray, targets: FloatArray, later: npt.NDArray[np.bool_], column: int
 ) -> tuple[FloatArray, FloatArray]:
-    """LightGBM's forecasts of the scored windows, and for all (n, 2) P90 of the next value and of the peak ahead."""
+    """LightGBM's forecasts of the later windows, and for all (n, 2) P90 of the next value and of the peak ahead."""
     from linkcast.reference import lightgbm_forecasts, lightgbm_quantile
 
     bounds = np.full((len(windows), 2), np.nan)
     for index, goal in enumerate((targets[:, 0], targets.max(axis=1))):
         reach = index * (STEPS - 1)  # rows from the next value to the last that the goal looks at
-        before = ~(scored | np.pad(scored, (0, reach))[reach:]) & np.isfinite(goal)
+        before = ~(later | np.pad(later, (0, reach))[reach:]) & np.isfinite(goal)
         if before.any():
-            earlier = windows[before], goal[before]
-            bounds[scored, index] = lightgbm_quantile(earlier, windows[scored], 1.0 - RISK, column)
-    return lightgbm_forecasts((windows[~scored], targets[~scored, 0]), windows[scored], column), bounds
+            known = windows[before], goal[before]
+            bounds[later, index] = lightgbm_quantile(known, windows[later], 1.0 - RISK, column)
+    earlier = ~later & np.isfinite(targets[:, 0])
+    return lightgbm_forecasts((windows[earlier], targets[earlier, 0]), windows[later], column), bounds
 
 
 def evaluate_trace(

@@ -93,14 +93,14 @@ class Link:
 
 
 def links_of(trace: Trace, window: int) -> list[Link]:
-    """The links of a trace; a window counts when a row of its segment follows it (`Trace.window_starts`)."""
+    """The links of a trace; a window counts when a row of its segment follows it, be that held or not."""
     segments = list(trace.segments())
     counts = [max(0, rows.stop - rows.start - window) for rows in segments]
     firsts = np.cumsum([0, *counts])
     names = trace.sources or ("",) * len(segments)
     order = list(range(len(segments)))
-    if trace.timestamps is not None:
-        begins = trace.timestamps.astype("datetime64[us]").astype(np.int64)
+    if trace.moments is not None:
+        begins = trace.moments.astype("datetime64[us]").astype(np.int64)
         order.sort(key=lambda segment: begins[segments[segment].start])
     links = []
     for name in dict.fromkeys(names):
@@ -111,11 +111,17 @@ def links_of(trace: Trace, window: int) -> list[Link]:
 
 
 def targets_ahead(trace: Trace, window: int) -> FloatArray:
-    """(n, STEPS) Mbit/s, what came 1 to STEPS rows after each window; NaN behind the end of its segment."""
+    """(n, STEPS) Mbit/s, what came 1 to STEPS rows after each window that a row follows.
+
+    NaN where nothing was measured: in held rows, and behind the end of the window's segment.
+    """
+    bandwidth = trace.features[:, BANDWIDTH]
+    if trace.held is not None:
+        bandwidth = np.where(trace.held, np.nan, bandwidth)
     targets = [np.empty((0, STEPS))]
     for rows in trace.segments():
         count = max(0, rows.stop - rows.start - window)
-        later = np.append(trace.features[rows, BANDWIDTH][window:], np.full(STEPS - 1, np.nan))
+        later = np.append(bandwidth[rows][window:], np.full(STEPS - 1, np.nan))
         if count:
             targets.append(np.lib.stride_tricks.sliding_window_view(later, STEPS)[:count])
     return np.concatenate(targets)
@@ -128,13 +134,18 @@ def link_answers(
     links: list[Link],
     window: int,
     progress: Callable[[int], None] | None = None,
+    ahead: bool = True,
 ) -> StreamScores:
-    """The answers of each link's own stream at all windows of the trace that a row follows, in their order."""
+    """The answers of each link's own stream at all windows of the trace that a row follows, in their order.
+
+    In a held row no sample has come for the stream. `ahead` as in `stream_answers`.
+    """
     series = trace.select(engine.spec(engine.resolve(name, "forecaster"))["features"])
     count = sum(len(link.windows) for link in links)
     whole: dict[str, npt.NDArray[np.float64]] = {}
     for link in links:
-        answers = stream_answers(engine, name, [series[rows] for rows in link.segments], progress)
+        held = None if trace.held is None else [trace.held[rows] for rows in link.segments]
+        answers = stream_answers(engine, name, [series[rows] for rows in link.segments], progress, held, ahead)
         ticks = [max(0, rows.stop - rows.start - window + 1) for rows in link.segments]
         followed = np.ones(sum(ticks), np.bool_)
         followed[np.cumsum([length for length in ticks if length]) - 1] = False  # the last tick of each segment

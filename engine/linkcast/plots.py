@@ -54,12 +54,16 @@ def _excerpt(axes: Axes, scored: ScoredTrace, evaluation: Evaluation) -> None:
     axes.plot(x, scored.targets[rows], color="0.2", linewidth=1.0, marker=".", markersize=3, label="measured")
     axes.plot(x, scored.baselines[best][rows], color=BEST, linewidth=1.1, alpha=0.8, label=f"{label}, the best naive")
     axes.plot(x, scored.answers[rows], color=MODEL, linewidth=1.6, label="stream")
+    band = scored.band
+    if band is not None:
+        low, high = band[rows].T
+        axes.fill_between(x, low, high, color=MODEL, alpha=0.2, linewidth=0, label="its P10 to P90")
     axes.set(xlabel=f"time [{unit}]", ylabel="bandwidth [Mbit/s]", xlim=(x[0], x[-1] if len(x) > 1 else 1.0))
-    low, high = axes.get_ylim()
-    low = max(low, 0.0) if low > 0.25 * high else 0.0
-    axes.set_ylim(low, high + 0.16 * (high - low))  # room for the legend
+    bottom, top = axes.get_ylim()
+    bottom = max(bottom, 0.0) if bottom > 0.25 * top else 0.0
+    axes.set_ylim(bottom, top + 0.16 * (top - bottom))  # room for the legend
     axes.set_title(f"Forecast and measurement: {len(rows)} samples in a row, of usual variability", fontsize=10)
-    axes.legend(loc="upper right", frameon=True, framealpha=0.85, edgecolor="none", ncols=3)
+    axes.legend(loc="upper right", frameon=True, framealpha=0.85, edgecolor="none", ncols=4)
     axes.grid(alpha=0.25)
 
 

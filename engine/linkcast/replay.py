@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.baselines import ewma
+from linkcast import metrics
 from linkcast.engine import Engine
-from linkcast.evaluation import Evaluation, baseline_forecasts, baseline_label, evaluate_forecasts, windows_of
+from linkcast.evaluation import Evaluation, add_stream, baseline_forecasts, baseline_label, score, windows_of
 from linkcast.features import BANDWIDTH
+from linkcast.outlook import link_answers, links_of
+from linkcast.stream_answers import StreamScores
 from linkcast.traces import Trace
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Replay:
-    """What happened at each tick. A tick is a row that has a full window behind it and a row after it."""
+    """What happened at each tick. A tick is a row that has a full window behind it and a measured row after it."""
 
     trace: Trace
     profile: str
@@ -38,22 +40,27 @@ class Replay:
     window: int
     backend: dict[str, str]  # by model name: "native (avx512)" or "tflite"
     starts: npt.NDArray[np.int64]  # (ticks,) first row of each window
-    forecasts: npt.NDArray[np.float32]  # (ticks,) Mbps
+    forecasts: npt.NDArray[np.float32]  # (ticks,) Mbps, the model alone
     actions: npt.NDArray[np.int32]  # (ticks,) 0..9
     forecast_us: npt.NDArray[np.float64]  # (ticks,) time of one forecast
     decide_us: npt.NDArray[np.float64]  # (ticks,) time of one decision
     evaluation: Evaluation
     capacity_mbps: float | None  # of the link that is allocated; None when neither caller nor manifest says it
     skill_ticks: int  # that the next one looks at
-    rolling_skill: npt.NDArray[np.float64]  # (ticks,) 1 - model's errors / EWMA's over the last ticks; NaN before
-    answers: npt.NDArray[np.float32]  # (ticks,) Mbps of a stream; NaN where nobody could answer
-    sources: tuple[str, ...]  # (ticks,) who gave them
+    rolling_skill: npt.NDArray[np.float64]  # (ticks,) 1 - stream's errors / EWMA's over the last ticks; NaN before
+    stream: StreamScores  # (ticks,) what a stream answers, one step ahead
+    baselines: dict[str, npt.NDArray[np.float64]]  # (ticks,) Mbps each
 
     @property
     def targets(self) -> npt.NDArray[np.float64]:
         """(ticks,) Mbps, the bandwidth that came after each window."""
         targets: npt.NDArray[np.float64] = self.trace.features[self.starts + self.window, BANDWIDTH]
         return targets
+
+    @property
+    def answers(self) -> npt.NDArray[np.float64]:
+        """(ticks,) Mbps, what a stream answers; the last value where nobody could."""
+        return answered(self.stream, self.baselines)
 
     def report(self) -> dict[str, Any]:
         """The summary as plain numbers, for JSON."""
@@ -95,63 +102,51 @@ class Replay:
         }
 
     def _stream_report(self) -> dict[str, Any]:
-        """What a stream answers: its mean absolute error, and how many answers came from whom."""
-        answered = np.isfinite(self.answers)
-        errors = np.abs(self.answers - self.targets)[answered]
-        return {
-            "mae": float(np.mean(errors)) if len(errors) else None,
-            "answers_by_source": {source: self.sources.count(source) for source in dict.fromkeys(self.sources)},
+        """What a stream answers: its mean absolute error, how many answers came from whom, and its band, if any."""
+        report: dict[str, Any] = {
+            "mae": self.evaluation["stream"]["scores"]["mae"],
+            "answers_by_source": self.evaluation["stream"]["answered_by"],
+            "band": None,
         }
+        low, middle, high = self.stream.p10, self.stream.p50, self.stream.p90
+        if low is not None and middle is not None and high is not None:
+            given = np.isfinite(high)
+            if given.any():
+                report["band"] = metrics.band(low[given], middle[given], high[given], self.targets[given])
+        return report
+
+
+def answered(stream: StreamScores, baselines: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """(n,) the stream's answers, and the last value where nobody could answer."""
+    return np.where(np.isfinite(stream.mbps), stream.mbps, baselines["persistence"])
 
 
 def rolling_skill(
-    model_errors: npt.NDArray[np.float64], ewma_errors: npt.NDArray[np.float64], ticks: int
+    errors: npt.NDArray[np.float64], ewma_errors: npt.NDArray[np.float64], ticks: int
 ) -> npt.NDArray[np.float64]:
-    """1 - the model's / the EWMA's absolute errors over the last ticks, the tick itself included.
+    """1 - the absolute errors / the EWMA's over the last ticks, the tick itself included.
 
     Args:
-        model_errors, ewma_errors: (n,) absolute errors, in one unit.
+        errors, ewma_errors: (n,) absolute errors, in one unit.
         ticks: how many the sums are over, 1 or more.
     Returns:
         (n,), NaN for the first ticks - 1, and where the EWMA makes no error.
     """
-    skill = np.full(len(model_errors), np.nan)
-    if len(model_errors) >= ticks:
-        of_model, of_ewma = (
-            np.lib.stride_tricks.sliding_window_view(errors, ticks).sum(axis=1)
-            for errors in (model_errors, ewma_errors)
+    skill = np.full(len(errors), np.nan)
+    if len(errors) >= ticks:
+        ours, of_ewma = (
+            np.lib.stride_tricks.sliding_window_view(one, ticks).sum(axis=1) for one in (errors, ewma_errors)
         )
-        np.divide(of_model, of_ewma, out=skill[ticks - 1 :], where=of_ewma > 0.0)
+        np.divide(ours, of_ewma, out=skill[ticks - 1 :], where=of_ewma > 0.0)
     return 1.0 - skill
 
 
-def stream_answers(
-    engine: Engine, name: str, series: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-    """What a stream answers in a series that has gaps, at each of which it loses its window.
-
-    Args:
-        engine, name: the forecaster.
-        series: (rows, F) the model's features, physical units.
-        starts: (n,) first row of each window, ascending; no window goes over a gap.
-    Returns:
-        (n,) float32 Mbps, NaN where nobody could answer, and (n,) who answered.
-    """
+def stream_of(engine: Engine, name: str, trace: Trace, starts: npt.NDArray[np.int64]) -> StreamScores:
+    """What the links' streams answer one step ahead after the windows that begin at (n,) `starts`."""
     window = engine.spec(engine.resolve(name, "forecaster"))["window"] or 1
-    stream = engine.stream(name, most_held=0)
-    mbps, sources = np.full(len(starts), np.nan, np.float32), []
-    for index, start in enumerate(starts.tolist()):
-        begins = index == 0 or start != starts[index - 1] + 1
-        if begins:
-            stream.push_missing()
-        answer = None
-        for row in range(start if begins else start + window - 1, start + window):
-            answer = stream.push(series[row])
-            stream.advance()
-        if answer is not None:
-            mbps[index] = answer.mbps
-        sources.append("none" if answer is None else answer.source)
-    return mbps, tuple(sources)
+    every = link_answers(engine, name, trace, links_of(trace, window), window, ahead=False)
+    ticks = np.isin(trace.window_starts(window, measured=False), starts, assume_unique=True)
+    return every.at(ticks)
 
 
 def latency(times_us: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -190,6 +185,8 @@ def replay(
     skill_ticks: int = SKILL_TICKS,
 ) -> Replay:
     """Walks a trace: at each tick one forecast from the window and one decision from the newest row, each timed.
+
+    A stream walks it too, and its answers are what is scored beside the model alone and the naive rules.
 
     Args:
         engine: the models.
@@ -238,8 +235,12 @@ def replay(
 
     targets = trace.features[starts + window, BANDWIDTH]
     windows = windows_of(trace.features, starts, window)
-    model_errors, ewma_errors = np.abs(forecasts - targets), np.abs(ewma(windows, BANDWIDTH) - targets)
-    answers, sources = stream_answers(engine, forecaster, series, starts)
+    baselines = baseline_forecasts(windows, targets, BANDWIDTH)
+    stream = stream_of(engine, forecaster, trace, starts)
+    answers = answered(stream, baselines)
+    block = metrics.block_rows(len(starts), trace.step_s)
+    evaluation = score(forecasts, targets, baselines, block=block)
+    add_stream(evaluation, answers, stream.sources, targets, baselines, block)
     return Replay(
         trace=trace,
         profile=profile,
@@ -252,12 +253,12 @@ def replay(
         actions=actions,
         forecast_us=(times_ns[:, 1] - times_ns[:, 0]) / 1e3,
         decide_us=(times_ns[:, 2] - times_ns[:, 1]) / 1e3,
-        evaluation=evaluate_forecasts(forecasts, targets, windows, BANDWIDTH),
+        evaluation=evaluation,
         capacity_mbps=trained_mbps if capacity_mbps is None else capacity_mbps,
         skill_ticks=skill_ticks,
-        rolling_skill=rolling_skill(model_errors, ewma_errors, skill_ticks),
-        answers=answers,
-        sources=sources,
+        rolling_skill=rolling_skill(np.abs(answers - targets), np.abs(baselines["ewma"] - targets), skill_ticks),
+        stream=stream,
+        baselines=baselines,
     )
 
 
@@ -305,33 +306,34 @@ def _plot_excerpt(axes: Axes, result: Replay) -> None:
     if x[-1] > 3 * 3600 and step_s:
         x, unit = x / 3600, "h"
     axes.plot(x, targets[ticks], color="0.35", linewidth=1.2, label="measured")
-    axes.plot(x, result.forecasts[ticks], color="tab:blue", linewidth=1.2, label="forecast, one step ahead")
+    axes.plot(x, result.answers[ticks], color="tab:blue", linewidth=1.2, label="stream, one step ahead")
+    if result.stream.p10 is not None and result.stream.p90 is not None:
+        low, high = result.stream.p10[ticks], result.stream.p90[ticks]
+        axes.fill_between(x, low, high, color="tab:blue", alpha=0.2, linewidth=0, label="its P10 to P90")
     axes.set(xlabel=f"time [{unit}]", ylabel="bandwidth [Mbit/s]", xlim=(x[0], x[-1]))
     axes.set_title(f"{len(ticks)} ticks from the middle of the longest segment", fontsize=10)
-    axes.legend(loc="best", frameon=False, ncols=2)
+    axes.legend(loc="best", frameon=False, ncols=3)
     axes.grid(alpha=0.25)
 
 
 def _plot_skill(axes: Axes, result: Replay) -> None:
-    """The rolling skill of every tick."""
+    """The stream's rolling skill at every tick."""
     ticks = np.arange(len(result.starts))
     axes.plot(ticks, np.clip(result.rolling_skill, -1.0, 1.0), color="tab:blue", linewidth=1.0)
     axes.axhline(0.0, color="0.35", linewidth=0.8)
     axes.set(xlabel="tick", ylabel="skill", ylim=(-1.0, 1.0), xlim=(0, max(len(ticks) - 1, 1)))
-    axes.set_title(f"Skill over the EWMA, last {result.skill_ticks} ticks", fontsize=10)
+    axes.set_title(f"Skill of the stream over the EWMA, last {result.skill_ticks} ticks", fontsize=10)
     axes.grid(alpha=0.25)
 
 
 def _plot_errors(axes: Axes, result: Replay) -> None:
-    """Share of the ticks whose absolute error is below x: the model and the baselines' best."""
-    windows = windows_of(result.trace.features, result.starts, result.window)
+    """Share of the ticks whose absolute error is below x: the stream, the model and the baselines' best."""
     targets = result.targets
-    baselines = baseline_forecasts(windows, targets, BANDWIDTH)
-    curves = {"model": np.abs(result.forecasts - targets)}
+    curves = {"stream": np.abs(result.answers - targets), "model alone": np.abs(result.forecasts - targets)}
     for name in dict.fromkeys(["persistence", result.evaluation["best_baseline"]]):
-        curves[baseline_label(name)] = np.abs(baselines[name] - targets)
+        curves[baseline_label(name)] = np.abs(result.baselines[name] - targets)
     share = np.linspace(0.0, 100.0, 501)
-    for (label, errors), colour in zip(curves.items(), ("tab:blue", "0.35", "tab:orange"), strict=False):
+    for (label, errors), colour in zip(curves.items(), ("tab:blue", "tab:cyan", "0.35", "tab:orange"), strict=False):
         axes.plot(np.percentile(errors, share), share, color=colour, linewidth=1.4, label=label)
     limit = max(float(np.percentile(errors, 98.0)) for errors in curves.values())
     axes.set(xlabel="absolute error [Mbit/s]", ylabel="ticks below [%]", ylim=(0, 100))

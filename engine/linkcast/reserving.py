@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from linkcast.baselines import persistence
 from linkcast.engine import Engine
-from linkcast.evaluation import Evaluation, baseline_forecasts, score, windows_of
+from linkcast.evaluation import Evaluation, baseline_forecasts, score, verdict, windows_of
 from linkcast.features import BANDWIDTH
 from linkcast.traces import Trace
 
@@ -215,6 +215,9 @@ class Walk:
             rules[MATCHED] = np.minimum(factor * last, self.capacity_mbps)
         rules |= {FIXED: np.full(len(came), self.capacity_mbps), ORACLE: came.copy()}
         answers = np.where(np.isfinite(forecast), forecast, last)
+        accuracy = score(answers, came, baseline_forecasts(windows, came, BANDWIDTH))
+        sure = {accuracy["best_baseline"]: accuracy["interval"]["skill"]}
+        accuracy["verdict"] = verdict(accuracy["model"], accuracy["baselines"], sure, "controller's forecast")
         return Reservations(
             trace=self.trace,
             capacity_mbps=self.capacity_mbps,
@@ -228,7 +231,7 @@ class Walk:
             matched_factor=factor,
             came=came,
             latency_us=of("latency_us"),
-            accuracy=score(answers, came, baseline_forecasts(windows, came, BANDWIDTH)),
+            accuracy=accuracy,
         )
 
 

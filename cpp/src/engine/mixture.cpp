@@ -265,9 +265,10 @@ void Mixture::forget(std::size_t row) noexcept {
 
 void Mixture::interrupt(std::size_t row) noexcept {
   Link& link = links_[row];
+  if (link.ticks > 0) advance(row);
   link.outcome.fill(kNone);
   for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick).tick = 0;
-  link.resumed = 1;
+  link.resumed = link.started;  // there is nothing to resume before a link's first sample
   link.answered = 0;
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.evaluate import accuracy_table
+from linkcast.cli.evaluate import accuracy_table, narrow_table, percent
 from linkcast.cli.options import (
     Backend,
     BackendOption,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from linkcast.traces import Trace
 
 BAR_WIDTH = 40
+SKILL_COLUMNS = ("Least", "Most", "Last", "Below 0", "> P90", "< P10", "Width", "Answers")
 
 
 def replay(
@@ -57,7 +58,7 @@ def replay(
     capacity: Capacity = None,
     over: Annotated[
         int,
-        typer.Option("--over", metavar="TICKS", min=1, help="Ticks that the rolling skill and the switch look at."),
+        typer.Option("--over", metavar="TICKS", min=1, help="Ticks that the rolling skill looks at."),
     ] = 60,
     column: Column = None,
     unit: Unit = None,
@@ -132,19 +133,19 @@ def _simulate(profile: str, rows: int | None, seed: int) -> Trace:
 
 
 def _skill_table(report: dict[str, Any], ticks: int) -> Any:
-    """The model's rolling skill, and beside it what a stream answers."""
+    """The stream's rolling skill, how often its band was left, and who answered."""
     skill, stream = report["rolling_skill"], report["stream"]
-    rows = table(f"Skill over the EWMA, last {ticks} ticks")
-    for heading in ("Median", "Least", "Most", "Last", "Below 0", "A stream's MAE", "Answers"):
-        rows.add_column(heading, justify="right")
+    rows = narrow_table(f"The stream: skill over the EWMA, last {ticks} ticks; band; answers", "Median", *SKILL_COLUMNS)
     values = ["-"] * 5
     if skill is not None:
         values = [f"{skill[key]:+.2f}" for key in ("median", "least", "most", "last")]
         values.append(f"{100.0 * skill['share_below_zero']:.1f} %")
-    mae = "-" if stream["mae"] is None else f"{stream['mae']:.3f}"
-    rows.add_row(
-        *values, mae, ", ".join(f"{source} {count:,}" for source, count in stream["answers_by_source"].items())
-    )
+    band = ["-"] * 3
+    if stream["band"] is not None:
+        band = [f"{percent(stream['band'][key])} %" for key in ("above_p90", "below_p10")]
+        band.append(f"{stream['band']['width']:.3f}")
+    answers = ", ".join(f"{source} {count:,}" for source, count in stream["answers_by_source"].items())
+    rows.add_row(*values, *band, answers)
     return rows
 
 
@@ -170,7 +171,7 @@ def _allocation_table(report: dict[str, Any]) -> Any:
     rows.add_column("Share", justify="right")
     rows.add_column("")
     most = max(allocation["ticks_by_percent"].values())
-    for percent, ticks in allocation["ticks_by_percent"].items():
+    for share, ticks in allocation["ticks_by_percent"].items():
         bar = "█" * round(BAR_WIDTH * ticks / most)
-        rows.add_row(f"{percent} %", f"{ticks:,}", f"{100.0 * ticks / report['ticks']:.1f} %", bar)
+        rows.add_row(f"{share} %", f"{ticks:,}", f"{100.0 * ticks / report['ticks']:.1f} %", bar)
     return rows

@@ -126,19 +126,20 @@ class Trace:
         labels = np.array(self.sources, dtype=object)
         return {name: labels[of_row] == name for name in dict.fromkeys(self.sources)}
 
-    def window_starts(self, window: int) -> npt.NDArray[np.int64]:
+    def window_starts(self, window: int, measured: bool = True) -> npt.NDArray[np.int64]:
         """First row of every window that is followed by a row in its own segment: the row that it forecasts.
 
         A row whose bandwidth is held is no target: nothing was measured there.
 
         Args:
             window: rows in a window.
+            measured: False: the windows before held rows too, which nothing can be said about.
         Returns:
             (n,) ascending; the window is rows start .. start + window - 1, its target is row start + window.
         """
         starts = [np.arange(rows.start, rows.stop - window, dtype=np.int64) for rows in self.segments()]
         every = np.concatenate(starts) if starts else np.empty(0, np.int64)
-        return every if self.held is None else every[~self.held[every + window]]
+        return every if self.held is None or not measured else every[~self.held[every + window]]
 
     def select(self, names: list[str]) -> npt.NDArray[np.float64]:
         """The named features of every row, telemetry or calendar; (rows, len(names)) float64.
