@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 
 import numpy as np
@@ -206,6 +207,26 @@ def test_replay_without_a_file_simulates_a_link(run):
     report = json.loads(out)
     assert report["ticks"] == 190
     assert report["trace"].startswith("simulated datacenter link")
+
+
+def test_replay_without_a_file_ends_with_what_reserving_gained(run):
+    status, out, err = run("replay", columns=60)
+    assert (status, err) == (0, "")
+    assert "simulated" in out and "Forecast of the next tick" in out
+    for rule in ("linkcast", "last value +20 %", "the whole line", "oracle"):
+        assert re.search(rf"^{re.escape(rule)} .*%", out, flags=re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 60
+
+
+@pytest.mark.parametrize("option", ["--watch", "--fast"])
+def test_a_file_is_watched_as_the_evening_is(run, long_trace_file, option):
+    status, out, _ = run("replay", long_trace_file, option, "--capacity", "60", "--json")
+    report = json.loads(out)
+    assert (status, report["ticks"], report["capacity_mbps"]) == (0, 390, 60.0)
+    rows = np.loadtxt(long_trace_file, delimiter=",", skiprows=1, usecols=2)
+    assert report["rules"]["oracle"]["reserved_mbps"] == pytest.approx(rows[10:].mean(), abs=1e-6)
+    _, out, _ = run("replay", long_trace_file, option)
+    assert "the trace's peak stands in for it" in " ".join(out.split())
 
 
 def test_replay_plots_to_a_file(run, trace_file, tmp_path):

@@ -1,4 +1,4 @@
-"""Every Python block of the README runs, and every `linkcast` command line of it exits with 0."""
+"""Every Python block of the README and docs/usage.md runs, and every `linkcast` command line there exits with 0."""
 
 from __future__ import annotations
 
@@ -10,18 +10,32 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXT = README + (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.split("#")[0].strip()
-    for block in re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    for block in re.findall(r"^```sh\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
     for line in block.splitlines()
     if line.startswith("linkcast ")
 ]
 
 
 def test_the_readme_has_code() -> None:
-    assert BLOCKS and COMMANDS
+    assert "```python" in README
+    assert len(BLOCKS) > 1 and COMMANDS
+
+
+def test_the_readme_is_a_screen_and_a_half() -> None:
+    assert len(README.splitlines()) <= 75
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))])
+def test_links_to_files_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()]
+    assert not missing
 
 
 @pytest.mark.parametrize("block", BLOCKS)

@@ -40,7 +40,7 @@ def replay(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="A trace: CSV, JSON, iperf3, Parquet, ... or - for standard input; default: a simulated one."
+            help="A trace: CSV, JSON, iperf3, Parquet, ... or - for standard input; default: a simulated evening."
         ),
     ] = None,
     profile: Profile = "internet",
@@ -48,7 +48,12 @@ def replay(
         Path | None,
         typer.Option("--plot", metavar="FILE.png", help="Draw the replay to an image (needs the plot extra)."),
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", min=11, help="Rows of the simulated trace.")] = 3600,
+    watch: Annotated[bool, typer.Option("--watch", help="Show a FILE tick by tick, and what reserving gains.")] = False,
+    speed: Annotated[float, typer.Option("--speed", metavar="TICKS", min=0.1, help="Ticks a second to watch.")] = 30.0,
+    fast: Annotated[bool, typer.Option("--fast", help="Print the end of --watch at once.")] = False,
+    rows: Annotated[
+        int | None, typer.Option("--rows", min=11, help="Rows of the simulated trace; default: 1200 or 3600.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated trace.")] = 0,
     capacity: Capacity = None,
     over: Annotated[
@@ -69,7 +74,11 @@ def replay(
     backend: BackendOption = Backend.AUTO,
     as_json: Json = False,
 ) -> None:
-    """Replay a trace: forecast and decide at each tick, then compare with what came."""
+    """Replay a trace: forecast and decide at each tick, then compare with what came. Without a FILE: watch an evening.
+
+    Without a FILE it plays a simulated evening on a 100 Mbit/s line, as --watch plays a file: what came, what had been
+    forecast and reserved for it, then what that gains beside simpler rules. Ctrl-C skips to the end.
+    """
     from linkcast import replay as replaying
     from linkcast.engine import Engine
     from linkcast.traces import read_trace
@@ -79,7 +88,17 @@ def replay(
         raise typer.BadParameter("needs a FILE", param_hint="--column, --unit and what else says how to read it")
     reading = layout(*how)
     engine = Engine(models, backend.value)
+    evening = file is None and profile == "internet"
     trace = _simulate(profile, rows, seed) if file is None else read_trace(file, reading)
+    if evening or watch or fast:
+        from linkcast.cli.watch import show_walk
+        from linkcast.evening import CAPACITY_MBPS
+
+        known = CAPACITY_MBPS if evening and capacity is None else capacity
+        show_walk(engine, trace, profile, known, speed, fast, plot, as_json)
+        if evening and not as_json:
+            print("\nA file of yours: linkcast replay FILE --watch --capacity 100")
+        return
     with progress(f"Replaying {trace.name}", len(trace)) as advance:
         result = replaying.replay(engine, trace, profile, advance, capacity, over)
     if plot is not None:
@@ -100,11 +119,15 @@ def replay(
     )
 
 
-def _simulate(profile: str, rows: int, seed: int) -> Trace:
+def _simulate(profile: str, rows: int | None, seed: int) -> Trace:
+    """The evening, or a link of another profile."""
+    from linkcast.evening import ROWS, busy_evening
     from linkcast.simulator import simulate_link
     from linkcast.traces import trace_from_arrays
 
-    simulated = simulate_link(profile, 1, rows, seed)
+    if profile == "internet":
+        return busy_evening(ROWS if rows is None else rows, seed)
+    simulated = simulate_link(profile, 1, 3600 if rows is None else rows, seed)
     times = simulated.seconds[0].astype("datetime64[s]")
     return trace_from_arrays(simulated.features[0], times, f"simulated {profile} link (seed {seed})")
 
