@@ -80,30 +80,43 @@ class BundleCopy {
                      linkcast::sha256(reinterpret_cast<const std::byte*>(scalers.data()), scalers.size()));
     write("manifest", manifest);
     for (const linkcast::ModelSpec& spec : linkcast::Metadata::load(folder()).models)
-      if (spec.name == name) write("manifest", with_outputs(manifest, spec));
+      if (spec.name == name) write("manifest", with_physical(manifest, spec));
   }
 
-  /// The manifest with other golden outputs in physical units, of the same inputs.
-  std::string with_outputs(std::string manifest, const linkcast::ModelSpec& spec) const {
+  /// The manifest with golden rows in physical units that follow the scalers: other outputs of the same inputs; or, of
+  /// an allocator, whose outputs have no unit, the inputs that are scaled to the same.
+  std::string with_physical(std::string manifest, const linkcast::ModelSpec& spec) const {
     linkcast::Model model(folder() + "/" + spec.file, {});
-    std::ostringstream outputs;
-    outputs.precision(17);
-    outputs << "[";
+    const std::size_t inputs = model.row_inputs();
+    std::ostringstream rows;
+    rows.precision(17);
+    rows << "[";
     for (std::size_t row = 0; row < spec.golden.count; ++row) {
-      const double* features = spec.golden.physical_inputs.data() + row * model.row_inputs();
-      spec.scaler.transform(features, 1, spec.steps(), model.input().get());
-      model.invoke();
-      float target = 0;
-      spec.target_scaler->inverse_transform(model.output().get(), 1, &target, spec.newest_target(features), 1);
-      outputs << (row ? ", [" : "[") << target << "]";
+      rows << (row ? ", [" : "[");
+      if (spec.target_scaler) {
+        const double* features = spec.golden.physical_inputs.data() + row * inputs;
+        spec.scaler.transform(features, 1, spec.steps(), model.input().get());
+        model.invoke();
+        float target = 0;
+        spec.target_scaler->inverse_transform(model.output().get(), 1, &target, spec.newest_target(features), 1);
+        rows << target;
+      } else {
+        for (std::size_t k = 0; k < inputs; ++k) {
+          const linkcast::Range& range = spec.scaler.range(k);
+          rows << (k ? ", " : "")
+               << range.offset + static_cast<double>(spec.golden.inputs[row * inputs + k]) / range.scale;
+        }
+      }
+      rows << "]";
     }
-    outputs << "]";
+    rows << "]";
     const std::size_t physical = manifest.find("\"physical\":", manifest.find("\"" + spec.name + "\": {"));
-    const std::size_t open = manifest.find('[', manifest.find("\"outputs\":", physical));
+    const std::size_t open =
+        manifest.find('[', manifest.find(spec.target_scaler ? "\"outputs\":" : "\"inputs\":", physical));
     std::size_t close = open;
     for (int depth = 0; depth > 0 || close == open; ++close)
       depth += (manifest[close] == '[') - (manifest[close] == ']');
-    return manifest.replace(open, close - open, outputs.str());
+    return manifest.replace(open, close - open, rows.str());
   }
 
   std::string read(const std::string& stem) const {
