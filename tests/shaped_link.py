@@ -71,7 +71,7 @@ def main() -> None:
         assert controller.stdout
         for line in controller.stdout:
             print(line, end="", flush=True)
-            if "(model)" in line:  # the window is full
+            if "(mixture)" in line:  # the window is full
                 break
         subprocess.run(["tc", "class", "show", "dev", "veth0"], check=True)
         controller.send_signal(signal.SIGTERM)
