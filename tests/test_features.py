@@ -71,10 +71,13 @@ def test_times_before_1970_keep_their_hour_and_weekday():
     assert hour_of_week(to_seconds(np.array([time], dtype="datetime64[us]"))).tolist() == [time.weekday() * 24 + 20]
 
 
+AS_THEY_ARE = (np.ones(1), math.inf)  # factors and the largest bandwidth that change nothing
+
+
 def test_a_window_takes_the_profile_at_the_ten_steps_before_the_time():
     profile = np.arange(168 * 4, dtype=np.float64).reshape(168, 4)
     seconds = to_seconds([np.datetime64("2026-03-02T03:30")])  # Monday 03:30, so the window starts on Sunday
-    window = profile_windows(seconds, 10, 3600, profile, feature_columns(FEATURES))
+    window = profile_windows(seconds, 10, 3600, profile, feature_columns(FEATURES), *AS_THEY_ARE)
     assert window.shape == (1, 10, 8)
     hours = [6 * 24 + hour for hour in range(17, 24)] + [0, 1, 2]
     np.testing.assert_array_equal(window[0, :, :4], profile[hours])
@@ -88,8 +91,8 @@ def test_a_window_takes_the_profile_at_the_ten_steps_before_the_time():
 def test_the_columns_of_a_window_follow_the_feature_list():
     profile = np.arange(168 * 4, dtype=np.float64).reshape(168, 4)
     seconds = to_seconds([MONDAY_6PM])
-    full = profile_windows(seconds, 10, 3600, profile, feature_columns(FEATURES))
-    some = profile_windows(seconds, 10, 3600, profile, feature_columns(["hour_cos", "bandwidth_mbps"]))
+    full = profile_windows(seconds, 10, 3600, profile, feature_columns(FEATURES), *AS_THEY_ARE)
+    some = profile_windows(seconds, 10, 3600, profile, feature_columns(["hour_cos", "bandwidth_mbps"]), *AS_THEY_ARE)
     np.testing.assert_array_equal(some, full[..., [5, 1]])
 
 

@@ -37,9 +37,10 @@ def unlike_training(trace: Trace, model: str, entry: Mapping[str, Any]) -> str |
     Args:
         trace: telemetry.
         model: what the sentence calls the model.
-        entry: the model's in the manifest; without trained_on.target_range nothing is said.
+        entry: the model's in the manifest; nothing is said without trained_on.measured_range (of a model that takes any
+            scale) or trained_on.target_range.
     """
-    trained = entry["trained_on"].get("target_range")
+    trained = entry["trained_on"].get("measured_range", entry["trained_on"].get("target_range"))
     rates = trace.features[:, BANDWIDTH]
     rates = rates[rates > 0.0]
     if trained is None or not len(rates):

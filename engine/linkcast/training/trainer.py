@@ -44,6 +44,12 @@ def target_range(dataset: Dataset) -> list[float]:
     return [float(dataset.train.targets.min()), float(dataset.train.targets.max())]
 
 
+def measured_range(dataset: Dataset) -> list[float]:
+    """The lowest and the highest value that was measured on its links: what a trace in Mbit/s is like."""
+    targets = [part.targets for part in dataset.links.values()]
+    return [float(min(part.min() for part in targets)), float(max(part.max() for part in targets))]
+
+
 @dataclass
 class Trainer:
     """Adds models to a bundle; the bundle is complete when every profile and group has been through."""
@@ -131,6 +137,8 @@ class Trainer:
             "target": TARGET,
         }
         trained_on = {**dataset.origin, "target_range": target_range(dataset), "history": trained.history}
+        if dataset.links:
+            trained_on["measured_range"] = measured_range(dataset)
         self._add(
             name, "forecaster", serves, trained.content, trained.ranges, features, trained_on, skill, trained.golden
         )
