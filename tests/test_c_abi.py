@@ -144,3 +144,33 @@ def test_an_unknown_name_is_an_error_with_a_text(library: ctypes.CDLL, handle: c
     status = library.linkcast_model_find(handle, b"banana", 1, ctypes.byref(ctypes.c_int32()))
     assert library.linkcast_status_name(status) == b"unknown name"
     assert b"banana" in library.linkcast_last_error()
+
+
+def test_a_stream_with_a_mixture_answers_as_in_python_bit_for_bit(
+    library: ctypes.CDLL, handle: ctypes.c_void_p
+) -> None:
+    model, stream = ctypes.c_int32(), ctypes.c_void_p()
+    assert library.linkcast_model_find(handle, b"internet", 1, ctypes.byref(model)) == 0
+    one = ctypes.c_size_t(1)
+    assert library.linkcast_stream_open(handle, model, one, None, ctypes.byref(stream)) == 0, (
+        library.linkcast_last_error()
+    )
+    rng = np.random.default_rng(12)
+    samples = np.tile(np.float32([28.0, 0.0, 0.001, 0.998]), (400, 1))
+    samples[:, 1] = np.abs(20.0 + 8.0 * np.sin(np.arange(400) * 0.3) + 3.0 * rng.standard_normal(400))
+    expected = linkcast.Engine().stream("internet").push_many(samples)
+    answer = np.zeros(1, ANSWER)
+    pointer = answer.ctypes.data_as(ctypes.c_void_p)
+    for tick, sample in enumerate(samples):
+        answer["size"] = ANSWER.itemsize
+        values = sample.ctypes.data_as(ctypes.c_void_p)
+        library.linkcast_stream_push(stream, values, ctypes.c_size_t(4), None, ctypes.c_uint64(0), pointer, one, None)
+        if tick < 9:
+            continue
+        got = np.float32([answer["mbps"][0], *answer["band"][0], answer["reserve"][0]])
+        np.testing.assert_array_equal(got, expected["next"][tick])
+        for function, ahead in ((library.linkcast_stream_horizon, "horizon"), (library.linkcast_stream_peak, "peak")):
+            assert function(stream, ctypes.c_size_t(0), ctypes.c_size_t(7), pointer) == 0
+            got = np.float32([answer["mbps"][0], *answer["band"][0], answer["reserve"][0]])
+            np.testing.assert_array_equal(got, expected[ahead][tick, 6])
+    assert library.linkcast_stream_close(stream) == 0
