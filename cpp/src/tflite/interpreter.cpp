@@ -29,7 +29,7 @@ ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& 
     const std::string hash = linkcast::sha256(bytes_.data(), bytes_.size());
     if (hash != sha256) throw LoadError(path + ": expected the SHA-256 " + sha256 + " of its manifest, got " + hash);
   }
-  verify(path, bytes_.data(), bytes_.size(), limits.graph);
+  as_declared_ = verify(path, bytes_.data(), bytes_.size(), limits.graph);
   model_ = runtime_->api().ModelCreateWithErrorReporter(bytes_.data(), bytes_.size(), &ErrorText::report, &errors_);
   if (!model_) throw LoadError(path + ": not a valid .tflite model (truncated or damaged?)" + errors_.take());
 }
@@ -123,7 +123,7 @@ void Interpreter::create() {
   api_.InterpreterOptionsSetNumThreads(handle.get(), options_.threads);
   if (delegates) api_.InterpreterOptionsAddDelegate(handle.get(), inspector_->handle());
   for (auto* delegate : options_.delegates) api_.InterpreterOptionsAddDelegate(handle.get(), delegate);
-  if (options_.xnnpack && delegates) {
+  if (options_.xnnpack && delegates && file_->as_declared()) {
     auto xnnpack = api_.XNNPackDelegateOptionsDefault();
     xnnpack.num_threads = options_.threads;
     xnnpack_ = api_.XNNPackDelegateCreate(&xnnpack);

@@ -37,11 +37,14 @@ class ModelFile {
   const Model* handle() const noexcept { return model_; }
   const std::string& path() const noexcept { return path_; }
   const std::vector<std::byte>& bytes() const noexcept { return bytes_; }
+  /// Whether every tensor has the shape that the file declares: what XNNPACK plans its memory by.
+  bool as_declared() const noexcept { return as_declared_; }
 
  private:
   std::shared_ptr<const Runtime> runtime_;
   std::string path_;
   std::vector<std::byte> bytes_;  // the runtime reads weights from here
+  bool as_declared_ = false;
   ErrorText errors_;
   Model* model_ = nullptr;
 };
@@ -56,7 +59,8 @@ class Interpreter {
  public:
   struct Options {
     int threads = 1;
-    bool xnnpack = true;                     ///< adds the XNNPACK delegate, after `delegates`
+    bool xnnpack = true;                     ///< adds the XNNPACK delegate, after `delegates`, to a file that
+                                             ///< is ModelFile::as_declared()
     std::vector<OpaqueDelegate*> delegates;  ///< not owned; must outlive the interpreter
     std::size_t batch = 0;                   ///< leading dimension of the input; 0 keeps the model's own
   };

@@ -218,6 +218,8 @@ class Verifier {
   Verifier(const std::string& path, const void* bytes, std::size_t size, const VerifierLimits& limits)
       : path_(path), bytes_(bytes, size), limits_(limits) {}
 
+  bool as_declared() const noexcept { return as_declared_; }
+
   void run() {
     try {
       read();
@@ -730,6 +732,7 @@ class Verifier {
     if (!fits && declared.ranked)
       invalid(op.label + ": output " + std::to_string(n) + " (tensor " + std::to_string(t) + "): expected " +
               shape_text(facts.shape) + ", got " + shape_text(shape));
+    as_declared_ = as_declared_ && (!declared.ranked || facts.shape == shape);
     all[t].shape = std::move(facts.shape);
     all[t].values = std::move(facts.values);
     if (all[t].values) step(all[t].values->size() / 16, op.label);
@@ -846,12 +849,15 @@ class Verifier {
   std::uint64_t work_ = 0;
   std::uint64_t steps_ = 0;
   std::size_t depth_ = 0;
+  bool as_declared_ = true;
 };
 
 }  // namespace
 
-void verify(const std::string& path, const void* bytes, std::size_t size, const VerifierLimits& limits) {
-  Verifier(path, bytes, size, limits).run();
+bool verify(const std::string& path, const void* bytes, std::size_t size, const VerifierLimits& limits) {
+  Verifier verifier(path, bytes, size, limits);
+  verifier.run();
+  return verifier.as_declared();
 }
 
 }  // namespace linkcast::tflite

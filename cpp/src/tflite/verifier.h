@@ -19,7 +19,9 @@ struct VerifierLimits {
 /// written and read, and lays the whole graph out, loops included: every shape, every index and every loop's end has to
 /// be visible in the file.
 /// @param path  how errors call the file
+/// @return whether every shape comes out as the file declares it: where a dimension is open, another one may, which a
+///         delegate that plans by what is declared is not made for
 /// @throws LoadError  naming the file, the operator and its node, and what was expected; or the limit
-void verify(const std::string& path, const void* bytes, std::size_t size, const VerifierLimits& limits);
+bool verify(const std::string& path, const void* bytes, std::size_t size, const VerifierLimits& limits);
 
 }  // namespace linkcast::tflite
