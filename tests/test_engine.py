@@ -332,3 +332,7 @@ def test_every_bundled_model_runs_on_the_native_kernels(engine: linkcast.Engine)
     for name in engine.names:
         model = engine.model(name)
         assert model.backend == "native", f"{name}: {model.backend_reason}"
+
+
+def test_an_engine_that_could_not_be_opened_can_be_shown() -> None:
+    assert repr(linkcast.Engine.__new__(linkcast.Engine)) == "Engine(not open)"

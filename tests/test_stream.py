@@ -187,7 +187,7 @@ def test_a_wrong_call_with_rows_is_refused(engine, walk):
         pair.push(walk[:2], [True])
     with pytest.raises(ValueError, match="row: expected below 2, got 2"):
         pair.reset(2)
-    with pytest.raises(ValueError, match="rows: expected 1 or more, got 0"):
+    with pytest.raises(ValueError, match="rows: expected 1 to 65536, got 0"):
         engine.stream("internet", 0)
     with pytest.raises(ValueError, match='stand_in: expected "last" or "forecast_mean", got "mean"'):
         engine.stream("internet", stand_in="mean")

@@ -26,7 +26,7 @@ namespace {
 long allocations = -1;  // since they are counted; below 0: they are not
 long fails = -1;        // the number of the one that fails
 
-bool refused() { return allocations >= 0 && allocations++ == fails; }
+[[maybe_unused]] bool refused() { return allocations >= 0 && allocations++ == fails; }
 }  // namespace
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

@@ -40,7 +40,7 @@ bool same(const Outlook& a, const Outlook& b) { return std::memcmp(&a, &b, sizeo
 bool in_order(const Outlook& o) {
   for (const double value : {o.mbps, o.p10, o.p50, o.p90, o.reserve})
     if (!std::isfinite(value) || value < 0) return false;
-  return o.p10 <= o.p50 && o.p50 <= o.p90;
+  return o.p10 <= o.p50 && o.p50 <= o.p90 && o.p90 <= o.reserve && o.p10 <= o.mbps && o.mbps <= o.p90;
 }
 
 }  // namespace
@@ -348,6 +348,10 @@ TEST(a_stream_answers_with_the_mixture_its_band_and_what_is_further_ahead) {
   CHECK_EQ(stream.mixture()->scored(0), 90U);
 
   const std::vector<std::byte> bytes = stream.snapshot();
+  Stream::Options cautious;
+  cautious.outlook.level = 0.99;
+  Stream another(engine, engine.find("internet", Role::forecaster), cautious);
+  CHECK_THROWS(another.restore(bytes.data(), bytes.size()), "expected a level of 0.990000, got 0.950000");
   Stream other(engine, engine.find("internet", Role::forecaster), {});
   other.restore(bytes.data(), bytes.size());
   for (int k = 0; k < 30; ++k) {

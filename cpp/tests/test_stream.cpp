@@ -350,6 +350,9 @@ TEST(a_snapshot_of_another_shape_or_model_or_a_damaged_one_is_refused_and_change
   const double infinite = std::numeric_limits<double>::infinity();
   std::memcpy(damaged.data() + damaged.size() - sizeof(infinite), &infinite, sizeof(infinite));
   refused(damaged, "not finite");
+  damaged = snapshot;
+  damaged[damaged.size() - 20] ^= std::byte{1};  // a sample's last bits: what comes would be a little beside
+  refused(damaged, "its content is damaged");
   Stream two_rows(bundle(), internet(), model_alone(), 2);
   CHECK_THROWS(two_rows.restore(snapshot.data(), snapshot.size()), "(2, 10, 4), got (1, 10, 4)");
   Stream other(bundle(), bundle().find("datacenter", Role::forecaster), model_alone());
@@ -447,5 +450,5 @@ TEST(an_implausible_forecast_is_answered_with_the_last_good_one_and_counted) {
 TEST(what_is_no_forecaster_or_has_no_rows_is_refused) {
   CHECK_THROWS(Stream(bundle(), bundle().find("internet_ddqn"), {}), "expected a forecaster");
   CHECK_THROWS(Stream(bundle(), bundle().find("gaming_fallback"), {}), "expected a forecaster");
-  CHECK_THROWS(Stream(bundle(), internet(), {}, 0), "rows: expected 1 or more, got 0");
+  CHECK_THROWS(Stream(bundle(), internet(), {}, 0), "rows: expected 1 to 65536, got 0");
 }

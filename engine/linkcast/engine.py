@@ -49,6 +49,7 @@ class Engine(_native.Engine):
     ) -> None:
         bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
         super().__init__(bundle, backend, threads, precision)
+        self._is_open = True
 
     @classmethod
     def load(
@@ -62,6 +63,8 @@ class Engine(_native.Engine):
         return cls(folder, backend, threads, precision)
 
     def __repr__(self) -> str:
+        if not getattr(self, "_is_open", False):  # a traceback shows one whose folder could not be opened
+            return "Engine(not open)"
         return f"Engine({self.folder!r}, {len(self.names)} models)"
 
     def allocate(self, name: str, states: npt.ArrayLike) -> Allocation:

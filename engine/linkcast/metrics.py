@@ -269,7 +269,7 @@ def block_bootstrap(
         errors: (n,) or (series, n), in the order of time.
         draws: how many means.
         seed: of the draws.
-        block: rows of a block, at most n are used; None is the square root of n.
+        block: rows of a block, at most a quarter of n are used: fewer than four blocks say nothing of how means vary; None is the square root of n.
     Returns:
         (draws,) or (series, draws).
     Raises:
@@ -279,7 +279,7 @@ def block_bootstrap(
     rows = values.shape[-1] if values.ndim else 0
     if values.ndim not in (1, 2) or rows == 0:
         raise ValueError(f"errors must be (n,) or (series, n) with n above 0, got shape {values.shape}")
-    length = max(1, round(rows**0.5)) if block is None else min(block, rows)
+    length = max(1, round(rows**0.5)) if block is None else min(block, max(1, rows // 4))
     if draws < 1 or length < 1:
         raise ValueError(f"draws and block must be at least 1, got {draws} and {length}")
     series = np.atleast_2d(values).T  # (n, series): a block's sums of all series lie side by side

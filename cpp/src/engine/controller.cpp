@@ -30,7 +30,6 @@ void check(const Controller::Options& options) {
   require(options.safe_fraction >= options.least_fraction && options.safe_fraction <= options.most_fraction,
           "safe_fraction", "least_fraction..most_fraction", options.safe_fraction);
   require(options.headroom >= 0 && std::isfinite(options.headroom), "headroom", "0 or more", options.headroom);
-  require(options.risk >= 0 && options.risk < 1, "risk", "0 or more and below 1", options.risk);
   require(options.slew_per_s >= 0, "slew_per_s", "0 or more", options.slew_per_s);
   require(options.hold_s >= 0, "hold_s", "0 or more", options.hold_s);
   require(options.stall_s >= 0, "stall_s", "0 or more", options.stall_s);
@@ -79,6 +78,7 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
 }
 
 Stream::Options Controller::stream_options(const Options& options) {
+  require(options.risk >= 0 && options.risk < 1, "risk", "a share, 0 or more and below 1", options.risk);
   Stream::Options stream = options.stream;
   if (options.risk > 0) stream.outlook.level = 1 - options.risk;
   stream.outlook.horizon = 1;  // the next tick is what an allocation of this tick serves

@@ -420,7 +420,16 @@ Outlook Mixture::outlook(std::size_t row, std::size_t index) const noexcept {
   const Expectation& expected = expectations_[(row * depth_ + links_[row].ticks % depth_) * count_ + index];
   std::array<double, kLevels> q;
   for (std::size_t level = 0; level < kLevels; ++level) q[level] = std::max(quantile(of, expected, level), 0.0);
-  return {expected.answer, std::min(q[0], q[1]), q[1], std::max(q[2], q[1]), q[3]};
+  // Quantiles are followed one by one and may cross; what is answered is in order, and the forecast within its band.
+  const double p10 = std::min(q[0], q[1]), p50 = q[1], p90 = std::max(q[2], q[1]);
+  double reserve = q[3];
+  if (levels_[3] >= levels_[2])
+    reserve = std::max(reserve, p90);
+  else if (levels_[3] <= levels_[0])
+    reserve = std::min(reserve, p10);
+  else
+    reserve = std::clamp(reserve, levels_[3] >= levels_[1] ? p50 : p10, levels_[3] >= levels_[1] ? p90 : p50);
+  return {std::clamp(expected.answer, p10, p90), p10, p50, p90, reserve};
 }
 
 Outlook Mixture::at(std::size_t row, std::size_t steps) noexcept {

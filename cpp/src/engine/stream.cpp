@@ -6,6 +6,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "base/sha256.h"
+
 #include "base/finite.h"
 
 namespace linkcast {
@@ -15,7 +17,7 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 // A snapshot: the header, then for each row its record, `window` bytes that mark held samples, and its samples, (window,
 // features) float64, oldest first; then the mixture. Byte order of the machine; kMagic reads otherwise on another.
-constexpr std::uint64_t kMagic = 0x3273776c6b6e696c;  // "linklws2"
+constexpr std::uint64_t kMagic = 0x3373776c6b6e696c;  // "linklws3"
 
 struct SnapshotHeader {
   std::uint64_t magic = kMagic;
@@ -26,6 +28,8 @@ struct SnapshotHeader {
   std::uint64_t ticks = 0;
   std::uint64_t mixture = 0;  // bytes of it at the end
   std::uint64_t horizon = 0;
+  double level = 0;       // of the mixture
+  char content[64] = {};  // SHA-256 of what follows: a flipped bit would teach a link what it never showed
 };
 
 struct RowRecord {
@@ -40,7 +44,9 @@ std::size_t checked_window(const Engine& engine, std::size_t forecaster, std::si
   const ModelSpec& spec = engine.spec(forecaster);
   if (spec.role != Role::forecaster || spec.window == 0)
     throw std::invalid_argument("stream: expected a forecaster with a window, got " + spec.name);
-  if (rows == 0) throw std::invalid_argument("rows: expected 1 or more, got 0");
+  if (rows == 0 || rows > Stream::kMostRows)
+    throw std::invalid_argument("rows: expected 1 to " + std::to_string(Stream::kMostRows) + ", got " +
+                                std::to_string(rows));
   return spec.window;
 }
 
@@ -130,12 +136,17 @@ Answer Stream::settle(std::size_t row, Cause run) noexcept {
 
 namespace {
 
+/// A finite float32.
+float narrow(double value) noexcept {
+  return static_cast<float>(std::min(value, static_cast<double>(std::numeric_limits<float>::max())));
+}
+
 Answer answer_of(const Outlook& outlook, Cause cause) noexcept {
-  return {static_cast<float>(outlook.mbps),
-          static_cast<float>(outlook.p10),
-          static_cast<float>(outlook.p50),
-          static_cast<float>(outlook.p90),
-          static_cast<float>(outlook.reserve),
+  return {narrow(outlook.mbps),
+          narrow(outlook.p10),
+          narrow(outlook.p50),
+          narrow(outlook.p90),
+          narrow(outlook.reserve),
           Source::mixture,
           cause};
 }
@@ -283,6 +294,7 @@ std::vector<std::byte> Stream::snapshot() const {
   header.ticks = ticks_;
   header.mixture = mixture_ ? mixture_->snapshot_size() : 0;
   header.horizon = mixture_ ? options_.outlook.horizon : 0;
+  header.level = mixture_ ? options_.outlook.level : 0;
   put(&header, sizeof(header));
   for (std::size_t row = 0; row < rows_; ++row) {
     const RowRecord record{counts_[row], gaps_[row], missing_[row]};
@@ -292,6 +304,8 @@ std::vector<std::byte> Stream::snapshot() const {
       put(&history_[(row * window_ + (ticks_ + k) % window_) * features_], features_ * sizeof(double));
   }
   if (mixture_) mixture_->snapshot(to);
+  sha256(bytes.data() + sizeof(header), bytes.size() - sizeof(header)).copy(header.content, sizeof(header.content));
+  std::memcpy(bytes.data(), &header, sizeof(header));
   return bytes;
 }
 
@@ -317,6 +331,11 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
   if (same_model && engine_.spec(model_).sha256 != std::string(header.sha256, sizeof(header.sha256)))
     refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
 
+  if (header.level != (mixture_ ? options_.outlook.level : 0))
+    refuse_snapshot("expected a level of " + std::to_string(options_.outlook.level) + ", got " +
+                    std::to_string(header.level));
+
+  const std::byte* content = bytes;
   std::vector<RowRecord> records(rows_);
   std::vector<std::uint8_t> is_held(is_held_.size());
   std::vector<double> history(history_.size());
@@ -329,6 +348,9 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
   if (!all_finite(history.data(), history.size())) refuse_snapshot("a sample is not finite");
   if (mixture_ && !mixture_->is_snapshot(bytes, mixture_->snapshot_size()))
     refuse_snapshot("what the mixture has learnt is damaged");
+
+  if (sha256(content, snapshot_size() - sizeof(header)) != std::string(header.content, sizeof(header.content)))
+    refuse_snapshot("its content is damaged");
 
   if (mixture_) mixture_->restore(bytes);
   history_ = std::move(history);

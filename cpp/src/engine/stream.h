@@ -30,6 +30,8 @@ namespace linkcast {
 /// Not thread-safe, and it uses the engine's model: one thread at a time for both.
 class Stream {
  public:
+  static constexpr std::size_t kMostRows = 65536;
+
   struct Options {
     std::size_t most_held = 3;  ///< ticks in a row for which a missing sample is held
     Safeguard::Options safeguard;
@@ -41,7 +43,7 @@ class Stream {
 
   /// @param engine      must outlive the stream
   /// @param forecaster  index of a model with a window
-  /// @param rows        windows, 1 or more
+  /// @param rows        windows, 1 to kMostRows
   /// @throws std::invalid_argument  not such a model, no rows, or an option out of range
   Stream(Engine& engine, std::size_t forecaster, const Options& options, std::size_t rows = 1);
 
