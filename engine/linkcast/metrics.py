@@ -269,7 +269,8 @@ def block_bootstrap(
         errors: (n,) or (series, n), in the order of time.
         draws: how many means.
         seed: of the draws.
-        block: rows of a block, at most a quarter of n are used: fewer than four blocks say nothing of how means vary; None is the square root of n.
+        block: rows of a block, at most a quarter of n are used, since fewer than four blocks say nothing of how means
+            vary; None is the square root of n.
     Returns:
         (draws,) or (series, draws).
     Raises:
