@@ -68,7 +68,7 @@ TEST(a_loop_never_sees_a_freed_object_while_two_threads_publish) {
   linkcast::HotSwap<Payload> swap(std::make_shared<Payload>(0));
   std::atomic<bool> done{false};
   int torn = 0;  // the loop's alone until it is joined
-  long calls = 0;
+  std::atomic<long> calls{0};
   std::thread loop([&] {
     while (!done.load()) {
       Payload* payload = swap.enter();
@@ -80,12 +80,13 @@ TEST(a_loop_never_sees_a_freed_object_while_two_threads_publish) {
   auto publish = [&] {
     for (int k = 0; k < kRounds; ++k) swap.publish(std::make_shared<Payload>(k));
   };
+  while (calls.load() == 0) std::this_thread::yield();  // on a busy machine the loop may begin late
   std::thread other(publish);
   publish();
   other.join();
   done = true;
   loop.join();
   CHECK_EQ(torn, 0);
-  CHECK(calls > 0);
+  CHECK(calls.load() > 0);
   CHECK_EQ(alive.load(), 1);
 }
