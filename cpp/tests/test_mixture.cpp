@@ -8,6 +8,7 @@
 
 #include "bundle.h"
 #include "check.h"
+#include "engine/controller.h"
 #include "engine/stream.h"
 
 using namespace linkcast;
@@ -363,5 +364,35 @@ TEST(a_stream_answers_with_the_mixture_its_band_and_what_is_further_ahead) {
     // The model's states are made anew by a restore and differ in the last bits: so may what it says.
     CHECK_NEAR(answer.mbps, again.mbps, 1e-4);
     CHECK_NEAR(answer.p90, again.p90, 1e-4);
+  }
+}
+
+TEST(the_allocation_is_short_in_the_share_of_ticks_that_the_risk_names) {
+  for (const double risk : {0.05, 0.2}) {
+    Controller::Options options;
+    options.capacity_mbps = 60;
+    options.risk = risk;
+    options.least_fraction = 0;
+    Controller controller(bundle(), "internet", options);
+    std::mt19937_64 random(6);
+    std::normal_distribution<double> noise(0, 2);
+    int reserve_short = 0, allocation_short = 0, ticks = 0;
+    double reserve = 0, allocated = 0;
+    for (std::uint64_t k = 0; k < 6000; ++k) {
+      const double demand = 15 + 5 * std::sin(static_cast<double>(k) * 0.02) + noise(random);
+      if (k > 100) {
+        ++ticks;
+        reserve_short += demand > reserve;
+        allocation_short += demand > allocated;
+      }
+      const std::array<double, 4> sample{28, std::max(demand, 0.0), 0, 1};
+      const Decision& decision = controller.tick(sample.data(), k * 1'000'000'000);
+      controller.advance();
+      reserve = static_cast<double>(decision.forecast.reserve);
+      allocated = decision.allocation_mbps;
+      if (k > 100) CHECK(allocated >= reserve - 1e-9);
+    }
+    CHECK_NEAR(static_cast<double>(reserve_short) / ticks, risk, 0.01);
+    CHECK(allocation_short <= reserve_short);
   }
 }
