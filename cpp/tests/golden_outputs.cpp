@@ -30,6 +30,7 @@ using namespace linkcast;
 namespace {
 
 constexpr double kTolerance = 1e-6;
+constexpr double kOthersTolerance = 2e-6;  // TensorFlow Lite's own kernels, which sum in another order: 1.2e-6 seen
 
 struct Golden {
   std::string model;
@@ -180,15 +181,15 @@ std::vector<Golden> read(const std::string& path) {
   return all;
 }
 
-/// Largest differences from the host, those within 1e-6 in one line.
+/// Largest differences from the host, those within the tolerance in one line.
 class Verdict {
  public:
-  explicit Verdict(std::string what) : what_(std::move(what)) {}
+  explicit Verdict(std::string what, double tolerance = kTolerance) : what_(std::move(what)), tolerance_(tolerance) {}
 
   void add(const Golden& golden, const std::vector<float>& outputs) {
     const double apart = difference(outputs, golden.outputs);
     ++models_;
-    if (apart <= kTolerance) {
+    if (apart <= tolerance_) {
       ++close_;
       worst_ = std::max(worst_, apart);
       return;
@@ -200,12 +201,13 @@ class Verdict {
   }
   bool good() const {
     std::printf("%s: %zu of %zu models within %.1e of the host, at most %.1e\n", what_.c_str(), close_, models_,
-                kTolerance, worst_);
+                tolerance_, worst_);
     return close_ > 0 && !failed_;
   }
 
  private:
   std::string what_;
+  double tolerance_;
   std::size_t models_ = 0;
   std::size_t close_ = 0;
   double worst_ = 0.0;
@@ -236,7 +238,8 @@ bool run(const std::string& path) {
 bool load(const std::string& folder, const std::string& path) {
   Engine engine(folder, Model::Options{});
   const bool native = tflite::Runtime::open()->has_delegates();
-  Verdict verdict(std::string("engine, ") + (native ? isa_name(default_isa()) : "TensorFlow Lite's own kernels"));
+  Verdict verdict(std::string("engine, ") + (native ? isa_name(default_isa()) : "TensorFlow Lite's own kernels"),
+                  native ? kTolerance : kOthersTolerance);
   for (const Golden& golden : read(path)) {
     Model& model = engine.model(engine.find(golden.model));
     if (native && !model.network()) throw std::runtime_error(golden.model + ": " + model.backend_reason());
