@@ -1,7 +1,7 @@
 """What a live loop says of each tick, and who it says it to.
 
-A `Tick` is made by `linkcast.live.session.Session.tick`, completed by the loop (what was applied, health), and handed to
-every `Sink`: the decision log, the metrics. NaN stands for a number that is not known.
+A `Tick` is made by `linkcast.live.session.Session.tick`, completed by the loop (what was applied, health), and handed
+to every `Sink`: the decision log, the metrics. NaN stands for a number that is not known.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 SCHEMA = 1
-"""Version of a tick's and a header's fields. A field is added at the end; one that changes its meaning is a new version."""
+"""Version of a tick's and a header's fields: an added field leaves it, one that changes its meaning does not."""
 
 NAN = float("nan")
 
@@ -30,9 +30,9 @@ REASONS = (
     "forecast",
     "allocator",
 )
-"""What set the target of the allocation: no telemetry yet or any more: the safe fraction; a queue on a full link; a link
-that holds back; the allocator's network failed: all; the options' least or most; the quantile that `risk` names; the
-forecast with its headroom; the allocator's action."""
+"""What set the target of the allocation: no telemetry yet or any more, which is the safe fraction; a queue on a full
+link; a link that holds back; the allocator's network failed, which gets all; the options' least or most; the quantile
+that `risk` names; the forecast with its headroom; the allocator's action."""
 
 BLOCKED = ("hold", "slew", "rate_limit", "apply_failed", "not_owned")
 """What kept the allocation, or what is applied, from the target: the controller's hold time and slew limit; the loop's
