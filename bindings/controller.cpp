@@ -52,6 +52,32 @@ py::dict weights(const BoundController& bound) {
   return dict;
 }
 
+/// What Engine.controller takes to make another one like it.
+py::dict options(const BoundController& bound) {
+  const Controller::Options& options = bound.controller.options();
+  const Safeguard::Options& safeguard = options.stream.safeguard;
+  py::dict dict;
+  dict["capacity_mbps"] = options.capacity_mbps;
+  dict["least_fraction"] = options.least_fraction;
+  dict["most_fraction"] = options.most_fraction;
+  dict["safe_fraction"] = options.safe_fraction;
+  dict["headroom"] = options.headroom;
+  dict["slew_per_s"] = options.slew_per_s;
+  dict["hold_s"] = options.hold_s;
+  dict["stall_s"] = options.stall_s;
+  dict["measured_weight"] = options.measured_weight;
+  dict["deadline_ms"] = static_cast<double>(options.deadline_ns) * 1e-6;
+  dict["most_held"] = options.stream.most_held;
+  dict["plausible_margin"] = safeguard.plausible_margin;
+  dict["stand_in"] = stand_in_name(safeguard.stand_in);
+  dict["stand_in_weight"] = safeguard.stand_in_weight;
+  dict["risk"] = options.risk;
+  dict["queue_ms"] = options.queue_ms;
+  dict["congestion_step"] = options.congestion_step;
+  dict["stall_cut"] = options.stall_cut;
+  return dict;
+}
+
 py::dict counts(const BoundController& bound) {
   const Controller::Counts& counts = bound.controller.counts();
   py::dict dict;
@@ -151,6 +177,7 @@ Args:
 Raises:
     ValueError: damaged, of other features, of another risk, or of another model; all is as before then.)")
       .def("weights", &weights, "Each expert's weight in the forecast, by name; empty until the window is full.")
+      .def_property_readonly("options", &options, "By name: what Engine.controller takes to make another one like it.")
       .def_property_readonly(
           "last", [](const BoundController& bound) { return bound.controller.last(); }, "The last decision.")
       .def_property_readonly("counts", &counts, "ticks, missing, stalls, changes, late.");

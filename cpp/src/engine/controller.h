@@ -116,6 +116,7 @@ class Controller {
 
   const Decision& last() const noexcept { return decision_; }
   const Counts& counts() const noexcept { return counts_; }
+  const Options& options() const noexcept { return options_; }  ///< with the stall_s that a 0 stands for
   const Stream& stream() const noexcept { return stream_; }
   std::size_t features() const noexcept { return stream_.features(); }
   const std::vector<Feature>& feature_list() const noexcept { return engine_.spec(stream_.model()).features; }

@@ -39,6 +39,10 @@ BLOCKED = ("hold", "slew", "rate_limit", "apply_failed", "not_owned")
 changes a minute; a shaper that failed; a queueing discipline that is not ours. A dry run is a state of health."""
 
 
+VERDICTS = ("undecided", "shadow_better", "live_better")
+"""What is known of a shadow: whether its gain's interval lies on one side of 0."""
+
+
 @dataclass(frozen=True)
 class Forecast:
     """The answer for the next tick, Mbit/s."""
@@ -58,9 +62,11 @@ class Shadow:
 
     forecast: Forecast
     allocation_mbps: float
-    skill: float = NAN  # over the best naive rule so far, as `Tick.skill`
-    gain: float = NAN  # share of the live forecast's error that the shadow saves, so far; below 0: it adds
-    verdict: str = "undecided"  # "undecided", "shadow_better", "live_better"
+    skill: float = NAN  # as `Tick.skill`
+    gain: float = NAN  # share of the mean error that the shadow saves, so far; below 0: it adds
+    gain_low: float = NAN  # the gain lies from here to gain_high, at every tick at once with 95 % confidence
+    gain_high: float = NAN
+    verdict: str = "undecided"  # one of VERDICTS
 
 
 @dataclass(frozen=True)
@@ -93,8 +99,8 @@ class Tick:
     applied_mbps: float | None = None  # what the shaper has been set to by now; None: nothing was
     health: str = "starting"  # one of HEALTH
     health_reason: str | None = None
-    skill: float = NAN  # 1 - error / error of the best naive rule, over the session's newest ticks
-    coverage: float = NAN  # share of what came between P10 and P90, over the same ticks
+    skill: float = NAN  # 1 - error / error of the best naive rule, both averaged over the last 600 or so outcomes
+    coverage: float = NAN  # share of what came between P10 and P90, over the same outcomes
     shadow: Shadow | None = None
     schema: int = SCHEMA
 
@@ -119,7 +125,9 @@ class Header:
     runs_on: Mapping[str, str]  # by model: "native (avx512)", "tflite"
     state: str  # base64 of Controller.snapshot
     next_index: int = 0  # of the tick that comes next
-    shadow: Mapping[str, Any] | None = None  # folder, models, models_id, state; None: there is none
+    scores: Mapping[str, Any] = field(default_factory=dict)  # what skill and coverage go on from
+    shadow: Mapping[str, Any] | None = None  # folder, models, models_id, runs_on, state, scores, contest; None: none
+    lost: int = 0  # ticks before this header that could not be written
     extra: Mapping[str, Any] = field(default_factory=dict)  # what the loop wants to be known: source, shaper, dry_run
     schema: int = SCHEMA
 
