@@ -1,7 +1,7 @@
 """What a live loop says of each tick, and who it says it to.
 
-A `Tick` is made by `linkcast.live.session.Session.tick`, completed by the loop (what was applied, health), and handed to
-every `Sink`: the decision log, the metrics. NaN stands for a number that is not known.
+A `Tick` is made by `linkcast.live.session.Session.tick`, completed by the loop (what was applied, health), and handed
+to every `Sink`: the decision log, the metrics. NaN stands for a number that is not known.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 SCHEMA = 1
-"""Version of a tick's and a header's fields. A field is added at the end; one that changes its meaning is a new version."""
+"""Version of a tick's and a header's fields: an added field leaves it, one that changes its meaning does not."""
 
 NAN = float("nan")
 
@@ -30,13 +30,17 @@ REASONS = (
     "forecast",
     "allocator",
 )
-"""What set the target of the allocation: no telemetry yet or any more: the safe fraction; a queue on a full link; a link
-that holds back; the allocator's network failed: all; the options' least or most; the quantile that `risk` names; the
-forecast with its headroom; the allocator's action."""
+"""What set the target of the allocation: no telemetry yet or any more, which is the safe fraction; a queue on a full
+link; a link that holds back; the allocator's network failed, which gets all; the options' least or most; the quantile
+that `risk` names; the forecast with its headroom; the allocator's action."""
 
 BLOCKED = ("hold", "slew", "rate_limit", "apply_failed", "not_owned")
 """What kept the allocation, or what is applied, from the target: the controller's hold time and slew limit; the loop's
 changes a minute; a shaper that failed; a queueing discipline that is not ours. A dry run is a state of health."""
+
+
+VERDICTS = ("undecided", "shadow_better", "live_better")
+"""What is known of a shadow: whether its gain's interval lies on one side of 0."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,11 @@ class Shadow:
 
     forecast: Forecast
     allocation_mbps: float
-    skill: float = NAN  # over the best naive rule so far, as `Tick.skill`
-    gain: float = NAN  # share of the live forecast's error that the shadow saves, so far; below 0: it adds
-    verdict: str = "undecided"  # "undecided", "shadow_better", "live_better"
+    skill: float = NAN  # as `Tick.skill`
+    gain: float = NAN  # share of the mean error that the shadow saves, so far; below 0: it adds
+    gain_low: float = NAN  # the gain lies from here to gain_high, at every tick at once with 95 % confidence
+    gain_high: float = NAN
+    verdict: str = "undecided"  # one of VERDICTS
 
 
 @dataclass(frozen=True)
@@ -93,8 +99,8 @@ class Tick:
     applied_mbps: float | None = None  # what the shaper has been set to by now; None: nothing was
     health: str = "starting"  # one of HEALTH
     health_reason: str | None = None
-    skill: float = NAN  # 1 - error / error of the best naive rule, over the session's newest ticks
-    coverage: float = NAN  # share of what came between P10 and P90, over the same ticks
+    skill: float = NAN  # 1 - error / error of the best naive rule, both averaged over the last 600 or so outcomes
+    coverage: float = NAN  # share of what came between P10 and P90, over the same outcomes
     shadow: Shadow | None = None
     schema: int = SCHEMA
 
@@ -119,7 +125,9 @@ class Header:
     runs_on: Mapping[str, str]  # by model: "native (avx512)", "tflite"
     state: str  # base64 of Controller.snapshot
     next_index: int = 0  # of the tick that comes next
-    shadow: Mapping[str, Any] | None = None  # folder, models, models_id, state; None: there is none
+    scores: Mapping[str, Any] = field(default_factory=dict)  # what skill and coverage go on from
+    shadow: Mapping[str, Any] | None = None  # folder, models, models_id, runs_on, state, scores, contest; None: none
+    lost: int = 0  # ticks before this header that could not be written
     extra: Mapping[str, Any] = field(default_factory=dict)  # what the loop wants to be known: source, shaper, dry_run
     schema: int = SCHEMA
 
