@@ -6,6 +6,8 @@ import select
 import time
 from typing import Protocol
 
+NS = 1_000_000_000  # of a second
+
 
 class Clock(Protocol):
     """Nanoseconds of both clocks, and a wait that can be cut short."""

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-NS = 1_000_000_000
+from linkcast.live.clock import NS
+
 LATE_OVER_NS = 60 * NS
 LATE_MANY = 6  # of the ticks of a minute: beyond it the machine does not keep up
 

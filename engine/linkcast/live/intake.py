@@ -3,15 +3,15 @@
 The clock's rules are those of files (docs/time.md), as far as they can hold without knowing what comes next:
 
 - a sample of the same time as the last one is a duplicate, and left out;
-- one that is older than the last one goes backward, and is left out; but three in a row that follow each other are a clock
-  that was set back, and count from there on;
-- one that comes late, by more than three steps beyond what is usual of its source, is left out: its tick has passed. How far
-  a source's clock is from ours does not matter: the quickest of the newest samples tells what is usual;
+- one that is older than the last one goes backward, and is left out; but three in a row that follow each other are a
+  clock that was set back, and count from there on;
+- one that comes late, by more than three steps beyond what is usual of its source, is left out: its tick has passed.
+  How far a source's clock is from ours does not matter: the quickest of the newest samples tells what is usual;
 - several of one tick count as their mean;
 - a tick without one has no telemetry: the stream holds the last sample, and after `most_held` ticks begins anew.
 
-A feature that a sample lacks is held for three ticks. Then its own median over the newest ticks stands in (for the latency),
-or what a link without trouble has; and from the start, what a file without that column would get (NEUTRAL).
+A feature that a sample lacks is held for three ticks. Then its own median over the newest ticks stands in (for the
+latency), or what a link without trouble has; and from the start, what a file without that column would get (NEUTRAL).
 """
 
 from __future__ import annotations

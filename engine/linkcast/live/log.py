@@ -35,8 +35,8 @@ class DecisionLog:
     room again, a new file begins, with the state as it is then, and the number of ticks that are missing.
 
     Args:
-        path: of the present file, "decisions.jsonl"; full ones are "decisions.000001.jsonl" and so on. One that is there
-            already is not touched but numbered.
+        path: of the present file, "decisions.jsonl"; full ones are "decisions.000001.jsonl" and so on. One that is
+            there already is not touched but numbered.
         header: Session.header: what the next tick starts from.
         most_bytes: of a file.
         keep: full files; older ones are deleted.

@@ -1,10 +1,10 @@
 """A fixed-rate loop: source -> decision -> record -> sinks -> shaper, on an absolute schedule of the monotonic clock.
 
-Tick k is due at start + k * step, whatever the ticks before it took: lateness does not add up. A tick that begins late is
-counted; none is left out. When the process was held up for longer than a step, the ticks that are overdue run at once,
-without telemetry (that is what there was), and what the source has kept meanwhile belongs to the last of them. The
-controller is given the times of the schedule, so that the same telemetry gives the same decisions however the machine was
-loaded.
+Tick k is due at start + k * step, whatever the ticks before it took: lateness does not add up. A tick that begins late
+is counted; none is left out. When the process was held up for longer than a step, the ticks that are overdue run at
+once, without telemetry (that is what there was), and what the source has kept meanwhile belongs to the last of them.
+The controller is given the times of the schedule, so that the same telemetry gives the same decisions however the
+machine was loaded.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from linkcast.live.clock import Clock
+from linkcast.live.clock import NS, Clock
 from linkcast.live.intake import Intake, Taken
 from linkcast.live.rate import RateRule
 from linkcast.live.record import Sink, Tick
 from linkcast.live.session import Session
 from linkcast.live.shaper import Applied
-
-NS = 1_000_000_000
 
 
 class Judge(Protocol):
@@ -38,7 +36,7 @@ class LoopCounts:
     late: int = 0  # began later than `late_s` behind their time
     overdue: int = 0  # of those, ran when the next one was due already: without telemetry
     latest_ns: int = 0  # the most that one was late
-    lost: int = 0  # ticks of the schedule that did not run: none, by construction; counted from the schedule all the same
+    lost: int = 0  # ticks of the schedule that did not run
     sink_errors: int = 0
 
 
@@ -141,6 +139,6 @@ class Loop:
     def _tell(self, sink: Sink, tick: Tick) -> None:
         try:
             sink.write(tick)
-        except Exception as error:  # a sink says what is wrong in its `trouble`; one that raises does not end the loop either
+        except Exception as error:  # a sink should say it in its `trouble`; one that raises ends nothing either
             self.counts.sink_errors += 1
             self.sink_error = f"{type(sink).__name__}: {type(error).__name__}: {error}"

@@ -16,6 +16,7 @@ class RateOptions:
     least_change: float = 0.02  # of the highest rate: a smaller one is not worth a change
     lower_after_s: float = 10.0  # the rate is what the allocations of so long needed most
     full: float = 0.95  # share of the rate that traffic fills: what it would carry with more is not known
+    raise_by: float = 2.0  # what a full rate is multiplied with at least, in a tick
 
     def __post_init__(self) -> None:
         if self.most_changes < 2:
@@ -23,6 +24,8 @@ class RateOptions:
         for name, value in (("least_change", self.least_change), ("full", self.full)):
             if not 0.0 < value <= 1.0:
                 raise ValueError(f"{name}: expected a share above 0 and at most 1, got {value:g}")
+        if not 1.0 < self.raise_by <= 1000.0:
+            raise ValueError(f"raise_by: expected a factor above 1 and at most 1000, got {self.raise_by:g}")
         if not 0.0 <= self.lower_after_s <= 3600.0:
             raise ValueError(f"lower_after_s: expected 0..3600 seconds, got {self.lower_after_s:g}")
 
@@ -31,10 +34,11 @@ class RateOptions:
 class RateRule:
     """The rate for each tick.
 
-    Traffic that fills its rate may want far more than can be measured, and any forecast of it is too low: then the highest
-    rate is given at once. A rate falls only to the most that was allocated within `lower_after_s`, so that a short lull
-    costs nothing. At most `most_changes` are made in any minute, and lowering never takes the last third of them: a raise
-    does not wait for it. A change that failed does not count.
+    It lies above the allocation by so much that traffic which fills its allocation does not fill its rate. Traffic that
+    fills its rate may want far more than can be measured, and any forecast of it is too low: then the rate is multiplied,
+    tick after tick, up to the highest. It falls only to the most that was wanted within `lower_after_s`, so that a short
+    lull costs nothing. At most `most_changes` are made in any minute, and lowering never takes the last third of them: a
+    raise does not wait for it. A change that failed does not count.
     """
 
     most_mbps: float
@@ -57,9 +61,9 @@ class RateRule:
             carried_mbps: measured in this tick, under the present rate; None: not measured.
         """
         rate = self._rate_mbps
-        wanted = allocation_mbps
+        wanted = allocation_mbps / self.options.full
         if rate is not None and carried_mbps is not None and carried_mbps >= self.options.full * rate:
-            wanted = self.most_mbps
+            wanted = max(wanted, self.options.raise_by * rate)
         wanted = min(self._most_of_late(wanted, now_s), self.most_mbps)
         if rate is None:
             return wanted, None

@@ -1,4 +1,4 @@
-"""Sets an interface's rate with CAKE or HTB: changes without a break, failures reported and tried again, all restored."""
+"""Sets an interface's rate with CAKE or HTB: changes without a break, failures tried again, all restored."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ CLOSE_WAIT_S = 15.0  # for a tc that takes its time, when all ends
 
 CAKE_CLEARS_TINS = ((7, 0), (7, 2))
 """Kernels from the first and before the second version clear the tins that CAKE does not use whenever its rates are set
-anew, in the dequeue path too, which overwrites the tin that it is working on (torvalds/linux a3729e0df005, mended in 7.2;
-openwrt/openwrt pull request 25182 measured 470 ms of latency under load in place of 4 ms)."""
+anew, in the dequeue path too, which overwrites the tin that it is working on (torvalds/linux a3729e0df005, mended in
+7.2; openwrt/openwrt pull request 25182 measured 470 ms of latency under load in place of 4 ms)."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,13 @@ class Discipline:
             except OSError as error:
                 raise TcError(f"{self._options.state_dir}: {error.strerror}") from None
         if self._options.guarded and (self._guard is None or self._guard.poll() is not None):
-            command = [sys.executable, "-I", str(Path(tc.__file__).with_name("guard.py")), str(self._path), str(self._lock_path)]
+            command = [
+                sys.executable,
+                "-I",
+                str(Path(tc.__file__).with_name("guard.py")),
+                str(self._path),
+                str(self._lock_path),
+            ]
             try:
                 self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
             except OSError as error:
@@ -144,8 +150,8 @@ class Discipline:
             tc.delete(options.tc, options.interface, options.timeout_s)
         elif not root.is_default:
             raise NotOwnedError(
-                f"{options.interface}: its root is {root.kind} {root.handle}, which linkcast did not make and leaves as it "
-                f"is; expected the kernel's default. To hand it over: tc qdisc del dev {options.interface} root"
+                f"{options.interface}: its root is {root.kind} {root.handle}, which linkcast did not make and leaves "
+                f"alone; expected the kernel's default. To hand it over: tc qdisc del dev {options.interface} root"
             )
         tc.write_state(self._path, tc.this_state(options.interface, options.kind, options.tc))
         device = ("dev", options.interface)
@@ -288,6 +294,6 @@ def warning_of(kind: str, release: str | None = None) -> str | None:
     if not first <= version < mended:
         return None
     return (
-        f"Linux {version[0]}.{version[1]} may clear CAKE's tins when its rate changes (mended in {mended[0]}.{mended[1]}): "
-        "change it rarely, or use kind = 'htb'"
+        f"Linux {version[0]}.{version[1]} may clear CAKE's tins when its rate changes (mended in "
+        f"{mended[0]}.{mended[1]}): change it rarely, or use kind = 'htb'"
     )

@@ -1,11 +1,12 @@
-"""One queueing discipline of ours at an interface's root: made, changed without a break, and taken away again, with `tc`.
+"""One queueing discipline of ours at an interface's root: made, changed without a break and taken away, with `tc`.
 
-Standard library alone, and nothing of linkcast: the guard (guard.py) runs this file's code when the daemon has been killed.
+Standard library alone, and nothing of linkcast: the guard (guard.py) runs this file's code when the daemon has been
+killed.
 
 What is ours is known by two marks together: the handle 4c43: ("LC"), and a state file that was written before the
 discipline was made, on this boot, in this network namespace and for this very interface. Everything else is somebody
-else's: it is never changed and never deleted. Only the kernel's own default (handle 0:) is replaced, and it comes back by
-itself when ours is deleted: what was there before is there again.
+else's: it is never changed and never deleted. Only the kernel's own default (handle 0:) is replaced, and it comes back
+by itself when ours is deleted: what was there before is there again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -125,8 +127,6 @@ def root_of(tc: str, interface: str, timeout_s: float = 5.0) -> Root:
 
 def index_of(interface: str) -> int:
     """TcError: there is no such interface."""
-    import socket
-
     try:
         return socket.if_nametoindex(interface)
     except OSError as error:
@@ -197,7 +197,7 @@ def restore(path: Path, timeout_s: float = 5.0, tries: int = 5) -> str:
             path.unlink(missing_ok=True)
             return f"{state.interface}: restored" if ours else f"{state.interface}: has {root.kind}, not of linkcast"
         except TcError:
-            if not os.path.exists(f"/sys/class/net/{state.interface}"):
+            if state.interface not in (name for _, name in socket.if_nameindex()):
                 path.unlink(missing_ok=True)
                 return f"{state.interface}: is gone"
             if not left:

@@ -1,4 +1,4 @@
-"""Where a live loop's telemetry comes from: an interface, a file that grows, standard input, or a program's own calls."""
+"""Where telemetry comes from: an interface, a file that grows, standard input, or a program's own calls."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ class _Lines:
 class FileSource:
     """Follows a file by its name, as `tail -F` does: from its end on, through rotation and truncation.
 
-    Another file of that name is read from its beginning once the old one is read to its end; one that has become shorter
-    is read from its beginning. A line counts when its newline is there.
+    Another file of that name is read from its beginning once the old one is read to its end; one that has become
+    shorter is read from its beginning. A line counts when its newline is there.
 
     Args:
         path: the file; it may come later.
@@ -105,7 +105,7 @@ class FileSource:
 
     def _open(self) -> bool:
         try:
-            file = open(self._path, "rb", buffering=0)  # noqa: SIM115: it stays open from poll to poll
+            file = open(self._path, "rb", buffering=0)  # noqa: SIM115 (it stays open from poll to poll)
         except OSError as error:
             self._missing = f"{self._path.name}: {error.strerror}"
             self._skip = False  # one that comes later is new from its first line on
@@ -137,7 +137,7 @@ class FileSource:
         file.seek(start + newline + 1 if newline >= 0 else end)
 
     def _renewed(self) -> bool:
-        """At the end of the file: whether another one has its name, or it was cut; then it is read from its beginning."""
+        """At the end: whether another file has its name, or it was cut; then it is read from its beginning."""
         assert self._file is not None
         here = os.fstat(self._file.fileno())
         if here.st_size < self._file.tell():

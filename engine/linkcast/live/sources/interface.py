@@ -19,10 +19,10 @@ ADDRESSES_EVERY = 30  # polls
 class InterfaceSource:
     """A sample at each poll from the second on: what the interface carried since the last one.
 
-    Round-trip time: the median of the smoothed ones (tcpi_rtt) over the TCP connections of this interface's addresses on
-    which data was acknowledged since the last poll; an idle connection's is old. Loss: the share of segments that they
-    sent again. Where no connection says it (on a router, say), echo replies of the targets do. Reliability: the share of
-    packets without an error or a drop of the interface.
+    Round-trip time: the median of the smoothed ones (tcpi_rtt) over the TCP connections of this interface's addresses
+    on which data was acknowledged since the last poll; an idle connection's is old. Loss: the share of segments that
+    they sent again. Where no connection says it (on a router, say), echo replies of the targets do. Reliability: the
+    share of packets without an error or a drop of the interface.
 
     Args:
         interface: its name; it may come and go.

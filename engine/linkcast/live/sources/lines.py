@@ -1,4 +1,4 @@
-"""Lines of text to samples, as they come: CSV with a header, or JSON objects; columns and units as in a trace's file."""
+"""Lines to samples as they come: CSV with a header, or JSON objects; columns and units as in a trace's file."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class LineReader:
         if text.startswith("{"):
             return self._sample(_flat(json.loads(text)), again=True)
         if not self._names:
-            return self._header(text)
+            self._header(text)
+            return None
         cells = next(csv.reader([text], delimiter=self._separator))
         if [plain(cell) for cell in cells] == [plain(name) for name in self._names]:
             return None  # the header, once more: a program that was started again

@@ -19,7 +19,8 @@ SO_TIMESTAMPNS = 35  # asm-generic/socket.h
 _STAMP = struct.Struct("@ll")  # seconds, nanoseconds
 _ECHO = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence
 _SENT = struct.Struct("!Q")  # nanoseconds since 1970, of the request
-REQUEST, REPLY = {socket.AF_INET: 8, socket.AF_INET6: 128}, {socket.AF_INET: 0, socket.AF_INET6: 129}
+REQUEST: dict[int, int] = {socket.AF_INET: 8, socket.AF_INET6: 128}
+REPLY: dict[int, int] = {socket.AF_INET: 0, socket.AF_INET6: 129}
 
 LOST_AFTER_S = 2.0  # a reply that takes longer is counted as lost
 LOSS_OVER = 60  # requests to each target, that the loss is a share of
@@ -159,7 +160,8 @@ class Pings:
 
 def checksum(data: bytes) -> int:
     """Of the Internet (RFC 1071)."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1])) + (data[-1] << 8 if len(data) % 2 else 0)
+    even = data + bytes(len(data) % 2)
+    total = sum(int(word) for (word,) in struct.iter_unpack("!H", even))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -169,7 +171,9 @@ def _resolved(name: str) -> Target:
     try:
         family, _, _, _, address = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)[0]
     except OSError as error:
-        raise ValueError(f"targets: expected names or addresses that are known, got {name!r}: {error.strerror}") from None
+        raise ValueError(
+            f"targets: expected names or addresses that are known, got {name!r}: {error.strerror}"
+        ) from None
     return Target(name, int(family), str(address[0]))
 
 

@@ -14,7 +14,7 @@ class Sample:
     """One measurement of a link."""
 
     values: Mapping[str, float]
-    """By feature (latency_ms, bandwidth_mbps, packet_loss, reliability), in its unit; what was not measured is not there."""
+    """By feature (latency_ms, bandwidth_mbps, ...), in its unit; what was not measured is not there."""
     at_s: float | None = None
     """When it was measured, in seconds of the source's own clock; None: when it came."""
 
