@@ -14,7 +14,7 @@ from linkcast.cli.output import print_json
 
 def rerun_log(log: Path, models: Path | None, as_json: bool) -> None:
     """Prints whether each decision came out as it was; exit status 1 when one that has to did not."""
-    from linkcast.live.rerun import Rerun, rerun
+    from linkcast.live.rerun import rerun
 
     result = rerun(log, models)
     if as_json:

@@ -153,8 +153,8 @@ def _experts(experts: Mapping[str, float]) -> str:
 
 
 def _decided(header: Header, tick: Tick) -> str:
-    share = 100.0 * tick.allocation_fraction
-    text = f"Allocated: {tick.allocation_mbps:.2f} Mbit/s, {share:.1f} % of the link, because {_REASONS[tick.reason]}."
+    share, reason = 100.0 * tick.allocation_fraction, _REASONS[tick.reason]
+    text = f"Allocated: {tick.allocation_mbps:.2f} Mbit/s, {share:.1f} % of the link. Why: {reason}."
     asked = []
     if tick.action >= 0:
         asked.append(f"the allocator's action {tick.action}")
@@ -186,9 +186,8 @@ def _less(share: float) -> str:
 
 
 def _shadow(shadow: Shadow) -> str:
-    would = (
-        f"The shadow expected {shadow.forecast.mbps:.2f} and would have allocated {shadow.allocation_mbps:.2f} Mbit/s"
-    )
+    expected = "nothing" if math.isnan(shadow.forecast.mbps) else f"{shadow.forecast.mbps:.2f}"
+    would = f"The shadow expected {expected} and would have allocated {shadow.allocation_mbps:.2f} Mbit/s"
     if math.isnan(shadow.gain):
         return f"{would}."
     verdict = {
