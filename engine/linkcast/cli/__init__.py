@@ -10,6 +10,7 @@ import typer
 from linkcast.cli.bench import bench
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
+from linkcast.cli.explain import explain
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
 from linkcast.cli.inspect import inspect
@@ -19,6 +20,7 @@ from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
 from linkcast.cli.run import run
 from linkcast.cli.train import train
+from linkcast.cli.watch import watch
 
 app = typer.Typer(
     name="linkcast",
@@ -46,7 +48,8 @@ def _options(
     """Forecasts how much bandwidth a link or a service group needs next, and decides how much to allocate."""
 
 
-for _command in (predict, forecast, decide, groups, replay, run, evaluate, inspect, bench, measure_codecs, train):
+_COMMANDS = (predict, forecast, decide, groups, replay, explain, watch, run, evaluate, inspect, bench)
+for _command in (*_COMMANDS, measure_codecs, train):
     app.command()(_command)
 
 

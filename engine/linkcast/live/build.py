@@ -85,9 +85,39 @@ def most_mbps(config: Config) -> float:
 
 
 def sinks_of(config: Config, session: Session) -> list[Sink]:
-    """OSError: the log can't be written."""
-    log = config["log"]
+    """Raises OSError: the log can't be written, or the port is taken; ImportError names the extra that is missing."""
+    log, metrics = config["log"], config["metrics"]
     sinks: list[Sink] = []
-    if log["path"] is not None:
-        sinks.append(DecisionLog(log["path"], session.header, round(log["most_mb"] * 2**20), log["keep"]))
+    try:
+        if log["path"] is not None:
+            sinks.append(DecisionLog(log["path"], session.header, round(log["most_mb"] * 2**20), log["keep"]))
+        if metrics["port"] is not None:
+            sinks.append(_prometheus(session, metrics["port"], metrics["address"]))
+        if metrics["otel"]:
+            sinks.append(_otel(session))
+    except (OSError, ImportError):
+        for sink in sinks:
+            sink.close()
+        raise
     return sinks
+
+
+def _prometheus(session: Session, port: int, address: str) -> Sink:
+    try:
+        from linkcast.live.exporters.prometheus import PrometheusSink
+    except ImportError:
+        raise ImportError("metrics.port needs prometheus-client: pip install 'linkcast[metrics]'") from None
+    sink = PrometheusSink(session.header())
+    try:
+        sink.serve(port, address)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"metrics.port: {address}:{port}") from None
+    return sink
+
+
+def _otel(session: Session) -> Sink:
+    try:
+        from linkcast.live.exporters.otel import OpenTelemetrySink
+    except ImportError:
+        raise ImportError("metrics.otel needs OpenTelemetry: pip install 'linkcast[otel]'") from None
+    return OpenTelemetrySink(session.header())

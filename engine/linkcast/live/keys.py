@@ -149,6 +149,11 @@ KEYS: dict[str, dict[str, Key]] = {
         "most_mb": Key(NUMBER, 16.0, "MiB of a file before the next one begins", least=0.01, most=4096.0),
         "keep": Key(INTEGER, 20, "full files that are kept", least=0, most=100000),
     },
+    "metrics": {
+        "port": Key(INTEGER, None, "where Prometheus scrapes; default: nowhere", least=1, most=65535),
+        "address": Key(TEXT, "127.0.0.1", "what is listened on"),
+        "otel": Key(SWITCH, False, "measure through OpenTelemetry's global provider, too"),
+    },
     "shadow": {
         "models": Key(TEXT, None, "a second folder of models: they see the same and never act; default: none"),
     },

@@ -70,25 +70,23 @@ class DecisionLog:
 
     def write(self, tick: Tick) -> None:
         """The next line; and where the file is full, the next file."""
-        try:
-            if self._trouble is None:
+        if self._trouble is None:
+            try:
                 self._put(tick_line(tick))
-                if self._bytes >= self._most_bytes:
-                    self._begin(self._header())
-            else:
-                self._miss()
-                self._begin(self._header())  # of the state behind this tick: it is lost, the next one is not
-        except OSError as error:
-            if self._trouble is None and self._file >= 0:
-                self._miss()
-            self._fail(error)
+            except OSError as error:
+                self._miss(error)
+                return
+        else:
+            self._miss()
+        if self._trouble is not None or self._bytes >= self._most_bytes:
+            self.reloaded(self._header())  # the state behind this tick: the next one can be made again
 
     def reloaded(self, header: Header) -> None:
         """A file has one header: another begins."""
         try:
             self._begin(header)
         except OSError as error:
-            self._fail(error)
+            self._trouble = f"{self.path.name}: {error.strerror}"
 
     def close(self) -> None:
         """Nothing more is written."""
@@ -96,12 +94,11 @@ class DecisionLog:
             os.close(self._file)
             self._file = -1
 
-    def _miss(self) -> None:
+    def _miss(self, error: OSError | None = None) -> None:
         self.lost += 1
         self._missing += 1
-
-    def _fail(self, error: OSError) -> None:
-        self._trouble = f"{self.path.name}: {error.strerror}"
+        if error is not None:
+            self._trouble = f"{self.path.name}: {error.strerror}"
 
     def _put(self, line: bytes) -> None:
         """All of the line or nothing of it."""
@@ -150,8 +147,14 @@ def header_line(header: Header) -> bytes:
 
 def tick_line(tick: Tick) -> bytes:
     """One line of JSON; a float comes back bit for bit, NaN is null, and in a sample "NaN"."""
+    return _line({"type": "tick", **tick_dict(tick)})
+
+
+def tick_dict(tick: Tick) -> dict[str, Any]:
+    """What JSON can take."""
     sample = None if tick.sample is None else {name: _named(value) for name, value in tick.sample.items()}
-    return _line({"type": "tick", **asdict(replace(tick, sample=None)), "sample": sample})
+    plain: dict[str, Any] = _plain({**asdict(replace(tick, sample=None)), "sample": sample})
+    return plain
 
 
 def is_log(path: str | os.PathLike[str]) -> bool:

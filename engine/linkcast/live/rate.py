@@ -35,10 +35,10 @@ class RateRule:
     """The rate for each tick.
 
     It lies above the allocation by so much that traffic which fills its allocation does not fill its rate. Traffic that
-    fills its rate may want far more than can be measured, and any forecast of it is too low: then the rate is multiplied,
-    tick after tick, up to the highest. It falls only to the most that was wanted within `lower_after_s`, so that a short
-    lull costs nothing. At most `most_changes` are made in any minute, and lowering never takes the last third of them: a
-    raise does not wait for it. A change that failed does not count.
+    fills its rate may want far more than can be measured, and any forecast of it is too low: then the rate is
+    multiplied, tick after tick, up to the highest. It falls only to the most that was wanted within `lower_after_s`, so
+    that a short lull costs nothing. At most `most_changes` are made in any minute, and lowering never takes the last
+    third of them: a raise does not wait for it. A change that failed does not count.
     """
 
     most_mbps: float
