@@ -34,6 +34,9 @@ def watch(
         typer.Option("--ping", metavar="HOST", help="Round trip and loss from its echo replies. May be repeated."),
     ] = None,
     ticks: Annotated[int | None, typer.Option("--ticks", metavar="N", min=1, help="End after so many ticks.")] = None,
+    tick: Annotated[
+        float | None, typer.Option("--tick", metavar="SECONDS", help="Between ticks; default: the model's time step.")
+    ] = None,
     risk: Annotated[float | None, typer.Option("--risk", help="Share of ticks in which it may be short.")] = None,
     column: Column = None,
     unit: Unit = None,
@@ -64,6 +67,7 @@ def watch(
         "backend": backend.value,
         "source": source,
         **({} if models is None else {"models": str(models)}),
+        **({} if tick is None else {"tick_s": tick}),
         **({} if risk is None else {"controller": {"risk": risk}}),
     }
     config = check_config(content)

@@ -99,6 +99,7 @@ class Daemon:
             0.1 * self.step_s if late_s is None else late_s,
             self._judge,
             self._between,
+            self._notifier.watchdog_s,
         )
         self._late = 0
 

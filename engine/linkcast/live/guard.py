@@ -14,7 +14,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-LOCK_WAIT_S = 2.0  # the kernel closes a dead process's files in no known order
+LOCK_WAIT_S = 1.0  # the kernel closes a dead process's files in no known order
 SETTLE_S = 0.5  # a tc that the daemon had started may still be at work
 
 

@@ -53,6 +53,7 @@ class Loop:
         late_s: a tick that begins later than this is counted as late.
         judge: health for the record.
         between: called after each tick and whenever the wait is woken: where signals are looked at.
+        wake_s: the wait is woken at least so often; None: only by signals.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Loop:
         late_s: float,
         judge: Judge,
         between: Callable[[], None] = lambda: None,
+        wake_s: float | None = None,
     ) -> None:
         self.session = session
         self.intake = intake
@@ -81,6 +83,7 @@ class Loop:
         self._late_ns = round(late_s * NS)
         self._judge = judge
         self._between = between
+        self._wake_ns = None if wake_s is None else round(wake_s * NS)
         self._stopped = False
 
     def stop(self) -> None:
@@ -93,7 +96,8 @@ class Loop:
         index = 0
         while not self._stopped and index != ticks and not self.intake.source.ended:
             due = start + index * self._step_ns
-            if not self._clock.sleep_until(due):
+            until = due if self._wake_ns is None else min(due, self._clock.monotonic_ns() + self._wake_ns)
+            if not self._clock.sleep_until(until) or until < due:
                 self._between()
                 continue
             self.tick(due)

@@ -62,7 +62,7 @@ class RateRule:
         """
         rate = self._rate_mbps
         wanted = allocation_mbps / self.options.full
-        if rate is not None and carried_mbps is not None and carried_mbps >= self.options.full * rate:
+        if rate is not None and carried_mbps is not None and carried_mbps > self.options.full * rate:
             wanted = max(wanted, self.options.raise_by * rate)
         wanted = min(self._most_of_late(wanted, now_s), self.most_mbps)
         if rate is None:

@@ -170,10 +170,8 @@ def checksum(data: bytes) -> int:
 def _resolved(name: str) -> Target:
     try:
         family, _, _, _, address = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)[0]
-    except OSError as error:
-        raise ValueError(
-            f"targets: expected names or addresses that are known, got {name!r}: {error.strerror}"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"targets: expected names that are known, got {name!r}: {error}") from None
     return Target(name, int(family), str(address[0]))
 
 
