@@ -206,7 +206,7 @@ def test_every_line_follows_the_schema_and_every_field_is_in_it(short: Path) -> 
 def test_the_page_has_every_field() -> None:
     page = (ROOT / "docs" / "decision-log.md").read_text(encoding="utf-8")
     for definition in ("header", "tick", "forecast", "shadow"):
-        table = page.split(f"### `{definition}`\n", 1)[1].split("\n### ", 1)[0]
+        table = page.split(f"### `{definition}`\n", 1)[1].split("\n#", 1)[0]
         told = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, flags=re.MULTILINE))
         known = SCHEMA["$defs"][definition]["properties"]
         assert told == {name: value["description"] for name, value in known.items()}

@@ -80,9 +80,7 @@ def test_what_is_scraped_is_what_the_ticks_said(session: Session) -> None:
     assert value("linkcast_info", version=linkcast.__version__, profile="internet", models=models, shadow=models) == 1
 
 
-def test_a_reload_is_counted_and_what_is_gone_is_not_scraped_any_more(
-    engine: linkcast.Engine, session: Session
-) -> None:
+def test_a_reload_is_counted_and_what_is_gone_is_scraped_no_more(engine: linkcast.Engine, session: Session) -> None:
     from linkcast.live.exporters.prometheus import PrometheusSink
 
     sink = PrometheusSink(session.header())
@@ -144,8 +142,8 @@ def queries() -> list[str]:
 
 def test_the_dashboard_asks_for_nothing_that_there_is_not() -> None:
     names = {metric.name for metric in (*METRICS, *OF_HEADER)}
-    asked = set(re.findall(r"linkcast_\w+", " ".join(queries())))
-    assert {name.removesuffix("_bucket") for name in asked} <= names
+    asked = {name.removesuffix("_bucket") for name in re.findall(r"linkcast_\w+", " ".join(queries()))}
+    assert asked <= names
     assert names - asked <= {"linkcast_ticks_total", "linkcast_allocation_ratio", "linkcast_shadow_verdict"}
 
 

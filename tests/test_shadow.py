@@ -155,10 +155,11 @@ def test_options_are_changed_under_way_and_a_refused_one_changes_nothing(engine:
     with pytest.raises(ValueError, match="least_fraction"):
         session.reload(least_fraction=2.0)
     assert session.options["least_fraction"] == 0.1
-    assert session.reload(most_fraction=0.5) is None
-    assert (
-        max(tick.allocation_fraction for tick in ticks(session, given[30:50], first=30)) > 0.5
-    )  # the slew limit holds
+    last = session.live.controller.last.allocation_fraction
+    assert session.reload(least_fraction=0.9, slew_per_s=0.01) is None
+    following = next(ticks(session, given[30:31], first=30))
+    assert following.allocation_fraction == pytest.approx(last + 0.01, abs=1e-4)  # no jump: the new slew limit holds
+    list(ticks(session, given[31:50], first=31))
     lost = session.reload(risk=0.2)
     assert lost is not None
     assert "level" in lost  # another quantile is learnt anew
