@@ -11,10 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 import linkcast
@@ -267,7 +267,7 @@ def test_a_tick_is_found_by_its_time_in_whichever_file_it_is(hour: Path) -> None
 
 
 def test_the_command_line_replays_and_explains_a_log(short: Path) -> None:
-    def call(*arguments: str) -> Result:
+    def call(*arguments: str) -> Any:
         return CliRunner().invoke(app, list(arguments))
 
     done = call("replay", str(short))

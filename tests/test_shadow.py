@@ -156,7 +156,7 @@ def test_options_are_changed_under_way_and_a_refused_one_changes_nothing(engine:
         session.reload(least_fraction=2.0)
     assert session.options["least_fraction"] == 0.1
     last = session.live.controller.last.allocation_fraction
-    assert session.reload(least_fraction=0.9, slew_per_s=0.01) is None
+    assert session.reload(least_fraction=0.9, slew_per_s=0.01, hold_s=0.0) is None
     following = next(ticks(session, given[30:31], first=30))
     assert following.allocation_fraction == pytest.approx(last + 0.01, abs=1e-4)  # no jump: the new slew limit holds
     list(ticks(session, given[31:50], first=31))
