@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,8 @@ class DecisionLog:
             while written < len(line):
                 written += os.write(self._file, line[written:])
         except OSError:
-            os.ftruncate(self._file, self._bytes)
+            with suppress(OSError):
+                os.ftruncate(self._file, self._bytes)
             raise
         self._bytes += len(line)
 
@@ -142,7 +144,7 @@ def log_files(path: str | os.PathLike[str]) -> list[Path]:
 
 def header_line(header: Header) -> bytes:
     """One line of JSON."""
-    return _line({"type": "header", **asdict(header)})
+    return _line({"type": "header", **_plain(header)})
 
 
 def tick_line(tick: Tick) -> bytes:
@@ -152,8 +154,9 @@ def tick_line(tick: Tick) -> bytes:
 
 def tick_dict(tick: Tick) -> dict[str, Any]:
     """What JSON can take."""
-    sample = None if tick.sample is None else {name: _named(value) for name, value in tick.sample.items()}
-    plain: dict[str, Any] = _plain({**asdict(replace(tick, sample=None)), "sample": sample})
+    plain: dict[str, Any] = _plain(tick)
+    if tick.sample is not None:
+        plain["sample"] = {name: _named(value) for name, value in tick.sample.items()}
     return plain
 
 
@@ -246,15 +249,20 @@ def _named(value: float | None) -> float | str | None:
 
 
 def _plain(value: Any) -> Any:
+    """A record as JSON can take it."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (Header, Tick, Forecast, Shadow)):
+        return {name: _plain(item) for name, item in vars(value).items()}
+    return value
 
 
-def _line(content: dict[str, Any]) -> bytes:
-    return json.dumps(_plain(content), separators=(",", ":"), allow_nan=False).encode("utf-8") + b"\n"
+def _line(plain: dict[str, Any]) -> bytes:
+    return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode("utf-8") + b"\n"
 
 
 def write_parquet(logs: list[Path], target: str | os.PathLike[str]) -> int:
