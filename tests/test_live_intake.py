@@ -9,13 +9,13 @@ from linkcast.live.intake import Intake
 from linkcast.live.sources import Sample
 from live_parts import ToldSource, measured
 
-NOW = 1_700_000_000.0
+NOW, UP = 1_700_000_000.0, 5_000.0  # of the wall's clock and of the monotonic one
 
 
 def taken(polls: list[list[Sample]], **options: float) -> tuple[list[float | None], Intake]:
     """The bandwidth of each tick, a second apart, and the intake with its counts."""
     intake = Intake(ToldSource(list(polls)), TELEMETRY, 1.0, **options)
-    rows = [intake.take(NOW + tick).telemetry for tick in range(len(polls))]
+    rows = [intake.take(NOW + tick, UP + tick).telemetry for tick in range(len(polls))]
     return [None if row is None else row[1] for row in rows], intake
 
 
@@ -72,31 +72,40 @@ def test_a_source_s_clock_may_be_any_other(ahead_s):
     assert intake.counts.late == 0
 
 
+@pytest.mark.parametrize("follows", [True, False])
+def test_when_the_wall_s_clock_is_set_no_sample_is_late(follows):
+    """The source's clock may be that clock, or another one."""
+    polls = [[measured(10.0 + tick, NOW + tick + (3600.0 if follows and tick >= 5 else 0.0))] for tick in range(10)]
+    intake = Intake(ToldSource(polls), TELEMETRY, 1.0)
+    rows = [intake.take(NOW + tick + (3600.0 if tick >= 5 else 0.0), UP + tick).telemetry for tick in range(10)]
+    assert [row and row[1] for row in rows] == [10.0 + tick for tick in range(10)]
+
+
 def test_several_samples_of_a_tick_are_their_mean():
     row = Intake(ToldSource([[measured(10.0, NOW - 0.5, latency_ms=30.0), measured(14.0, NOW)]]), TELEMETRY, 1.0)
-    assert row.take(NOW).telemetry == (25.0, 12.0, 0.0, 1.0)
+    assert row.take(NOW, UP).telemetry == (25.0, 12.0, 0.0, 1.0)
 
 
 def test_what_a_sample_lacks_is_held_for_three_ticks_then_its_usual_value_stands_in():
     polls = [[measured(10.0, latency_ms=rtt)] for rtt in (20.0, 24.0, 90.0)]
     polls += [[Sample({"bandwidth_mbps": 10.0})]] * 5
     intake = Intake(ToldSource(polls), TELEMETRY, 1.0)
-    latencies = [intake.take(NOW + tick).telemetry[0] for tick in range(8)]
+    latencies = [intake.take(NOW + tick, UP + tick).telemetry[0] for tick in range(8)]
     assert latencies == [20.0, 24.0, 90.0, 90.0, 90.0, 90.0, 24.0, 24.0]
     assert intake.counts.stood_in == 5
 
 
 def test_a_feature_that_was_never_measured_is_what_a_file_without_its_column_would_have():
     intake = Intake(ToldSource([[Sample({"bandwidth_mbps": 10.0})]]), TELEMETRY, 1.0)
-    row = intake.take(NOW)
+    row = intake.take(NOW, UP)
     assert row.telemetry == (50.0, 10.0, 0.0, 1.0)  # docs/own-data.md
     assert row.sample == {"latency_ms": None, "bandwidth_mbps": 10.0, "packet_loss": None, "reliability": None}
 
 
 def test_a_bandwidth_is_never_made_up():
     intake = Intake(ToldSource([[measured(10.0)], [Sample({"latency_ms": 20.0})]]), TELEMETRY, 1.0)
-    intake.take(NOW)
-    assert intake.take(NOW + 1).telemetry is None
+    intake.take(NOW, UP)
+    assert intake.take(NOW + 1, UP + 1).telemetry is None
 
 
 def test_an_unknown_feature_is_refused():

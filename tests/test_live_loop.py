@@ -54,6 +54,7 @@ def test_ticks_are_due_at_whole_steps_from_the_start_however_long_each_takes(eng
     assert [tick.monotonic_ns - start for tick in parts.ticks] == [second * NS for second in range(20)]
     assert (parts.loop.counts.ticks, parts.loop.counts.late, parts.loop.counts.overdue) == (20, 1, 0)
     assert parts.loop.counts.latest_ns == round(0.4 * NS)
+    assert [tick.index for tick in parts.ticks if tick.late] == [3]
 
 
 def test_after_being_held_up_every_tick_that_is_overdue_runs_without_telemetry_and_none_is_lost(engine):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,8 @@ from linkcast.cli.options import Backend, BackendOption, Column, Json, Models, P
 from linkcast.cli.output import note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from linkcast.live.record import Header, Tick
 
 SPEED = Path("/sys/class/net")
@@ -73,7 +77,10 @@ def watch(
     config = check_config(content)
     console = Console(highlight=False, markup=False)
     if as_json or not console.is_terminal or console.is_dumb_terminal:
-        Daemon(config, sinks=(_Lines(as_json),), say=lambda _: None).run(ticks)
+        lines = _Lines(as_json)
+        daemon = Daemon(config, sinks=(lines,), say=lambda _: None)
+        lines.gone = daemon.stop
+        daemon.run(ticks)
         return
     from linkcast.live.screen import LiveView
 
@@ -88,12 +95,17 @@ class _Lines:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
+        self.gone: Callable[[], None] = lambda: None  # called when nobody reads any more
 
     def write(self, tick: Tick) -> None:
         from linkcast.live.log import tick_line
         from linkcast.live.screen import line_of
 
-        print(tick_line(tick).decode().rstrip("\n") if self._as_json else line_of(tick), flush=True)
+        try:
+            print(tick_line(tick).decode().rstrip("\n") if self._as_json else line_of(tick), flush=True)
+        except BrokenPipeError:  # as when it is piped to head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.gone()
 
     def reloaded(self, header: Header) -> None:
         """The next lines are of other models or options."""

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from linkcast.live.clock import NS, Clock, SystemClock
 from linkcast.live.config import Config, read_config
 from linkcast.live.health import Health
 from linkcast.live.intake import Intake
+from linkcast.live.keys import KEYS
 from linkcast.live.loop import Loop
 from linkcast.live.notify import Notifier
 from linkcast.live.record import Sink, Tick
@@ -33,12 +34,18 @@ from linkcast.live.sources.sample import Source
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
-FIXED = {"": ("profile", "tick_s", "link"), "shaper": ("state_dir",)}
+FIXED = {
+    "": ("profile", "tick_s", "link", "late_s"),
+    "shaper": ("state_dir",),
+    "log": tuple(KEYS["log"]),
+    "metrics": tuple(KEYS["metrics"]),
+}
 """Keys that a reload cannot change: by section."""
 
 
 def _to_stderr(line: str) -> None:
-    print(f"linkcast: {line}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # nobody listens any more: no reason to stop
+        print(f"linkcast: {line}", file=sys.stderr, flush=True)
 
 
 class Daemon:

@@ -69,14 +69,14 @@ class Intake:
     late_s: float | None = None
     counts: IntakeCounts = field(default_factory=IntakeCounts)
     _last_s: float | None = None  # of the newest sample that was taken, by the source's clock
-    _delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=NEWEST))
+    _delays_s: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=NEWEST))  # by each of our clocks
     _backward: list[Sample] = field(default_factory=list)
     _held: dict[str, tuple[float, int]] = field(default_factory=dict)  # value, ticks since it was measured
     _latencies: deque[float] = field(default_factory=lambda: deque(maxlen=USUAL))
 
-    def take(self, now_s: float) -> Taken:
-        """The samples that have come by now, as one; now_s: seconds of a clock that counts on at their arrival."""
-        timely = [sample for sample in self.source.poll() if self._counts(sample, now_s)]
+    def take(self, wall_s: float, monotonic_s: float) -> Taken:
+        """The samples that have come by now, as one."""
+        timely = [sample for sample in self.source.poll() if self._counts(sample, wall_s, monotonic_s)]
         self.counts.taken += len(timely)
         values: dict[str, float] = {}
         for name in self.features:
@@ -108,7 +108,7 @@ class Intake:
             return median(self._latencies)
         return NEUTRAL[name]
 
-    def _counts(self, sample: Sample, now_s: float) -> bool:
+    def _counts(self, sample: Sample, wall_s: float, monotonic_s: float) -> bool:
         """Whether a sample belongs to this tick."""
         self.counts.samples += 1
         if sample.at_s is None:
@@ -120,12 +120,13 @@ class Intake:
             self.counts.backward += 1
             return False
         self._backward.clear()
-        delay = now_s - sample.at_s
-        usual = min(self._delays_s, default=delay)
-        self._delays_s.append(delay)
+        delays = wall_s - sample.at_s, monotonic_s - sample.at_s
+        self._delays_s.append(delays)
         self._last_s = sample.at_s
+        # Late by both clocks: when the wall's is set, the other one goes on, and the source may follow either.
+        usual = (min(delay[clock] for delay in self._delays_s) for clock in (0, 1))
         allowed = LATE_STEPS * self.step_s if self.late_s is None else self.late_s
-        if delay - usual > allowed:
+        if min(delay - least for delay, least in zip(delays, usual, strict=True)) > allowed:
             self.counts.late += 1
             return False
         return True

@@ -10,7 +10,7 @@ machine was loaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from linkcast.live.clock import NS, Clock
@@ -109,9 +109,9 @@ class Loop:
         """The tick that is due at that time of the schedule."""
         now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
         overdue = now_ns - due_ns >= self._step_ns
-        self._count(now_ns - due_ns, overdue)
+        late = self._count(now_ns - due_ns, overdue)
         # A source is asked once for all ticks that are overdue: what it measures is of the whole time.
-        taken = Taken(None, None) if overdue else self.intake.take(wall_ns / NS)
+        taken = Taken(None, None) if overdue else self.intake.take(wall_ns / NS, now_ns / NS)
         sample = None
         if taken.telemetry is not None:
             sample = dict(zip(self.intake.features, taken.telemetry, strict=True))
@@ -121,6 +121,8 @@ class Loop:
         tick = self.session.finish(
             applied_mbps=self.applied.applied_mbps, health=health, health_reason=why, blocked=blocked
         )
+        if late and not tick.late:  # the decision came in time after a begin that did not
+            tick = replace(tick, late=True)
         self.last = tick
         for sink in self.sinks:
             self._tell(sink, tick)
@@ -134,11 +136,14 @@ class Loop:
         self.applied.want(rate)
         return self.applied.blocked or blocked
 
-    def _count(self, behind_ns: int, overdue: bool) -> None:
+    def _count(self, behind_ns: int, overdue: bool) -> bool:
+        """Whether a tick that begins so far behind its time is late."""
+        late = behind_ns > self._late_ns
         self.counts.ticks += 1
-        self.counts.late += behind_ns > self._late_ns
+        self.counts.late += late
         self.counts.overdue += overdue
         self.counts.latest_ns = max(self.counts.latest_ns, behind_ns)
+        return late
 
     def _tell(self, sink: Sink, tick: Tick) -> None:
         try:

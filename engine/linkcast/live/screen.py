@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 
@@ -10,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from linkcast import reserving
-from linkcast.live.record import Header, Tick
+from linkcast.live.record import Forecast, Header, Tick
 from linkcast.view import BAND, DEMAND, MOST_LINES, QUIET, RESERVED, SHORT, Lines
 
 _HEALTH_STYLE = {"live": "bold green", "dry_run": "bold", "degraded": "bold red"}
@@ -83,6 +84,14 @@ def why(tick: Tick) -> str:
     return ", ".join([*words, *(name for name in states if getattr(tick, name) and name not in words)])
 
 
+def said(forecast: Forecast) -> str:
+    """ "next 20.1 (18.0-22.4) by mixture", as far as it is known."""
+    if not math.isfinite(forecast.mbps):
+        return "no forecast"
+    band = f" ({forecast.p10:.1f}-{forecast.p90:.1f})" if math.isfinite(forecast.p90) else ""
+    return f"next {forecast.mbps:.1f}{band} by {forecast.source}"
+
+
 def line_of(tick: Tick) -> str:
     """A tick in a line, where there is no terminal."""
     came = None if tick.sample is None else tick.sample.get("bandwidth_mbps")
@@ -91,7 +100,7 @@ def line_of(tick: Tick) -> str:
     forecast = tick.forecast
     health = tick.health if tick.health_reason is None else f"{tick.health} ({tick.health_reason})"
     return (
-        f"{at} {measured}; next {forecast.mbps:.2f} ({forecast.p10:.2f}-{forecast.p90:.2f}) by {forecast.source}; "
+        f"{at} {measured}; {said(forecast)}; "
         f"allocated {tick.allocation_mbps:.2f} ({why(tick)}); {tick.latency_ns / 1e3:.1f} us; {health}"
     )
 
@@ -99,10 +108,10 @@ def line_of(tick: Tick) -> str:
 def _shown(before: Tick, now: Tick) -> reserving.Tick:
     """The line of a tick, as of a walk."""
     assert now.sample is not None
-    said, came = before.forecast, now.sample.get("bandwidth_mbps") or 0.0
+    forecast, came = before.forecast, now.sample.get("bandwidth_mbps") or 0.0
     reserved = before.allocation_mbps if before.applied_mbps is None else before.applied_mbps
     measured = (before.sample or {}).get("bandwidth_mbps") or 0.0
-    known = (said.mbps, said.p10, said.p90, said.reserve)
+    known = (forecast.mbps, forecast.p10, forecast.p90, forecast.reserve)
     return reserving.Tick(before.index, now.index - 1, measured, *known, reserved, came, before.latency_ns / 1e3)
 
 
@@ -122,9 +131,8 @@ def _measured(tick: Tick) -> Text:
 
 
 def _next(tick: Tick, capacity_mbps: float) -> Text:
-    said = tick.forecast
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"next {said.mbps:.1f} ({said.p10:.1f}-{said.p90:.1f}) by {said.source}", style=BAND)
+    text.append(said(tick.forecast), style=BAND)
     text.append(f", allocated {tick.allocation_mbps:.1f} of {capacity_mbps:g}: {why(tick)}", style=RESERVED)
     if tick.applied_mbps is not None:
         text.append(f", set {tick.applied_mbps:.1f}", style=RESERVED)
