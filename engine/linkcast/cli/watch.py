@@ -99,7 +99,7 @@ class _Lines:
 
     def write(self, tick: Tick) -> None:
         from linkcast.live.log import tick_line
-        from linkcast.live.screen import line_of
+        from linkcast.live.words import line_of
 
         try:
             print(tick_line(tick).decode().rstrip("\n") if self._as_json else line_of(tick), flush=True)

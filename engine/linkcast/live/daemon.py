@@ -31,6 +31,7 @@ from linkcast.live.record import Sink, Tick
 from linkcast.live.session import Session
 from linkcast.live.shaper import warning_of
 from linkcast.live.sources.sample import Source
+from linkcast.live.words import status_of
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -257,7 +258,7 @@ class Daemon:
         now_ns = self._clock.monotonic_ns()
         status_s = self.config.top["status_s"]
         due = status_s > 0 and now_ns - self._said_ns >= status_s * NS
-        shown = _line(tick)
+        shown = status_of(tick)
         self._notifier.status(shown)
         health = (tick.health, tick.health_reason)
         if health != self._said or tick.applied_mbps != self._said_rate or due:
@@ -339,17 +340,6 @@ def restore_leftovers(config: Config, wait_s: float = 10.0) -> str | None:
         return tc.restore(tc.state_path(folder, interface), config["shaper"]["timeout_s"])
     finally:
         lock.release()
-
-
-def _line(tick: Tick) -> str:
-    """ "live: 14.2 Mbit/s allocated (reserve), 15.0 set; forecast 12.1 by mixture"."""
-    words = f"{tick.health}: {tick.allocation_mbps:.1f} Mbit/s allocated ({tick.reason})"
-    if tick.applied_mbps is not None:
-        words += f", {tick.applied_mbps:.1f} set"
-    if tick.blocked is not None:
-        words += f", {tick.blocked}"
-    words += f"; forecast {tick.forecast.mbps:.1f} by {tick.forecast.source}"
-    return words if tick.health_reason is None else f"{words}; {tick.health_reason}"
 
 
 def _summary(tick: Tick) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 
@@ -11,7 +10,8 @@ from rich.live import Live
 from rich.text import Text
 
 from linkcast import reserving
-from linkcast.live.record import Forecast, Header, Tick
+from linkcast.live.record import Header, Tick
+from linkcast.live.words import said, why
 from linkcast.view import BAND, DEMAND, MOST_LINES, QUIET, RESERVED, SHORT, Lines
 
 _HEALTH_STYLE = {"live": "bold green", "dry_run": "bold", "degraded": "bold red"}
@@ -75,34 +75,6 @@ class LiveView:
 
     def close(self) -> None:
         """The picture stays."""
-
-
-def why(tick: Tick) -> str:
-    """ "reserve, slew": what set the allocation, and what kept it from its target."""
-    words = [tick.reason, *([tick.blocked] if tick.blocked else [])]
-    states = ("congested", "silent", "stalled")
-    return ", ".join([*words, *(name for name in states if getattr(tick, name) and name not in words)])
-
-
-def said(forecast: Forecast) -> str:
-    """ "next 20.1 (18.0-22.4) by mixture", as far as it is known."""
-    if not math.isfinite(forecast.mbps):
-        return "no forecast"
-    band = f" ({forecast.p10:.1f}-{forecast.p90:.1f})" if math.isfinite(forecast.p90) else ""
-    return f"next {forecast.mbps:.1f}{band} by {forecast.source}"
-
-
-def line_of(tick: Tick) -> str:
-    """A tick in a line, where there is no terminal."""
-    came = None if tick.sample is None else tick.sample.get("bandwidth_mbps")
-    at = time.strftime("%H:%M:%S", time.localtime(tick.time_ns / 1e9))
-    measured = "no sample" if came is None else f"{came:.2f} Mbit/s"
-    forecast = tick.forecast
-    health = tick.health if tick.health_reason is None else f"{tick.health} ({tick.health_reason})"
-    return (
-        f"{at} {measured}; {said(forecast)}; "
-        f"allocated {tick.allocation_mbps:.2f} ({why(tick)}); {tick.latency_ns / 1e3:.1f} us; {health}"
-    )
 
 
 def _shown(before: Tick, now: Tick) -> reserving.Tick:

@@ -127,7 +127,7 @@ class Discipline:
         if self._options.guarded and (self._guard is None or self._guard.poll() is not None):
             command = [
                 sys.executable,
-                "-I",
+                "-IS",
                 str(Path(tc.__file__).with_name("guard.py")),
                 str(self._path),
                 str(self._lock_path),
