@@ -117,14 +117,20 @@ class DecisionLog:
         """The next file."""
         self.close()
         if self.path.exists() and self.path.stat().st_size > 0:
-            numbers = [number_of(path) for path in log_files(self.path)[:-1]]
-            self.path.rename(self.path.with_suffix(f".{max(numbers, default=0) + 1:06d}{self.path.suffix}"))
-            for old in log_files(self.path)[: -self._keep - 1 if self._keep else None]:
-                if old != self.path:
-                    old.unlink()
+            last = max(number_of(file) for file in log_files(self.path))
+            self.path.rename(self.path.with_suffix(f".{last + 1:06d}{self.path.suffix}"))
+            full = log_files(self.path)
+            for old in full[: max(len(full) - self._keep, 0)]:
+                old.unlink()
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._bytes = 0
-        self._put(header_line(replace(header, lost=self._missing)))
+        try:
+            self._put(header_line(replace(header, lost=self._missing)))
+        except OSError:
+            self.close()
+            with suppress(OSError):
+                self.path.unlink()  # an empty file is no log
+            raise
         self._missing, self._trouble = 0, None
 
 
@@ -135,11 +141,11 @@ def number_of(path: Path) -> int:
 
 
 def log_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The numbered files of a log, oldest first, and the present one."""
+    """The numbered files of a log, oldest first, and the present one; that may be missing, as on a full disk."""
     present = Path(path)
     found = present.parent.glob(f"{present.stem}.*{present.suffix}")
     numbered = sorted((file for file in found if number_of(file) > 0), key=number_of)
-    return [*numbered, present]
+    return [*numbered, present] if present.exists() or not numbered else numbered
 
 
 def header_line(header: Header) -> bytes:
