@@ -221,11 +221,6 @@ class Shaper:
         self._thread = threading.Thread(target=self._work, name="linkcast-shaper", daemon=True)
         self._thread.start()
 
-    @property
-    def resumed(self) -> bool:
-        """What a killed linkcast had made was taken over."""
-        return self._discipline.resumed
-
     def want(self, mbps: float) -> None:
         with self._condition:
             self._wanted = mbps
