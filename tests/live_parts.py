@@ -80,6 +80,10 @@ class FakeApplied:
         self.wanted: list[float] = []
         self.closed = False
 
+    @property
+    def rate_mbps(self) -> float | None:
+        return self.applied_mbps
+
     def want(self, mbps: float) -> None:
         self.wanted.append(mbps)
         if self.blocked is None:

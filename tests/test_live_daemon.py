@@ -70,7 +70,7 @@ def test_a_dry_run_decides_and_logs_and_calls_no_tc(fake, tmp_path):
         f"wan: a tick every 1 s, told, 100 Mbit/s, models {sink.ticks[0].models}; nothing is applied (dry_run = true)"
     )
     assert said[-1] == "wan: stopped after 20 ticks, 0 lost"
-    assert any(line.startswith("dry_run: ") for line in said)
+    assert any(line.startswith("dry_run: ") and " would be set; next " in line for line in said)
     lines = (tmp_path / "decisions.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["type"] for line in lines] == ["header"] + ["tick"] * 20
 

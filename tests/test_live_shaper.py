@@ -225,7 +225,7 @@ def test_a_shaper_on_somebody_else_s_interface_reports_it(fake, options):
 def test_a_dry_one_sets_nothing():
     shaper = DryShaper()
     shaper.want(20.0)
-    assert (shaper.applied_mbps, shaper.wanted_mbps, shaper.close()) == (None, 20.0, None)
+    assert (shaper.applied_mbps, shaper.rate_mbps, shaper.close()) == (None, 20.0, None)
 
 
 KILLED = """

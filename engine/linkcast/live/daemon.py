@@ -258,11 +258,12 @@ class Daemon:
         now_ns = self._clock.monotonic_ns()
         status_s = self.config.top["status_s"]
         due = status_s > 0 and now_ns - self._said_ns >= status_s * NS
-        shown = status_of(tick)
+        rate = self.loop.applied.rate_mbps if self.config["shaper"]["kind"] != "none" else None
+        shown = status_of(tick, rate if self.config.top["dry_run"] else None)
         self._notifier.status(shown)
         health = (tick.health, tick.health_reason)
-        if health != self._said or tick.applied_mbps != self._said_rate or due:
-            self._said, self._said_rate, self._said_ns = health, tick.applied_mbps, now_ns
+        if health != self._said or rate != self._said_rate or due:
+            self._said, self._said_rate, self._said_ns = health, rate, now_ns
             self._say(shown)
 
     def _greeting(self) -> Iterator[str]:

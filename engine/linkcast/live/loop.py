@@ -130,7 +130,7 @@ class Loop:
 
     def _apply(self, allocation_mbps: float, sample: dict[str, float] | None, now_s: float) -> str | None:
         """Hands on the rate of this tick; what keeps it from what is wanted."""
-        self.rule.changed(self.applied.applied_mbps, now_s)
+        self.rule.changed(self.applied.rate_mbps, now_s)
         carried = None if sample is None else sample["bandwidth_mbps"]
         rate, blocked = self.rule.next(allocation_mbps, carried, now_s)
         self.applied.want(rate)

@@ -47,6 +47,10 @@ class Applied(Protocol):
         """What the interface is set to by now; None: nothing."""
 
     @property
+    def rate_mbps(self) -> float | None:
+        """What the interface is, or in a dry run would be, set to by now."""
+
+    @property
     def trouble(self) -> str | None:
         """What failed last, until it succeeds."""
 
@@ -65,13 +69,13 @@ class DryShaper:
     """Sets nothing."""
 
     def __init__(self) -> None:
-        self.wanted_mbps: float | None = None
+        self.rate_mbps: float | None = None
         self.applied_mbps: float | None = None
         self.trouble: str | None = None
         self.blocked: str | None = None
 
     def want(self, mbps: float) -> None:
-        self.wanted_mbps = mbps
+        self.rate_mbps = mbps
 
     def close(self) -> str | None:
         return None
@@ -220,6 +224,10 @@ class Shaper:
         self.failures = 0
         self._thread = threading.Thread(target=self._work, name="linkcast-shaper", daemon=True)
         self._thread.start()
+
+    @property
+    def rate_mbps(self) -> float | None:
+        return self.applied_mbps
 
     def want(self, mbps: float) -> None:
         with self._condition:

@@ -36,10 +36,12 @@ def line_of(tick: Tick) -> str:
     )
 
 
-def status_of(tick: Tick) -> str:
+def status_of(tick: Tick, would_set: float | None = None) -> str:
     """ "live: 14.2 Mbit/s allocated (reserve), 15.0 set; next 12.1 (9.8-13.9) by mixture"."""
     text = f"{tick.health}: {tick.allocation_mbps:.1f} Mbit/s allocated ({why(tick)})"
     if tick.applied_mbps is not None:
         text += f", {tick.applied_mbps:.1f} set"
+    elif would_set is not None:
+        text += f", {would_set:.1f} would be set"
     text += f"; {said(tick.forecast)}"
     return text if tick.health_reason is None else f"{text}; {tick.health_reason}"
