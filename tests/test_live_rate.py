@@ -28,6 +28,13 @@ def test_traffic_that_fills_its_rate_gets_twice_as_much_each_tick_up_to_the_most
     assert [rate for rate, _ in rates] == pytest.approx([20.0, 40.0, 80.0, 100.0, 100.0])
 
 
+def test_a_queue_on_the_link_raises_the_rate_although_the_tick_s_mean_does_not_fill_it():
+    rule = RateRule(100.0)
+    rule.changed(20.0, 0.0)
+    assert rule.next(19.0, 17.0, 1.0) == (20.0, None)
+    assert rule.next(19.0, 17.0, 2.0, congested=True) == (40.0, None)
+
+
 def test_a_rate_is_lowered_only_when_all_of_the_last_seconds_needed_less():
     rates = walk(RateRule(100.0), [(38.0, 1.0), *[(19.0, 1.0)] * 12])
     assert [round(rate) for rate, _ in rates] == [40] * 11 + [20] * 2

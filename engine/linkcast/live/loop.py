@@ -116,7 +116,7 @@ class Loop:
         if taken.telemetry is not None:
             sample = dict(zip(self.intake.features, taken.telemetry, strict=True))
         decision = self.session.decide(sample, time_ns=wall_ns, monotonic_ns=due_ns)
-        blocked = self._apply(decision.allocation_mbps, sample, due_ns / NS)
+        blocked = self._apply(decision, sample, due_ns / NS)
         health, why = self._judge(decision, now_ns)
         tick = self.session.finish(
             applied_mbps=self.applied.applied_mbps, health=health, health_reason=why, blocked=blocked
@@ -128,11 +128,11 @@ class Loop:
             self._tell(sink, tick)
         return tick
 
-    def _apply(self, allocation_mbps: float, sample: dict[str, float] | None, now_s: float) -> str | None:
+    def _apply(self, decision: Any, sample: dict[str, float] | None, now_s: float) -> str | None:
         """Hands on the rate of this tick; what keeps it from what is wanted."""
         self.rule.changed(self.applied.rate_mbps, now_s)
         carried = None if sample is None else sample["bandwidth_mbps"]
-        rate, blocked = self.rule.next(allocation_mbps, carried, now_s)
+        rate, blocked = self.rule.next(decision.allocation_mbps, carried, now_s, decision.congested)
         self.applied.want(rate)
         return self.applied.blocked or blocked
 

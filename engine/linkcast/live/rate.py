@@ -53,16 +53,20 @@ class RateRule:
             self._changes.append(now_s)
         self._rate_mbps = mbps
 
-    def next(self, allocation_mbps: float, carried_mbps: float | None, now_s: float) -> tuple[float, str | None]:
+    def next(
+        self, allocation_mbps: float, carried_mbps: float | None, now_s: float, congested: bool = False
+    ) -> tuple[float, str | None]:
         """The rate to set, and "rate_limit" where it should be another one.
 
         Args:
             allocation_mbps: of this tick.
             carried_mbps: measured in this tick, under the present rate; None: not measured.
+            congested: the controller sees a queue on a full link: the rate was full for a part of the tick.
         """
         rate = self._rate_mbps
         wanted = allocation_mbps / self.options.full
-        if rate is not None and carried_mbps is not None and carried_mbps > self.options.full * rate:
+        full = carried_mbps is not None and rate is not None and carried_mbps > self.options.full * rate
+        if rate is not None and (full or congested):
             wanted = max(wanted, self.options.raise_by * rate)
         wanted = min(self._most_of_late(wanted, now_s), self.most_mbps)
         if rate is None:
