@@ -95,7 +95,7 @@ class Tick:
     queue_ms: float
     latency_ns: int  # of the controller's tick
     advance_ns: int  # of the work that could wait
-    late: bool  # the decision came behind its deadline, or the loop began the tick late
+    late: bool  # the tick was answered behind its deadline, or began late by the loop's own measure
     applied_mbps: float | None = None  # what the shaper has been set to by now; None: nothing was
     health: str = "starting"  # one of HEALTH
     health_reason: str | None = None
