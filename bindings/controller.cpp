@@ -31,6 +31,17 @@ Decision tick(BoundController& bound, const py::object& telemetry, const std::op
   return bound.controller.tick(static_cast<const double*>(row.array.data()), now_ns);
 }
 
+py::dict counts(const BoundController& bound) {
+  const Controller::Counts& counts = bound.controller.counts();
+  py::dict dict;
+  dict["ticks"] = counts.ticks;
+  dict["missing"] = counts.missing;
+  dict["stalls"] = counts.stalls;
+  dict["changes"] = counts.changes;
+  dict["late"] = counts.late;
+  return dict;
+}
+
 py::bytes snapshot(const BoundController& bound) {
   const auto bytes = bound.controller.snapshot();
   return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -75,17 +86,6 @@ py::dict options(const BoundController& bound) {
   dict["queue_ms"] = options.queue_ms;
   dict["congestion_step"] = options.congestion_step;
   dict["stall_cut"] = options.stall_cut;
-  return dict;
-}
-
-py::dict counts(const BoundController& bound) {
-  const Controller::Counts& counts = bound.controller.counts();
-  py::dict dict;
-  dict["ticks"] = counts.ticks;
-  dict["missing"] = counts.missing;
-  dict["stalls"] = counts.stalls;
-  dict["changes"] = counts.changes;
-  dict["late"] = counts.late;
   return dict;
 }
 

@@ -101,7 +101,7 @@ CongestionDetector::Numbers CongestionDetector::snapshot() const noexcept {
   return numbers;
 }
 
-bool CongestionDetector::restore(const Numbers& numbers) noexcept {
+bool CongestionDetector::restore(const Numbers& numbers, double now_s) noexcept {
   std::array<double, kNumbers - kMinutes> head;
   std::copy_n(numbers.begin(), head.size(), head.begin());
   const auto [minutes, minute_s, mean, deviation, queue, since_s, since_full, usual, full, queued, state] = head;
@@ -110,8 +110,9 @@ bool CongestionDetector::restore(const Numbers& numbers) noexcept {
   };
   if (!std::all_of(head.begin(), head.end(), [](double value) { return std::isfinite(value); }) ||
       std::any_of(numbers.end() - kMinutes, numbers.end(), [](double value) { return std::isnan(value); }) ||
-      !whole(minutes, kMinutes) || !whole(since_full, kAfterFull + 1) || !whole(usual, 1) || !whole(full, 1) ||
-      !whole(queued, 1) || !whole(state, static_cast<double>(LinkState::congested)))
+      !whole(minutes, kMinutes) || (minutes > 0 && minute_s > now_s) || !whole(since_full, kAfterFull + 1) ||
+      !whole(usual, 1) || !whole(full, 1) || !whole(queued, 1) ||
+      !whole(state, static_cast<double>(LinkState::congested)))
     return false;
   minutes_ = static_cast<std::size_t>(minutes);
   minute_s_ = minute_s;

@@ -51,10 +51,11 @@ class CongestionDetector {
   void reset() noexcept { *this = CongestionDetector(options_); }
 
   /// All that it has learnt, as numbers; restore() gives false, and changes nothing, where they are not such.
+  /// @param now_s  of the last sample or later
   static constexpr std::size_t kNumbers = 21;
   using Numbers = std::array<double, kNumbers>;
   Numbers snapshot() const noexcept;
-  bool restore(const Numbers& numbers) noexcept;
+  bool restore(const Numbers& numbers, double now_s) noexcept;
 
   LinkState state() const noexcept { return state_; }
   bool full() const noexcept { return full_; }            ///< the newest sample's link

@@ -324,8 +324,13 @@ void Controller::restore(const std::byte* bytes, std::size_t size, bool same_mod
       !is_share(record.target_fraction) || !is_share(record.allocation_fraction) ||
       !is_share(record.fraction_before_trouble))
     refuse_snapshot("a number is not finite, or a share not of 0..1");
+  const auto is_past = [&](bool set, std::uint64_t ns) { return !set || ns <= record.tick_ns; };
+  if (!is_past(record.has_telemetry != 0, record.telemetry_ns) || !is_past(record.retargeted != 0, record.target_ns) ||
+      !is_past(record.in_trouble != 0, record.trouble_ns))
+    refuse_snapshot("a time lies after its last tick");
   CongestionDetector detector = detector_;
-  if (!detector.restore(record.detector)) refuse_snapshot("what is usual of the latency is damaged");
+  if (!detector.restore(record.detector, seconds(0, record.tick_ns)))
+    refuse_snapshot("what is usual of the latency is damaged");
   stream_.restore(bytes + fixed + telemetry, header.stream, same_model);
 
   detector_ = detector;

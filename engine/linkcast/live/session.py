@@ -300,17 +300,14 @@ class Session:
         present = live.controller.options
         watching = None if shadow is None else Pilot(shadow, self.profile, present)
         lost = _carry_over(before, live)
-        same = live.models_id == before.models_id
-        if same:
-            live.score = before.score
+        pairs = [pilot for pilot in (before, watched) if pilot is not None]
+        ids = [pilot.models_id for pilot in pairs]
+        teachers = {pilot.models_id: pilot for pilot in pairs}
+        live.score = _score_of(live, pairs)
         if watching is not None:
-            known = watched is not None and watched.models_id == watching.models_id
-            teacher = watched if watched is not None and known else before
-            _carry_over(teacher, watching)
-            if known:
-                watching.score = teacher.score
-            same = same and known
-        if not same:
+            _carry_over(teachers.get(watching.models_id, before), watching)
+            watching.score = _score_of(watching, pairs)
+        if [pilot.models_id for pilot in (live, watching) if pilot is not None] != ids:
             self.contest = Contest()
         self.live, self.shadow, self.options = live, watching, present
         self.reloads += 1
@@ -324,12 +321,16 @@ class Session:
         """
         if self.shadow is None:
             raise ValueError("promote: expected a session with a shadow, got none")
-        scores = self.shadow.score, self.live.score
-        lost = self.reload(self.shadow.engine, shadow=self.live.engine)
-        self.live.score = scores[0]
-        if self.shadow is not None:
-            self.shadow.score = scores[1]
-        return lost
+        return self.reload(self.shadow.engine, shadow=self.live.engine)
+
+
+def _score_of(pilot: Pilot, pairs: list[Pilot]) -> Score:
+    """The score of the same models, which is taken from the list, or a new one."""
+    for known in pairs:
+        if known.models_id == pilot.models_id:
+            pairs.remove(known)
+            return known.score
+    return pilot.score
 
 
 def _carry_over(before: Pilot, after: Pilot) -> str | None:

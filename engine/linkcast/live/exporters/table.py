@@ -70,7 +70,10 @@ METRICS = (
         ("outcome",),
     ),
     Metric(
-        "linkcast_late_ticks_total", "counter", "Ticks answered behind the deadline.", _one(lambda t: float(t.late))
+        "linkcast_late_ticks_total",
+        "counter",
+        "Ticks answered behind the deadline, or begun late.",
+        _one(lambda t: float(t.late)),
     ),
     Metric(
         "linkcast_answers_total",
