@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linkcast.cli.evaluate import narrow_table, percent
-from linkcast.cli.output import note, rounded, show
+from linkcast.console import note, rounded, show
 from linkcast.engine import Engine
 from linkcast.evaluation import Evaluation, baseline_label, evaluate_trace
 from linkcast.traces import Layout, read_trace

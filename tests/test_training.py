@@ -16,7 +16,7 @@ pytest.importorskip("gymnasium")
 from rich.console import Console
 
 import linkcast
-from linkcast import read_trace, simulator, training
+from linkcast import read_trace, simulation, training
 from linkcast.baselines import BASELINES
 from linkcast.evaluation import baseline_label
 from linkcast.features import TELEMETRY
@@ -441,7 +441,7 @@ def _write_csv(path, traces, group=None):
 
 
 def _simulated_rows(rows, group=None):
-    traces = simulator.simulate_group(group, 1, rows, 1) if group else simulator.simulate_link("internet", 1, rows, 1)
+    traces = simulation.simulate_group(group, 1, rows, 1) if group else simulation.simulate_link("internet", 1, rows, 1)
     return next(iter(traces))
 
 

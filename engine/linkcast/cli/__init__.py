@@ -14,10 +14,10 @@ from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
 from linkcast.cli.inspect import inspect
 from linkcast.cli.measure_codecs import measure_codecs
-from linkcast.cli.output import fail, say_in_any_encoding
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
 from linkcast.cli.train import train
+from linkcast.console import fail, say_in_any_encoding
 
 app = typer.Typer(
     name="linkcast",

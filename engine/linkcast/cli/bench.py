@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linkcast.cli.options import Json, Models
-from linkcast.cli.output import fail, note, show
+from linkcast.console import fail, note, show
 
 if TYPE_CHECKING:
     from linkcast.bench import Certificate

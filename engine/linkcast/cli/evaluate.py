@@ -25,7 +25,7 @@ from linkcast.cli.options import (
     Where,
     layout,
 )
-from linkcast.cli.output import note, notes_of, print_json, progress, show, table
+from linkcast.console import note, notes_of, print_json, progress, show, table
 
 if TYPE_CHECKING:
     from linkcast.evaluation import Evaluation, ScoredTrace
@@ -135,10 +135,8 @@ def accuracy_table(forecaster: str, evaluation: Evaluation, last: float | None =
     from linkcast.evaluation import baseline_label
 
     part = f", last {100 * last:g} % in time" if last is not None else ""
-    rows = table(f"Accuracy of {forecaster}, one step ahead{part}: {evaluation['samples']:,} samples")
-    rows.add_column("Forecast", no_wrap=True)
-    for heading in ("In 2 %", "In 10 %", "MAE [Mbit/s]", "MSE", "MAPE", "R²"):
-        rows.add_column(heading, justify="right", no_wrap=True)
+    title = f"Accuracy of {forecaster}, one step ahead{part}: {evaluation['samples']:,} samples"
+    rows = table(title, "Forecast", "In 2 %", "In 10 %", "MAE [Mbit/s]", "MSE", "MAPE", "R²")
     every = {"model": evaluation["model"], **evaluation["baselines"]}
     if "stream" in evaluation:
         every = {"stream": evaluation["stream"]["scores"], "model alone": every.pop("model"), **every}
@@ -178,17 +176,7 @@ def outlook_tables(outlook: Outlook) -> list[Any]:
     return [horizon_table(outlook), band_table(outlook), reserve_table(outlook), risk_table(outlook)]
 
 
-NAMES = ("Best naive", "Cheapest naive")  # columns of text; the others hold numbers
-
-
-def narrow_table(title: str, label: str, *columns: str) -> Any:
-    """A table whose many columns stand close together."""
-    rows = table(title)
-    rows.padding = (0, 1, 0, 0)
-    rows.add_column(label, no_wrap=True)
-    for heading in columns:
-        rows.add_column(heading, justify="left" if heading in NAMES else "right", no_wrap=True)
-    return rows
+NAMES = ("Best naive", "Cheapest naive")  # columns of text beside the first
 
 
 def horizon_table(outlook: Outlook) -> Any:
@@ -196,8 +184,9 @@ def horizon_table(outlook: Outlook) -> Any:
     from linkcast.evaluation import baseline_label
 
     banded = any("above_p90" in row for row in outlook["horizons"])
-    columns = ["Best naive", "Its MAE", "Stream", "Skill", "95 % interval", "Model", *(["> P90"] if banded else [])]
-    rows = narrow_table("Steps ahead: MAE in Mbit/s, skill over the best naive rule there in %", "Steps", *columns)
+    columns = ("Steps", "Best naive", "Its MAE", "Stream", "Skill", "95 % interval", "Model", "> P90")
+    title = "Steps ahead: MAE in Mbit/s, skill over the best naive rule there in %"
+    rows = table(title, *(columns if banded else columns[:-1]), left=NAMES, close=True)
     for row in outlook["horizons"]:
         low, high = row["skill_interval"]
         cells = [
@@ -217,9 +206,9 @@ def band_table(outlook: Outlook) -> Any:
     """P10 to P90 of the next value: how often it was left, and how wide it was."""
     from linkcast.evaluation import baseline_label
 
-    columns = ("> P90", "Worst", "< P10", "Worst", "Inside", "Width", "Loss P90")
+    columns = ("Band", "> P90", "Worst", "< P10", "Worst", "Inside", "Width", "Loss P90")
     title = "Band one step ahead: shares in % of the time (worst: of its worst tenth)"
-    rows = narrow_table(title, "Band", *columns)
+    rows = table(title, *columns, close=True)
     for name, band in outlook["band"].items():
         margin = name != "stream" or outlook["band_source"] == "margin"
         rows.add_row(
@@ -239,9 +228,9 @@ def reserve_table(outlook: Outlook) -> Any:
     """What the quantile of each cost ratio reserves."""
     from linkcast.evaluation import baseline_label
 
-    columns = ("Short", "Worst", "Idle", "Cheapest naive", "Short", "Idle", "Cost")
+    columns = ("Short : idle", "Short", "Worst", "Idle", "Cheapest naive", "Short", "Idle", "Cost")
     title = "Reserved by cost: short in % of the time, idle in % of what came"
-    rows = narrow_table(title, "Short : idle", *columns)
+    rows = table(title, *columns, left=NAMES, close=True)
     for row in outlook["reserve"]:
         ours, other = row["stream"], row["naive"]
         rows.add_row(
@@ -263,8 +252,9 @@ def risk_table(outlook: Outlook) -> Any:
 
     risk = outlook["risk"][0]["risk"]
     light = any("lightgbm" in row for row in outlook["risk"])
-    columns = ("> P90", "Worst", "Stream", "Best naive", "Its", *(["LightGBM"] if light else []))
-    rows = narrow_table(f"Idle in % of what came, if short in {100 * risk:g} % of the time", "P90 of the", *columns)
+    columns = ("P90 of the", "> P90", "Worst", "Stream", "Best naive", "Its", *(["LightGBM"] if light else []))
+    title = f"Idle in % of what came, if short in {100 * risk:g} % of the time"
+    rows = table(title, *columns, left=NAMES, close=True)
     for row in outlook["risk"]:
         rows.add_row(
             "next value" if row["steps"] == 1 else f"peak of {row['steps']}",
@@ -282,14 +272,9 @@ def source_table(sources: dict[str, Evaluation]) -> Any:
     """A line for each source."""
     from linkcast.evaluation import baseline_label
 
-    rows = table("By source (MAE in Mbit/s)")
-    rows.padding = (0, 1, 0, 0)
-    rows.add_column("Source", overflow="fold", min_width=12)
-    rows.add_column("Samples", justify="right", no_wrap=True)
-    rows.add_column("Stream", justify="right", no_wrap=True)
-    rows.add_column("Best naive")
-    rows.add_column("Its MAE", justify="right", no_wrap=True)
-    rows.add_column("Skill (interval)", justify="right", no_wrap=True)
+    columns = ("Source", "Samples", "Stream", "Best naive", "Its MAE", "Skill (interval)")
+    rows = table("By source (MAE in Mbit/s)", *columns, left=NAMES, close=True)
+    rows.columns[0].no_wrap, rows.columns[0].overflow, rows.columns[0].min_width = False, "fold", 12
     for name, one in sources.items():
         best, stream = one["best_baseline"], one["stream"]
         least, mae = one["baselines"][best]["mae"], stream["scores"]["mae"]

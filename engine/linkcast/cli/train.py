@@ -22,7 +22,7 @@ from linkcast.cli.options import (
     Where,
     layout,
 )
-from linkcast.cli.output import print_json, show
+from linkcast.console import print_json, show
 
 MOST_WORKERS = 4  # by default: each takes a gigabyte
 

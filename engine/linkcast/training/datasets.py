@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.baselines import Baseline, ewma, harmonic_mean, moving_average, persistence
 from linkcast.features import (
     BANDWIDTH,
@@ -169,7 +169,7 @@ def seed_of(seed: int, *words: str) -> int:
 def link_dataset(profile: str, settings: Settings, seed: int) -> Dataset:
     """Simulated links, split by link."""
     drawn = seed_of(seed, "link", profile)
-    traces = simulator.simulate_link(profile, settings.link_traces, settings.link_rows, drawn)
+    traces = simulation.simulate_link(profile, settings.link_traces, settings.link_rows, drawn)
     parts = _split_by_trace(traces, settings.window, calendar=False)
     origin = {
         "source": "simulated",
@@ -177,7 +177,7 @@ def link_dataset(profile: str, settings: Settings, seed: int) -> Dataset:
         "traces": len(traces),
         "rows_per_trace": settings.link_rows,
         "split": "by trace",
-        "noise": _link_noise(simulator.link_profile(profile)),
+        "noise": _link_noise(simulation.link_profile(profile)),
     }
     dataset = _dataset(TELEMETRY, traces.step_s, parts, origin)
     return replace(dataset, held_out=dict([_at_target_noise(profile, settings, seed)]))
@@ -185,9 +185,9 @@ def link_dataset(profile: str, settings: Settings, seed: int) -> Dataset:
 
 def _at_target_noise(profile: str, settings: Settings, seed: int) -> tuple[str, Part]:
     """Other links of a profile, all at the noise level at which the design's accuracy is to be reached."""
-    level = simulator.TARGET_NOISE[profile]
-    links = simulator.at_noise(profile, level)
-    traces = simulator.simulate_link(links, NOISE_TRACES, settings.link_rows, seed_of(seed, "noise", profile))
+    level = simulation.TARGET_NOISE[profile]
+    links = simulation.at_noise(profile, level)
+    traces = simulation.simulate_link(links, NOISE_TRACES, settings.link_rows, seed_of(seed, "noise", profile))
     part = _windows_of_traces(traces, slice(None), settings.window, calendar=False)
     return f"simulated links at noise level {level:g}", part
 
@@ -195,7 +195,7 @@ def _at_target_noise(profile: str, settings: Settings, seed: int) -> tuple[str, 
 def group_dataset(group: str, settings: Settings, seed: int) -> Dataset:
     """Simulated sites of a service group, split by site."""
     drawn = seed_of(seed, "group", group)
-    traces = simulator.simulate_group(group, settings.group_sites, settings.group_hours, drawn)
+    traces = simulation.simulate_group(group, settings.group_sites, settings.group_hours, drawn)
     parts = _split_by_trace(traces, settings.window, calendar=True)
     origin = {
         "source": "simulated",
@@ -203,7 +203,7 @@ def group_dataset(group: str, settings: Settings, seed: int) -> Dataset:
         "traces": len(traces),
         "rows_per_trace": settings.group_hours,
         "split": "by trace",
-        "noise": _group_noise(simulator.group_profile(group)),
+        "noise": _group_noise(simulation.group_profile(group)),
     }
     return _dataset((*TELEMETRY, *CALENDAR), traces.step_s, parts, origin)
 
@@ -390,7 +390,7 @@ class GroupRows:
 def typical_rows(group: str, settings: Settings, seed: int) -> GroupRows:
     """Simulated sites of a group, each with typical use, split by site."""
     drawn = seed_of(seed, "typical", group)
-    traces = simulator.simulate_group(group, settings.typical_sites, settings.group_hours, drawn, typical=True)
+    traces = simulation.simulate_group(group, settings.typical_sites, settings.group_hours, drawn, typical=True)
     rows = {
         name: (traces.features[sites].reshape(-1, len(TELEMETRY)), traces.seconds[sites].reshape(-1))
         for name, sites in zip(PARTS, _trace_parts(len(traces)), strict=True)
@@ -401,7 +401,7 @@ def typical_rows(group: str, settings: Settings, seed: int) -> GroupRows:
         "traces": len(traces),
         "rows_per_trace": settings.group_hours,
         "split": "by trace",
-        "noise": _group_noise(simulator.group_profile(group)),
+        "noise": _group_noise(simulation.group_profile(group)),
         "rows": {name: len(seconds) for name, (_, seconds) in rows.items()},
     }
     return GroupRows(traces.step_s, rows, origin)
@@ -440,12 +440,12 @@ def scaled_profile_forecast(part: Part, profile: FloatArray, step_s: int) -> Flo
     return forecast
 
 
-def _split_by_trace(traces: simulator.SimulatedTraces, window: int, calendar: bool) -> list[Part]:
+def _split_by_trace(traces: simulation.SimulatedTraces, window: int, calendar: bool) -> list[Part]:
     """No trace stands in two parts."""
     return [_windows_of_traces(traces, chosen, window, calendar) for chosen in _trace_parts(len(traces))]
 
 
-def _windows_of_traces(traces: simulator.SimulatedTraces, chosen: slice, window: int, calendar: bool) -> Part:
+def _windows_of_traces(traces: simulation.SimulatedTraces, chosen: slice, window: int, calendar: bool) -> Part:
     features, seconds = traces.features[chosen], traces.seconds[chosen]
     if calendar:
         features = np.concatenate([features, calendar_features(seconds)], axis=2)
@@ -532,7 +532,7 @@ def windows_of_rows(
     )
 
 
-def _link_noise(profile: simulator.LinkProfile) -> dict[str, list[float]]:
+def _link_noise(profile: simulation.LinkProfile) -> dict[str, list[float]]:
     """What makes the next sample uncertain: without it an accuracy says nothing."""
     return {
         "level": list(profile.noise),
@@ -542,11 +542,11 @@ def _link_noise(profile: simulator.LinkProfile) -> dict[str, list[float]]:
     }
 
 
-def _group_noise(profile: simulator.GroupProfile) -> dict[str, float]:
+def _group_noise(profile: simulation.GroupProfile) -> dict[str, float]:
     return {
         "measurement": profile.measurement_noise,
         "self_similar": profile.fluctuation,
-        "day_to_day": simulator.DAY_SIGMA,
+        "day_to_day": simulation.groups.DAY_SIGMA,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast import metrics, simulator
+from linkcast import metrics, simulation
 from linkcast.baselines import hour_of_week as hour_of_week_baseline
 from linkcast.evaluation import evaluate_forecasts
 from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, UNITS, calendar_features, hour_of_week
@@ -90,7 +90,7 @@ class Trainer:
         """The allocator of a profile."""
         name = f"{profile}_ddqn"
         trained = allocators.train_allocator(profile, self.settings.allocator, self.seed, progress)
-        parameters = simulator.link_profile(profile)
+        parameters = simulation.link_profile(profile)
         features = {"step_s": parameters.step_s, "features": _features(TELEMETRY), "actions": ACTIONS}
         trained_on: Json = {
             "source": "simulated",
@@ -254,7 +254,7 @@ def _score_beside(skill: Json, fallback: Trained, primary: Trained, moments: Par
 
 
 def _group_entry(group: str, rows: GroupRows) -> BundledGroup:
-    parameters = simulator.group_profile(group)
+    parameters = simulation.group_profile(group)
     mapping = {
         "name": parameters.name,
         "group_id": parameters.group_id,
