@@ -22,6 +22,7 @@ from linkcast.evaluation import baseline_label
 from linkcast.features import TELEMETRY
 from linkcast.traces import trace_from_arrays
 from linkcast.training import bundle, datasets, forecasters, networks, pipeline, public, settings
+from linkcast.training.ranges import Range, ScalerRanges, ranges_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("LINKCAST_DATA", ROOT.parent / "shared" / "data"))
@@ -223,7 +224,7 @@ def test_telemetry_is_split_by_time_without_a_window_across_the_cut():
 def test_ranges_span_the_quartiles_of_what_is_scaled():
     preprocessing = pytest.importorskip("sklearn.preprocessing")
     dataset = datasets.link_dataset("internet", TINY, 1)
-    ranges = datasets.ranges_of(dataset)
+    ranges = ranges_of(dataset)
     windows = dataset.train.windows
     scaled = ranges.scale(windows)
     levels = np.log(windows[:, :, 1] + 0.01)
@@ -238,7 +239,7 @@ def test_ranges_span_the_quartiles_of_what_is_scaled():
 
 def test_targets_come_back_from_their_scaled_values():
     dataset = datasets.link_dataset("internet", TINY, 1)
-    ranges = datasets.ranges_of(dataset)
+    ranges = ranges_of(dataset)
     scaled = ranges.scale_targets(dataset.train)
     np.testing.assert_allclose(ranges.unscale_targets(scaled[:, 0], dataset.train), dataset.train.targets, rtol=1e-5)
     repeated = ranges.target.scale(dataset.train.windows[:, -1, 1], dataset.train.windows[:, -1, 1])
@@ -249,7 +250,7 @@ def test_targets_come_back_from_their_scaled_values():
 def test_links_that_differ_in_size_only_look_alike():
     window = np.tile([[20.0, 0.0, 0.0, 1.0]], (1, 10, 1))
     window[0, :, 1] = np.linspace(50.0, 60.0, 10)
-    ranges = datasets.ranges_of(datasets.link_dataset("internet", TINY, 1))
+    ranges = ranges_of(datasets.link_dataset("internet", TINY, 1))
     small, large = ranges.scale(window), ranges.scale(window * [1.0, 10.0, 1.0, 1.0])
     np.testing.assert_allclose(small, large, atol=0.02)  # the offset of the logarithm makes a small difference
 
@@ -277,7 +278,7 @@ def test_windows_are_drawn_by_their_chances():
 
 def test_a_constant_feature_keeps_a_range():
     trace = trace_from_arrays(np.tile([20.0, 5.0, 0.0, 1.0], (100, 1)))
-    ranges = datasets.ranges_of(datasets.telemetry_dataset(trace, TINY, calendar=False))
+    ranges = ranges_of(datasets.telemetry_dataset(trace, TINY, calendar=False))
     assert all(limits.max > limits.min for limits in ranges.features.values())
 
 
@@ -392,7 +393,7 @@ def test_the_classic_recipe_halves_the_rate_on_a_plateau_and_then_stops():
     # Nothing can be learned: the weights are all zero, and so is every gradient.
     windows, zeros = np.zeros((64, 4)), np.zeros(64)
     part = datasets.Part(windows, zeros, None, np.ones(64), np.full(64, 1 / 64))
-    ranges = datasets.ScalerRanges(dict.fromkeys("abcd", datasets.Range(0.0, 1.0)), datasets.Range(0.0, 1.0))
+    ranges = ScalerRanges(dict.fromkeys("abcd", Range(0.0, 1.0)), Range(0.0, 1.0))
     fit = forecasters._Fit(networks.fallback(4), part, part, ranges, replace(classic, plateau_patience=3))
     rates = []
     while not fit.finished:
@@ -420,9 +421,9 @@ def test_the_engine_forecasts_what_the_training_pipeline_scored(tiny):
     name = "internet_lstm"
     content = (tiny.folder / "models" / f"{name}.tflite").read_bytes()
     scalers = json.loads((tiny.folder / "metadata" / "scalers.json").read_text(encoding="utf-8"))["models"][name]
-    ranges = datasets.ScalerRanges(
-        {feature: datasets.Range(**entry) for feature, entry in scalers["features"].items()},
-        datasets.Range(**scalers["target"]),
+    ranges = ScalerRanges(
+        {feature: Range(**entry) for feature, entry in scalers["features"].items()},
+        Range(**scalers["target"]),
     )
     expected = forecasters.Trained(content, ranges, {}, {}).forecast(part)
     found = linkcast.Engine.load(tiny.folder).forecast_raw("internet", windows)

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from linkcast import metrics
 from linkcast.engine import Engine
-from linkcast.evaluation import Evaluation, add_stream, baseline_forecasts, score, windows_of
+from linkcast.evaluation import Evaluation, add_stream, baseline_forecasts, score
 from linkcast.features import BANDWIDTH
 from linkcast.outlook import link_answers, links_of
 from linkcast.stream_answers import StreamScores
 from linkcast.traces import Trace
+from linkcast.windows import windows_of
 
 TICKS_PER_REPORT = 256  # ticks between two calls of the progress callback
 SKILL_TICKS = 60  # that the rolling skill looks at: a minute at one tick a second

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from linkcast.bench.compare import Change, Comparison
+from linkcast.bench.peers import Row, remark
 from linkcast.bench.results import EMPTY, PERCENTILES, Certificate, Key
 from linkcast.console import table
 
@@ -199,3 +200,17 @@ def _python(python: dict[str, Any]) -> Any:
     for name, times in python["calls_us"].items():
         made.add_row(name, f"{times['samples']:,}", *(duration(times[key]) for key in ("p50", "p90", "max")))
     return made
+
+
+def peer_tables(rows: Sequence[Row]) -> list[Any]:
+    """A table for each model and batch, with the tail and the distance from TensorFlow Lite; then what to distrust."""
+    items: list[Any] = []
+    for model, batch in dict.fromkeys((row.model, row.batch) for row in rows):
+        made = table(f"{model}, batch {batch} [µs a call]", "", "p50", "p90", "p99", "/ linkcast", "Error")
+        for row in rows:
+            if (row.model, row.batch) == (model, batch):
+                times = map(microseconds, (row.p50, row.p90, row.p99))
+                made.add_row(row.name, *times, f"{row.ratio:.2f}", f"{row.error:.0e}")
+        items.append(made)
+    remarks = [f"{row.model}, batch {row.batch}: {remark(row)}" for row in rows if not row.trusted]
+    return [*items, "\n".join(remarks)] if remarks else items

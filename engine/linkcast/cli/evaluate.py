@@ -8,31 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.options import (
-    Backend,
-    BackendOption,
-    Column,
-    DayFirst,
-    Decimal,
-    Json,
-    MappingFile,
-    Missing,
-    Models,
-    Separator,
-    Step,
-    Timezone,
-    Unit,
-    Where,
-    layout,
-)
+from linkcast.cli.options import Backend, BackendOption, Json, Models, reads_traces
 from linkcast.console import note, notes_of, print_json, progress, show, table
 
 if TYPE_CHECKING:
     from linkcast.evaluation import Evaluation, ScoredTrace
     from linkcast.outlook import Outlook
-    from linkcast.traces import Trace
+    from linkcast.traces import Layout, Trace
 
 
+@reads_traces
 def evaluate(
     files: Annotated[
         list[Path],
@@ -57,16 +42,8 @@ def evaluate(
         Path | None,
         typer.Option("--plot", metavar="FILE.png", help="Draw the scores to an image (needs the plot extra)."),
     ] = None,
-    column: Column = None,
-    unit: Unit = None,
-    where: Where = None,
-    step: Step = None,
-    mapping: MappingFile = None,
-    separator: Separator = None,
-    decimal: Decimal = None,
-    timezone: Timezone = None,
-    day_first: DayFirst = None,
-    missing: Missing = None,
+    *,
+    reading: Layout,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
     as_json: Json = False,
@@ -80,7 +57,6 @@ def evaluate(
     from linkcast.evaluation import score_trace
     from linkcast.traces import read_trace
 
-    reading = layout(column, unit, where, step, mapping, separator, decimal, timezone, day_first, missing)
     engine = Engine(models, backend.value)
     name = engine.resolve(model, "forecaster")
     results: list[tuple[ScoredTrace, Evaluation]] = []

@@ -8,34 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linkcast.cli.evaluate import accuracy_table, percent
-from linkcast.cli.options import (
-    Backend,
-    BackendOption,
-    Capacity,
-    Column,
-    DayFirst,
-    Decimal,
-    Json,
-    MappingFile,
-    Missing,
-    Models,
-    Profile,
-    Separator,
-    Step,
-    Timezone,
-    Unit,
-    Where,
-    layout,
-)
+from linkcast.cli.options import Backend, BackendOption, Capacity, Json, Models, Profile, reads_traces
 from linkcast.console import note, notes_of, print_json, progress, show, table
 
 if TYPE_CHECKING:
-    from linkcast.traces import Trace
+    from linkcast.traces import Layout, Trace
 
 BAR_WIDTH = 40
 SKILL_COLUMNS = ("Median", "Least", "Most", "Last", "Below 0", "> P90", "< P10", "Width", "Answers")
 
 
+@reads_traces
 def replay(
     file: Annotated[
         Path | None,
@@ -60,16 +43,8 @@ def replay(
         int,
         typer.Option("--over", metavar="TICKS", min=1, help="Ticks that the rolling skill looks at."),
     ] = 60,
-    column: Column = None,
-    unit: Unit = None,
-    where: Where = None,
-    step: Step = None,
-    mapping: MappingFile = None,
-    separator: Separator = None,
-    decimal: Decimal = None,
-    timezone: Timezone = None,
-    day_first: DayFirst = None,
-    missing: Missing = None,
+    *,
+    reading: Layout,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
     as_json: Json = False,
@@ -81,12 +56,10 @@ def replay(
     """
     from linkcast import replay as replaying
     from linkcast.engine import Engine
-    from linkcast.traces import read_trace
+    from linkcast.traces import Layout, read_trace
 
-    how = (column, unit, where, step, mapping, separator, decimal, timezone, day_first, missing)
-    if file is None and any(option is not None for option in how):
+    if file is None and reading != Layout():
         raise typer.BadParameter("needs a FILE", param_hint="--column, --unit and what else says how to read it")
-    reading = layout(*how)
     engine = Engine(models, backend.value)
     evening = file is None and profile == "internet"
     trace = _simulate(profile, rows, seed) if file is None else read_trace(file, reading)

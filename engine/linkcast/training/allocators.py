@@ -34,9 +34,10 @@ from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH, TELEMETRY
 from linkcast.simulation import LinkProfile
 from linkcast.training import certificate, environment, networks
-from linkcast.training.datasets import Range, ScalerRanges, seed_of
+from linkcast.training.datasets import seed_of
 from linkcast.training.environment import ACTIONS, AllocatedLinks, Policy
 from linkcast.training.forecasters import Progress
+from linkcast.training.ranges import Range, ScalerRanges
 from linkcast.training.settings import AllocatorSettings
 
 FloatArray = npt.NDArray[np.float64]

@@ -26,8 +26,9 @@ from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH, TELEMETRY, UNITS
 from linkcast.simulation import LinkProfile
 from linkcast.training import bundle
-from linkcast.training.datasets import ScalerRanges, seed_of
+from linkcast.training.datasets import seed_of
 from linkcast.training.environment import ACTIONS, AllocatedLinks
+from linkcast.training.ranges import ScalerRanges
 from linkcast.training.settings import AllocatorSettings
 
 FloatArray = npt.NDArray[np.float64]

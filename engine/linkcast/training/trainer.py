@@ -18,9 +18,10 @@ from linkcast.traces import GAP_STEPS
 from linkcast.training import allocators, datasets, forecasters, links, networks
 from linkcast.training.ablation import ablate
 from linkcast.training.bundle import Bundle, BundledGroup, BundledModel, Json, model_entry
-from linkcast.training.datasets import Dataset, GroupRows, Part, Range, ScalerRanges, seed_of
+from linkcast.training.datasets import Dataset, GroupRows, Part, seed_of
 from linkcast.training.environment import ACTIONS
 from linkcast.training.forecasters import Progress, Trained
+from linkcast.training.ranges import Range, ScalerRanges, fallback_target, ranges_of
 from linkcast.training.settings import ForecasterSettings, Settings
 
 FloatArray = npt.NDArray[np.float64]
@@ -65,7 +66,7 @@ class Trainer:
         trained = self._trained(name, dataset, self.settings.internet, progress)
         skill = _forecaster_skill(trained, dataset, not self.settings.quick)
         if dataset.links:
-            ranges, rng = datasets.ranges_of(dataset), np.random.default_rng(seed_of(self.seed, name, "linear"))
+            ranges, rng = ranges_of(dataset), np.random.default_rng(seed_of(self.seed, name, "linear"))
             self.bundle.comparisons["model"] = links.compare(dataset.links, trained.forecast)
             self.bundle.comparisons["linear"] = links.compare(
                 dataset.links, links.linear_model(dataset.train, ranges, rng)
@@ -117,7 +118,7 @@ class Trainer:
         """The fallback of a service group: calendar in, bandwidth at typical use out."""
         name = f"{group}_fallback"
         train, validation, test = (rows.calendar(part) for part in datasets.PARTS)
-        target = datasets.fallback_target(train)
+        target = fallback_target(train)
         ranges = ScalerRanges({feature: Range(-1.0, 1.0) for feature in CALENDAR}, target)
         trained = forecasters.train_fallback(
             (train, validation, test), ranges, self.settings.fallback, seed_of(self.seed, name), progress
