@@ -14,8 +14,6 @@ import typer
 from linkcast.cli.options import Device, Json, Models, Usage
 from linkcast.console import print_json, rounded, show, table
 
-Time = Annotated[str | None, typer.Option(metavar="ISO_TIME")]
-
 
 def forecast(
     group: Annotated[

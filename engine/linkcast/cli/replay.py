@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.evaluate import accuracy_table, percent
 from linkcast.cli.options import Backend, BackendOption, Capacity, Json, Models, Profile, reads_traces
 from linkcast.console import note, notes_of, print_json, progress, show, table
 
@@ -55,6 +54,7 @@ def replay(
     forecast and reserved for it, then what that gains beside simpler rules. Ctrl-C skips to the end.
     """
     from linkcast import replay as replaying
+    from linkcast.cli.scores import accuracy_table
     from linkcast.engine import Engine
     from linkcast.traces import Layout, read_trace
 
@@ -106,6 +106,8 @@ def _simulate(profile: str, rows: int | None, seed: int) -> Trace:
 
 def _skill_table(report: dict[str, Any], ticks: int) -> Any:
     """The stream's rolling skill, how often its band was left, and who answered."""
+    from linkcast.cli.scores import percent
+
     skill, stream = report["rolling_skill"], report["stream"]
     title = f"The stream: skill over the EWMA, last {ticks} ticks; band; answers"
     rows = table(title, *SKILL_COLUMNS, close=True)

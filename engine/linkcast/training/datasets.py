@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -82,14 +82,7 @@ def link_dataset(profile: str, settings: Settings, seed: int) -> Dataset:
     drawn = seed_of(seed, "link", profile)
     traces = simulation.simulate_link(profile, settings.link_traces, settings.link_rows, drawn)
     parts = _split_by_trace(traces, settings.window, calendar=False)
-    origin = {
-        "source": "simulated",
-        "simulator_seed": drawn,
-        "traces": len(traces),
-        "rows_per_trace": settings.link_rows,
-        "split": "by trace",
-        "noise": _link_noise(simulation.link_profile(profile)),
-    }
+    origin = _simulated_origin(traces, drawn, _link_noise(simulation.link_profile(profile)))
     dataset = _dataset(TELEMETRY, traces.step_s, parts, origin)
     return replace(dataset, held_out=dict([_at_target_noise(profile, settings, seed)]))
 
@@ -108,14 +101,7 @@ def group_dataset(group: str, settings: Settings, seed: int) -> Dataset:
     drawn = seed_of(seed, "group", group)
     traces = simulation.simulate_group(group, settings.group_sites, settings.group_hours, drawn)
     parts = _split_by_trace(traces, settings.window, calendar=True)
-    origin = {
-        "source": "simulated",
-        "simulator_seed": drawn,
-        "traces": len(traces),
-        "rows_per_trace": settings.group_hours,
-        "split": "by trace",
-        "noise": _group_noise(simulation.group_profile(group)),
-    }
+    origin = _simulated_origin(traces, drawn, _group_noise(simulation.group_profile(group)))
     return _dataset((*TELEMETRY, *CALENDAR), traces.step_s, parts, origin)
 
 
@@ -240,15 +226,8 @@ def typical_rows(group: str, settings: Settings, seed: int) -> GroupRows:
         name: (traces.features[sites].reshape(-1, len(TELEMETRY)), traces.seconds[sites].reshape(-1))
         for name, sites in zip(PARTS, _trace_parts(len(traces)), strict=True)
     }
-    origin = {
-        "source": "simulated",
-        "simulator_seed": drawn,
-        "traces": len(traces),
-        "rows_per_trace": settings.group_hours,
-        "split": "by trace",
-        "noise": _group_noise(simulation.group_profile(group)),
-        "rows": {name: len(seconds) for name, (_, seconds) in rows.items()},
-    }
+    origin = _simulated_origin(traces, drawn, _group_noise(simulation.group_profile(group)))
+    origin["rows"] = {name: len(seconds) for name, (_, seconds) in rows.items()}
     return GroupRows(traces.step_s, rows, origin)
 
 
@@ -375,6 +354,17 @@ def windows_of_rows(
         weights=weigh(windows, targets, source),
         chances=np.full(len(starts), 1.0 / max(len(starts), 1)),
     )
+
+
+def _simulated_origin(traces: simulation.SimulatedTraces, seed: int, noise: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "source": "simulated",
+        "simulator_seed": seed,
+        "traces": len(traces),
+        "rows_per_trace": traces.features.shape[1],
+        "split": "by trace",
+        "noise": noise,
+    }
 
 
 def _link_noise(profile: simulation.LinkProfile) -> dict[str, list[float]]:
