@@ -527,9 +527,10 @@ class _Scaling:
         level = np.clip(scaled.astype(np.float64), -self.bound, self.bound) / self.scale + self.offset
         if reference is not None:
             level = level + self.share * self.level(reference)
-        if self.log_offset:
-            level = np.maximum(np.exp(level) - self.log_offset, 0.0)
-        return level.astype(np.float32).astype(np.float64)
+        with np.errstate(over="ignore"):  # what overflows is not plausible: the fallback answers
+            if self.log_offset:
+                level = np.maximum(np.exp(level) - self.log_offset, 0.0)
+            return level.astype(np.float32).astype(np.float64)
 
 
 @dataclass(frozen=True)
