@@ -385,7 +385,7 @@ def test_a_runtime_that_keeps_state_is_not_trusted(exported: Path, monkeypatch: 
 def test_without_a_runtime_the_error_names_all_three(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("linkcast", "ai_edge_litert", "tflite_runtime"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(edge.BundleError, match="expected linkcast, ai-edge-litert, or tflite-runtime with numpy<2"):
+    with pytest.raises(edge.NoRuntimeError, match="expected linkcast, ai-edge-litert, or tflite-runtime with numpy<2"):
         edge.BandwidthPredictor(exported)
     with pytest.raises(
         ValueError, match="runtime: expected auto, linkcast, ai-edge-litert, tflite-runtime, got 'onnx'"
@@ -463,3 +463,17 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / export.NAME).write_text("a file")
     with pytest.raises(ValueError, match="expected a folder, got a file"):
         export.export_edge(tmp_path, force=True)
+
+
+def test_an_interpreter_that_can_not_be_imported_does_not_stop_an_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tflite-runtime beside NumPy 2."""
+    (tmp_path / "lib" / "tflite_runtime").mkdir(parents=True)
+    (tmp_path / "lib" / "tflite_runtime" / "__init__.py").write_text("raise ImportError('numpy.core.multiarray')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    monkeypatch.setattr(export, "INTERPRETERS", {"tflite-runtime": "linkcast"})  # one that is found
+    checks = export.export_edge(tmp_path / "out").checks
+    assert checks[0].startswith("linkcast ") and checks[1] == (
+        "tflite-runtime: not with this environment, which can't import it"
+    )

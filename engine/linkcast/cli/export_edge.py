@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from linkcast.cli.groups import source_note
 from linkcast.cli.options import Json, Models
 from linkcast.cli.output import print_json, show
 
@@ -18,7 +19,7 @@ def export_edge(
     models: Models = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Also where other files stand; they go to bandwidth_prediction_edge.previous."),
+        typer.Option("--force", help="Also where other files stand, which are kept beside it."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -30,7 +31,7 @@ def export_edge(
         print_json(
             {
                 "folder": str(bundle.folder),
-                "groups": bundle.groups,
+                "groups": dict(zip(bundle.groups, bundle.sources, strict=True)),
                 "bytes": bundle.bytes,
                 "checks": bundle.checks,
                 "is_new": bundle.is_new,
@@ -49,5 +50,6 @@ def export_edge(
         notes.append("Nothing has changed since it was last written.")
     show(
         "\n".join(notes),
+        *source_note(bundle.sources),
         "On the device, with NumPy and ai-edge-litert or tflite-runtime:\n  python edge_deployment.py --check",
     )

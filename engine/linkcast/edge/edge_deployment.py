@@ -61,6 +61,10 @@ class BundleError(RuntimeError):
     """The folder, or what runs its models, can't be used; the text names the file and the key."""
 
 
+class NoRuntimeError(BundleError):
+    """Nothing that runs the models is installed; the text tells what was tried."""
+
+
 class MissingFileError(BundleError, FileNotFoundError):
     """A file of the folder is missing."""
 
@@ -77,7 +81,8 @@ class BandwidthPredictor:
         runtime: "linkcast", "ai-edge-litert" or "tflite-runtime"; "auto" takes the first that is installed.
     Raises:
         MissingFileError: (a FileNotFoundError) a metadata file is missing.
-        BundleError: a metadata file is damaged; neither a group's model nor its fallback can be used; no runtime.
+        BundleError: a metadata file is damaged; neither a group's model nor its fallback can be used.
+        NoRuntimeError: (a BundleError) none of the runtimes can be imported.
         ValueError: an unknown runtime.
     """
 
@@ -330,7 +335,7 @@ def _find_runtime(wanted: str) -> tuple[str, Callable[[Path, bytes], Run]]:
             return f"{name} {getattr(package, '__version__', '')}".rstrip(), _interpreter_run(interpreter)
         except (ImportError, AttributeError) as error:  # not there, or built for another NumPy
             failed.append(f"{name} ({error})")
-    raise BundleError(
+    raise NoRuntimeError(
         "no runtime: expected linkcast, ai-edge-litert, or tflite-runtime with numpy<2 to be installed; "
         f"tried {', '.join(failed)}"
     )
@@ -799,7 +804,7 @@ def seal(folder: Path) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0, or 1 after an error, told in one line on standard error."""
+    """Exit status 0, or 1 after an error, 3 without a runtime, told in one line on standard error."""
     parser = argparse.ArgumentParser(description="Predict what service groups need at a time; prints JSON.")
     parser.add_argument("group", nargs="?", help="a service group; default: all")
     parser.add_argument("--at", metavar="ISO_TIME", help="such as 2026-03-02T18:00; default: now")
@@ -818,7 +823,7 @@ def main(arguments: list[str] | None = None) -> int:
         predictor = BandwidthPredictor(runtime=options.runtime)
         if options.check:
             count, largest = predictor.check()
-            print(f"{count} answers as linkcast's; largest difference {largest:.1e}; {predictor.runtime}")
+            print(f"{predictor.runtime}: {count} answers as linkcast's, within {largest:.1g}")
             return 0
         when = options.at if options.at is not None else datetime.now().replace(second=0, microsecond=0)
         if options.group is None:
@@ -829,7 +834,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except (BundleError, ValueError, OSError) as error:
         print(f"edge_deployment: {error}", file=sys.stderr)
-        return 1
+        return 3 if isinstance(error, NoRuntimeError) else 1
 
 
 if __name__ == "__main__":

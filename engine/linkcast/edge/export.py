@@ -17,17 +17,26 @@ from pathlib import Path
 from typing import Any
 
 from linkcast.edge.edge_deployment import INTERPRETERS
+from linkcast.groups import group_source
 from linkcast.predictor import BandwidthPredictor
 
 NAME = "bandwidth_prediction_edge"
 PROGRAM = "edge_deployment.py"
 MODELS = "tflite_models"
 MANIFEST = "metadata/manifest.json"
+NO_RUNTIME = 3  # the program's exit status
 EXAMPLE_TIME = "2026-03-02T18:00"
 EXPECTED_TIMES = ("2026-03-02T00:00", "2026-03-04T08:30", "2026-03-07T20:15:59", "2026-10-25T02:30:00+02:00")
 EXPECTED_USAGES = (None, 0.0, 35.0, 100.0)
 
 Json = dict[str, Any]
+
+
+class _ExitError(RuntimeError):
+    def __init__(self, status: int, stderr: str) -> None:
+        last = stderr.strip().splitlines()[-1:] or [f"exit status {status}"]
+        super().__init__(f"what was written does not run: {last[0]}")
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class EdgeBundle:
 
     folder: Path
     groups: tuple[str, ...]
+    sources: tuple[str, ...]  # of each group's models and statistics: "simulated" or "telemetry"
     bytes: int
     checks: tuple[str, ...]  # what `edge_deployment.py --check` said, a line for each runtime that is installed
     is_new: bool  # not the very files that stood there
@@ -76,8 +86,10 @@ def export_edge(
         replaced = is_new and _move(stage, target, previous)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    groups = tuple(group.name for group in predictor.engine.groups.values())
-    return EdgeBundle(target, groups, size, checks, is_new, previous if replaced else None)
+    groups = predictor.engine.groups.values()
+    names = tuple(group.name for group in groups)
+    sources = tuple(group_source(predictor.engine.manifest, group) for group in groups)
+    return EdgeBundle(target, names, sources, size, checks, is_new, previous if replaced else None)
 
 
 def check_replaceable(target: Path, previous: Path, force: bool) -> None:
@@ -181,7 +193,7 @@ def _readme(template: Path, predictor: BandwidthPredictor) -> str:
     adjusted = predictor.predict(EXAMPLE_TIME, first.key, 40.0, device)
     rows = [
         f"| {group.name} | {group.group_id} | {group.default_service_id} | {group.max_bandwidth_mbps:.1f} "
-        f"| {', '.join(group.device_groups) or '-'} | `{group.model}`, `{group.fallback}` |"
+        f"| {', '.join(group.device_groups) or '-'} | {group_source(predictor.engine.manifest, group)} |"
         for group in groups.values()
     ]
     filled = {
@@ -213,10 +225,16 @@ def verify(folder: Path) -> tuple[str, ...]:
     if printed.split() != "\n".join(_blocks(text, "text")).split():
         raise RuntimeError(f"the example of {folder / 'README.md'} printed {printed!r}")
     others = [name for name, package in INTERPRETERS.items() if importlib.util.find_spec(package) is not None]
-    return tuple(
-        _run([str(folder / PROGRAM), "--check", "--runtime", runtime], folder, {}).strip()
-        for runtime in ("linkcast", *others)
-    )
+    return tuple(_check(folder, runtime) for runtime in ("linkcast", *others))
+
+
+def _check(folder: Path, runtime: str) -> str:
+    try:
+        return _run([str(folder / PROGRAM), "--check", "--runtime", runtime], folder, {}).strip()
+    except _ExitError as error:
+        if error.status == NO_RUNTIME and runtime != "linkcast":
+            return f"{runtime}: not with this environment, which can't import it"
+        raise
 
 
 def _blocks(text: str, language: str) -> list[str]:
@@ -234,8 +252,7 @@ def _run(arguments: list[str], folder: Path, environment: Mapping[str, str]) -> 
         check=False,
     )
     if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise RuntimeError(f"what was written does not run: {last[0]}")
+        raise _ExitError(done.returncode, done.stderr)
     return done.stdout
 
 
