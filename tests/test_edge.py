@@ -255,7 +255,7 @@ def test_a_group_that_nothing_answers_for_is_an_error_that_names_both_files(fold
         edge.BandwidthPredictor(folder)
 
 
-@pytest.mark.parametrize("stem", ["service_mappings", "service_group_stats", "feature_list", "scalers"])
+@pytest.mark.parametrize("stem", ["service_mappings", "service_group_stats", "feature_list", "scalers", "manifest"])
 def test_a_missing_or_damaged_metadata_file_is_named(folder: Path, stem: str) -> None:
     path = folder / "metadata" / f"{stem}.json"
     content = path.read_bytes()
@@ -286,6 +286,7 @@ def test_a_missing_or_damaged_metadata_file_is_named(folder: Path, stem: str) ->
         ("scalers", ("models", "gaming_model", "target", "max"), -9, "/target: expected max above min"),
         ("scalers", ("models", "gaming_model", "target", "relative_to"), "first", '/relative_to: expected "last"'),
         ("scalers", ("models", "gaming_model", "target", "min"), float("nan"), "/min: expected a number, got NaN"),
+        ("scalers", ("models", "gaming_model", "target", "max"), 10**400, "/max: expected a number, got 1000"),
         ("manifest", ("models", "gaming_model", "sha256"), "abc", "/sha256: expected a text"),
         (
             "manifest",
@@ -477,3 +478,12 @@ def test_an_interpreter_that_can_not_be_imported_does_not_stop_an_export(
     assert checks[0].startswith("linkcast ") and checks[1] == (
         "tflite-runtime: not with this environment, which can't import it"
     )
+
+
+@pytest.mark.parametrize("answer", [{}, {"arguments": 3}, {"arguments": {"time": 1}, "predicted_bandwidth_mbps": 1}])
+def test_a_damaged_list_of_expected_predictions_is_named(folder: Path, answer: dict[str, Any]) -> None:
+    change(
+        folder, "expected_predictions", lambda content: content["predictions"].insert(0, answer | {"source": "model"})
+    )
+    with pytest.raises(edge.BundleError, match=r"expected_predictions\.json: /predictions/0"):
+        edge.BandwidthPredictor(folder).check()

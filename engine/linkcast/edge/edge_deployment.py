@@ -55,6 +55,8 @@ PLAUSIBLE_MARGIN = 0.5  # of the range that training has seen, at either end
 MODEL_TOLERANCE = 1e-4  # of scaled outputs from TensorFlow's: float32 sums in another order stay below 1e-5
 ANSWER_TOLERANCE = 1e-4  # of answers from those of linkcast, in Mbit/s, or of the answer where it is above 1 Mbit/s
 MOST_METADATA_BYTES = 32 << 20
+MOST_STEPS = 10_000  # of a window
+MOST_STEP_S = 366 * DAY_S
 
 
 class BundleError(RuntimeError):
@@ -210,13 +212,16 @@ class BandwidthPredictor:
         answers = _read(self.folder / "metadata", "expected_predictions.json").at("predictions").array()
         largest = 0.0
         for answer in answers:
-            told = answer.value
-            got = self.predict(**told["arguments"], as_numbers=True)
-            expected = float(told["predicted_bandwidth_mbps"])
+            arguments = {key: argument.value for key, argument in answer.at("arguments").object().items()}
+            expected, source = answer.at("predicted_bandwidth_mbps").number(0.0), answer.at("source").string()
+            try:
+                got = self.predict(**arguments, as_numbers=True)
+            except (TypeError, ValueError) as error:
+                raise answer.at("arguments").refuse(f"those of predict ({error})") from None
             difference = abs(float(got["predicted_bandwidth_mbps"]) - expected) / max(1.0, expected)
-            if not difference <= ANSWER_TOLERANCE or got["source"] != told["source"]:
+            if not difference <= ANSWER_TOLERANCE or got["source"] != source:
                 raise BundleError(
-                    f"{told['arguments']}: expected {expected:.6f} Mbit/s from the {told['source']}, "
+                    f"{arguments}: expected {expected:.6f} Mbit/s from the {source}, "
                     f"got {got['predicted_bandwidth_mbps']:.6f} from the {got['source']} ({self.runtime})"
                 )
             largest = max(largest, difference)
@@ -225,7 +230,7 @@ class BandwidthPredictor:
     def _group(self, name: str) -> _Group:
         wanted = _key(name) if isinstance(name, str) else None
         for group in self._metadata.groups:
-            if group.key == wanted:
+            if wanted in (group.key, _key(group.name)):
                 return group
         raise ValueError(f"service_group: expected one of {', '.join(self.groups)}, got {name!r}")
 
@@ -593,7 +598,7 @@ class _Json:
 
     def number(self, least: float = -math.inf, most: float = math.inf) -> float:
         known = isinstance(self.value, (int, float)) and not isinstance(self.value, bool)
-        if not known or not math.isfinite(self.value) or not least <= self.value <= most:
+        if not known or not abs(self.value) <= sys.float_info.max or not least <= self.value <= most:
             limits = f" from {least:g}" if least > -math.inf else ""
             limits += f" to {most:g}" if most < math.inf else ""
             raise self.refuse(f"a number{limits}")
@@ -604,9 +609,9 @@ class _Json:
             raise self.refuse("a number above 0")
         return float(self.value)
 
-    def count(self, least: int = 0) -> int:
-        if not isinstance(self.value, int) or isinstance(self.value, bool) or self.value < least:
-            raise self.refuse(f"a whole number of {least} or more")
+    def count(self, least: int = 0, most: int = sys.maxsize) -> int:
+        if not isinstance(self.value, int) or isinstance(self.value, bool) or not least <= self.value <= most:
+            raise self.refuse(f"a whole number of {least} {'or more' if most == sys.maxsize else f'to {most}'}")
         return self.value
 
     def numbers(self, size: int, least: float = -math.inf, most: float = math.inf) -> list[float]:
@@ -625,7 +630,7 @@ class _Metadata:
         stats = _read(where, "service_group_stats.json").at("groups")
         features = _read(where, "feature_list.json").at("models")
         scalers = _read(where, "scalers.json").at("models")
-        listed = _read(where, "manifest.json").at("models").object() if (where / "manifest.json").exists() else {}
+        listed = _read(where, "manifest.json").at("models").object()
         groups = [_group(key, entry, stats.at(key)) for key, entry in mappings.object().items()]
         if not groups:
             raise mappings.refuse("at least one group")
@@ -740,12 +745,12 @@ def _model(name: str, features: _Json, scalers: _Json, listed: _Json | None) -> 
         trained_on = listed.find("trained_on")
         seen = trained_on.find("target_range") if trained_on is not None else None
         target_range = tuple(seen.numbers(2)) if seen is not None else None
-        golden = _golden(listed.find("golden"), (window.count(1), len(columns)) if window else (len(columns),))
+        golden = _golden(listed.find("golden"), (window.count(1, MOST_STEPS), len(columns)) if window else (len(columns),))
     return _Model(
         name=name,
         file=f"tflite_models/{name}.tflite",
-        window=0 if window is None else window.count(1),
-        step_s=features.at("step_s").count(1),
+        window=0 if window is None else window.count(1, MOST_STEPS),
+        step_s=features.at("step_s").count(1, MOST_STEP_S),
         columns=columns,
         scaling=tuple(
             _scaling(scalers.at("features").at(feature.value), None if window is None else "first") for feature in names
@@ -764,7 +769,7 @@ def _golden(entry: _Json | None, shape: tuple[int, ...]) -> tuple[Array, Array] 
     try:
         inputs = np.array(entry.at("inputs").value, dtype=np.float32)
         outputs = np.array(entry.at("outputs").value, dtype=np.float32).reshape(-1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         inputs = outputs = np.empty(0, np.float32)
     if inputs.shape[1:] != shape or not len(inputs) or outputs.shape != inputs.shape[:1]:
         raise entry.refuse(f"inputs of {shape} and an output for each")
@@ -784,9 +789,7 @@ def seal(folder: Path) -> list[str]:
         The names of the models that are new or have changed.
     """
     path = folder / "metadata" / "manifest.json"
-    manifest: dict[str, Any] = {"schema_version": 1, "files": {}, "models": {}}
-    if path.exists():
-        manifest.update(_read(path.parent, path.name).value)
+    manifest: dict[str, Any] = {"files": {}, **_read(path.parent, path.name).value}
     changed = []
     for model in _Metadata(folder).models.values():
         content = _content(folder / model.file)
