@@ -737,6 +737,7 @@ def _model(name: str, features: _Json, scalers: _Json, listed: _Json | None) -> 
         raise features.at("features").refuse("at least one feature")
     columns = np.array([FEATURES.index(feature.value) for feature in names], dtype=np.int64)
     window = features.find("window")
+    steps = 0 if window is None else window.count(1, MOST_STEPS)
     target = features.at("target").at("name").string()
     has_reference = window is not None and target in FEATURES and FEATURES.index(target) in columns
     sha256 = target_range = golden = None
@@ -745,11 +746,11 @@ def _model(name: str, features: _Json, scalers: _Json, listed: _Json | None) -> 
         trained_on = listed.find("trained_on")
         seen = trained_on.find("target_range") if trained_on is not None else None
         target_range = tuple(seen.numbers(2)) if seen is not None else None
-        golden = _golden(listed.find("golden"), (window.count(1, MOST_STEPS), len(columns)) if window else (len(columns),))
+        golden = _golden(listed.find("golden"), (steps, len(columns)) if steps else (len(columns),))
     return _Model(
         name=name,
         file=f"tflite_models/{name}.tflite",
-        window=0 if window is None else window.count(1, MOST_STEPS),
+        window=steps,
         step_s=features.at("step_s").count(1, MOST_STEP_S),
         columns=columns,
         scaling=tuple(
