@@ -487,3 +487,16 @@ def test_a_damaged_list_of_expected_predictions_is_named(folder: Path, answer: d
     )
     with pytest.raises(edge.BundleError, match=r"expected_predictions\.json: /predictions/0"):
         edge.BandwidthPredictor(folder).check()
+
+
+@pytest.mark.usefixtures("unverified")
+def test_a_group_without_a_profile_is_answered_by_its_fallback_as_in_linkcast(
+    edit: Callable[..., Path], tmp_path: Path
+) -> None:
+    bundle = edit("service_group_stats", lambda content: content["groups"]["gaming"].pop("hour_of_week"))
+    predictor = edge.BandwidthPredictor(export.export_edge(tmp_path / "out", models=bundle).folder)
+    reference = linkcast.BandwidthPredictor(bundle)
+    for usage, device in ((None, None), (30, None), (None, "console"), (80, "mobile")):
+        got = predictor.predict("2026-03-02T20:30", "Gaming", usage, device, as_numbers=True)
+        assert got["source"] == "fallback"
+        assert got == reference.predict("2026-03-02T20:30", "Gaming", usage, device, as_numbers=True)
