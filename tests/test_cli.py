@@ -12,7 +12,7 @@ import pytest
 import linkcast
 
 GROUPS = ["Streaming", "Gaming", "Social Media", "Shopping", "Software"]
-COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train"]
+COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train", "export-edge"]
 
 
 def test_the_version_is_the_packages(run):
