@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from linkcast.engine import Engine
-from linkcast.evening import busy_evening
+from linkcast.simulation.evening import busy_evening
 from linkcast.features import TELEMETRY
 from linkcast.live.record import Sink, Tick
 from linkcast.live.session import Session

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 import linkcast
-from linkcast.evening import busy_evening
 from linkcast.features import TELEMETRY
 from linkcast.live.record import Tick
 from linkcast.live.screen import LiveScreen, LiveView
 from linkcast.live.session import Session
 from linkcast.live.words import line_of, why
+from linkcast.simulation.evening import busy_evening
 
 NS = 1_000_000_000
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from linkcast.cli.output import print_json
+from linkcast.console import print_json
 
 
 def rerun_log(log: Path, models: Path | None, as_json: bool) -> None:

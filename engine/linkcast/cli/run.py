@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from linkcast.cli.output import fail, note
+from linkcast.console import fail, note
 
 
 def run(

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.options import Backend, BackendOption, Column, Json, Models, Profile, Timezone, Unit, layout
-from linkcast.cli.output import note
+from linkcast.cli.options import Backend, BackendOption, Json, Models, Profile, reads_traces
+from linkcast.console import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from linkcast.live.record import Header, Tick
+    from linkcast.live.sources import Source
+    from linkcast.traces import Layout
 
 SPEED = Path("/sys/class/net")
 
 
+@reads_traces
 def watch(
     link: Annotated[
         str,
@@ -42,9 +45,8 @@ def watch(
         float | None, typer.Option("--tick", metavar="SECONDS", help="Between ticks; default: the model's time step.")
     ] = None,
     risk: Annotated[float | None, typer.Option("--risk", help="Share of ticks in which it may be short.")] = None,
-    column: Column = None,
-    unit: Unit = None,
-    timezone: Timezone = None,
+    *,
+    reading: Layout,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
     as_json: Json = False,
@@ -58,11 +60,7 @@ def watch(
     from linkcast.live.config import check_config
     from linkcast.live.daemon import Daemon
 
-    reading = layout(column, unit, timezone=timezone)
-    source: dict[str, Any] = {"columns": dict(reading.columns), "units": dict(reading.units)}
-    if timezone is not None:
-        source["timezone"] = timezone
-    source |= _source(link)
+    source = _source(link)
     if source["kind"] == "interface":
         source |= {"direction": "received" if received else "sent", "targets": ping or []}
     content: dict[str, Any] = {
@@ -75,17 +73,18 @@ def watch(
         **({} if risk is None else {"controller": {"risk": risk}}),
     }
     config = check_config(content)
+    own = _own_source(source, reading)
     console = Console(highlight=False, markup=False)
     if as_json or not console.is_terminal or console.is_dumb_terminal:
         lines = _Lines(as_json)
-        daemon = Daemon(config, sinks=(lines,), say=lambda _: None)
+        daemon = Daemon(config, own, sinks=(lines,), say=lambda _: None)
         lines.gone = daemon.stop
         daemon.run(ticks)
         return
     from linkcast.live.screen import LiveView
 
     with LiveView(console, config.top["capacity_mbps"]) as view:
-        Daemon(config, sinks=(view,), say=lambda _: None).run(ticks)
+        Daemon(config, own, (view,), say=lambda _: None).run(ticks)
 
 
 class _Lines:
@@ -126,6 +125,15 @@ def _source(link: str) -> dict[str, Any]:
     if Path(link).exists() or "/" in link or "." in link:
         return {"kind": "file", "path": link}
     raise ValueError(f"{link}: expected an interface ({', '.join(interfaces)}), a file, or -")
+
+
+def _own_source(source: dict[str, Any], reading: Layout) -> Source | None:
+    """A file or standard input as the options say that it is read; None: the config's own way will do."""
+    from linkcast.live.sources import FileSource, StdinSource
+
+    if source["kind"] == "file":
+        return FileSource(source["path"], reading)
+    return StdinSource(reading) if source["kind"] == "stdin" else None
 
 
 def _capacity(link: str, kind: str) -> float:
