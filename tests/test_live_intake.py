@@ -108,6 +108,20 @@ def test_a_bandwidth_is_never_made_up():
     assert intake.take(NOW + 1, UP + 1).telemetry is None
 
 
+def test_a_source_that_raises_gives_what_it_gave_before_and_is_told():
+    class Broken(ToldSource):
+        def poll(self):
+            yield measured(10.0)
+            raise OSError(116, "Stale file handle")
+
+    intake = Intake(Broken([]), TELEMETRY, 1.0)
+    assert intake.take(NOW, UP).telemetry == (20.0, 10.0, 0.0, 1.0)
+    assert intake.trouble == "told: OSError: [Errno 116] Stale file handle"
+    intake.source = ToldSource([])
+    assert intake.take(NOW + 1, UP + 1).telemetry is None
+    assert intake.trouble is None
+
+
 def test_an_unknown_feature_is_refused():
     with pytest.raises(ValueError, match=r"sample: expected features among latency_ms, .*, got jitter"):
         Sample({"jitter": 1.0})

@@ -229,7 +229,7 @@ class Daemon:
         if loop.counts.late > self._late:
             self._late = loop.counts.late
             self.health.late(now_ns)
-        troubles = [loop.intake.source.trouble, loop.applied.trouble, loop.sink_error]
+        troubles = [loop.intake.trouble, loop.applied.trouble, loop.sink_error]
         troubles += [sink.trouble for sink in loop.sinks]
         return self.health.judge(decision, troubles, now_ns)
 

@@ -68,6 +68,7 @@ class Intake:
     step_s: float
     late_s: float | None = None
     counts: IntakeCounts = field(default_factory=IntakeCounts)
+    _error: str | None = None  # of the last poll
     _last_s: float | None = None  # of the newest sample that was taken, by the source's clock
     _delays_s: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=NEWEST))  # by each of our clocks
     _backward: list[Sample] = field(default_factory=list)
@@ -76,7 +77,7 @@ class Intake:
 
     def take(self, wall_s: float, monotonic_s: float) -> Taken:
         """The samples that have come by now, as one."""
-        timely = [sample for sample in self.source.poll() if self._counts(sample, wall_s, monotonic_s)]
+        timely = [sample for sample in self._polled() if self._counts(sample, wall_s, monotonic_s)]
         self.counts.taken += len(timely)
         values: dict[str, float] = {}
         for name in self.features:
@@ -96,6 +97,21 @@ class Intake:
             self._latencies.append(values["latency_ms"])
         sample = {name: values.get(name) for name in self.features}
         return Taken(sample, tuple(value for value in whole.values() if value is not None))
+
+    def _polled(self) -> list[Sample]:
+        """What the source gives; one that raises does not end the loop."""
+        samples: list[Sample] = []
+        try:
+            samples.extend(self.source.poll())
+            self._error = None
+        except Exception as error:
+            self._error = f"{self.source.name}: {type(error).__name__}: {error}"
+        return samples
+
+    @property
+    def trouble(self) -> str | None:
+        """What the source says, or what it raised."""
+        return self._error or self.source.trouble
 
     def _grow_old(self) -> None:
         self._held = {name: (value, ticks + 1) for name, (value, ticks) in self._held.items()}
