@@ -226,6 +226,21 @@ def test_a_parquet_table_has_every_tick(short: Path, tmp_path: Path) -> None:
     assert dict(table[60]["experts"]) == logged[60].experts
 
 
+def test_the_first_file_of_a_session_needs_no_state_and_a_later_one_is_refused_without(short: Path, hour: Path) -> None:
+    assert rerun(changed(short, 0, {"state": "AAAA"})).same == 90
+    later = log_files(hour)[1]
+    damaged = short.with_name("later.jsonl")
+    damaged.write_bytes(later.read_bytes())
+    with pytest.raises(ValueError, match="snapshot: expected at least"):
+        rerun(changed(damaged, 0, {"state": "AAAA"}))
+
+
+def test_another_version_is_named(short: Path) -> None:
+    result = rerun(changed(short, 0, {"linkcast": "0.0.9"}))
+    assert result.same == 90
+    assert result.why == (f"linkcast 0.0.9 wrote it, this is {linkcast.__version__}",)
+
+
 def test_only_a_decision_log_is_taken_for_one(short: Path, tmp_path: Path) -> None:
     assert is_log(short)
     other = tmp_path / "trace.csv"

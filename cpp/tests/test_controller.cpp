@@ -421,13 +421,13 @@ Controller::Options limited() {
 }  // namespace
 
 TEST(a_restored_controller_decides_the_same_bit_for_bit_wherever_it_was_taken) {
-  constexpr std::size_t kTicks = 140;
+  constexpr std::size_t kTicks = 90;
   const auto telemetry = samples(kTicks);
-  // A third of the ticks are missing in places, and for long enough to be a stall at 50 to 56.
+  // Some ticks are missing, from 50 to 56 for long enough to be a stall.
   const auto sample_of = [&](std::size_t k) {
     return (k >= 50 && k < 57) || k % 23 == 5 ? nullptr : telemetry.data() + k * kFeatures;
   };
-  for (const std::size_t at : {0UL, 1UL, 5UL, 9UL, 10UL, 29UL, 52UL, 58UL, 90UL}) {
+  for (const std::size_t at : {0UL, 5UL, 10UL, 29UL, 52UL, 58UL}) {
     Controller controller(bundle(), "internet", limited());
     Controller restored(bundle(), "internet", limited());
     for (std::size_t k = 0; k < at; ++k) {

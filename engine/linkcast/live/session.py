@@ -269,10 +269,13 @@ class Session:
             ValueError: the models read other features, or the state is damaged.
         """
         session = cls(header.link, engine, header.profile, shadow=shadow, **header.options)
+        session.extra = dict(header.extra)
+        if header.next_index == 0:  # the start: all is as new, whatever version wrote the state
+            return session
         session.live.restore(header.state, session.live.models == dict(header.models))
         session.live.score.restore(header.scores["live"])
         session._naive.restore(header.scores["naive"])
-        session._index, session.extra = header.next_index, dict(header.extra)
+        session._index = header.next_index
         if header.shadow is not None and session.shadow is not None:
             session.shadow.restore(header.shadow["state"], session.shadow.models == header.shadow["models"])
             session.shadow.score.restore(header.shadow["score"])
