@@ -108,6 +108,26 @@ def test_a_reload_takes_other_options_and_goes_on(fake, tmp_path):
     daemon.run(0)
 
 
+def test_a_reload_goes_live_and_back_to_a_dry_run_and_restores(fake, tmp_path):
+    daemon, sink, _ = dry(tmp_path, steady(30))
+    daemon.loop.run(12)
+    written(tmp_path, "false")
+    assert daemon.reload() is None
+    daemon.loop.run(1)
+    end = time.monotonic() + 20
+    while daemon.loop.applied.applied_mbps is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    daemon.loop.run(1)
+    assert fake.get("root") == "htb 4c43:"
+    assert (sink.ticks[-1].health, sink.ticks[-1].applied_mbps) == ("live", daemon.loop.applied.applied_mbps)
+    written(tmp_path, "true")
+    assert daemon.reload() is None
+    assert fake.get("root") is None
+    daemon.run(1)
+    assert sink.ticks[-1].health == "dry_run"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

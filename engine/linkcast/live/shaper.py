@@ -239,6 +239,8 @@ class Shaper:
             self._closing = True
             self._condition.notify()
         self._thread.join(CLOSE_WAIT_S)
+        if self._thread.is_alive():
+            return f"not restored within {CLOSE_WAIT_S:g} s: the guard will, once this process has ended"
         return self.trouble
 
     def _work(self) -> None:
