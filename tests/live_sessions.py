@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 
 from linkcast.engine import Engine
-from linkcast.evening import busy_evening
 from linkcast.features import TELEMETRY
 from linkcast.live.record import Sink, Tick
 from linkcast.live.session import Session
+from linkcast.simulation.evening import busy_evening
 from linkcast.training.bundle import seal
 
 START_NS = 1_767_988_800 * 10**9  # 2026-01-09 20:00:00 UTC
