@@ -1,12 +1,12 @@
 // Recognition on graphs written by hand. Expected networks follow from the operators' definitions.
-#include "tflite/recognise.h"
+#include "recognise/recognise.h"
 
 #include <cstring>
 #include <deque>
 #include <limits>
 
 #include "check.h"
-#include "tflite/expression.h"
+#include "recognise/expression.h"
 
 using namespace linkcast;
 using namespace linkcast::tflite;

@@ -1,5 +1,5 @@
 // The verifier on bytes that no one should trust. Built with sanitizers it shows that nothing is read outside the file.
-#include "tflite/verifier.h"
+#include "recognise/verifier.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "check.h"
 #include "tflite/graph.h"
-#include "tflite/model_bytes.h"
-#include "tflite/operators.h"
+#include "recognise/model_bytes.h"
+#include "recognise/operators.h"
 
 using namespace linkcast;
 using namespace linkcast::tflite;

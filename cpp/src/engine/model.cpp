@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "engine/proof.h"
-#include "tflite/operators.h"
+#include "recognise/operators.h"
 
 namespace linkcast {
 namespace {

@@ -10,7 +10,7 @@
 #include "tflite/c_api.h"
 #include "tflite/graph.h"
 #include "tflite/runtime.h"
-#include "tflite/verifier.h"
+#include "recognise/verifier.h"
 
 namespace linkcast::tflite {
 

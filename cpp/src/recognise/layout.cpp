@@ -1,4 +1,4 @@
-#include "tflite/layout.h"
+#include "recognise/layout.h"
 
 #include <algorithm>
 #include <array>

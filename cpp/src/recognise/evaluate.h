@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "tflite/expression.h"
-#include "tflite/recognise.h"
+#include "recognise/expression.h"
+#include "recognise/recognise.h"
 
 namespace linkcast::tflite {
 

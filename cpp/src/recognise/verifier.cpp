@@ -1,4 +1,4 @@
-#include "tflite/verifier.h"
+#include "recognise/verifier.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "tflite/flatbuffer.h"
+#include "recognise/flatbuffer.h"
 #include "tflite/graph.h"
-#include "tflite/layout.h"
-#include "tflite/operators.h"
+#include "recognise/layout.h"
+#include "recognise/operators.h"
 
 namespace linkcast::tflite {
 namespace {

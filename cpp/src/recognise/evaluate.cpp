@@ -1,4 +1,4 @@
-#include "tflite/evaluate.h"
+#include "recognise/evaluate.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <limits>
 #include <numeric>
 
-#include "tflite/operators.h"
+#include "recognise/operators.h"
 
 namespace linkcast::tflite {
 namespace {

@@ -1,9 +1,9 @@
-#include "tflite/operators.h"
+#include "recognise/operators.h"
 
 #include <iterator>
 
 #include "tflite/graph.h"
-#include "tflite/layout.h"
+#include "recognise/layout.h"
 
 namespace linkcast::tflite {
 namespace {

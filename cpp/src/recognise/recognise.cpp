@@ -1,11 +1,11 @@
-#include "tflite/recognise.h"
+#include "recognise/recognise.h"
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
-#include "tflite/evaluate.h"
-#include "tflite/expression.h"
+#include "recognise/evaluate.h"
+#include "recognise/expression.h"
 
 namespace linkcast::tflite {
 namespace {

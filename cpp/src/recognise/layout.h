@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "tflite/flatbuffer.h"
-#include "tflite/operators.h"
+#include "recognise/flatbuffer.h"
+#include "recognise/operators.h"
 
 namespace linkcast::tflite {
 
