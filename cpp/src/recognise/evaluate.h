@@ -6,41 +6,20 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "recognise/expression.h"
-#include "recognise/recognise.h"
+#include "recognise/graph.h"
+#include "recognise/operators.h"
+#include "recognise/value.h"
 
 namespace linkcast::tflite {
-
-/// One element of a symbolic tensor: element `index` of the vector `expression`, or the number `constant` when that is
-/// kNone.
-struct Element {
-  ExpressionId expression = kNone;
-  union {
-    std::uint32_t index = 0;
-    float constant;
-  };
-};
-
-/// A tensor's value, row-major. One of the three lists is in use, by the type; a symbolic float tensor uses `elements`.
-struct Value {
-  DataType type = 0;
-  std::vector<int> shape;
-  std::vector<float> floats;  // of a constant; float16 and int8 constants are held as the floats they stand for
-  std::vector<std::int64_t> integers;  // int32, int64, bool: always known
-  std::vector<Element> elements;
-
-  bool symbolic() const noexcept { return !elements.empty(); }
-  bool whole_numbers() const noexcept { return type == kInt32 || type == kInt64 || type == kBool; }
-  std::size_t size() const noexcept;
-};
-using ValuePtr = std::shared_ptr<const Value>;
 
 class Evaluator {
  public:
   Evaluator(const SubgraphSource& subgraphs, Expressions& expressions)
-      : subgraphs_(subgraphs), expressions_(expressions) {}
+      : expressions(expressions), subgraphs_(subgraphs) {}
 
   /// Evaluates subgraph `index` for `inputs`; returns the values of its outputs.
   /// @throws NotNative  at the first operator that has no native kernel or is used in a way that none has
@@ -49,39 +28,89 @@ class Evaluator {
   /// Whether int8 weights were met that TFLite itself multiplies with rounded activations.
   bool quantised_weights() const noexcept { return quantised_weights_; }
 
- private:
-  struct Call;  // the operator being evaluated: its node, inputs and outputs
-  struct Scope;
+  // For the operators' evaluators.
 
-  void evaluate(Call& call);
-  void evaluate_loop(Call& call);
-  void fully_connected(Call& call);
-  void batch_matmul(Call& call);
-  void elementwise(Call& call);
-  void activation(Call& call, Activation function);
-  void fused_lstm(Call& call);
-  void dequantize(Call& call);
-  ExpressionId fused_lstm_row(CellId cell, ExpressionId x, ExpressionId previous);
-
-  ValuePtr constant_of(int subgraph, int tensor);
+  Expressions& expressions;
+  /// Runs a WHILE from `values` on. @param where  of the loop, for messages
+  std::vector<ValuePtr> run_loop(int condition, int body, std::vector<ValuePtr> values, const std::string& where);
+  /// The number of a constant's floats.
   ConstantId matrix(const ValuePtr& value);
+  void note_weights(const Value& weights) { quantised_weights_ = quantised_weights_ || weights.type == kTypeInt8; }
+  /// The vector that elements of expressions make up.
   ExpressionId vector_of(const Element* elements, std::size_t count);
+  /// Writes the elements of an expression; returns where they end.
   Element* put(ExpressionId expression, Element* to) const;
-  ExpressionId add_bias(const Call& call, const ValuePtr& bias, ExpressionId x);
+  /// Checks a finished value and gives it its plain form: one without symbols is a constant.
   ValuePtr finish(Value value);
-  ValuePtr move(const Value& from, std::vector<int> shape, const std::vector<std::size_t>& source);
-  void move_operator(Call& call);
+  /// A quantised constant as float32, made once however often a loop asks.
+  ValuePtr dequantised(const ValuePtr& from);
+
+ private:
+  ValuePtr constant_of(int subgraph, int tensor);
 
   const SubgraphSource& subgraphs_;
-  Expressions& expressions_;
   std::map<std::pair<int, int>, ValuePtr> constants_;  // by subgraph and tensor
   std::map<ValuePtr, ConstantId> matrices_;            // constants that were numbered before
-  std::map<ValuePtr, ValuePtr> dequantised_;           // so that a loop does it once
+  std::map<ValuePtr, ValuePtr> dequantised_;
   std::size_t elements_written_ = 0;
   std::size_t operators_run_ = 0;
   int depth_ = 0;
   std::string where_;  // "" in the primary graph, else " of the loop in WHILE (node 1)"
   bool quantised_weights_ = false;
 };
+
+/// One operator as its evaluator sees it. What does not fit throws Misfit.
+struct EvaluateCall {
+  Evaluator& evaluator;
+  const OperatorRule& rule;
+  const GraphNode& node;
+  const Subgraph& graph;
+  const std::vector<ValuePtr>& in;  // null where an input is absent or can't be read
+  std::vector<ValuePtr>& out;
+
+  const ValuePtr& input(std::size_t n) const;
+  const Value& floats(std::size_t n) const;
+  const Value& weights(std::size_t n) const;
+  const Values& integers(std::size_t n) const;
+  std::int64_t integer(std::size_t n) const;  ///< of an input with one element
+  bool has(std::size_t n) const { return n < node.inputs.size() && node.inputs[n] >= 0; }
+
+  template <class Options>
+  const Options& options() const {
+    require(node.options != nullptr, "has no options");
+    return *static_cast<const Options*>(node.options);
+  }
+
+  void give(Value value) { out.push_back(evaluator.finish(std::move(value))); }
+};
+
+/// The evaluators that the table of operators names.
+namespace evaluate {
+// arithmetic.cpp
+void arithmetic(EvaluateCall& call);  // ADD, SUB, MUL
+void whole(EvaluateCall& call);       // what whole numbers alone are compared with
+template <Activation function>
+void activation(EvaluateCall& call);
+void fully_connected(EvaluateCall& call);
+void batch_matmul(EvaluateCall& call);
+void dequantize(EvaluateCall& call);
+// recurrence.cpp
+void fused_lstm(EvaluateCall& call);
+void loop(EvaluateCall& call);
+// moves.cpp
+void reshape(EvaluateCall& call);
+void expand_dims(EvaluateCall& call);
+void squeeze(EvaluateCall& call);
+void transpose(EvaluateCall& call);
+void slice(EvaluateCall& call);
+void strided_slice(EvaluateCall& call);
+void split(EvaluateCall& call);
+void unpack(EvaluateCall& call);
+void gather(EvaluateCall& call);
+void concatenate(EvaluateCall& call);
+void pack(EvaluateCall& call);
+void shape_of(EvaluateCall& call);
+void fill(EvaluateCall& call);
+}  // namespace evaluate
 
 }  // namespace linkcast::tflite

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "tflite/c_api.h"
-#include "tflite/graph.h"
+#include "tflite/graph_reader.h"
 #include "tflite/runtime.h"
 #include "recognise/verifier.h"
 
