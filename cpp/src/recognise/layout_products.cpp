@@ -36,6 +36,26 @@ std::int64_t windows(std::int64_t extent, std::int64_t filter, std::int64_t stri
   return count;
 }
 
+/// Output of windows over the rows and columns of input 0. Options: the padding in field 0, strides in 1 (columns) and 2,
+/// dilations from field `dilations` on; 0: there are none.
+void give_windows(LayoutCall& call, std::int64_t height, std::int64_t width, int dilations, std::int64_t channels) {
+  const Shape& x = call.shape(0);
+  const bool same = same_padding(call.option<std::int8_t>(0, 0));
+  const auto option = [&](int field) { return call.option<std::int32_t>(field, 0); };
+  const auto dilation = [&](int side) { return dilations > 0 ? call.option<std::int32_t>(dilations + side, 1) : 1; };
+  const auto rows = windows(x[1], height, option(2), dilation(1), same);
+  const auto columns = windows(x[2], width, option(1), dilation(0), same);
+  call.give({x[0], rows, columns, channels});
+}
+
+/// What a filter of input 1 is checked for, whose channels lie along dimension `channel`.
+void check_filter(const LayoutCall& call, std::size_t channel, int activation) {
+  if (call.has(2)) require(call.shape(2) == Shape{call.shape(1)[channel]}, "has a bias that does not fit its filter");
+  check_clamp(call.option<std::int8_t>(activation, 0));
+  check_weights(call, 1, static_cast<int>(channel));
+  check_whole_product(call);
+}
+
 }  // namespace
 
 void fully_connected(LayoutCall& call) {
@@ -72,18 +92,11 @@ void convolution(LayoutCall& call) {
   require(x.shape.size() == 4 && w.shape.size() == 4, "expects 4 dimensions of input and filter");
   if (x.shape[3] != w.shape[3])
     misfit("input 1: a filter of " + shape_text(w.shape) + " does not fit an input of " + shape_text(x.shape));
-  if (call.has(2)) require(call.shape(2) == Shape{w.shape[0]}, "has a bias that does not fit its filter");
-  check_clamp(call.option<std::int8_t>(3, 0));
-  check_weights(call, 1, 0);
-  check_whole_product(call);
-  const bool same = same_padding(call.option<std::int8_t>(0, 0));
-  const auto rows =
-      windows(x.shape[1], w.shape[1], call.option<std::int32_t>(2, 0), call.option<std::int32_t>(5, 1), same);
-  const auto columns =
-      windows(x.shape[2], w.shape[2], call.option<std::int32_t>(1, 0), call.option<std::int32_t>(4, 1), same);
-  call.give({x.shape[0], rows, columns, w.shape[0]});
+  check_filter(call, 0, 3);
+  give_windows(call, w.shape[1], w.shape[2], 4, w.shape[0]);
+  const Shape& out = call.out[0].shape;
   const std::uint64_t filter = elements_of({w.shape[1], w.shape[2], w.shape[3]});
-  const std::uint64_t outputs = elements_of({x.shape[0], rows, columns});
+  const std::uint64_t outputs = elements_of({out[0], out[1], out[2]});
   call.work = times(times(outputs, filter), static_cast<std::uint64_t>(w.shape[0]));
   call.scratch_bytes = times(times(outputs, filter), 4) + times(elements_of(w.shape), 4);
 }
@@ -97,19 +110,11 @@ void depthwise(LayoutCall& call) {
   if (x.shape[3] < 1 || multiplier < 1 || multiplier > w.shape[3] || x.shape[3] * multiplier != w.shape[3])
     misfit("input 1: a filter of " + shape_text(w.shape) + " with a depth multiplier of " + std::to_string(multiplier) +
            " does not fit an input of " + shape_text(x.shape));
-  if (call.has(2)) require(call.shape(2) == Shape{w.shape[3]}, "has a bias that does not fit its filter");
-  check_clamp(call.option<std::int8_t>(4, 0));
-  check_weights(call, 1, 3);
-  check_whole_product(call);
+  check_filter(call, 3, 4);
   // The hybrid kernel takes a scale per channel only.
   if (x.type == kTypeFloat32 && w.type == kTypeInt8)
     require(static_cast<std::int64_t>(w.scales) == w.shape[3], "expects a scale for each channel of its filter");
-  const bool same = same_padding(call.option<std::int8_t>(0, 0));
-  const auto rows =
-      windows(x.shape[1], w.shape[1], call.option<std::int32_t>(2, 0), call.option<std::int32_t>(6, 1), same);
-  const auto columns =
-      windows(x.shape[2], w.shape[2], call.option<std::int32_t>(1, 0), call.option<std::int32_t>(5, 1), same);
-  call.give({x.shape[0], rows, columns, w.shape[3]});
+  give_windows(call, w.shape[1], w.shape[2], 5, w.shape[3]);
   call.work = times(elements_of(call.out[0].shape), elements_of({w.shape[1], w.shape[2]}));
   call.scratch_bytes = times(elements_of(x.shape), 4);
 }
@@ -138,17 +143,14 @@ void pool(LayoutCall& call) {
   const auto& x = *call.in[0];
   require(x.shape.size() == 4, "expects 4 dimensions");
   check_clamp(call.option<std::int8_t>(5, 0));
-  const bool same = same_padding(call.option<std::int8_t>(0, 0));
   const auto height = call.option<std::int32_t>(4, 0);
   const auto width = call.option<std::int32_t>(3, 0);
-  const auto rows = windows(x.shape[1], height, call.option<std::int32_t>(2, 0), 1, same);
-  const auto columns = windows(x.shape[2], width, call.option<std::int32_t>(1, 0), 1, same);
+  give_windows(call, height, width, 0, x.shape[3]);
   require(height <= 2 * x.shape[1] && width <= 2 * x.shape[2], "has a window larger than its input");
   if (quantised(x.type)) {
     check_activations(call);
     require(x.scale == call.out[0].scale, "pools quantised values into another scale");
   }
-  call.give({x.shape[0], rows, columns, x.shape[3]});
   call.work = times(elements_of(call.out[0].shape), elements_of({height, width}));
 }
 
