@@ -132,8 +132,8 @@ void binary(LayoutCall& call) {
     check_activation(a, "input 0");
     check_activation(b, "input 1");
     check_activation(out, "output 0");
-    const auto [smaller, larger] = std::minmax<double>(static_cast<double>(a.scale), static_cast<double>(b.scale));
-    for (const double scale : {smaller, larger}) check_scales(call, call.code == kMul ? smaller * larger : scale);
+    const double scales[] = {static_cast<double>(a.scale), static_cast<double>(b.scale)};
+    for (const double scale : scales) check_scales(call, call.code == kMul ? scales[0] * scales[1] : scale);
   }
   const bool divides = call.code == kDiv || call.code == kFloorDiv || call.code == kFloorMod;
   if (divides && a.type != kTypeFloat32) {
