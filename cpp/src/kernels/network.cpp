@@ -5,7 +5,7 @@
 #include <functional>
 #include <utility>
 
-#include "memory.h"
+#include "base/aligned.h"
 #include "packed_network.h"
 
 namespace linkcast {

@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "base/aligned.h"
 #include "kernels.h"
-#include "memory.h"
 #include "network_spec.h"
 
 namespace linkcast::kernels {
