@@ -10,7 +10,7 @@
 #include "base/aligned.h"
 #include "base/error.h"
 #include "engine/proof.h"
-#include "tflite/operators.h"
+#include "recognise/operators.h"
 
 namespace linkcast {
 namespace {

@@ -11,7 +11,7 @@
 #include "kernels/isa.h"
 #include "kernels/network.h"
 #include "tflite/delegate.h"
-#include "tflite/graph.h"
+#include "tflite/graph_reader.h"
 #include "tflite/interpreter.h"
 
 namespace linkcast {

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/fork.h"
 #include "base/sha256.h"
-#include "tflite/model_bytes.h"
+#include "recognise/model_bytes.h"
 
 namespace linkcast::tflite {
 namespace {

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "tflite/c_api.h"
-#include "tflite/graph.h"
+#include "tflite/graph_reader.h"
 #include "tflite/runtime.h"
-#include "tflite/verifier.h"
+#include "recognise/verifier.h"
 
 namespace linkcast::tflite {
 

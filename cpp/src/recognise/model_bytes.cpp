@@ -1,4 +1,4 @@
-#include "tflite/model_bytes.h"
+#include "recognise/model_bytes.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-#include "tflite/expression.h"
+#include "recognise/expression.h"
 
 #include <algorithm>
 #include <cstring>

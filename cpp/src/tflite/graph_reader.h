@@ -1,47 +1,16 @@
-// A TensorFlow Lite graph in a neutral form, read through the context that the runtime hands to delegates.
+// Reads a graph through the context that the runtime hands to delegates.
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <vector>
 
+#include "recognise/graph.h"
 #include "tflite/c_api.h"
 
 namespace linkcast::tflite {
 
 class Runtime;
-
-/// A tensor as the graph declares it. Pointers stay valid as long as the model's bytes.
-struct GraphTensor {
-  DataType type = 0;
-  std::vector<int> shape;
-  bool variable = false;                  // keeps its value from one invoke to the next; starts as zeros
-  const void* constant = nullptr;         // the data of a constant, row-major; null for what is computed
-  std::size_t bytes = 0;                  // of `constant`
-  std::vector<float> scales;              // of a quantised tensor: one, or one per slice along `quantized_dimension`
-  std::vector<std::int32_t> zero_points;  // as many as scales
-  int quantized_dimension = 0;
-};
-
-struct GraphNode {
-  int index = 0;  // in the subgraph
-  int code = 0;   // the builtin code
-  std::string name;
-  std::vector<int> inputs;   // tensor indices; -1 where an optional input is absent
-  std::vector<int> outputs;  // tensor indices; -1 for an output that nobody reads
-  const void* options = nullptr;
-};
-
-struct Subgraph {
-  std::vector<GraphTensor> tensors;
-  std::vector<GraphNode> nodes;  // in the order of execution
-  std::vector<int> inputs;       // tensor indices
-  std::vector<int> outputs;      // tensor indices
-};
-
-/// "FULLY_CONNECTED" for 9; a custom operator by its own name; "operator 250" when the code is newer than this list.
-std::string operator_name(int builtin_code, const char* custom_name = nullptr);
 
 /// Reads the subgraph behind `context`. Every index in the result lies within its lists.
 /// @throws std::runtime_error  the runtime refused an access, or the graph holds an index that is out of range
@@ -56,8 +25,8 @@ struct OperatorInfo {
   int index = 0;
   int code = 0;  // the builtin code
   std::string name;
-  std::vector<std::vector<int>> input_shapes;  // of the inputs that are present
-  std::vector<std::vector<int>> output_shapes;
+  std::vector<Shape> input_shapes;  // of the inputs that are present
+  std::vector<Shape> output_shapes;
   std::string output_type;         // of the first output: "FLOAT32"
   std::size_t constant_bytes = 0;  // weights and other constants among its inputs
   std::string runs_on;             // "tflite", "xnnpack", "native"

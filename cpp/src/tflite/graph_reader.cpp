@@ -1,10 +1,11 @@
-#include "tflite/graph.h"
+#include "tflite/graph_reader.h"
 
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
 #include <stdexcept>
 
+#include "recognise/operators.h"
 #include "tflite/runtime.h"
 
 namespace linkcast::tflite {
@@ -19,8 +20,34 @@ void require(Status status, const char* what) {
   if (status != kOk) fail(std::string("TensorFlow Lite refused to list ") + what);
 }
 
-std::vector<int> shape_of(const Api& api, const OpaqueTensor* tensor) {
-  std::vector<int> shape(static_cast<std::size_t>(std::max(0, api.OpaqueTensorNumDims(tensor))));
+/// The runtime numbers its types in another way than the schema.
+int element_type(DataType type) {
+  switch (type) {
+    case 1:
+      return kTypeFloat32;
+    case 2:
+      return kTypeInt32;
+    case 3:
+      return kTypeUint8;
+    case 4:
+      return kTypeInt64;
+    case 6:
+      return kTypeBool;
+    case 7:
+      return kTypeInt16;
+    case 9:
+      return kTypeInt8;
+    case 10:
+      return kTypeFloat16;
+    case 18:
+      return kTypeInt4;
+    default:
+      return -1;
+  }
+}
+
+Shape shape_of(const Api& api, const OpaqueTensor* tensor) {
+  Shape shape(static_cast<std::size_t>(std::max(0, api.OpaqueTensorNumDims(tensor))));
   for (std::size_t d = 0; d < shape.size(); ++d) shape[d] = api.OpaqueTensorDim(tensor, static_cast<std::int32_t>(d));
   return shape;
 }
@@ -42,7 +69,7 @@ void read_quantization(const Api& api, const OpaqueTensor* tensor, GraphTensor& 
 GraphTensor read_tensor(const Api& api, const OpaqueTensor* tensor) {
   GraphTensor result;
   if (!tensor) return result;
-  result.type = api.OpaqueTensorType(tensor);
+  result.type = element_type(api.OpaqueTensorType(tensor));
   result.shape = shape_of(api, tensor);
   result.variable = api.OpaqueTensorIsVariable(tensor) != 0;
   const int allocation = api.OpaqueTensorGetAllocationType(tensor);
@@ -116,7 +143,7 @@ class SubgraphContext {
   OpaqueContext* context_ = nullptr;
 };
 
-OperatorInfo describe(const Api& api, const GraphNode& node, const std::vector<GraphTensor>& tensors) {
+OperatorInfo describe(const GraphNode& node, const std::vector<GraphTensor>& tensors) {
   OperatorInfo info;
   info.index = node.index;
   info.code = node.code;
@@ -130,7 +157,7 @@ OperatorInfo describe(const Api& api, const GraphNode& node, const std::vector<G
   for (const int output : node.outputs) {
     if (output < 0) continue;
     const auto& tensor = tensors[static_cast<std::size_t>(output)];
-    if (info.output_shapes.empty()) info.output_type = api.TypeGetName(tensor.type);
+    if (info.output_shapes.empty()) info.output_type = element_type_name(tensor.type);
     info.output_shapes.push_back(tensor.shape);
   }
   return info;
@@ -204,7 +231,7 @@ std::vector<OperatorInfo> Inspector::operators() const {
       if (in_plan) delegate = backend_of(name ? name : "delegate");
       continue;
     }
-    result.push_back(describe(api_, node, tensors));
+    result.push_back(describe(node, tensors));
     result.back().runs_on = in_plan ? "tflite" : "";
   }
   for (auto& info : result)

@@ -1,20 +1,14 @@
 // Recognises a graph as a network that the kernels run.
 #pragma once
 
-#include <functional>
-#include <string>
-
 #include "kernels/network_spec.h"
-#include "tflite/graph.h"
+#include "recognise/graph.h"
 
 namespace linkcast::tflite {
 
-/// Gives subgraph `index` of a model; 0 is the primary one. The reference stays valid during the recognition.
-using SubgraphSource = std::function<const Subgraph&(int index)>;
-
 struct RecognisedNetwork {
   NetworkSpec spec;
-  std::vector<int> output_shape;  // (batch, ...) with the batch that the graph was written for; the spec holds for any
+  Shape output_shape;  // (batch, ...) with the batch that the graph was written for; the spec holds for any
   bool quantised_weights =
       false;  // int8 weights that TFLite multiplies with activations it rounds to int8; here they are float
 };

@@ -1,11 +1,11 @@
-#include "tflite/recognise.h"
+#include "recognise/recognise.h"
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
-#include "tflite/evaluate.h"
-#include "tflite/expression.h"
+#include "recognise/evaluate.h"
+#include "recognise/expression.h"
 
 namespace linkcast::tflite {
 namespace {
@@ -255,19 +255,20 @@ class Writer {
   std::vector<LayerSpec> result_;
 };
 
-struct Shape {
+struct InputShape {
   std::size_t batch = 0;
   std::size_t steps = 1;
   std::size_t features = 0;
   bool sequence = false;
 };
 
-Shape shape_of(const GraphTensor& input) {
-  if (input.type != kFloat32) throw NotNative("the model's input is not float32");
+InputShape shape_of(const GraphTensor& input) {
+  if (input.type != kTypeFloat32) throw NotNative("the model's input is not float32");
   const auto rank = input.shape.size();
-  if ((rank != 2 && rank != 3) || std::any_of(input.shape.begin(), input.shape.end(), [](int d) { return d < 1; }))
+  if ((rank != 2 && rank != 3) ||
+      std::any_of(input.shape.begin(), input.shape.end(), [](std::int64_t d) { return d < 1; }))
     throw NotNative("the model's input is neither (batch, features) nor (batch, steps, features)");
-  Shape shape;
+  InputShape shape;
   shape.sequence = rank == 3;
   shape.batch = static_cast<std::size_t>(input.shape[0]);
   if (shape.sequence) shape.steps = static_cast<std::size_t>(input.shape[1]);
@@ -280,9 +281,9 @@ Shape shape_of(const GraphTensor& input) {
   return shape;
 }
 
-ValuePtr symbolic_input(const Shape& shape, const GraphTensor& tensor, Expressions& expressions) {
+ValuePtr symbolic_input(const InputShape& shape, const GraphTensor& tensor, Expressions& expressions) {
   auto value = std::make_shared<Value>();
-  value->type = kFloat32;
+  value->type = kTypeFloat32;
   value->shape = tensor.shape;
   for (std::size_t window = 0; window < shape.batch; ++window)
     for (std::size_t step = 0; step < shape.steps; ++step) {
@@ -312,9 +313,9 @@ std::vector<ExpressionId> rows_of(const Element* begin, std::size_t count, const
   return rows;
 }
 
-std::vector<Layer> layers_of(const Value& output, const Shape& shape, const Expressions& expressions) {
+std::vector<Layer> layers_of(const Value& output, const InputShape& shape, const Expressions& expressions) {
   const std::size_t batch = shape.batch;
-  if (output.type != kFloat32 || !output.symbolic())
+  if (output.type != kTypeFloat32 || !output.symbolic())
     throw NotNative("the model's output does not depend on its input, or is not float32");
   if (output.shape.empty() || static_cast<std::size_t>(output.shape[0]) != batch)
     throw NotNative("the model's output does not start with the batch of its input");
