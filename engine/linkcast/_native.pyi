@@ -45,11 +45,11 @@ class Spec(TypedDict):
     file: str
 
 class Model:
-    """One .tflite file and its interpreter. Used by one thread at a time."""
+    """One .tflite file, or its content, and its interpreter. Used by one thread at a time."""
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | bytes | bytearray | memoryview,
         backend: str = "auto",
         threads: int = 1,
         precision: str = "float32",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from linkcast.cli.options import Device, Json, Models, Usage
+from linkcast.cli.options import Device, Json, Models, Usage, complete_group
 from linkcast.cli.output import print_json, rounded, show, table
 
 Time = Annotated[str | None, typer.Option(metavar="ISO_TIME")]
@@ -20,7 +20,7 @@ Time = Annotated[str | None, typer.Option(metavar="ISO_TIME")]
 def forecast(
     group: Annotated[
         list[str] | None,
-        typer.Argument(help="Service groups; default: all."),
+        typer.Argument(help="Service groups; default: all.", autocompletion=complete_group),
     ] = None,
     start: Annotated[
         str | None,
