@@ -1,4 +1,4 @@
-"""`python -m linkcast` is the command `linkcast`; `--cmakedir` and its like tell a build in C, C++ or Go where it is."""
+"""`python -m linkcast` is the command `linkcast`; `--cmakedir` and its like tell a build where it is."""
 
 from __future__ import annotations
 

@@ -84,8 +84,9 @@ class BandwidthPredictor:
         engine = Engine(folder, self._backend, self._threads)
         forecaster = engine.resolve(self._profile, "forecaster")
         allocator = engine.resolve(self._profile, "allocator")
-        if hasattr(self, "_engine"):
-            LOGGER.info("reloaded: %s in place of %s", engine.folder, self._engine.folder)
+        before: Engine | None = getattr(self, "_engine", None)
+        if before is not None:
+            LOGGER.info("reloaded: %s in place of %s", engine.folder, before.folder)
         self._engine, self._forecaster, self._allocator = engine, forecaster, allocator
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ app = typer.Typer(
 
 
 class _Command(TyperCommand):
-    """One whose arguments may be negative numbers: "-1" is no option, and what it is given to says whether it may be."""
+    """One whose arguments may be negative numbers: "-1" is no option; what takes the number says whether it may be."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [f" {arg}" if _NEGATIVE.fullmatch(arg) else arg for arg in args])
