@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/aligned.h"
 #include "base/finite.h"
 
 namespace linkcast {
@@ -27,7 +28,7 @@ void Forecaster::reserve(std::size_t rows) {
   if (rows > Model::kMostBatch)
     throw std::invalid_argument("batch: expected at most " + std::to_string(Model::kMostBatch) + ", got " +
                                 std::to_string(rows));
-  outputs_ = tflite::aligned_floats(rows);
+  outputs_ = aligned_floats(rows);
   mbps_.resize(rows);
   answers_.resize(rows);
   safeguard_.reserve(rows);
@@ -36,7 +37,7 @@ void Forecaster::reserve(std::size_t rows) {
 void Forecaster::reserve_windows(std::size_t rows) {
   reserve(rows);
   if (rows <= window_rows_) return;
-  windows_ = tflite::aligned_floats(rows * model_.row_inputs());
+  windows_ = aligned_floats(rows * model_.row_inputs());
   if (Network* network = model_.network()) {
     network->reserve(rows);
   } else if (model_.own_batch() != 1) {
