@@ -301,7 +301,7 @@ TEST(decisions_are_safe_for_every_state_and_say_what_is_special) {
   const std::array<float, 4> over{28.0F, 120.0F, 0.0F, 1.0F};
   result = engine().decide(allocator(), over, actions.data(), 1);
   CHECK(result.cause == LINKCAST_CAUSE_OVER_CAPACITY && actions[0] == 9);
-  linkcast::Controller controller(engine(), "internet", linkcast::Controller::default_options(50.0));
+  linkcast::Controller controller = engine().controller("internet", 50.0);
   const linkcast_decision decision = controller.tick(over, 1);
   CHECK(decision.allocation_cause == LINKCAST_CAUSE_OVER_CAPACITY && decision.allocation_mbps == 50.0);
   CHECK(engine().stats(allocator()).causes[LINKCAST_CAUSE_OVER_CAPACITY] >= 1);

@@ -41,6 +41,13 @@ void refuse_kind(const std::string& path, const struct stat& file) {
   throw LoadError(path + kExpected + kind);
 }
 
+void check_size(const std::string& path, std::uint64_t size, std::uint64_t most) {
+  if (size == 0) throw LoadError(path + kExpected + "an empty file");
+  if (size > most)
+    throw LoadError(path + ": expected a file of at most " + std::to_string(most) + " bytes, got " +
+                    std::to_string(size));
+}
+
 bool ends_with(std::string_view text, std::string_view end) { return text.ends_with(end); }
 
 /// What a file is whose content does not start as a .tflite model does.
@@ -79,10 +86,7 @@ std::vector<std::byte> read_model_bytes(const std::string& path, std::uint64_t m
   if (fstat(file.get(), &opened) != 0) throw LoadError(path + ": can't be read: " + std::strerror(errno));
   refuse_kind(path, opened);
   const auto size = static_cast<std::uint64_t>(opened.st_size);
-  if (size == 0) throw LoadError(path + kExpected + "an empty file");
-  if (size > most)
-    throw LoadError(path + ": expected a file of at most " + std::to_string(most) + " bytes, got " +
-                    std::to_string(size));
+  check_size(path, size, most);
   std::vector<std::byte> bytes(static_cast<std::size_t>(size));
   for (std::size_t done = 0; done < bytes.size();) {
     const auto count = read(file.get(), bytes.data() + done, bytes.size() - done);
@@ -90,11 +94,17 @@ std::vector<std::byte> read_model_bytes(const std::string& path, std::uint64_t m
     if (count <= 0) throw LoadError(path + ": can't be read whole");
     done += static_cast<std::size_t>(count);
   }
+  check_model_bytes(path, bytes, most);
+  return bytes;
+}
+
+void check_model_bytes(const std::string& name, const std::vector<std::byte>& bytes, std::uint64_t most) {
+  check_size(name, bytes.size(), most);
   const bool tflite = bytes.size() >= 8 && std::memcmp(bytes.data() + 4, "TFL3", 4) == 0;
-  if (tflite) return bytes;
-  const auto format = format_of(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  if (!format.empty()) throw LoadError(path + kExpected + format);
-  throw LoadError(path + ": not a .tflite model: its identifier, TFL3, is missing");
+  if (tflite) return;
+  const auto format = format_of(name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (!format.empty()) throw LoadError(name + kExpected + format);
+  throw LoadError(name + ": not a .tflite model: its identifier, TFL3, is missing");
 }
 
 }  // namespace linkcast::tflite
