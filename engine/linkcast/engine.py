@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from linkcast import _native
@@ -35,8 +34,11 @@ class Engine(_native.Engine):
         threads: for TFLite's own kernels.
         precision: of the forecasters' native weights: "float32", "bfloat16" or "int8"; see `Model`. Allocators and
             fallbacks keep float32.
+        public_key: a PEM file with Ed25519 public keys: the folder has to be signed with one of them (`linkcast sign`).
+            None is what LINKCAST_PUBLIC_KEY names, or else no signature is asked for.
     Raises:
-        LoadError: a model or metadata file is missing, damaged or wrong; the text names the file and the key.
+        LoadError: a model or metadata file is missing, damaged, wrong or not signed as it has to be; the text names the
+            file and the key.
         ValueError: an unknown backend or precision, or threads below 1.
     """
 
@@ -46,9 +48,11 @@ class Engine(_native.Engine):
         backend: str = "auto",
         threads: int = 1,
         precision: str = "float32",
+        *,
+        public_key: str | os.PathLike[str] | None = None,
     ) -> None:
         bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
-        super().__init__(bundle, backend, threads, precision)
+        super().__init__(bundle, backend, threads, precision, public_key=public_key)
         self._is_open = True
 
     @classmethod
@@ -58,9 +62,11 @@ class Engine(_native.Engine):
         backend: str = "auto",
         threads: int = 1,
         precision: str = "float32",
+        *,
+        public_key: str | os.PathLike[str] | None = None,
     ) -> Engine:
         """Another name of the constructor."""
-        return cls(folder, backend, threads, precision)
+        return cls(folder, backend, threads, precision, public_key=public_key)
 
     def __repr__(self) -> str:
         if not getattr(self, "_is_open", False):  # a traceback shows one whose folder could not be opened
@@ -91,6 +97,5 @@ class Engine(_native.Engine):
         return find_group(self.groups, name)
 
     def _metadata(self, stem: str) -> dict[str, Any]:
-        text = (Path(self.folder) / "metadata" / f"{stem}.json").read_text(encoding="utf-8")
-        parsed: dict[str, Any] = json.loads(text)
+        parsed: dict[str, Any] = json.loads(self.metadata_text(f"{stem}.json"))
         return parsed

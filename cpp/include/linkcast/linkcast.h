@@ -330,9 +330,12 @@ struct linkcast_engine_options {
   double plausible_margin;    /* this and the next two: of linkcast_forecast and linkcast_forecast_many */
   double stand_in_weight;
   linkcast_source stand_in;
+  const char* public_key; /* a PEM file with Ed25519 keys: every folder that is opened or reloaded has to be signed with
+                             one of them (`linkcast sign`). Read at open; NULL: $LINKCAST_PUBLIC_KEY, or else no
+                             signature is asked for */
 };
 #define LINKCAST_ENGINE_OPTIONS_INIT \
-  {sizeof(linkcast_engine_options), NULL, NULL, 1, 1, 1, 0, NULL, 0.5, 0.3, LINKCAST_SOURCE_LAST}
+  {sizeof(linkcast_engine_options), NULL, NULL, 1, 1, 1, 0, NULL, 0.5, 0.3, LINKCAST_SOURCE_LAST, NULL}
 
 struct linkcast_stream_options {
   size_t size;

@@ -17,6 +17,7 @@ from linkcast.cli.measure_codecs import measure_codecs
 from linkcast.cli.output import fail, say_in_any_encoding
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
+from linkcast.cli.sign import keygen, sign, verify
 from linkcast.cli.train import train
 
 app = typer.Typer(
@@ -45,7 +46,21 @@ def _options(
     """Forecasts how much bandwidth a link or a service group needs next, and decides how much to allocate."""
 
 
-for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, bench, measure_codecs, train):
+for _command in (
+    predict,
+    forecast,
+    decide,
+    groups,
+    replay,
+    evaluate,
+    inspect,
+    bench,
+    measure_codecs,
+    train,
+    keygen,
+    sign,
+    verify,
+):
     app.command()(_command)
 
 
