@@ -18,6 +18,8 @@ constexpr std::size_t kMostValues = 4096;      // that are computed of one tenso
 constexpr std::uint64_t kElementwiseWork = 8;  // an exponential, or a broadcast, in multiplications
 constexpr std::uint64_t kGateWork = 40;        // of an LSTM's gate beside its products: activations, states, calls
 constexpr std::int64_t kMostStride = 1 << 16;
+constexpr std::size_t kMostQuantisedAxes = 4;  // the runtime's mean of quantised values writes beyond its list of more
+constexpr std::int64_t kMostSorted = 16;       // floats: a longer sort reads outside its list where one is NaN
 
 std::uint64_t times(std::uint64_t a, std::uint64_t b) noexcept {
   std::uint64_t product = 0;
@@ -737,6 +739,7 @@ void reduce(LayoutCall& call) {
   call.work = elements_of(x);
   const auto& from = *call.in[0];
   if (quantised(from.type)) {
+    call.require(call.values(1).size() <= kMostQuantisedAxes, "names more than 4 dimensions of a quantised tensor");
     check_activation(call, from, "input 0");
     check_activation(call, call.out[0], "output 0");
     check_scales(call, static_cast<double>(from.scale));
@@ -774,6 +777,9 @@ void top_k(LayoutCall& call) {
   call.require(call.rank(0) >= 1, "expects at least one dimension");
   const std::int64_t k = call.value(1);
   call.require(k >= 1 && k <= call.shape(0).back(), "wants more values than there are");
+  // Of fewer than all a heap is kept, which stays within its bounds whatever the order.
+  call.require(call.in[0]->type != kTypeFloat32 || k < call.shape(0).back() || k <= kMostSorted,
+               "sorts more than 16 numbers, which may be NaN");
   call.require(elements_of(call.shape(1)) == 1 && call.rank(1) <= 1, "expects one number of values");
   Shape shape = call.shape(0);
   shape.back() = k;
