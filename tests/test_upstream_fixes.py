@@ -62,6 +62,13 @@ class Graph:
         self.model.operatorCodes.append(code)
         self.graph.operators.append(op)
 
+    def metadata(self, name: str, content: bytes) -> None:
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        buffer.data = np.frombuffer(content, np.uint8)
+        entry.name, entry.buffer = name, len(self.model.buffers)
+        self.model.buffers.append(buffer)
+        self.model.metadata = [entry]
+
     def write(self, path: Path, inputs: list[int], outputs: list[int]) -> Path:
         self.graph.inputs, self.graph.outputs = inputs, outputs
         builder = flatbuffers.Builder()
@@ -104,6 +111,25 @@ def products(path: Path, shared: bool) -> Path:
     for source, target, which in ((x, first, 0), (first, second, -1)):
         graph.operator("BATCH_MATMUL", [source, weights[which]], [target], schema.BatchMatMulOptionsT(), version=4)
     return graph.write(path, [x], [second])
+
+
+def with_metadata(path: Path, name: str) -> Path:
+    graph = Graph()
+    x, out = graph.tensor((1, 4)), graph.tensor((1, 4))
+    graph.operator("ABS", [x], [out], schema.AbsOptionsT())
+    # Zig-zag varints: version 1, one subgraph, one edge, from operator 8191 to operator 0.
+    graph.metadata(name, bytes([2, 2, 2, 0xFE, 0x7F, 0]))
+    return graph.write(path, [x], [out])
+
+
+@pytest.mark.parametrize("backend", ["auto", "tflite"])
+def test_control_dependencies_whose_operators_the_runtime_does_not_check_are_refused(
+    tmp_path: Path, backend: str
+) -> None:
+    model = linkcast.Model(with_metadata(tmp_path / "other.tflite", "min_runtime_version"), backend=backend)
+    assert model.predict(-np.ones((1, 4), np.float32)).tolist() == [[1, 1, 1, 1]]
+    with pytest.raises(linkcast.LoadError, match=r"metadata entry 0: control dependencies between operators"):
+        linkcast.Model(with_metadata(tmp_path / "edges.tflite", "model_control_dependencies"), backend=backend)
 
 
 @pytest.mark.parametrize("backend", ["auto", "tflite"])
