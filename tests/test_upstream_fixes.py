@@ -1,7 +1,7 @@
 """What TensorFlow Lite mended after 2.17.1 in operators that the gate lets through: models that reach it are refused,
 and their harmless neighbours run.
 
-packaging/vex.cdx.json says of each fix why it does not reach us; here are those that have a rule of the gate to themselves.
+packaging/vex.cdx.json says of each fix why it does not reach us; here are those that have a rule of their own.
 """
 
 from __future__ import annotations
