@@ -16,6 +16,7 @@ from linkcast.stream_answers import StreamScores
 
 GROUPS = ["Streaming", "Gaming", "Social Media", "Shopping", "Software"]
 COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train"]
+COMMANDS += ["keygen", "sign", "verify"]
 
 
 @pytest.fixture

@@ -516,8 +516,8 @@ LINKCAST_API linkcast_status linkcast_controller_read_stats(linkcast_controller*
 
 /* Loads, verifies and warms `folder` (NULL: the one opened) on the calling thread, then puts it in place of the present
  * models: a call under way ends with the old, the next one uses the new, and none waits. Returns when the old ones are
- * freed. A folder that is bad, or lacks one of the present models or has it with another input or output, leaves the
- * present models in place. Stats begin anew. Streams and controllers opened before keep the models that they were
+ * freed. A folder that is bad, is not signed as public_key asks, or lacks one of the present models or has it with
+ * another input or output, leaves the present models in place. Stats begin anew. Streams and controllers opened before keep the models that they were
  * opened with, in memory too: linkcast_stream_follow moves a stream over with its windows; a controller is opened
  * again.
  * Any thread, also while another one calls on the engine; not from within a log function. LOAD, ARGUMENT, HANDLE, MEMORY.
