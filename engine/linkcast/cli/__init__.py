@@ -10,15 +10,16 @@ import typer
 from linkcast.cli.bench import bench
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
+from linkcast.cli.export_edge import export_edge
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
 from linkcast.cli.inspect import inspect
 from linkcast.cli.measure_codecs import measure_codecs
-from linkcast.cli.output import fail, say_in_any_encoding
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
 from linkcast.cli.sign import keygen, sign, verify
 from linkcast.cli.train import train
+from linkcast.console import fail, say_in_any_encoding
 
 app = typer.Typer(
     name="linkcast",
@@ -57,6 +58,7 @@ for _command in (
     bench,
     measure_codecs,
     train,
+    export_edge,
     keygen,
     sign,
     verify,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from linkcast.cli.options import Json
-from linkcast.cli.output import print_json
+from linkcast.console import print_json
 
 Folder = Annotated[Path, typer.Argument(help="A folder with models/ and metadata/.", metavar="FOLDER")]
 

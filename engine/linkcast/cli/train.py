@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from linkcast.cli.options import (
-    Column,
-    DayFirst,
-    Decimal,
-    Json,
-    MappingFile,
-    Missing,
-    Separator,
-    Step,
-    Timezone,
-    Unit,
-    Where,
-    layout,
-)
-from linkcast.cli.output import print_json, show
+from linkcast.cli.options import Json, reads_traces
+from linkcast.console import print_json, show
+
+if TYPE_CHECKING:
+    from linkcast.traces import Layout
 
 MOST_WORKERS = 4  # by default: each takes a gigabyte
 
 
+@reads_traces
 def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where models/ and metadata/ are written.")
@@ -71,25 +62,17 @@ def train(
             "--base", metavar="FOLDER", help="Bundle to take the other models from; default: the bundled one."
         ),
     ] = None,
-    column: Column = None,
-    unit: Unit = None,
-    where: Where = None,
-    step: Step = None,
-    mapping: MappingFile = None,
-    separator: Separator = None,
-    decimal: Decimal = None,
-    timezone: Timezone = None,
-    day_first: DayFirst = None,
-    missing: Missing = None,
+    *,
+    reading: Layout,
     as_json: Json = False,
 ) -> None:
     """Train models on the simulator or on your own telemetry, and write them with their metadata."""
-    how = (column, unit, where, step, mapping, separator, decimal, timezone, day_first, missing)
-    if telemetry is None and any(option is not None for option in how):
+    from linkcast.traces import Layout
+
+    if telemetry is None and reading != Layout():
         raise typer.BadParameter(
             "needs --telemetry FILE", param_hint="--column, --unit and what else says how to read it"
         )
-    reading = layout(*how)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes about the machine it runs on
     from linkcast.training import run
 

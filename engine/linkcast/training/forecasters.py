@@ -12,8 +12,9 @@ import tf_keras
 
 from linkcast.features import BANDWIDTH, NEUTRAL, TELEMETRY
 from linkcast.training import guide, networks
-from linkcast.training.datasets import Dataset, Part, ScalerRanges, ranges_of, seed_of
+from linkcast.training.datasets import Dataset, Part, seed_of
 from linkcast.training.guide import Guide
+from linkcast.training.ranges import ScalerRanges, ranges_of
 from linkcast.training.settings import Augmentation, ForecasterSettings, GuideSettings
 
 FloatArray = npt.NDArray[np.float64]

@@ -21,7 +21,8 @@ from tf_keras import layers
 
 from linkcast.baselines import ewma, harmonic_mean
 from linkcast.features import BANDWIDTH, TELEMETRY
-from linkcast.training.datasets import LOG_OFFSET_MBPS, SCALE_FREE, FloatArray, Part, level_of
+from linkcast.training.datasets import FloatArray, Part, level_of
+from linkcast.training.ranges import LOG_OFFSET_MBPS, SCALE_FREE
 from linkcast.training.settings import GuideSettings
 
 Float32 = npt.NDArray[np.float32]

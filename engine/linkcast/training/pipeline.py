@@ -18,7 +18,7 @@ from time import perf_counter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.groups import group_key
 from linkcast.traces import Columns, Layout
 from linkcast.training import bundle, datasets, forecasters, public, report, settings, telemetry
@@ -28,10 +28,10 @@ from linkcast.training.settings import Settings
 from linkcast.training.trainer import Trainer, rounded
 
 MODELS = (
-    *(f"{profile}_lstm" for profile in simulator.PROFILES),
-    *(f"{profile}_ddqn" for profile in simulator.PROFILES),
-    *(f"{group}_model" for group in simulator.GROUPS),
-    *(f"{group}_fallback" for group in simulator.GROUPS),
+    *(f"{profile}_lstm" for profile in simulation.PROFILES),
+    *(f"{profile}_ddqn" for profile in simulation.PROFILES),
+    *(f"{group}_model" for group in simulation.GROUPS),
+    *(f"{group}_fallback" for group in simulation.GROUPS),
 )
 """Every model of a bundle, in the manifest's order."""
 
@@ -148,7 +148,7 @@ def run(
         trained.models[COMPARED].manifest["skill"]["links"] = rounded(trained.comparisons)
     complete = Bundle(
         {name: trained.models.get(name) or kept.models[name] for name in MODELS},
-        {group: trained.groups.get(group) or kept.groups[group] for group in simulator.GROUPS},
+        {group: trained.groups.get(group) or kept.groups[group] for group in simulation.GROUPS},
     )
     seconds = perf_counter() - started
     training = {
@@ -173,7 +173,7 @@ def _known(only: Sequence[str] | None, models: Sequence[str]) -> list[str] | Non
         return None
     if models and not only:
         return []
-    known = [*simulator.PROFILES, *simulator.GROUPS]
+    known = [*simulation.PROFILES, *simulation.GROUPS]
     names = [group_key(name) for name in only]
     unknown = [name for name, key in zip(only, names, strict=True) if key not in known]
     if unknown or not names:
@@ -192,7 +192,7 @@ def _chosen(jobs: list[Job], names: list[str] | None, models: Sequence[str]) -> 
 
 def _simulated_jobs(chosen: Settings, traces: str | os.PathLike[str] | None) -> list[Job]:
     """The longest first, so that no worker is left with one at the end."""
-    profiles, groups = list(simulator.PROFILES), list(simulator.GROUPS)
+    profiles, groups = list(simulation.PROFILES), list(simulation.GROUPS)
     links: list[Job] = [{f"{profile}_lstm": partial(_link, profile=profile, traces=traces)} for profile in profiles]
     allocators: list[Job] = [{f"{profile}_ddqn": partial(_allocator, profile=profile)} for profile in profiles]
     pairs: list[Job] = [
@@ -256,8 +256,8 @@ def _telemetry_jobs(
 ) -> list[Job]:
     jobs: list[Job] = []
     for name, trace in telemetry.read(file, names, columns).items():
-        dataset = datasets.telemetry_dataset(trace, chosen, calendar=name in simulator.GROUPS)
-        if name in simulator.PROFILES:
+        dataset = datasets.telemetry_dataset(trace, chosen, calendar=name in simulation.GROUPS)
+        if name in simulation.PROFILES:
             jobs.append({f"{name}_lstm": partial(_measured_link, profile=name, dataset=dataset)})
         else:
             rows = datasets.telemetry_rows(trace)

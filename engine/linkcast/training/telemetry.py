@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.groups import group_key
 from linkcast.traces import GROUP_COLUMN, Columns, Layout, Trace, name_of, read_table, trace_from_table
 
@@ -36,11 +36,11 @@ def read(
     if column in table.column_names:
         keys = [group_key(word) if word else None for word in table.words(column)]
         found = sorted({key for key in keys if key is not None})
-        unknown = [key for key in found if key not in simulator.GROUPS]
+        unknown = [key for key in found if key not in simulation.GROUPS]
         if unknown or not found:
-            known = ", ".join(simulator.GROUPS)
+            known = ", ".join(simulation.GROUPS)
             raise ValueError(f"{path.name}: {column}: expected {known}, got {', '.join(unknown) or 'none'}")
-        chosen = names or [group for group in simulator.GROUPS if group in found]
+        chosen = names or [group for group in simulation.GROUPS if group in found]
         missing = [group for group in chosen if group not in found]
         if missing:
             raise ValueError(f"{path.name}: expected rows of {', '.join(missing)}, found {', '.join(found)}")
@@ -50,7 +50,7 @@ def read(
             traces[group] = trace_from_table(f"{name} ({group})", rows, layout)
     else:
         chosen = names or [DEFAULT_PROFILE]
-        groups = [group for group in chosen if group in simulator.GROUPS]
+        groups = [group for group in chosen if group in simulation.GROUPS]
         if len(groups) > 1:
             raise ValueError(
                 f"{path.name}: expected a column {column} to train {', '.join(groups)}, found "
@@ -58,11 +58,11 @@ def read(
             )
         traces = dict.fromkeys(chosen, trace_from_table(name, table, layout))
     for name, trace in traces.items():
-        if name in simulator.GROUPS and trace.timestamps is None:
+        if name in simulation.GROUPS and trace.timestamps is None:
             raise ValueError(f"{path.name}: expected a column timestamp to train {name}: it reads hour and weekday")
-        if name in simulator.GROUPS and not trace.dated:
+        if name in simulation.GROUPS and not trace.dated:
             raise ValueError(f"{path.name}: expected times with a date to train {name}: it reads hour and weekday")
-        if name in simulator.GROUPS and trace.clock == "UTC":
+        if name in simulation.GROUPS and trace.clock == "UTC":
             said = "times are in UTC, and so is the calendar of the group; --timezone names the site"
             traces[name] = replace(trace, notices=(*trace.notices, said))
     return traces
