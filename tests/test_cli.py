@@ -13,6 +13,7 @@ import linkcast
 
 GROUPS = ["Streaming", "Gaming", "Social Media", "Shopping", "Software"]
 COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train", "export-edge"]
+COMMANDS += ["keygen", "sign", "verify"]
 
 
 def test_the_version_is_the_packages(run):

@@ -315,7 +315,9 @@ class Reader {
       const auto entry = model.entry(list, n, "a metadata entry");
       const std::string which = "metadata entry " + std::to_string(n);
       if (!entry.has(field::kMetadataName)) refusal_.invalid(which + " has no name");
-      entry.text(field::kMetadataName, "a metadata entry's name");
+      // The runtime takes the indices of operators that stand there as they are.
+      if (entry.text(field::kMetadataName, "a metadata entry's name") == "model_control_dependencies")
+        refusal_.refuse(which + ": control dependencies between operators are not taken");
       const auto buffer = entry.get<std::uint32_t>(field::kMetadataBuffer, 0);
       if (buffer >= buffers_.size() || !buffers_[buffer].data)
         refusal_.invalid(which + " names buffer " + std::to_string(buffer) + ", which holds nothing");

@@ -20,6 +20,7 @@ from linkcast.cli.inspect import inspect
 from linkcast.cli.measure_codecs import measure_codecs
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
+from linkcast.cli.sign import keygen, sign, verify
 from linkcast.cli.train import train
 from linkcast.console import fail, say_in_any_encoding
 
@@ -80,6 +81,9 @@ for _command in (
     measure_codecs,
     train,
     export_edge,
+    keygen,
+    sign,
+    verify,
 ):
     app.command(cls=_Command)(_command)
 

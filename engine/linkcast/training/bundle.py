@@ -17,6 +17,7 @@ import jsonschema
 import numpy as np
 
 from linkcast import _native
+from linkcast.signing import SIGNATURE
 from linkcast.training.ranges import Range, ScalerRanges
 
 SCHEMA_VERSION = 1
@@ -167,6 +168,7 @@ def write(folder: Path, bundle: Bundle, files: Mapping[str, Json], report: str) 
         (stage / "metadata" / REPORT).write_text(report, encoding="utf-8")
         manifest = seal(stage)
         moves = [path.relative_to(stage) for path in sorted(stage.rglob("*")) if path.is_file()]
+        (folder / "metadata" / SIGNATURE).unlink(missing_ok=True)  # it is of the models that go
         for path in sorted(moves, key=lambda path: path.name == "manifest.json"):
             os.replace(stage / path, folder / path)
         return manifest
@@ -179,7 +181,8 @@ def seal(folder: Path) -> Json:
     physical units.
 
     For a folder that was changed, or put together from two: what the manifest says about models, training and skill
-    stays, as do the golden rows that TensorFlow gave, which the others follow from. The files themselves stay.
+    stays, as do the golden rows that TensorFlow gave, which the others follow from. The files themselves stay; a
+    signature, which is of the manifest as it was, goes.
 
     Raises:
         ValueError: a metadata file does not follow its schema; the manifest is as before then.
@@ -208,6 +211,7 @@ def seal(folder: Path) -> Json:
     validate("manifest", manifest)
     fresh = path.with_suffix(".fresh")
     _write_json(fresh, manifest)
+    path.with_name(SIGNATURE).unlink(missing_ok=True)  # it is of the manifest that goes
     os.replace(fresh, path)
     return manifest
 
