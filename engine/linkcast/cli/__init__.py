@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from linkcast.cli.bench import bench
+from linkcast.cli.convert import convert
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
 from linkcast.cli.forecast import forecast
@@ -45,7 +46,7 @@ def _options(
     """Forecasts how much bandwidth a link or a service group needs next, and decides how much to allocate."""
 
 
-for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, bench, measure_codecs, train):
+for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, bench, measure_codecs, train, convert):
     app.command()(_command)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tf_keras
 
 from linkcast.features import BANDWIDTH, NEUTRAL, TELEMETRY
 from linkcast.training import guide, networks
 from linkcast.training.datasets import Dataset, Part, ScalerRanges, ranges_of, seed_of
 from linkcast.training.guide import Guide
 from linkcast.training.settings import Augmentation, ForecasterSettings, GuideSettings
+from linkcast.training.start import tf_keras
 
 FloatArray = npt.NDArray[np.float64]
 CALIBRATION_WINDOWS = 4096

@@ -1,25 +1,13 @@
-"""The Keras networks of linkcast and their way into .tflite files. Importing this module loads TensorFlow.
-
-Only the legacy Keras (tf-keras) converts an LSTM to TensorFlow Lite's fused UNIDIRECTIONAL_SEQUENCE_LSTM, so the
-variable that selects it is set before TensorFlow is imported.
-"""
+"""The Keras networks of linkcast and their way into .tflite files. Importing this module loads TensorFlow."""
 
 from __future__ import annotations
 
-import os
-import warnings
 from typing import Any
 
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its rounding differs with the machine
-warnings.filterwarnings("ignore", message="(?s).*tf.lite.Interpreter is deprecated", category=UserWarning)
+import numpy as np
+import numpy.typing as npt
 
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-import tensorflow as tf  # noqa: E402
-import tf_keras  # noqa: E402
-from tf_keras import layers  # noqa: E402
+from linkcast.training.start import layers, quiet, tf, tf_keras
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -141,8 +129,9 @@ class TFLite:
     """TensorFlow's own interpreter of a .tflite file: the reference for golden outputs and for every score."""
 
     def __init__(self, content: bytes) -> None:
-        self._interpreter = tf.lite.Interpreter(model_content=content)
-        self._interpreter.allocate_tensors()
+        with quiet():  # the first one says what it was made of
+            self._interpreter = tf.lite.Interpreter(model_content=content)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
 
