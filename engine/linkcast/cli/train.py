@@ -39,7 +39,7 @@ def train(
             "--telemetry",
             "-t",
             metavar="FILE",
-            help="Train on a trace of yours, not on the simulator; from the bundled weights on, and the better is kept.",
+            help="Train on a trace of yours: from the bundled weights on, and the better of both is kept.",
         ),
     ] = None,
     traces: Annotated[
