@@ -15,7 +15,7 @@ from linkcast.cli import main
 from linkcast.stream_answers import StreamScores
 
 GROUPS = ["Streaming", "Gaming", "Social Media", "Shopping", "Software"]
-COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train"]
+COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train", "convert"]
 
 
 @pytest.fixture

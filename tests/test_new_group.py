@@ -113,8 +113,8 @@ def test_arguments_are_checked_before_tensorflow_is_imported_and_its_start_is_si
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     """The folder in which every command of the page has run, and what each has printed."""
-    pytest.importorskip("tensorflow")
     pytest.importorskip("gymnasium")
+    pytest.importorskip("linkcast.training.networks")
     folder = tmp_path_factory.mktemp("group")
     hours = np.arange(400)
     noise = np.random.default_rng(3).normal(0.0, 1.0, 400)
@@ -130,8 +130,9 @@ def walked(tmp_path_factory) -> tuple[Path, dict[str, str]]:
         here.chdir(folder)
         for command in COMMANDS:
             here.setattr(sys, "argv", shlex.split(command))
-            with contextlib.redirect_stdout(io.StringIO()) as out:
+            with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as exit_:
                 main()
+            assert exit_.value.code == 0, command
             printed[command] = out.getvalue()
     return folder, printed
 
