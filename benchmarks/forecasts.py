@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.cli.evaluate import narrow_table, percent
-from linkcast.cli.output import note, rounded, show
+from linkcast.cli.scores import NAMES, percent
+from linkcast.console import note, rounded, show, table
 from linkcast.engine import Engine
 from linkcast.evaluation import Evaluation, baseline_label, evaluate_trace
 from linkcast.traces import Layout, read_trace
@@ -64,10 +64,9 @@ SETS = [
 
 def scores_table(results: dict[str, Evaluation]) -> object:
     """A line for each set, and the mean and the worst of them."""
-    columns = ("Best naive", "Skill", "Model", *(f"At {steps}" for steps in STEPS), "> P90", "Worst")
-    rows = narrow_table(
-        "Skill over the best naive rule in hindsight, and the share above P90, in %", "Data set", *columns
-    )
+    columns = ("Data set", "Best naive", "Skill", "Model", *(f"At {steps}" for steps in STEPS), "> P90", "Worst")
+    title = "Skill over the best naive rule in hindsight, and the share above P90, in %"
+    rows = table(title, *columns, left=NAMES, close=True)
     figures = np.empty((len(results), 2 + len(STEPS) + 2))
     for row, one in zip(figures, results.values(), strict=True):
         horizons = {ahead["steps"]: ahead["skill"] for ahead in one["outlook"]["horizons"]}
@@ -92,7 +91,7 @@ def idle_table(results: dict[str, Evaluation]) -> object:
     light = any("lightgbm" in row for one in results.values() for row in one["outlook"]["risk"])
     methods = ("Stream", "Naive", *(["Light"] if light else []))
     title = "Idle in % of what came, if short in 10 % of the time: next value; peak ahead"
-    rows = narrow_table(title, "Data set", *methods, *methods, "Peak > P90", "Worst")
+    rows = table(title, "Data set", *methods, *methods, "Peak > P90", "Worst", close=True)
     for name, one in results.items():
         values: list[float] = []
         for row in one["outlook"]["risk"]:

@@ -13,12 +13,12 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "engine/answer.h"
 #include "engine/engine.h"
 #include "engine/forecaster_pool.h"
 #include "engine/model.h"
 #include "engine/safeguard.h"
-#include "kernels/deadline.h"
 
 namespace linkcast::bindings {
 

@@ -23,7 +23,7 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="linkcast-models-")
 def built(name: str) -> Path:
     """The file of the builder with this name."""
     path = Path(_FOLDER.name) / f"{name}.tflite"
-    getattr(make_models, name)(path)
+    make_models.MODELS[name](path)
     return path
 
 

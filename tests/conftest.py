@@ -22,6 +22,9 @@ ROOT = Path(__file__).parent.parent
 
 # cmake and ninja come with the test extra, and pytest can be called without its environment being active.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ["PATH"]])
+# TensorFlow's notes about the machine it runs on stand in nobody's way.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
@@ -57,6 +60,28 @@ def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engine() -> linkcast.Engine:
     """The bundled models."""
     return linkcast.Engine.load()
+
+
+@pytest.fixture(name="run")
+def command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """run("groups", "--json") -> (exit status, standard output, standard error)."""
+
+    from linkcast.cli import main
+
+    def call(*arguments: object, columns: int = 100) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["linkcast", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", str(columns))
+        status = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
 
 
 @pytest.fixture

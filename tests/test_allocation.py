@@ -69,14 +69,14 @@ def test_decisions_are_the_projection_of_the_networks_q_values(engine, profile):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_certificate_is_what_a_recomputation_finds(engine, profile):
     certificate = pytest.importorskip("linkcast.training.certificate")
-    from linkcast import simulator
+    from linkcast import simulation
 
     entry = engine.manifest["models"][f"{profile}_ddqn"]
     content = (Path(engine.folder) / entry["file"]).read_bytes()
     claimed = entry["certificate"]
     found = certificate.certificate(
         engine,
-        simulator.link_profile(profile),
+        simulation.link_profile(profile),
         content,
         claimed["state_range"],
         claimed["network_alone"]["reward"],

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("tensorflow")
 pytest.importorskip("gymnasium")
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.training import allocators, environment, networks, settings
 
 TINY = replace(
@@ -97,9 +97,9 @@ def test_student_t_is_that_of_twenty_seeds():
     assert pytest.approx(stats.t.ppf(0.975, settings.full().allocator.test_seeds - 1), abs=1e-3) == allocators.STUDENT_T
 
 
-@pytest.mark.parametrize("profile", simulator.PROFILES)
+@pytest.mark.parametrize("profile", simulation.PROFILES)
 def test_rules_with_a_margin_are_no_worse_than_any_margin_on_the_episodes_they_are_chosen_on(profile):
-    parameters = simulator.PROFILES[profile]
+    parameters = simulation.PROFILES[profile]
     rules = allocators.rules(parameters, TINY, seed=1)
     assert len(rules) == 5
     tuned = next(policy for name, policy in rules.items() if name.startswith("round up, margin"))

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import subprocess
-import sys
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from linkcast.bench.compare import change, compare, interval_rank, remarks
 from linkcast.bench.page import page
 from linkcast.bench.program import program
 from linkcast.bench.results import Key
-from linkcast.cli import main
 
 SCHEMA = json.loads((Path(linkcast.bench.__file__).parent / "schema.json").read_text(encoding="utf-8"))
 SHORT = ["--seconds", "2", "--rounds", "2", "--only", "ddqn,push,batch100", "--rates", "500,50"]
@@ -44,20 +43,9 @@ def data(measured):
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys):
+def bench(run):
     """bench("--from", file) -> (exit status, standard output, standard error)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["linkcast", "bench", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "140")
-        status = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            status = int(exit_.code or 0)
-        return status, *capsys.readouterr()
-
-    return call
+    return partial(run, "bench", columns=140)
 
 
 def constant(data, us: float, reference_us: float, spread: float = 0.0):

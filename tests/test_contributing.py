@@ -28,7 +28,7 @@ MAP = {folder: what for folders, what in rows("The map") for folder in re.findal
 
 # Folders whose files the map names one by one.
 CPP = ["base", "kernels", "tflite", "engine", "c_api"]
-PYTHON = ["engine/linkcast/", "engine/linkcast/traces/", "engine/linkcast/training/"]
+PYTHON = [f"engine/linkcast/{name}" for name in ("", "edge/", "simulation/", "traces/", "training/")]
 
 
 def test_every_question_has_a_place() -> None:

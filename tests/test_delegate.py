@@ -15,6 +15,7 @@ import pytest
 import linkcast
 
 pytest.importorskip("tensorflow", reason="TensorFlow is needed to build the models")
+import keras_models
 import make_models
 from built_models import built, tflite_answers, windows, with_float_weights
 
@@ -115,16 +116,16 @@ def test_five_forms_of_one_network_agree(tmp_path: Path) -> None:
 
     half = {"optimizations": [tf.lite.Optimize.DEFAULT], "supported_types": [tf.float16]}
     forms = {
-        "fused": make_models.convert(make_models.small(tf_keras, *layers(tf_keras)), tmp_path / "fused.tflite"),
-        "while": make_models.convert(make_models.small(keras, *layers(keras)), tmp_path / "while.tflite"),
-        "unrolled": make_models.convert(
-            make_models.small(keras, *layers(keras, unroll=True)), tmp_path / "unrolled.tflite"
+        "fused": keras_models.convert(keras_models.small(tf_keras, *layers(tf_keras)), tmp_path / "fused.tflite"),
+        "while": keras_models.convert(keras_models.small(keras, *layers(keras)), tmp_path / "while.tflite"),
+        "unrolled": keras_models.convert(
+            keras_models.small(keras, *layers(keras, unroll=True)), tmp_path / "unrolled.tflite"
         ),
-        "float16": make_models.convert(
-            make_models.small(tf_keras, *layers(tf_keras)), tmp_path / "float16.tflite", **half
+        "float16": keras_models.convert(
+            keras_models.small(tf_keras, *layers(tf_keras)), tmp_path / "float16.tflite", **half
         ),
-        "int8": make_models.convert(
-            make_models.small(tf_keras, *layers(tf_keras)),
+        "int8": keras_models.convert(
+            keras_models.small(tf_keras, *layers(tf_keras)),
             tmp_path / "int8.tflite",
             optimizations=[tf.lite.Optimize.DEFAULT],
         ),
@@ -143,9 +144,9 @@ def test_random_architectures_equal_keras_on_every_isa(tmp_path: Path, monkeypat
 
     names = list(isas())
     assert "scalar" in names
-    for number, architecture in enumerate(make_models.random_architectures(30)):
-        keras_model = make_models.stack(tf_keras, architecture)
-        path = make_models.convert(keras_model, tmp_path / f"{number}.tflite")
+    for number, architecture in enumerate(keras_models.random_architectures(30)):
+        keras_model = keras_models.stack(tf_keras, architecture)
+        path = keras_models.convert(keras_model, tmp_path / f"{number}.tflite")
         inputs = windows(path, 33, seed=number)
         expected = np.asarray(keras_model(inputs), dtype=np.float32)
         for isa in names:
@@ -163,8 +164,8 @@ def test_a_thousand_windows_equal_keras() -> None:
     import tf_keras
 
     path = built("fused")
-    keras_model = make_models.small(
-        tf_keras, *make_models.fused_layers(tf_keras)
+    keras_model = keras_models.small(
+        tf_keras, *keras_models.fused_layers(tf_keras)
     )  # the weights of the file: the seed is fixed
     inputs = windows(path, 1000, seed=11)
     expected = np.asarray(keras_model(inputs), dtype=np.float32)

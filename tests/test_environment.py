@@ -11,11 +11,11 @@ pytest.importorskip("gymnasium")
 
 from gymnasium.utils.env_checker import check_env
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.training import environment
 from linkcast.training.environment import AllocatedLinks, AllocationEnv
 
-PROFILES = list(simulator.PROFILES)
+PROFILES = list(simulation.PROFILES)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -62,7 +62,7 @@ def test_step_before_reset_and_after_the_end_is_refused():
 
 
 def _links(seed: int = 5) -> AllocatedLinks:
-    return AllocatedLinks(simulator.PROFILES["internet"], 200, 20, np.random.default_rng(seed))
+    return AllocatedLinks(simulation.PROFILES["internet"], 200, 20, np.random.default_rng(seed))
 
 
 def test_too_small_an_allocation_delays_and_loses_traffic_and_senders_back_off():
@@ -93,7 +93,7 @@ def test_what_waits_is_carried_in_the_next_step():
 
 
 def test_reward_by_hand():
-    profile = simulator.PROFILES["internet"]
+    profile = simulation.PROFILES["internet"]
     carried, allocated, lost = np.array([40.0, 50.0]), np.array([50.0, 50.0]), np.array([0.0, 0.04])
     queue_ms = np.array([0.0, 0.5 * profile.shaper_ms])
     # First: 0.4 * 0.8 + 0.3 + 0.3. Second: 0.4 * 1 + 0.3 / (1 + 1) + 0.3 * (1 - 0.04 / 0.1).
@@ -112,7 +112,7 @@ def test_rewards_ahead_are_what_each_action_then_gives():
 
 def test_the_oracle_beats_every_rule():
     for name in PROFILES:
-        profile = simulator.PROFILES[name]
+        profile = simulation.PROFILES[name]
         oracle = environment.play_oracle(profile, 100, 32, seed=1).mean()
         capacity = profile.reference_capacity_mbps
         for policy in (environment.round_up(capacity), environment.round_up_and_drain(profile, 0.95)):
@@ -120,7 +120,7 @@ def test_the_oracle_beats_every_rule():
 
 
 def test_every_policy_plays_the_same_episodes():
-    profile = simulator.PROFILES["internet"]
+    profile = simulation.PROFILES["internet"]
     seen = []
 
     def record(action):
@@ -142,7 +142,7 @@ def test_round_up_takes_the_smallest_allocation_that_holds_the_last_bandwidth():
 
 
 def test_round_up_and_drain_adds_what_the_delay_says_is_waiting():
-    profile = simulator.PROFILES["internet"]  # 100 Mbit/s; idle latency counted as twice sqrt(10 * 90) ms = 60 ms
+    profile = simulation.PROFILES["internet"]  # 100 Mbit/s; idle latency counted as twice sqrt(10 * 90) ms = 60 ms
     states = np.array([[latency, 50.0, 0.0, 1.0] for latency in (20.0, 59.0, 160.0, 300.0)])
     # 160 ms are 100 ms of backlog: 5 Mbit more in the next second; 300 ms are 12 Mbit more.
     assert environment.round_up_and_drain(profile)(states).tolist() == [4, 4, 5, 6]
@@ -150,7 +150,7 @@ def test_round_up_and_drain_adds_what_the_delay_says_is_waiting():
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_rules_differ_enough_for_a_policy_to_be_worth_learning(profile):
-    parameters = simulator.PROFILES[profile]
+    parameters = simulation.PROFILES[profile]
     capacity = parameters.reference_capacity_mbps
     scores = [
         environment.play(policy, parameters, 100, 32, seed=1).mean()

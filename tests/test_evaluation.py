@@ -12,8 +12,9 @@ import pytest
 
 import linkcast
 from linkcast.baselines import autoregression, fit_autoregression
-from linkcast.evaluation import evaluate_trace, forecast_windows, score, score_trace, verdict
+from linkcast.evaluation import evaluate_trace, score, score_trace, verdict
 from linkcast.traces import read_trace, trace_from_arrays
+from linkcast.windows import forecast_windows
 from telemetry import tolerance
 
 DATA = Path(os.environ.get("LINKCAST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

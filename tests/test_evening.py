@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from linkcast.evening import CAPACITY_MBPS, SCRIPT, busy_evening
+from linkcast.simulation.evening import CAPACITY_MBPS, SCRIPT, busy_evening
 
 
 def test_the_evening_is_quiet_and_full_within_its_line():

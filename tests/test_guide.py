@@ -12,6 +12,7 @@ pytest.importorskip("tensorflow")
 from linkcast.features import BANDWIDTH
 from linkcast.training import datasets, forecasters, guide, links, processes, settings
 from linkcast.training.datasets import Part
+from linkcast.training.ranges import SCALE_FREE, SCALE_FREE_TARGET, ScalerRanges
 
 AUGMENTATION = settings.Augmentation()
 
@@ -101,7 +102,7 @@ def test_the_linear_rival_finds_an_autoregression():
     for row in range(1, len(logs)):
         logs[row] = 0.6 * logs[row - 1] + 0.2 * rng.standard_normal()
     part = _part(20.0 * np.exp(logs))
-    ranges = datasets.ScalerRanges(dict(datasets.SCALE_FREE), datasets.SCALE_FREE_TARGET)
+    ranges = ScalerRanges(dict(SCALE_FREE), SCALE_FREE_TARGET)
     # The window's logarithms relative to its first hold all that an AR(1) around an unknown level says.
     row = links.compare({"link": part}, links.linear_model(part, ranges, rng))["link"]
     assert row["samples"] == len(part)

@@ -32,7 +32,7 @@ class Built:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.path = folder / f"{name}.tflite"
-        keras_model = getattr(make_models, name)(self.path)
+        keras_model = make_models.MODELS[name](self.path)
         shape = keras_model.inputs[0].shape[1:]
         self.windows = np.random.default_rng(7).normal(size=(100, *shape)).astype(np.float32)
         self.answers = np.asarray(keras_model(self.windows), dtype=np.float32)
@@ -160,7 +160,7 @@ def test_unusable_arguments_are_refused(built: Callable[[str], Built]) -> None:
 )
 def test_several_tensors_are_refused(tmp_path: Path, name: str, words: str) -> None:
     path = tmp_path / f"{name}.tflite"
-    getattr(make_models, name)(path)
+    make_models.MODELS[name](path)
     with pytest.raises(linkcast.LoadError, match=f"{name}.tflite: {words}"):
         linkcast.Model(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,13 @@ def test_linkcast_is_what_others_are_compared_with(engine):
     assert own.ratio == 1.0
     assert all(row.ratio == pytest.approx(row.p50 / own.p50) for row in rows)
     assert linkcast.__version__ in peers.machine()
+
+
+def test_the_command_compares_a_bundles_models_at_the_batches_that_it_is_told(run):
+    status, out, _ = run("bench", "--peers", "--batch", "2", "--seconds", "0.2", "--json")
+    report = json.loads(out)
+    assert status == 0
+    assert {(row["model"], row["batch"]) for row in report["rows"]} == {("internet_lstm", 2), ("internet_ddqn", 2)}
+    status, out, _ = run("bench", "--peers", "--batch", "2", "--seconds", "0.2")
+    assert status == 0
+    assert "internet_ddqn, batch 2 [µs a call]" in out and "linkcast float32" in out

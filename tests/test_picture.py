@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from linkcast.evening import CAPACITY_MBPS, busy_evening
-from linkcast.picture import EXCERPT_TICKS, draw, excerpt
+from linkcast.plots import EXCERPT_TICKS, liveliest, plot_walk
 from linkcast.reserving import LINKCAST, MATCHED, RULE, walk
+from linkcast.simulation.evening import CAPACITY_MBPS, busy_evening
 
 KEPT = Path(__file__).parent.parent / "docs" / "replay.svg"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -28,7 +28,7 @@ def evening(engine):
 def drawn(evening, tmp_path_factory):
     pytest.importorskip("matplotlib")
     path = tmp_path_factory.mktemp("picture") / "replay.svg"
-    draw(evening, path)
+    plot_walk(evening, path)
     return path
 
 
@@ -82,7 +82,7 @@ def test_the_table_of_the_evening_in_docs_accuracy_is_what_the_command_prints(ev
 
 def test_what_is_drawn_is_the_data(drawn, evening):
     """The measured line, brought back to Mbit/s by the axis: 0 and 100 are the lowest and the dashed line."""
-    shown = excerpt(evening.came)
+    shown = liveliest(evening.came)
     line = points(drawn, "measured")
     assert len(line) == EXCERPT_TICKS
     came = evening.came[shown]
@@ -97,17 +97,17 @@ def test_what_is_drawn_is_the_data(drawn, evening):
 def test_the_excerpt_is_where_most_happens():
     came = np.full(1000, 20.0)
     came[500:520] = 80.0
-    shown = excerpt(came)
+    shown = liveliest(came)
     assert shown.stop - shown.start == EXCERPT_TICKS
     assert shown.start <= 500 and shown.stop >= 520
-    assert excerpt(came[:50]) == slice(0, 50)
+    assert liveliest(came[:50]) == slice(0, 50)
 
 
 def test_a_capacity_far_above_the_trace_does_not_squeeze_it(engine, tmp_path):
     pytest.importorskip("matplotlib")
     heights = []
     for capacity in (CAPACITY_MBPS, 20.0 * CAPACITY_MBPS):
-        draw(walk(engine, busy_evening(200), "internet", capacity), tmp_path / "one.svg")
+        plot_walk(walk(engine, busy_evening(200), "internet", capacity), tmp_path / "one.svg")
         heights.append(np.ptp(points(tmp_path / "one.svg", "measured")[:, 1]))
     assert (
         heights[1] > heights[0] / 8.0
@@ -115,17 +115,17 @@ def test_a_capacity_far_above_the_trace_does_not_squeeze_it(engine, tmp_path):
 
 
 def test_the_same_walk_is_the_same_file(drawn, evening, tmp_path):
-    draw(evening, tmp_path / "again.svg")
+    plot_walk(evening, tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_bytes() == drawn.read_bytes()
 
 
 def test_a_png_is_an_image(evening, tmp_path):
     pytest.importorskip("matplotlib")
-    draw(evening, tmp_path / "replay.png")
+    plot_walk(evening, tmp_path / "replay.png")
     assert (tmp_path / "replay.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_without_matplotlib_the_error_names_the_extra(evening, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'linkcast\[plot\]'"):
-        draw(evening, tmp_path / "replay.png")
+        plot_walk(evening, tmp_path / "replay.png")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from linkcast import baselines, metrics
-from linkcast.replay import allocator_capacity_mbps, latency, plot, replay
+from linkcast.plots import plot_replay
+from linkcast.replay import allocator_capacity_mbps, latency, replay
 from linkcast.traces import read_trace, trace_from_arrays
 
 DATA = Path(os.environ.get("LINKCAST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -189,7 +190,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(engine):
 def test_a_plot_is_an_image_file(replayed, tmp_path, kind):
     pytest.importorskip("matplotlib")
     path = tmp_path / f"replay.{kind}"
-    plot(replayed[1], path)
+    plot_replay(replayed[1], path)
     start = path.read_bytes()[:5]
     assert start == (b"\x89PNG\r" if kind == "png" else b"<?xml")
 
@@ -198,4 +199,4 @@ def test_without_matplotlib_the_error_names_the_extra(replayed, tmp_path, monkey
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     with pytest.raises(ImportError, match=r"pip install 'linkcast\[plot\]'"):
-        plot(replayed[1], tmp_path / "replay.png")
+        plot_replay(replayed[1], tmp_path / "replay.png")

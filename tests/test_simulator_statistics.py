@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linkcast import baselines, metrics, simulator
-from linkcast.simulator import LinkProfile, at_noise
+from linkcast import baselines, metrics, simulation
+from linkcast.simulation import LinkProfile, at_noise
 
 DATA = Path(os.environ.get("LINKCAST_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
 ROWS = 1_000
-INTERNET = replace(simulator.PROFILES["internet"], noise=(0.5, 1.5))  # about level 1, where it is meant to look real
+INTERNET = replace(simulation.PROFILES["internet"], noise=(0.5, 1.5))  # about level 1, where it is meant to look real
 
 
 def autocorrelation(values: np.ndarray, lag: int) -> float:
@@ -45,7 +45,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
 def test_the_estimators_give_what_is_known():
     rng = np.random.default_rng(0)
     for exponent in (0.5, 0.7, 0.9):
-        noise = simulator.fractional_gaussian_noise(rng, np.full(50, exponent), 1_000)
+        noise = simulation.noise.fractional_gaussian_noise(rng, np.full(50, exponent), 1_000)
         assert np.mean([hurst(row) for row in noise]) == pytest.approx(exponent, abs=0.06)  # bias of short boxes
     assert autocorrelation(np.tile([1.0, -1.0], 500), 1) == pytest.approx(-1.0)
     assert rank_correlation(np.arange(10.0), np.exp(np.arange(10.0))) == pytest.approx(1.0)
@@ -75,7 +75,7 @@ def statistics(traces: list[np.ndarray], names: tuple[str, ...]) -> dict[str, np
 
 @pytest.fixture(scope="module")
 def simulated() -> dict[str, np.ndarray]:
-    traces = simulator.simulate_link(INTERNET, 150, ROWS, 1)
+    traces = simulation.simulate_link(INTERNET, 150, ROWS, 1)
     return statistics(list(traces.features), tuple(STATISTICS))
 
 
@@ -147,7 +147,7 @@ def check_self_similar(profile: LinkProfile) -> None:
         utilisation=(0.1, 0.2),  # the capacity is no limit
         diurnal_amplitude=0.0,
     )
-    traces = simulator.simulate_link(at_noise(alone, 0.5), LINKS, ROWS, 2).features
+    traces = simulation.simulate_link(at_noise(alone, 0.5), LINKS, ROWS, 2).features
     measured = np.mean([hurst(np.log(rows[:, 1])) for rows in traces])
     # 60 traces of 1,000 rows: standard error 0.01; detrended fluctuation analysis on short boxes reads up to 0.05 high.
     assert 0.8 - 0.03 <= measured <= 0.95 + 0.05, measured
@@ -155,7 +155,7 @@ def check_self_similar(profile: LinkProfile) -> None:
 
 def check_queue(profile: LinkProfile) -> None:
     """The round-trip time of a full link is a queue's: far above that of links with room."""
-    traces = simulator.simulate_link(replace(profile, utilisation=(0.6, 1.2)), LINKS, ROWS, 3)
+    traces = simulation.simulate_link(replace(profile, utilisation=(0.6, 1.2)), LINKS, ROWS, 3)
     load = traces.offered_mbps / traces.capacity_mbps
     latency = traces.features[:, :, 0]
     ratio = np.median(latency[load > 1.0]) / np.median(latency[load < 0.8])
@@ -165,14 +165,14 @@ def check_queue(profile: LinkProfile) -> None:
 def check_loss_comes_in_runs(profile: LinkProfile) -> None:
     """Where nothing overflows there still is loss, and a lossy step is likely to be followed by another one."""
     calm = replace(profile, utilisation=(0.1, 0.2), capacity_mbps=(100.0, 10_000.0))
-    loss = simulator.simulate_link(at_noise(calm, 0.1), LINKS, 10 * ROWS, 4).features[:, :, 2]
+    loss = simulation.simulate_link(at_noise(calm, 0.1), LINKS, 10 * ROWS, 4).features[:, :, 2]
     lossy = loss > 0.1 * profile.bad_loss
     share = lossy.mean()
     assert share > 1e-4
     assert lossy[:, 1:][lossy[:, :-1]].mean() > 20.0 * share  # independent losses would give 1.0 * share
 
 
-@pytest.mark.parametrize("profile", simulator.PROFILES.values(), ids=simulator.PROFILES)
+@pytest.mark.parametrize("profile", simulation.PROFILES.values(), ids=simulation.PROFILES)
 @pytest.mark.parametrize(
     ("check", "off"),
     [
@@ -190,7 +190,7 @@ def test_a_check_holds_and_fails_when_its_part_is_switched_off(profile, check, o
 
 
 def test_real_traces_stand_out_when_the_queue_is_switched_off(simulated):
-    without = simulator.simulate_link(replace(INTERNET, buffer_ms=0.0, micro_queue_ms=0.0), LINKS, ROWS, 1)
+    without = simulation.simulate_link(replace(INTERNET, buffer_ms=0.0, micro_queue_ms=0.0), LINKS, ROWS, 1)
     names = ("latency, 95th percentile over median", "latency, autocorrelation, lag 1")
     with pytest.raises(AssertionError):
         check_real_lies_within(statistics(list(without.features), names), statistics(real_webrtc(), names), least=0.65)
@@ -200,7 +200,7 @@ def test_real_traces_stand_out_when_the_queue_is_switched_off(simulated):
 
 
 def naive_scores(profile: str, level: float) -> dict[str, dict[str, float]]:
-    traces = simulator.simulate_link(at_noise(profile, level), 200, 40, 5).features
+    traces = simulation.simulate_link(at_noise(profile, level), 200, 40, 5).features
     windows = np.concatenate([traces[:, start : start + 10] for start in range(30)])
     targets = np.concatenate([traces[:, start + 10, 1] for start in range(30)])
     return {name: metrics.summary(forecast(windows), targets) for name, forecast in baselines.BASELINES.items()}
@@ -208,7 +208,7 @@ def naive_scores(profile: str, level: float) -> dict[str, dict[str, float]]:
 
 @pytest.mark.parametrize(("profile", "within", "mape"), [("datacenter", 0.98, 2.0), ("internet", 0.70, 10.0)])
 def test_design_targets_can_be_reached_at_the_stated_noise_and_persistence_reaches_them_too(profile, within, mape):
-    persistence = naive_scores(profile, simulator.TARGET_NOISE[profile])["persistence"]
+    persistence = naive_scores(profile, simulation.TARGET_NOISE[profile])["persistence"]
     assert persistence["within_2_percent"] > within
     assert persistence["mape"] < mape
 
@@ -219,8 +219,8 @@ def test_nothing_reaches_the_internet_target_at_the_noise_of_real_links():
 
 def test_without_noise_a_link_follows_its_calendar_alone():
     profile = replace(at_noise("internet", 0.0), utilisation=(0.3, 0.5))
-    traces = simulator.simulate_link(profile, 5, 200, 6)
-    expected = simulator.link_calendar(profile, traces.seconds)
+    traces = simulation.simulate_link(profile, 5, 200, 6)
+    expected = simulation.links.link_calendar(profile, traces.seconds)
     ratio = traces.features[:, :, 1] / expected
     np.testing.assert_allclose(ratio / ratio[:, :1], 1.0, rtol=1e-9)
 
@@ -231,14 +231,14 @@ def test_a_noise_level_must_be_finite_and_not_negative(level):
         at_noise("internet", level)
 
 
-@pytest.mark.parametrize("group", simulator.GROUPS)
+@pytest.mark.parametrize("group", simulation.GROUPS)
 def test_a_group_is_the_sum_of_its_applications_and_sites_differ_in_their_mix(group):
-    profile = simulator.GROUPS[group]
+    profile = simulation.GROUPS[group]
     shares = [application.share for application in profile.applications]
     assert sum(shares) == pytest.approx(1.0)
-    mixes = simulator.site_mixes(np.random.default_rng(0), profile, 4_000)
+    mixes = simulation.groups.site_mixes(np.random.default_rng(0), profile, 4_000)
     np.testing.assert_allclose(mixes.sum(axis=1), 1.0)
     np.testing.assert_allclose(mixes.mean(axis=0), shares, atol=0.02)
     # Dirichlet: variance p (1 - p) / (concentration + 1)
-    expected = np.sqrt([share * (1.0 - share) / (simulator.MIX_CONCENTRATION + 1.0) for share in shares])
+    expected = np.sqrt([share * (1.0 - share) / (simulation.groups.MIX_CONCENTRATION + 1.0) for share in shares])
     np.testing.assert_allclose(mixes.std(axis=0), expected, rtol=0.1)

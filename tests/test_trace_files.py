@@ -8,8 +8,6 @@ import io
 import json
 import lzma
 import os
-import random
-import re
 import subprocess
 import sys
 import threading
@@ -20,12 +18,19 @@ import numpy as np
 import pytest
 
 import trace_files as files
-from linkcast.traces import Layout, read_trace, trace_from_table, unlike_training
-from linkcast.traces.reading import table_of_bytes
-from trace_files import CLOCKS, ISO, MOMENTS, RATES, START, comma, csv_text
+from linkcast.traces import Layout, read_trace, unlike_training
+from trace_files import (
+    CLOCKS,
+    ISO,
+    PLAIN,
+    RATES,
+    READ,
+    START,
+    comma,
+    csv_text,
+    table_of,
+)
 
-CASES = Path(os.environ.get("LINKCAST_CASES", Path(__file__).resolve().parents[2] / "shared" / "cases")) / "traces"
-PLAIN = [str(rate) for rate in RATES]
 FIRST = np.datetime64("2026-01-01T00:00:00")
 
 
@@ -33,117 +38,6 @@ def trace_of(folder: Path, content: str | bytes, layout: Layout | None = None, n
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_trace(path, layout)
-
-
-def table_of(header: str, *columns: list[str]) -> str:
-    return "\n".join([header, *(",".join(row) for row in zip(*columns, strict=True))]) + "\n"
-
-
-OOKLA_LINES = [
-    f'"X - Y","1","14.9","0.1","0","{rate * 125_000:.0f}","1000","1","1","https://www.speedtest.net/result/c/{row}"'
-    for row, rate in enumerate(RATES)
-]
-SIVEL_LINES = [
-    f'1234,ISP,"Town, X",{time}.373302Z,12.5,14.9,{rate * 1e6},1000.0,,192.0.2.1'
-    for time, rate in zip(ISO, RATES, strict=True)
-]
-SIVEL_JSON = "".join(
-    json.dumps({"download": rate * 1e6, "upload": 1.0, "ping": 14.9, "timestamp": f"{time}Z"}) + "\n"
-    for time, rate in zip(ISO, RATES, strict=True)
-)
-SIVEL_HEADER = "Server ID,Sponsor,Server Name,Timestamp,Distance,Ping,Download,Upload,Share,IP Address\n"
-OOKLA_HEADER = (
-    '"server name","server id","idle latency","idle jitter","packet loss","download","upload","download bytes",'
-    '"upload bytes","share url"\n'
-)
-GRAFANA_TIMES = [time.replace("T", " ") for time in ISO]
-
-
-READ = {
-    "semicolons and decimal commas": csv_text([comma(rate) for rate in RATES], header="timestamp;bandwidth_mbps"),
-    "tabs": csv_text(PLAIN, header="timestamp\tbandwidth_mbps"),
-    "bars": csv_text(PLAIN, header="timestamp|bandwidth_mbps"),
-    "blanks": csv_text(PLAIN).replace(",", "   "),
-    "quoted decimal commas": csv_text([f'"{comma(rate)}"' for rate in RATES]),
-    "thousands beside a decimal point": csv_text(
-        [f'"{rate * 1000:,.0f}"' for rate in RATES], header="time,bandwidth_kbps,"
-    ).replace('"\n', '",0.5\n'),
-    "UTF-8 with a mark": b"\xef\xbb\xbf" + csv_text(PLAIN).encode(),
-    "UTF-16 little": csv_text(PLAIN).replace("\n", "\r\n").encode("utf-16"),
-    "UTF-16 big without a mark": csv_text([comma(r) for r in RATES], header="timestamp;bandwidth_mbps").encode(
-        "utf-16-be"
-    ),
-    "a Windows code page": csv_text(PLAIN, header="timestamp,Bandwidth_Mbps") + "# µ\n",
-    "old Mac lines": csv_text(PLAIN).replace("\n", "\r"),
-    "comments and blank lines": "# by collector\n\n" + csv_text(PLAIN).replace("\n", "\n\n"),
-    "a commented header": "# " + csv_text(PLAIN, [f"{time}Z" for time in ISO]),
-    "a title before the header": "Report for eth0\n" + csv_text(PLAIN),
-    "Excel's separator line": "sep=;\n" + csv_text(PLAIN, header="timestamp;bandwidth_mbps"),
-    "separators at the ends": csv_text([f"{rate}," for rate in RATES]),
-    "zeros after a crash": csv_text(PLAIN).encode() + b"\0" * 512,
-    "units in cells": csv_text([f"{rate} Mbps" for rate in RATES]),
-    "mixed units in cells": csv_text([f"{r} Mb/s" if i % 2 else f"{r * 1000} kb/s" for i, r in enumerate(RATES)]),
-    "Grafana": csv_text([f"{rate / 8:.6f} MB/s" for rate in RATES], GRAFANA_TIMES, '"Time","eth0 in"'),
-    "Grafana in milliseconds": csv_text(
-        [f"{rate * 1e6} b/s" for rate in RATES],
-        [str((START + s) * 1000) for s in range(60)],
-        'Time;"{device=""eth0""}"',
-    ),
-    "Grafana in MiB": csv_text([f"{r * 125000 / 2**20:.9f} MiB/s" for r in RATES], GRAFANA_TIMES, "Time,in"),
-    "kilobits by name": csv_text([str(rate * 1000) for rate in RATES], header="timestamp,bandwidth_kbps"),
-    "iperf3 JSON": json.dumps(files.iperf3()),
-    "iperf3 JSON stream": files.iperf3_stream(),
-    "iperf3 text": files.IPERF3_TEXT,
-    "iperf3 text of two streams": "".join(
-        "".join(
-            f"[{name}] {second}.00-{second + 1}.00 sec 1 MBytes {value:.3f} Mbits/sec\n"
-            for name, value in (("  5", rate / 4), ("  7", rate * 3 / 4), ("SUM", rate))
-        )
-        for second, rate in enumerate(RATES)
-    ),
-    "iperf3 text with times": "".join(
-        f"Thu Jan  1 {clock} 2026 [  5] {second}.00-{second + 1}.00 sec 1 MBytes {rate:.3f} Mbits/sec\n"
-        for second, (clock, rate) in enumerate(zip(CLOCKS, RATES, strict=True))
-    ),
-    "speedtest-cli CSV": SIVEL_HEADER + "\n".join(SIVEL_LINES) + "\n",
-    "speedtest-cli CSV without its header": "\n".join(SIVEL_LINES) + "\n",
-    "speedtest-cli JSON": SIVEL_JSON,
-    "Ookla CSV": OOKLA_HEADER + "\n".join(OOKLA_LINES) + "\n",
-    "Ookla CSV with times in front": "\n".join(f"{t},{line}" for t, line in zip(ISO, OOKLA_LINES, strict=True)) + "\n",
-    "Ookla JSON lines": files.ookla(),
-    "Ookla JSON list": json.dumps([json.loads(line) for line in files.ookla().splitlines()], indent=1),
-    "Prometheus bytes": files.prometheus((RATES * 125_000).tolist()),
-    "Prometheus bits": files.prometheus((RATES * 1e6).tolist(), "link_bits_per_second"),
-    "JSON records": json.dumps([{"time": t, "bandwidth_mbps": r} for t, r in zip(ISO, RATES.tolist(), strict=True)]),
-    "JSON columns": json.dumps({"timestamp": ISO, "bandwidth_mbps": RATES.tolist()}),
-    "newest first": "\n".join(["timestamp,bandwidth_mbps", *csv_text(PLAIN).splitlines()[:0:-1]]) + "\n",
-    "each row twice": csv_text(PLAIN).replace("\n", "\n", 1) + "\n".join(csv_text(PLAIN).splitlines()[1:]) + "\n",
-    "one after another with its header": csv_text(PLAIN) * 2,
-    "no line end and cut off": csv_text(PLAIN) + "2026-01-01T00:01",
-    "POSIX seconds": csv_text(PLAIN, [str(START + second) for second in range(60)]),
-    "POSIX microseconds": csv_text(PLAIN, [str((START + second) * 10**6) for second in range(60)]),
-    "POSIX nanoseconds": csv_text(PLAIN, [str((START + second) * 10**9) for second in range(60)]),
-    "nanoseconds in text": csv_text(PLAIN, [f"{time}.000000001Z" for time in ISO]),
-    "zone names": csv_text(PLAIN, [f"{time} CET" for time in GRAFANA_TIMES]),
-    "zones of the IANA": csv_text(PLAIN, [f"{time} Europe/Berlin" for time in GRAFANA_TIMES]),
-    "an offset and its zone": csv_text(PLAIN, [f"{time}+01:00[Europe/Berlin]" for time in ISO]),
-    "day, month, year": csv_text(PLAIN, [f"01.01.2026 {clock}" for clock in CLOCKS]),
-    "American": csv_text(PLAIN, [f"{moment:%m/%d/%Y %I:%M:%S %p}" for moment in MOMENTS]),
-    "digits": csv_text(PLAIN, [f"{moment:%Y%m%d%H%M%S}" for moment in MOMENTS]),
-    "a mail's date": csv_text(PLAIN, [f"Thu, 01 Jan 2026 {c} +0000" for c in CLOCKS], "timestamp;bandwidth_mbps"),
-    "a web server's date": csv_text(PLAIN, [f"01/Jan/2026:{clock} +0000" for clock in CLOCKS]),
-    "date(1)": csv_text(PLAIN, [f"Thu Jan  1 {clock} UTC 2026" for clock in CLOCKS]),
-    "a weekday before the date": csv_text(PLAIN, [f"Do, 01.01.2026 {c}" for c in CLOCKS], "timestamp;bandwidth_mbps"),
-    "Go's time": csv_text(PLAIN, [f"{time}.000000001 +0100 CET" for time in GRAFANA_TIMES]),
-    "Excel's days": csv_text(PLAIN, [f"{46023 + second / 86400:.8f}" for second in range(60)]),
-    "Prometheus through jq": json.dumps(json.loads(files.prometheus((RATES * 125_000).tolist()))["data"]["result"]),
-    "a word between JSON lines": SIVEL_JSON.replace("\n", "\nERROR: no server\n", 1),
-    "a failed run between lines of CSV": (
-        SIVEL_HEADER + "\n".join([SIVEL_LINES[0], "Cannot retrieve", *SIVEL_LINES[1:]])
-    ),
-    "cut off in quotes": csv_text([f'"{rate}"' for rate in RATES]) + '2026-01-01T00:01:00,"2',
-    "date and time apart": csv_text(PLAIN, [f"01.01.2026;{clock}" for clock in CLOCKS], "Date;Time;bandwidth_mbps"),
-}
 
 
 @pytest.mark.parametrize("kind", READ)
@@ -477,119 +371,3 @@ def test_a_large_file_is_read_as_a_small_one_is(tmp_path, monkeypatch, cell):
     np.testing.assert_array_equal(fast.features, slow.features)
     np.testing.assert_array_equal(fast.timestamps, slow.timestamps)
     assert fast.notices == slow.notices
-
-
-PIECES = [
-    b"nan",
-    b"-",
-    b"",
-    b"1e400",
-    b"99999999999999999999",
-    b'"',
-    b"\n",
-    b",",
-    b";",
-    b"{",
-    b"}",
-    b"[",
-    b"null",
-    b"Z",
-    b"+99:99",
-]
-PIECES += [b"2026-13-45", b"25:61:61", b"\0", b"\xff", b"-1", b"9999-12-31T23:59:59", b"0001-01-01", b"1e-320", b"IST"]
-
-
-def damaged(content: bytes, rng: random.Random) -> bytes:
-    """One to six changes: a byte, a cut, a piece that does not belong there, something lost, something twice."""
-    data = bytearray(content)
-    for _ in range(rng.randint(1, 6)):
-        place = rng.randrange(len(data) or 1)
-        length = rng.randint(1, 100)
-        change = rng.randrange(5)
-        if change == 0 and data:
-            data[place] = rng.randrange(256)
-        elif change == 1:
-            del data[max(place, 40) :]
-        elif change == 2:
-            data[place : place + rng.randint(0, 8)] = rng.choice(PIECES)
-        elif change == 3:
-            del data[place : place + length]
-        else:
-            data[place:place] = data[place : place + length]
-    return bytes(data)
-
-
-def test_a_damaged_file_gives_telemetry_or_one_sentence():
-    rng = random.Random(7)
-    kinds = [content if isinstance(content, bytes) else content.encode() for content in READ.values()]
-    read = 0
-    for _ in range(400):
-        layout = Layout(timezone=rng.choice([None, "Europe/Berlin"]))
-        try:
-            trace = trace_from_table("damaged", table_of_bytes("damaged", damaged(rng.choice(kinds), rng)), layout)
-        except ValueError as error:
-            assert re.match("damaged: .*(expected|readable|--timezone)", str(error))
-            assert "\n" not in str(error)
-        else:
-            read += 1
-            assert np.isfinite(trace.features).all() and (trace.features >= 0.0).all()
-            assert len(trace.timestamps if trace.timestamps is not None else trace) == len(trace)
-    assert 100 < read < 400
-
-
-BASE = {"base.csv", "bom.csv", "bom_first_bw.csv", "comment_lines.csv", "crlf.csv", "dup_header.csv", "dup_rows.csv"}
-BASE |= {
-    "iperf3.json",
-    "kbit.csv",
-    "prometheus.json",
-    "quoted_comma.csv",
-    "ragged.csv",
-    "semicolon_comma.csv",
-    "inf.csv",
-}
-BASE |= {
-    "spaces_header.csv",
-    "speedtest_sivel.csv",
-    "speedtest_sivel.jsonl",
-    "tab.tsv",
-    "truncated_last.csv",
-    "utf16.csv",
-}
-BASE |= {
-    f"ts_{kind}.csv" for kind in ("dmy", "epoch_float", "epoch_ms", "epoch_s", "epoch_us", "iso_offset", "iso_space")
-}
-BASE |= {
-    "ts_iso_us.csv",
-    "ts_timeonly.csv",
-    "ts_us.csv",
-    "unsorted.csv",
-    "upper_header.csv",
-    "with_unit_text.csv",
-    "nan_words.csv",
-}
-SAYS = {
-    "counter.csv": "a counter; add -u bandwidth_mbps=bytes",
-    "empty.csv": "got an empty file",
-    "header_only.csv": "expected rows below the header",
-    "loss_percent.csv": "add -u packet_loss=percent",
-    "missing_bw.csv": "is it 'throughput'. add -c bandwidth_mbps=throughput",
-    "neg.csv": "expected at least 0, got -1 .*--missing -1",
-}
-
-
-@pytest.mark.parametrize("path", sorted(CASES.glob("*")), ids=lambda path: path.name)
-def test_a_case_is_read_with_its_values_or_says_what_to_do(path):
-    if path.name in SAYS:
-        with pytest.raises(ValueError, match=SAYS[path.name]):
-            read_trace(path)
-        return
-    trace = read_trace(path)
-    if path.name in BASE:
-        base = read_trace(CASES / "base.csv")
-        measured = ~trace.held
-        assert len(trace) == 60
-        np.testing.assert_allclose(trace.features[measured, 1], base.features[measured, 1], atol=5e-4)
-        assert len(trace.segment_starts) == 1
-    else:
-        assert path.name in ("allzero.csv", "constant.csv", "few_rows.csv", "kbit_in_mbps.csv")
-        assert bool(trace.warnings) == (path.name == "kbit_in_mbps.csv")

@@ -20,6 +20,7 @@ from conftest import ROOT
 pytest.importorskip("tensorflow", reason="TensorFlow is needed to build the models")
 from tensorflow.lite.python import schema_py_generated as schema
 
+import mutate_graph
 import mutate_models
 from built_models import built, tflite_answers, windows
 
@@ -53,7 +54,7 @@ def node_index(model: Any, name: str, graph: int = 0, nth: int = 0) -> int:
 
 
 def put(op: Any, side: str, n: int, value: int) -> None:
-    setattr(op, side, mutate_models.put(getattr(op, side), n, value))
+    setattr(op, side, mutate_graph.put(getattr(op, side), n, value))
 
 
 def new_buffer(model: Any, values: Any) -> int:

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from linkcast import view
-from linkcast.evening import busy_evening
 from linkcast.reserving import Walk, walk
+from linkcast.simulation.evening import busy_evening
 from linkcast.traces import trace_from_arrays
 
 

@@ -79,3 +79,116 @@ def ookla(**changes: Any) -> str:
         for time, rate in zip(ISO, RATES.tolist(), strict=True)
     ]
     return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+PLAIN = [str(rate) for rate in RATES]
+
+
+def table_of(header: str, *columns: list[str]) -> str:
+    return "\n".join([header, *(",".join(row) for row in zip(*columns, strict=True))]) + "\n"
+
+
+OOKLA_LINES = [
+    f'"X - Y","1","14.9","0.1","0","{rate * 125_000:.0f}","1000","1","1","https://www.speedtest.net/result/c/{row}"'
+    for row, rate in enumerate(RATES)
+]
+SIVEL_LINES = [
+    f'1234,ISP,"Town, X",{time}.373302Z,12.5,14.9,{rate * 1e6},1000.0,,192.0.2.1'
+    for time, rate in zip(ISO, RATES, strict=True)
+]
+SIVEL_JSON = "".join(
+    json.dumps({"download": rate * 1e6, "upload": 1.0, "ping": 14.9, "timestamp": f"{time}Z"}) + "\n"
+    for time, rate in zip(ISO, RATES, strict=True)
+)
+SIVEL_HEADER = "Server ID,Sponsor,Server Name,Timestamp,Distance,Ping,Download,Upload,Share,IP Address\n"
+OOKLA_HEADER = (
+    '"server name","server id","idle latency","idle jitter","packet loss","download","upload","download bytes",'
+    '"upload bytes","share url"\n'
+)
+GRAFANA_TIMES = [time.replace("T", " ") for time in ISO]
+
+READ = {
+    "semicolons and decimal commas": csv_text([comma(rate) for rate in RATES], header="timestamp;bandwidth_mbps"),
+    "tabs": csv_text(PLAIN, header="timestamp\tbandwidth_mbps"),
+    "bars": csv_text(PLAIN, header="timestamp|bandwidth_mbps"),
+    "blanks": csv_text(PLAIN).replace(",", "   "),
+    "quoted decimal commas": csv_text([f'"{comma(rate)}"' for rate in RATES]),
+    "thousands beside a decimal point": csv_text(
+        [f'"{rate * 1000:,.0f}"' for rate in RATES], header="time,bandwidth_kbps,"
+    ).replace('"\n', '",0.5\n'),
+    "UTF-8 with a mark": b"\xef\xbb\xbf" + csv_text(PLAIN).encode(),
+    "UTF-16 little": csv_text(PLAIN).replace("\n", "\r\n").encode("utf-16"),
+    "UTF-16 big without a mark": csv_text([comma(r) for r in RATES], header="timestamp;bandwidth_mbps").encode(
+        "utf-16-be"
+    ),
+    "a Windows code page": csv_text(PLAIN, header="timestamp,Bandwidth_Mbps") + "# µ\n",
+    "old Mac lines": csv_text(PLAIN).replace("\n", "\r"),
+    "comments and blank lines": "# by collector\n\n" + csv_text(PLAIN).replace("\n", "\n\n"),
+    "a commented header": "# " + csv_text(PLAIN, [f"{time}Z" for time in ISO]),
+    "a title before the header": "Report for eth0\n" + csv_text(PLAIN),
+    "Excel's separator line": "sep=;\n" + csv_text(PLAIN, header="timestamp;bandwidth_mbps"),
+    "separators at the ends": csv_text([f"{rate}," for rate in RATES]),
+    "zeros after a crash": csv_text(PLAIN).encode() + b"\0" * 512,
+    "units in cells": csv_text([f"{rate} Mbps" for rate in RATES]),
+    "mixed units in cells": csv_text([f"{r} Mb/s" if i % 2 else f"{r * 1000} kb/s" for i, r in enumerate(RATES)]),
+    "Grafana": csv_text([f"{rate / 8:.6f} MB/s" for rate in RATES], GRAFANA_TIMES, '"Time","eth0 in"'),
+    "Grafana in milliseconds": csv_text(
+        [f"{rate * 1e6} b/s" for rate in RATES],
+        [str((START + s) * 1000) for s in range(60)],
+        'Time;"{device=""eth0""}"',
+    ),
+    "Grafana in MiB": csv_text([f"{r * 125000 / 2**20:.9f} MiB/s" for r in RATES], GRAFANA_TIMES, "Time,in"),
+    "kilobits by name": csv_text([str(rate * 1000) for rate in RATES], header="timestamp,bandwidth_kbps"),
+    "iperf3 JSON": json.dumps(iperf3()),
+    "iperf3 JSON stream": iperf3_stream(),
+    "iperf3 text": IPERF3_TEXT,
+    "iperf3 text of two streams": "".join(
+        "".join(
+            f"[{name}] {second}.00-{second + 1}.00 sec 1 MBytes {value:.3f} Mbits/sec\n"
+            for name, value in (("  5", rate / 4), ("  7", rate * 3 / 4), ("SUM", rate))
+        )
+        for second, rate in enumerate(RATES)
+    ),
+    "iperf3 text with times": "".join(
+        f"Thu Jan  1 {clock} 2026 [  5] {second}.00-{second + 1}.00 sec 1 MBytes {rate:.3f} Mbits/sec\n"
+        for second, (clock, rate) in enumerate(zip(CLOCKS, RATES, strict=True))
+    ),
+    "speedtest-cli CSV": SIVEL_HEADER + "\n".join(SIVEL_LINES) + "\n",
+    "speedtest-cli CSV without its header": "\n".join(SIVEL_LINES) + "\n",
+    "speedtest-cli JSON": SIVEL_JSON,
+    "Ookla CSV": OOKLA_HEADER + "\n".join(OOKLA_LINES) + "\n",
+    "Ookla CSV with times in front": "\n".join(f"{t},{line}" for t, line in zip(ISO, OOKLA_LINES, strict=True)) + "\n",
+    "Ookla JSON lines": ookla(),
+    "Ookla JSON list": json.dumps([json.loads(line) for line in ookla().splitlines()], indent=1),
+    "Prometheus bytes": prometheus((RATES * 125_000).tolist()),
+    "Prometheus bits": prometheus((RATES * 1e6).tolist(), "link_bits_per_second"),
+    "JSON records": json.dumps([{"time": t, "bandwidth_mbps": r} for t, r in zip(ISO, RATES.tolist(), strict=True)]),
+    "JSON columns": json.dumps({"timestamp": ISO, "bandwidth_mbps": RATES.tolist()}),
+    "newest first": "\n".join(["timestamp,bandwidth_mbps", *csv_text(PLAIN).splitlines()[:0:-1]]) + "\n",
+    "each row twice": csv_text(PLAIN).replace("\n", "\n", 1) + "\n".join(csv_text(PLAIN).splitlines()[1:]) + "\n",
+    "one after another with its header": csv_text(PLAIN) * 2,
+    "no line end and cut off": csv_text(PLAIN) + "2026-01-01T00:01",
+    "POSIX seconds": csv_text(PLAIN, [str(START + second) for second in range(60)]),
+    "POSIX microseconds": csv_text(PLAIN, [str((START + second) * 10**6) for second in range(60)]),
+    "POSIX nanoseconds": csv_text(PLAIN, [str((START + second) * 10**9) for second in range(60)]),
+    "nanoseconds in text": csv_text(PLAIN, [f"{time}.000000001Z" for time in ISO]),
+    "zone names": csv_text(PLAIN, [f"{time} CET" for time in GRAFANA_TIMES]),
+    "zones of the IANA": csv_text(PLAIN, [f"{time} Europe/Berlin" for time in GRAFANA_TIMES]),
+    "an offset and its zone": csv_text(PLAIN, [f"{time}+01:00[Europe/Berlin]" for time in ISO]),
+    "day, month, year": csv_text(PLAIN, [f"01.01.2026 {clock}" for clock in CLOCKS]),
+    "American": csv_text(PLAIN, [f"{moment:%m/%d/%Y %I:%M:%S %p}" for moment in MOMENTS]),
+    "digits": csv_text(PLAIN, [f"{moment:%Y%m%d%H%M%S}" for moment in MOMENTS]),
+    "a mail's date": csv_text(PLAIN, [f"Thu, 01 Jan 2026 {c} +0000" for c in CLOCKS], "timestamp;bandwidth_mbps"),
+    "a web server's date": csv_text(PLAIN, [f"01/Jan/2026:{clock} +0000" for clock in CLOCKS]),
+    "date(1)": csv_text(PLAIN, [f"Thu Jan  1 {clock} UTC 2026" for clock in CLOCKS]),
+    "a weekday before the date": csv_text(PLAIN, [f"Do, 01.01.2026 {c}" for c in CLOCKS], "timestamp;bandwidth_mbps"),
+    "Go's time": csv_text(PLAIN, [f"{time}.000000001 +0100 CET" for time in GRAFANA_TIMES]),
+    "Excel's days": csv_text(PLAIN, [f"{46023 + second / 86400:.8f}" for second in range(60)]),
+    "Prometheus through jq": json.dumps(json.loads(prometheus((RATES * 125_000).tolist()))["data"]["result"]),
+    "a word between JSON lines": SIVEL_JSON.replace("\n", "\nERROR: no server\n", 1),
+    "a failed run between lines of CSV": (
+        SIVEL_HEADER + "\n".join([SIVEL_LINES[0], "Cannot retrieve", *SIVEL_LINES[1:]])
+    ),
+    "cut off in quotes": csv_text([f'"{rate}"' for rate in RATES]) + '2026-01-01T00:01:00,"2',
+    "date and time apart": csv_text(PLAIN, [f"01.01.2026;{clock}" for clock in CLOCKS], "Date;Time;bandwidth_mbps"),
+}

@@ -12,9 +12,9 @@
 #include <limits>
 #include <memory>
 
+#include "base/clock.h"
 #include "base/sha256.h"
 #include "hogs.h"
-#include "kernels/deadline.h"
 
 namespace linkcast::bench {
 namespace {

@@ -10,7 +10,7 @@
 #include <sstream>
 #include <thread>
 
-#include "kernels/deadline.h"
+#include "base/clock.h"
 #include "kernels/isa.h"
 
 namespace linkcast::bench {

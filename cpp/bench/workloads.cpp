@@ -5,7 +5,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "kernels/deadline.h"
+#include "base/clock.h"
 
 namespace linkcast::bench {
 namespace {

@@ -126,7 +126,7 @@ def _least_seconds(run: Callable[[bytes], bytes], data: bytes) -> float:
 
 def sample_data(size_bytes: int = SAMPLE_BYTES) -> bytes:
     """Made-up telemetry of a link as CSV, the same every time; compresses as logs do."""
-    from linkcast.simulator import simulate_link
+    from linkcast.simulation import simulate_link
 
     shortest_line = len("0.0000,0.0000,0.0000,0.0000\n")
     rows = min(1000, size_bytes // shortest_line + 1)

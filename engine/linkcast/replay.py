@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from linkcast import metrics
 from linkcast.engine import Engine
-from linkcast.evaluation import Evaluation, add_stream, baseline_forecasts, baseline_label, score, windows_of
+from linkcast.evaluation import Evaluation, add_stream, baseline_forecasts, score
 from linkcast.features import BANDWIDTH
 from linkcast.outlook import link_answers, links_of
 from linkcast.stream_answers import StreamScores
 from linkcast.traces import Trace
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from linkcast.windows import windows_of
 
 TICKS_PER_REPORT = 256  # ticks between two calls of the progress callback
-EXCERPT_ROWS = 300  # ticks that the plot shows of the trace
 SKILL_TICKS = 60  # that the rolling skill looks at: a minute at one tick a second
 
 Progress = Callable[[int], None]
@@ -265,105 +261,3 @@ def replay(
 def _backend(engine: Engine, name: str) -> str:
     model = engine.model(name)
     return f"native ({model.isa})" if model.backend == "native" else model.backend
-
-
-def plot(result: Replay, path: str | os.PathLike[str]) -> None:
-    """Draws a replay to an image file: an excerpt of the trace, the rolling skill, the errors, the call times and
-    the allocations.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-        OSError, ValueError: the file cannot be written, or matplotlib does not know its type.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'linkcast[plot]'") from error
-    figure = Figure(figsize=(11, 9), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(3, 3, height_ratios=[1.25, 0.75, 1])
-    figure.suptitle(f"{result.trace.name}, profile {result.profile}: {len(result.starts):,} ticks")
-    _plot_excerpt(figure.add_subplot(grid[0, :]), result)
-    _plot_skill(figure.add_subplot(grid[1, :]), result)
-    _plot_errors(figure.add_subplot(grid[2, 0]), result)
-    _plot_latency(figure.add_subplot(grid[2, 1]), result)
-    _plot_allocations(figure.add_subplot(grid[2, 2]), result)
-    figure.savefig(path, dpi=120)
-
-
-def _plot_excerpt(axes: Axes, result: Replay) -> None:
-    """The ticks around the middle of the longest segment."""
-    targets = result.targets
-    breaks = np.flatnonzero(np.diff(result.starts) > 1) + 1
-    runs = np.split(np.arange(len(result.starts)), breaks)
-    run = max(runs, key=len)
-    begin = max(0, (len(run) - EXCERPT_ROWS) // 2)
-    ticks = run[begin : begin + EXCERPT_ROWS]
-    step_s = result.trace.step_s
-    x = np.arange(len(ticks)) * (step_s or 1.0)
-    unit = "s" if step_s else "ticks"
-    if x[-1] > 3 * 3600 and step_s:
-        x, unit = x / 3600, "h"
-    axes.plot(x, targets[ticks], color="0.35", linewidth=1.2, label="measured")
-    axes.plot(x, result.answers[ticks], color="tab:blue", linewidth=1.2, label="stream, one step ahead")
-    if result.stream.p10 is not None and result.stream.p90 is not None:
-        low, high = result.stream.p10[ticks], result.stream.p90[ticks]
-        axes.fill_between(x, low, high, color="tab:blue", alpha=0.2, linewidth=0, label="its P10 to P90")
-    axes.set(xlabel=f"time [{unit}]", ylabel="bandwidth [Mbit/s]", xlim=(x[0], x[-1]))
-    axes.set_title(f"{len(ticks)} ticks from the middle of the longest segment", fontsize=10)
-    axes.legend(loc="best", frameon=False, ncols=3)
-    axes.grid(alpha=0.25)
-
-
-def _plot_skill(axes: Axes, result: Replay) -> None:
-    """The stream's rolling skill at every tick."""
-    ticks = np.arange(len(result.starts))
-    axes.plot(ticks, np.clip(result.rolling_skill, -1.0, 1.0), color="tab:blue", linewidth=1.0)
-    axes.axhline(0.0, color="0.35", linewidth=0.8)
-    axes.set(xlabel="tick", ylabel="skill", ylim=(-1.0, 1.0), xlim=(0, max(len(ticks) - 1, 1)))
-    axes.set_title(f"Skill of the stream over the EWMA, last {result.skill_ticks} ticks", fontsize=10)
-    axes.grid(alpha=0.25)
-
-
-def _plot_errors(axes: Axes, result: Replay) -> None:
-    """Share of the ticks whose absolute error is below x: the stream, the model and the baselines' best."""
-    targets = result.targets
-    curves = {"stream": np.abs(result.answers - targets), "model alone": np.abs(result.forecasts - targets)}
-    for name in dict.fromkeys(["persistence", result.evaluation["best_baseline"]]):
-        curves[baseline_label(name)] = np.abs(result.baselines[name] - targets)
-    share = np.linspace(0.0, 100.0, 501)
-    for (label, errors), colour in zip(curves.items(), ("tab:blue", "tab:cyan", "0.35", "tab:orange"), strict=False):
-        axes.plot(np.percentile(errors, share), share, color=colour, linewidth=1.4, label=label)
-    limit = max(float(np.percentile(errors, 98.0)) for errors in curves.values())
-    axes.set(xlabel="absolute error [Mbit/s]", ylabel="ticks below [%]", ylim=(0, 100))
-    if limit > 0.0:
-        axes.set_xlim(0, limit)
-    axes.set_title("Error", fontsize=10)
-    axes.legend(loc="lower right", frameon=False)
-    axes.grid(alpha=0.25)
-
-
-def _plot_latency(axes: Axes, result: Replay) -> None:
-    both = np.concatenate([result.forecast_us, result.decide_us])
-    bins = np.geomspace(max(both.min(), 0.05), both.max() * 1.01, 70)
-    for label, times, colour in (
-        ("forecast", result.forecast_us, "tab:blue"),
-        ("decide", result.decide_us, "tab:green"),
-    ):
-        name = f"{label}, p50 {np.median(times):.3g} µs"
-        axes.hist(times, bins=bins.tolist(), color=colour, alpha=0.75, label=name)
-    axes.set(xlabel="time of one call [µs]", ylabel="ticks", xscale="log", yscale="log")
-    axes.set_title("Latency", fontsize=10)
-    axes.set_ylim(top=axes.get_ylim()[1] * 8)  # room for the legend
-    axes.legend(loc="upper right", frameon=False)
-    axes.grid(alpha=0.25)
-
-
-def _plot_allocations(axes: Axes, result: Replay) -> None:
-    percent = np.arange(1, 11) * 10
-    share = 100.0 * np.bincount(result.actions, minlength=10) / len(result.actions)
-    axes.bar(percent, share, width=7.5, color="tab:blue")
-    axes.set(xlabel="allocation [% of the link]", ylabel="ticks [%]", xticks=percent)
-    axes.set_title(f"Allocation, mean {np.mean((result.actions + 1) * 10.0):.1f} %", fontsize=10)
-    axes.grid(alpha=0.25, axis="y")

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from linkcast.baselines import persistence
 from linkcast.engine import Engine
-from linkcast.evaluation import Evaluation, baseline_forecasts, score, verdict, windows_of
+from linkcast.evaluation import Evaluation, baseline_forecasts, score, verdict
 from linkcast.features import BANDWIDTH
 from linkcast.traces import Trace
+from linkcast.windows import windows_of
 
 FloatArray = npt.NDArray[np.float64]
 

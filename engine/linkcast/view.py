@@ -13,9 +13,6 @@ from rich.text import Text
 
 from linkcast.reserving import Reservations, Tick, Walk
 
-TICKS_PER_S = 30.0
-"""Speed unless told otherwise: the evening of `linkcast replay` takes 40 s."""
-
 FRAME_S = 1.0 / 15.0  # least time between two pictures of the terminal
 MOST_LINES = 24
 BAND_FROM = 76  # columns from which the band is written out, too

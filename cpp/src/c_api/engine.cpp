@@ -4,12 +4,12 @@
 #include <iterator>
 #include <sstream>
 
+#include "base/clock.h"
 #include "c_api/handles.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
 #include "engine/folder.h"
 #include "engine/stats.h"
-#include "kernels/deadline.h"
 
 namespace linkcast::c_api {
 namespace {

@@ -11,9 +11,9 @@
 #include "base/fork.h"
 #include "c_api/bundle.h"
 #include "c_api/handles.h"
+#include "c_api/hot_swap.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
-#include "engine/reload.h"
 #include "linkcast/linkcast.h"
 
 namespace linkcast::c_api {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tflite/interpreter.h"
+#include "base/aligned.h"
 
 namespace linkcast {
 namespace {
@@ -25,8 +25,8 @@ Allocation::Allocation(const ModelSpec& spec, Model& model)
       cell_mbps_(*spec.capacity_mbps / static_cast<double>(spec.actions * kCells)),
       state_(features_),
       rows_(kRows * features_),
-      scaled_(tflite::aligned_floats(kRows * features_)),
-      q_values_(tflite::aligned_floats(kRows * actions_)) {
+      scaled_(aligned_floats(kRows * features_)),
+      q_values_(aligned_floats(kRows * actions_)) {
   if (Network* network = model.network())
     network->reserve(kRows);
   else if (model.own_batch() != 1)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "base/aligned.h"
 #include "base/finite.h"
 
 namespace linkcast {
@@ -22,7 +23,7 @@ Forecaster::Forecaster(Engine& engine, std::size_t model, std::size_t rows, cons
 
 void Forecaster::reserve(std::size_t rows) {
   if (rows <= this->rows()) return;
-  outputs_ = tflite::aligned_floats(rows);
+  outputs_ = aligned_floats(rows);
   mbps_.resize(rows);
   answers_.resize(rows);
   safeguard_.reserve(rows);
@@ -31,7 +32,7 @@ void Forecaster::reserve(std::size_t rows) {
 void Forecaster::reserve_windows(std::size_t rows) {
   reserve(rows);
   if (rows <= window_rows_) return;
-  windows_ = tflite::aligned_floats(rows * model_.row_inputs());
+  windows_ = aligned_floats(rows * model_.row_inputs());
   if (Network* network = model_.network()) {
     network->reserve(rows);
   } else if (model_.own_batch() != 1) {

@@ -7,10 +7,10 @@
 #include <span>
 #include <vector>
 
+#include "base/clock.h"
 #include "engine/answer.h"
 #include "engine/engine.h"
 #include "engine/safeguard.h"
-#include "kernels/deadline.h"
 
 namespace linkcast {
 

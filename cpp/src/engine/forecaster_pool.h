@@ -8,11 +8,11 @@
 #include <variant>
 #include <vector>
 
+#include "base/clock.h"
 #include "engine/answer.h"
 #include "engine/engine.h"
 #include "engine/forecaster.h"
 #include "engine/workers.h"
-#include "kernels/deadline.h"
 
 namespace linkcast {
 

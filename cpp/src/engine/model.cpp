@@ -7,6 +7,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "base/aligned.h"
 #include "base/error.h"
 #include "engine/proof.h"
 #include "tflite/operators.h"
@@ -196,8 +197,8 @@ void Model::prepare_batch(std::size_t batch) {
   if (batch_->interpreter) {
     batch_->interpreter->resize(batch);
   } else if (batch > batch_->capacity) {
-    batch_->input = tflite::aligned_floats(batch * row_inputs_);
-    batch_->output = tflite::aligned_floats(batch * row_outputs_);
+    batch_->input = aligned_floats(batch * row_inputs_);
+    batch_->output = aligned_floats(batch * row_outputs_);
     batch_->capacity = batch;
   }
 }

@@ -47,7 +47,6 @@ class Safeguard {
   template <class Real>
   Source rescue(std::size_t row, const Real* last_step, float* mbps) noexcept;
 
-  bool has_fallback() const noexcept { return fallback_.has_value(); }
   std::size_t rows() const noexcept { return last_.size(); }
   /// Grows to `rows`; earlier rows keep what they know.
   void reserve(std::size_t rows);

@@ -6,9 +6,9 @@
 #include <limits>
 #include <stdexcept>
 
-#include "base/sha256.h"
-
+#include "base/aligned.h"
 #include "base/finite.h"
+#include "base/sha256.h"
 
 namespace linkcast {
 namespace {
@@ -85,9 +85,9 @@ Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, s
     network_ = network;
   }
   const std::size_t slots = std::max<std::size_t>(window_ - 1, 1);
-  samples_ = tflite::aligned_floats(slots * rows * features_);
+  samples_ = aligned_floats(slots * rows * features_);
   if (network_) {
-    states_ = tflite::aligned_floats(slots * rows * network_->state_size());
+    states_ = aligned_floats(slots * rows * network_->state_size());
     network_->reserve(slots * rows);
   } else {
     forecaster_.reserve_windows(rows);

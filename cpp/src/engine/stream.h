@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "engine/answer.h"
 #include "engine/engine.h"
 #include "engine/forecaster.h"
 #include "engine/mixture.h"
-#include "kernels/deadline.h"
 
 namespace linkcast {
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "memory.h"
+#include "base/aligned.h"
 #include "pack.h"
 
 namespace linkcast {

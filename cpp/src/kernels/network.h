@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <memory>
 
-#include "deadline.h"
+#include "base/clock.h"
 #include "isa.h"
 #include "kernels.h"
 #include "network_spec.h"

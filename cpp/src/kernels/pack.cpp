@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "memory.h"
+#include "base/aligned.h"
 
 namespace linkcast::kernels {
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/aligned.h"
 #include "base/error.h"
 #include "base/fork.h"
 #include "base/sha256.h"
@@ -11,8 +12,6 @@
 
 namespace linkcast::tflite {
 namespace {
-
-constexpr std::size_t kAlignment = 64;  // what the runtime asks of custom allocations, and a cache line
 
 std::vector<int> shape_of(const Api& api, const Tensor* tensor) {
   std::vector<int> shape(static_cast<std::size_t>(api.TensorNumDims(tensor)));
@@ -35,14 +34,6 @@ ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& 
 }
 
 ModelFile::~ModelFile() { runtime_->api().ModelDelete(model_); }
-
-std::shared_ptr<float[]> aligned_floats(std::size_t count) {
-  const std::size_t bytes = (count * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment + kAlignment;
-  auto* memory = static_cast<float*>(std::aligned_alloc(kAlignment, bytes));
-  if (!memory) throw std::bad_alloc();
-  std::memset(memory, 0, bytes);
-  return {memory, [](float* p) { std::free(p); }};
-}
 
 namespace {
 
@@ -177,7 +168,7 @@ bool Interpreter::place(int index, std::size_t floats, std::shared_ptr<float[]>&
     memory = aligned_floats(floats);
     capacity = floats;
   }
-  const std::size_t bytes = (floats * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t bytes = round_up(floats * sizeof(float), alignment);  // as the runtime asks of custom allocations
   const CustomAllocation allocation{memory.get(), bytes};
   return api_.InterpreterSetCustomAllocationForTensor(interpreter_, index, &allocation, 0) == kOk;
 }

@@ -49,9 +49,6 @@ class ModelFile {
   Model* model_ = nullptr;
 };
 
-/// Zeroed float memory, 64-byte aligned, padded to whole cache lines. Shared with the NumPy views over it.
-std::shared_ptr<float[]> aligned_floats(std::size_t count);
-
 /// One float32 input, one float32 output. Not thread-safe: one thread at a time. Where the runtime works with threads
 /// of its own, a child of fork() has none of them, and would wait for them for ever: its first call makes the
 /// interpreter anew, in the same memory.

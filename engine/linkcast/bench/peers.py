@@ -1,6 +1,6 @@
 """The same model on linkcast and on the runtimes that one could use instead, in turns in one process.
 
-    pip install '.[peers]' && python -m linkcast.bench.peers [--markdown] [--batch N] [model.tflite ...]
+    pip install '.[peers]' && linkcast bench --peers [--markdown] [--batch N]
 
 Each runtime gets the same weights, one thread, memory that is bound in advance, and its fastest documented mode; what
 is not installed is skipped by name. Answers are compared with TensorFlow Lite's before anything is timed: in float32 a
@@ -10,13 +10,10 @@ answers to windows which stand in its memory already.
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
 import statistics
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter_ns
@@ -26,6 +23,7 @@ import numpy.typing as npt
 
 import linkcast
 from linkcast.bench.onnx_graph import onnx_model
+from linkcast.bench.program import machine as described
 
 Floats = npt.NDArray[np.float32]
 # From TensorFlow Lite, relative where an answer is above one: float32 sums in another order, and allocators let large
@@ -243,15 +241,27 @@ def compare(path: Path, batch: int, seconds: float = _SECONDS) -> tuple[list[Row
     return rows, skipped
 
 
+def compare_all(
+    models: Sequence[Path], batches: Sequence[int], seconds: float = _SECONDS
+) -> tuple[list[Row], list[str]]:
+    """`compare` of each model at each batch, one after the other."""
+    rows: list[Row] = []
+    skipped: dict[str, None] = {}
+    for path in models:
+        for batch in batches:
+            found, missing = compare(path, batch, seconds)
+            rows += found
+            skipped |= dict.fromkeys(missing)
+    return rows, list(skipped)
+
+
 def machine() -> str:
     """The processor, the instruction set in use and the versions of what runs everywhere."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        processor = names[0] if names else processor
-    isa = linkcast.Engine.load().model("internet_lstm").isa
-    return f"{processor}, {isa}, one thread, Python {platform.python_version()}, linkcast {linkcast.__version__}"
+    here = described()
+    processor = here["processor"] or here["architecture"]
+    return (
+        f"{processor}, {here['isa']}, one thread, Python {platform.python_version()}, linkcast {linkcast.__version__}"
+    )
 
 
 def markdown(rows: list[Row]) -> str:
@@ -272,49 +282,3 @@ def markdown(rows: list[Row]) -> str:
 def remark(row: Row) -> str:
     """Said of answers that should not be used."""
     return f"{row.name} answers {row.error:.0e} away from TensorFlow Lite, more than its precision explains"
-
-
-def text(rows: list[Row]) -> str:
-    """A table for people, with the tail and the distance from TensorFlow Lite."""
-    lines: list[str] = []
-    shown = None
-    for row in rows:
-        if (row.model, row.batch) != shown:
-            shown = (row.model, row.batch)
-            lines.append(f"\n{row.model}, batch {row.batch}, us a call")
-            lines.append(f"  {'':34s} {'p50':>10s} {'p90':>10s} {'p99':>10s} {'/ linkcast':>11s} {'error':>8s}")
-        times = f"{row.p50:10.2f} {row.p90:10.2f} {row.p99:10.2f}"
-        lines.append(f"  {row.name:34s} {times} {row.ratio:11.2f} {row.error:8.0e}")
-        if not row.trusted:
-            lines.append(f"  ^ {remark(row)}")
-    return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m linkcast.bench.peers", description=__doc__.split("\n")[0])
-    parser.add_argument("models", nargs="*", type=Path, help="default: the shipped LSTM and DDQN")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 100])
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="for each model and batch")
-    parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    engine = linkcast.Engine.load()
-    models = options.models or [Path(engine.model(name).path) for name in ("internet_lstm", "internet_ddqn")]
-    rows: list[Row] = []
-    skipped: dict[str, None] = {}
-    for path in models:
-        for batch in options.batch:
-            found, missing = compare(path, batch, options.seconds)
-            rows += found
-            skipped |= dict.fromkeys(missing)
-    if options.json:
-        print(json.dumps({"machine": machine(), "skipped": list(skipped), "rows": [asdict(row) for row in rows]}))
-    else:
-        print(markdown(rows) if options.markdown else text(rows))
-        print(f"\n{machine()}")
-        print("".join(f"skipped: {reason}\n" for reason in skipped), end="")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

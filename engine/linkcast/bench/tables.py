@@ -7,8 +7,9 @@ from statistics import median
 from typing import Any
 
 from linkcast.bench.compare import Change, Comparison
+from linkcast.bench.peers import Row, remark
 from linkcast.bench.results import EMPTY, PERCENTILES, Certificate, Key
-from linkcast.cli.output import table
+from linkcast.console import table
 
 NARROW = ("p50", "p99", "p99.9", "max")
 COUNTERS = ("TFLite", "ratio", "missed", "alloc", "faults", "lost CPU")
@@ -38,10 +39,7 @@ def latency_table(title: str, rows: Iterable[Sequence[Any]], columns: Sequence[s
         wide: with p90 and p99.99.
     """
     percentiles = PERCENTILES if wide else NARROW
-    made = table(f"{title} [µs]")
-    made.add_column("", no_wrap=True)
-    for heading in ("n", *percentiles, *columns):
-        made.add_column(heading, justify="right", no_wrap=True)
+    made = table(f"{title} [µs]", "", "n", *percentiles, *columns)
     for name, samples, times, *rest in rows:
         made.add_row(name, str(samples), *(microseconds(times[percentile]) for percentile in percentiles), *rest)
     return made
@@ -121,10 +119,8 @@ def verdict_table(certificate: Certificate, wide: bool = True) -> Any:
     """A line for each budget; if wide, with the empty loop beside."""
     from rich.text import Text
 
-    made = table("Budgets, where the call is slowest and where its answer is latest")
-    made.add_column("", no_wrap=True)
-    for heading in ("Verdict", "Budget", "Call", "From the tick", "Empty loop")[: 5 if wide else 4]:
-        made.add_column(heading, no_wrap=True, justify="left" if heading == "Verdict" else "right")
+    headings = ("", "Verdict", "Budget", "Call", "From the tick", "Empty loop")[: 6 if wide else 5]
+    made = table("Budgets, where the call is slowest and where its answer is latest", *headings, left=("Verdict",))
     for verdict in certificate.verdicts:
         call, tick = verdict["call"], verdict["tick"]
         made.add_row(
@@ -147,11 +143,8 @@ def comparison_table(compared: Sequence[Comparison], fail_above: float | None, w
         width: of the terminal; a narrow one shows what decides only.
     """
     wide = width >= 115
-    made = table("Change since then, with intervals that hold together at 95 %")
-    made.add_column("", no_wrap=True)
     headings = ("Then", "Now", "Median", "Ratio to TFLite", "p99", "") if wide else ("Change", "of", "")
-    for heading in headings:
-        made.add_column(heading, justify="right" if heading not in ("", "of") else "left", no_wrap=True)
+    made = table("Change since then, with intervals that hold together at 95 %", "", *headings, left=("", "of"))
     for one in compared:
         verdict = one.verdict
         beyond = fail_above is not None and one.beyond(fail_above)
@@ -184,9 +177,8 @@ def change_text(change: Change | None) -> str:
 
 
 def _first_calls(certificate: Certificate) -> Any:
-    made = table("First call of a fresh engine")
-    for heading in ("", "median", "longest", "TFLite median", "TFLite longest"):
-        made.add_column(heading, justify="left" if not heading else "right")
+    headings = ("", "median", "longest", "TFLite median", "TFLite longest")
+    made = table("First call of a fresh engine", *headings)
     by_workload: dict[str, dict[str, list[float]]] = {}
     for cold in certificate.data["cold"]:
         by_workload.setdefault(cold["workload"], {})[cold["contender"]] = cold["first_call_us"]
@@ -202,10 +194,23 @@ def _first_calls(certificate: Certificate) -> Any:
 def _python(python: dict[str, Any]) -> Any:
     made = table(
         f"From Python {python['version']}: import {median(python['import_ms']):.0f} ms, "
-        f"first prediction after {median(python['first_prediction_ms']):.0f} ms"
+        f"first prediction after {median(python['first_prediction_ms']):.0f} ms",
+        *("", "samples", "p50", "p90", "max"),
     )
-    for heading in ("", "samples", "p50", "p90", "max"):
-        made.add_column(heading, justify="left" if not heading else "right")
     for name, times in python["calls_us"].items():
         made.add_row(name, f"{times['samples']:,}", *(duration(times[key]) for key in ("p50", "p90", "max")))
     return made
+
+
+def peer_tables(rows: Sequence[Row]) -> list[Any]:
+    """A table for each model and batch, with the tail and the distance from TensorFlow Lite; then what to distrust."""
+    items: list[Any] = []
+    for model, batch in dict.fromkeys((row.model, row.batch) for row in rows):
+        made = table(f"{model}, batch {batch} [µs a call]", "", "p50", "p90", "p99", "/ linkcast", "Error")
+        for row in rows:
+            if (row.model, row.batch) == (model, batch):
+                times = map(microseconds, (row.p50, row.p90, row.p99))
+                made.add_row(row.name, *times, f"{row.ratio:.2f}", f"{row.error:.0e}")
+        items.append(made)
+    remarks = [f"{row.model}, batch {row.batch}: {remark(row)}" for row in rows if not row.trusted]
+    return [*items, "\n".join(remarks)] if remarks else items

@@ -11,14 +11,15 @@ from linkcast.cli.bench import bench
 from linkcast.cli.convert import convert
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
+from linkcast.cli.export_edge import export_edge
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
 from linkcast.cli.inspect import inspect
 from linkcast.cli.measure_codecs import measure_codecs
-from linkcast.cli.output import fail, say_in_any_encoding
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
 from linkcast.cli.train import train
+from linkcast.console import fail, say_in_any_encoding
 
 app = typer.Typer(
     name="linkcast",
@@ -46,7 +47,20 @@ def _options(
     """Forecasts how much bandwidth a link or a service group needs next, and decides how much to allocate."""
 
 
-for _command in (predict, forecast, decide, groups, replay, evaluate, inspect, bench, measure_codecs, train, convert):
+for _command in (
+    predict,
+    forecast,
+    decide,
+    groups,
+    replay,
+    evaluate,
+    inspect,
+    bench,
+    measure_codecs,
+    train,
+    convert,
+    export_edge,
+):
     app.command()(_command)
 
 

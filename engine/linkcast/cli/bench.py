@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linkcast.cli.options import Json, Models
-from linkcast.cli.output import fail, note, show
+from linkcast.console import fail, note, print_json, show
 
 if TYPE_CHECKING:
     from linkcast.bench import Certificate
@@ -61,6 +61,9 @@ def bench(
     peers: Annotated[
         bool, typer.Option("--peers", help="Other runtimes on the same models instead; needs the peers extra.")
     ] = False,
+    batch: Annotated[
+        list[int] | None, typer.Option("--batch", min=1, help="Windows of a call of --peers; default: 1 and 100.")
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table of --peers as Markdown.")] = False,
     models: Models = None,
     as_json: Json = False,
@@ -71,7 +74,7 @@ def bench(
     machine starts them too late. With --compare: 1 when --fail-above is exceeded, else 0.
     """
     if peers:
-        _compare_peers(models, seconds, markdown, as_json)
+        _compare_peers(models, batch or [1, 100], seconds, markdown, as_json)
         return
     from linkcast.bench import read_certificate
     from linkcast.bench.compare import compare as compare_certificates
@@ -117,15 +120,29 @@ def bench(
     raise typer.Exit(1 if fail_above is not None and any(one.beyond(fail_above) for one in compared) else 0)
 
 
-def _compare_peers(models: Path | None, seconds: float | None, markdown: bool, as_json: bool) -> None:
-    from linkcast.bench import peers
+def _compare_peers(
+    models: Path | None, batches: list[int], seconds: float | None, markdown: bool, as_json: bool
+) -> None:
+    from dataclasses import asdict
 
-    folder = [] if models is None else [models / "models" / f"internet_{kind}.tflite" for kind in ("lstm", "ddqn")]
-    shown = [option for option, wanted in (("--markdown", markdown), ("--json", as_json)) if wanted]
+    from linkcast.bench import peers
+    from linkcast.bench.tables import peer_tables
+    from linkcast.engine import Engine
+
+    engine = Engine(models)
+    files = [Path(engine.model(name).path) for name in ("internet_lstm", "internet_ddqn")]
     try:
-        peers.main([*map(str, folder), *([] if seconds is None else ["--seconds", str(seconds / 4)]), *shown])
+        rows, skipped = peers.compare_all(files, batches, *([] if seconds is None else [seconds / 4]))
     except ArithmeticError as error:  # a runtime answers something else
         fail(str(error))
+    if as_json:
+        print_json({"machine": peers.machine(), "skipped": skipped, "rows": [asdict(row) for row in rows]})
+        return
+    missing = ["\n".join(f"skipped: {reason}" for reason in skipped)] if skipped else []
+    if markdown:
+        print(peers.markdown(rows), "", peers.machine(), *missing, sep="\n")
+    else:
+        show(*peer_tables(rows), peers.machine(), *missing)
 
 
 def _measure(models: Path | None, options: list[str], python: bool) -> Certificate:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from linkcast.cli.options import Json
-from linkcast.cli.output import show, table
+from linkcast.console import show, table
 
 SUFFIX = ".tflite"
 

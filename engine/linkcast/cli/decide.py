@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from linkcast.cli.options import Capacity, Json, Models, Profile
-from linkcast.cli.output import print_json, show, table
+from linkcast.console import print_json, show, table
 
 CAUSES = {
     "outside_training": "a value lies outside what training has seen, and was held to it",
@@ -56,10 +56,8 @@ def decide(
         return
     link = "the link" if capacity_mbps is None else f"a {capacity_mbps:,g} Mbit/s link"
     because = f": {CAUSES[cause]}" if cause in CAUSES else ""
-    rows = table(f"Allocate {(action + 1) * 10} % of {link} (profile {profile}){because}")
-    for heading in ("Action", "Allocation", "Q-value"):
-        rows.add_column(heading, justify="right")
-    rows.add_column("")
+    title = f"Allocate {(action + 1) * 10} % of {link} (profile {profile}){because}"
+    rows = table(title, "Action", "Allocation", "Q-value", "", left=("",))
     for index, value in enumerate(q_values):
         mark, style = ("<- chosen", "bold") if index == action else ("", "")
         rows.add_row(str(index), f"{(index + 1) * 10} %", f"{value:.4f}", mark, style=style)

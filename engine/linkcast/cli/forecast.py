@@ -12,9 +12,7 @@ import numpy as np
 import typer
 
 from linkcast.cli.options import Device, Json, Models, Usage
-from linkcast.cli.output import print_json, rounded, show, table
-
-Time = Annotated[str | None, typer.Option(metavar="ISO_TIME")]
+from linkcast.console import print_json, rounded, show, table
 
 
 def forecast(
@@ -94,8 +92,7 @@ def _to_table(predictions: list[dict[str, Any]]) -> Any:
     """Times down, groups across; one group alone has its allocation beside it."""
     names = list(predictions[0]["predictions"])
     single = len(names) == 1
-    rows = table(f"{names[0]}: forecast" if single else "Forecast [Mbit/s]")
-    rows.add_column("Time", no_wrap=True)
+    rows = table(f"{names[0]}: forecast" if single else "Forecast [Mbit/s]", "Time")
     for heading in ("Forecast [Mbit/s]", "Allocation") if single else names:
         rows.add_column(heading, justify="right")
     rescued = False

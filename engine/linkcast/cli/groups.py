@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from linkcast.cli.options import Json, Models
-from linkcast.cli.output import print_json, show, table
+from linkcast.console import print_json, show, table
 
 
 def groups(models: Models = None, as_json: Json = False) -> None:
@@ -38,10 +38,7 @@ def groups(models: Models = None, as_json: Json = False) -> None:
             }
         )
         return
-    rows = table("Service groups (bandwidth in Mbit/s)")
-    rows.add_column("Group", no_wrap=True)
-    for heading in ("Id", "Mean", "Max"):
-        rows.add_column(heading, justify="right", no_wrap=True)
+    rows = table("Service groups (bandwidth in Mbit/s)", "Group", "Id", "Mean", "Max")
     rows.add_column("Source")
     rows.add_column("Services (* default)", no_wrap=True)
     rows.add_column("Device groups", ratio=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linkcast.cli.options import Backend, BackendOption, Json, Models
-from linkcast.cli.output import print_json, show, table
+from linkcast.console import print_json, show, table
 
 if TYPE_CHECKING:
     from linkcast._native import Model
@@ -97,12 +97,8 @@ def _add_certificate(rows: Any, certificate: dict[str, Any]) -> None:
 
 
 def _operator_table(operators: Sequence[dict[str, Any]]) -> Any:
-    rows = table("Operators, in order")
-    rows.add_column("Operator")
-    rows.add_column("Input", no_wrap=True)
-    rows.add_column("Output", no_wrap=True)
-    rows.add_column("Constants", justify="right", no_wrap=True)
-    rows.add_column("Runs on", no_wrap=True)
+    left = ("Operator", "Input", "Output", "Runs on")
+    rows = table("Operators, in order", *left[:3], "Constants", left[3], left=left)
     for operator in operators:
         rows.add_row(
             operator["name"],

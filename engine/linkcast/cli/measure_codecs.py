@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from linkcast.cli.options import Json
-from linkcast.cli.output import print_json, show, table
+from linkcast.console import print_json, show, table
 
 MOST_BYTES = 8 << 20  # lzma takes a second for a few MB
 
@@ -39,10 +39,8 @@ def measure_codecs(
     if as_json:
         print_json(compression.codecs_content(codecs, name, len(data)))
         return
-    rows = table(f"Codecs on {name}, {len(data):,} bytes")
-    rows.add_column("Codec")
-    for heading in ("Size", "Compress Mbit/s", "Decompress Mbit/s"):
-        rows.add_column(heading, justify="right")
+    title = f"Codecs on {name}, {len(data):,} bytes"
+    rows = table(title, "Codec", "Size", "Compress Mbit/s", "Decompress Mbit/s")
     for codec in codecs:
         rows.add_row(codec.name, f"{codec.ratio:.1%}", f"{codec.compress_mbps:,.1f}", f"{codec.decompress_mbps:,.1f}")
     show(rows)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -44,79 +47,74 @@ Capacity = Annotated[
     float | None,
     typer.Option("--capacity", metavar="MBPS", help="Capacity of the link; default: the one the allocator knows."),
 ]
-Column = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--column",
-        "-c",
-        metavar="NAME=SOURCE",
-        help="Read a feature, timestamp, session or service_group from another column, or take a constant: "
-        "bandwidth_mbps=ul_mbps, packet_loss=0. May be repeated.",
-    ),
-]
-Unit = Annotated[
-    list[str] | None,
-    typer.Option("--unit", "-u", metavar="NAME=UNIT", help="The unit of a column: bandwidth_mbps=kbit/s."),
-]
-Where = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where",
-        metavar="COLUMN=PATTERN",
-        help="Only rows whose value matches, as in a shell: 'modem=5G-*'. Repeated for one column: any of them.",
-    ),
-]
-Step = Annotated[
-    str | None,
-    typer.Option("--step", metavar="TIME", help="Bring rows to an even step by time-weighted means: 1s, 500ms, 30min."),
-]
-Separator = Annotated[
-    str | None,
-    typer.Option(
-        "--separator", metavar="CHAR", help="Between the cells of a text file: ';' or tab; default: looked for."
-    ),
-]
-Decimal = Annotated[
-    str | None,
-    typer.Option("--decimal", metavar="SIGN", help="The decimal sign of a text file, '.' or ','; default: looked for."),
-]
-Timezone = Annotated[
-    str | None,
-    typer.Option(
-        "--timezone", metavar="ZONE", help="The site's time zone, whose clock is the calendar: Europe/Berlin."
-    ),
-]
-DayFirst = Annotated[
-    bool | None,
-    typer.Option("--day-first/--month-first", help="How 02/01/2026 is read; default: looked for.", show_default=False),
-]
-Missing = Annotated[
-    float | None, typer.Option("--missing", metavar="NUMBER", help="A number that stands for no value, such as -1.")
-]
-MappingFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--mapping",
-        metavar="FILE.json",
-        help='These options from a file: {"columns": {...}, "units": {...}, "where": {...}, "step": "1s", '
-        '"separator": ";", "decimal": ",", "timezone": "Europe/Berlin", "day_first": true, "missing": -1}.',
-    ),
-]
-
 _STEP_UNITS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 def layout(
-    column: list[str] | None = None,
-    unit: list[str] | None = None,
-    where: list[str] | None = None,
-    step: str | None = None,
-    mapping: Path | None = None,
-    separator: str | None = None,
-    decimal: str | None = None,
-    timezone: str | None = None,
-    day_first: bool | None = None,
-    missing: float | None = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            "-c",
+            metavar="NAME=SOURCE",
+            help="Read a feature, timestamp, session or service_group from another column, or take a constant: "
+            "bandwidth_mbps=ul_mbps, packet_loss=0. May be repeated.",
+        ),
+    ] = None,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option("--unit", "-u", metavar="NAME=UNIT", help="The unit of a column: bandwidth_mbps=kbit/s."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="COLUMN=PATTERN",
+            help="Only rows whose value matches, as in a shell: 'modem=5G-*'. Repeated for one column: any of them.",
+        ),
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            "--step", metavar="TIME", help="Bring rows to an even step by time-weighted means: 1s, 500ms, 30min."
+        ),
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            "--mapping",
+            metavar="FILE.json",
+            help='These options from a file: {"columns": {...}, "units": {...}, "where": {...}, "step": "1s", '
+            '"separator": ";", "decimal": ",", "timezone": "Europe/Berlin", "day_first": true, "missing": -1}.',
+        ),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            "--separator", metavar="CHAR", help="Between the cells of a text file: ';' or tab; default: looked for."
+        ),
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        typer.Option(
+            "--decimal", metavar="SIGN", help="The decimal sign of a text file, '.' or ','; default: looked for."
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            "--timezone", metavar="ZONE", help="The site's time zone, whose clock is the calendar: Europe/Berlin."
+        ),
+    ] = None,
+    day_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--day-first/--month-first", help="How 02/01/2026 is read; default: looked for.", show_default=False
+        ),
+    ] = None,
+    missing: Annotated[
+        float | None, typer.Option("--missing", metavar="NUMBER", help="A number that stands for no value, such as -1.")
+    ] = None,
 ) -> Layout:
     """How a trace is read: what the mapping file says, and over it what the options say.
 
@@ -200,3 +198,25 @@ def _seconds(text: str) -> float:
     except (KeyError, ValueError):
         known = ", ".join(_STEP_UNITS)
         raise typer.BadParameter(f"expected a time such as 1s ({known}), got {text!r}", param_hint="--step") from None
+
+
+def reads_traces(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameter `reading: Layout` the options of `layout` take the place of."""
+    options = inspect.signature(layout).parameters
+    hints = get_type_hints(layout, localns={"Layout": Any}, include_extras=True)
+    own = get_type_hints(command, localns={"Layout": Any}, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name == "reading":
+            parameters += [one.replace(kind=parameter.kind, annotation=hints[key]) for key, one in options.items()]
+        else:
+            parameters.append(parameter.replace(annotation=own[name]))
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        reading = layout(**{name: given.pop(name) for name in options})
+        command(reading=reading, **given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

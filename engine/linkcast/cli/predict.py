@@ -9,7 +9,7 @@ import typer
 
 from linkcast.cli.groups import source_note
 from linkcast.cli.options import Device, Json, Models, Usage
-from linkcast.cli.output import print_json, show, table
+from linkcast.console import print_json, show, table
 
 
 def predict(
@@ -41,11 +41,8 @@ def predict(
     if as_json:
         print_json(predictions if group is None else prediction)
         return
-    rows = table(f"Bandwidth for {when.item():%A %Y-%m-%d %H:%M}")
-    rows.add_column("Group")
-    for heading in ("Group id", "Service id", "Forecast [Mbit/s]", "Allocation"):
-        rows.add_column(heading, justify="right")
-    rows.add_column("Source")
+    columns = ("Group", "Group id", "Service id", "Forecast [Mbit/s]", "Allocation", "Source")
+    rows = table(f"Bandwidth for {when.item():%A %Y-%m-%d %H:%M}", *columns, left=("Source",))
     for name, values in predictions.items():
         rows.add_row(
             name,

@@ -7,35 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.evaluate import accuracy_table, narrow_table, percent
-from linkcast.cli.options import (
-    Backend,
-    BackendOption,
-    Capacity,
-    Column,
-    DayFirst,
-    Decimal,
-    Json,
-    MappingFile,
-    Missing,
-    Models,
-    Profile,
-    Separator,
-    Step,
-    Timezone,
-    Unit,
-    Where,
-    layout,
-)
-from linkcast.cli.output import note, notes_of, print_json, progress, show, table
+from linkcast.cli.options import Backend, BackendOption, Capacity, Json, Models, Profile, reads_traces
+from linkcast.console import note, notes_of, print_json, progress, show, table
 
 if TYPE_CHECKING:
-    from linkcast.traces import Trace
+    from linkcast.traces import Layout, Trace
 
 BAR_WIDTH = 40
-SKILL_COLUMNS = ("Least", "Most", "Last", "Below 0", "> P90", "< P10", "Width", "Answers")
+SKILL_COLUMNS = ("Median", "Least", "Most", "Last", "Below 0", "> P90", "< P10", "Width", "Answers")
 
 
+@reads_traces
 def replay(
     file: Annotated[
         Path | None,
@@ -60,16 +42,8 @@ def replay(
         int,
         typer.Option("--over", metavar="TICKS", min=1, help="Ticks that the rolling skill looks at."),
     ] = 60,
-    column: Column = None,
-    unit: Unit = None,
-    where: Where = None,
-    step: Step = None,
-    mapping: MappingFile = None,
-    separator: Separator = None,
-    decimal: Decimal = None,
-    timezone: Timezone = None,
-    day_first: DayFirst = None,
-    missing: Missing = None,
+    *,
+    reading: Layout,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
     as_json: Json = False,
@@ -80,19 +54,18 @@ def replay(
     forecast and reserved for it, then what that gains beside simpler rules. Ctrl-C skips to the end.
     """
     from linkcast import replay as replaying
+    from linkcast.cli.scores import accuracy_table
     from linkcast.engine import Engine
-    from linkcast.traces import read_trace
+    from linkcast.traces import Layout, read_trace
 
-    how = (column, unit, where, step, mapping, separator, decimal, timezone, day_first, missing)
-    if file is None and any(option is not None for option in how):
+    if file is None and reading != Layout():
         raise typer.BadParameter("needs a FILE", param_hint="--column, --unit and what else says how to read it")
-    reading = layout(*how)
     engine = Engine(models, backend.value)
     evening = file is None and profile == "internet"
     trace = _simulate(profile, rows, seed) if file is None else read_trace(file, reading)
     if evening or watch or fast:
         from linkcast.cli.watch import show_walk
-        from linkcast.evening import CAPACITY_MBPS
+        from linkcast.simulation.evening import CAPACITY_MBPS
 
         known = CAPACITY_MBPS if evening and capacity is None else capacity
         show_walk(engine, trace, profile, known, speed, fast, plot, as_json)
@@ -102,7 +75,9 @@ def replay(
     with progress(f"Replaying {trace.name}", len(trace)) as advance:
         result = replaying.replay(engine, trace, profile, advance, capacity, over)
     if plot is not None:
-        replaying.plot(result, plot)
+        from linkcast.plots import plot_replay
+
+        plot_replay(result, plot)
         note(f"wrote {plot}")
     questions = notes_of(trace, engine, result.forecaster)
     report = {**result.report(), "notices": trace.notices, "warnings": questions}
@@ -121,21 +96,21 @@ def replay(
 
 def _simulate(profile: str, rows: int | None, seed: int) -> Trace:
     """The evening, or a link of another profile."""
-    from linkcast.evening import ROWS, busy_evening
-    from linkcast.simulator import simulate_link
-    from linkcast.traces import trace_from_arrays
+    from linkcast.simulation import simulate_trace
+    from linkcast.simulation.evening import ROWS, busy_evening
 
     if profile == "internet":
         return busy_evening(ROWS if rows is None else rows, seed)
-    simulated = simulate_link(profile, 1, 3600 if rows is None else rows, seed)
-    times = simulated.seconds[0].astype("datetime64[s]")
-    return trace_from_arrays(simulated.features[0], times, f"simulated {profile} link (seed {seed})")
+    return simulate_trace(profile, 3600 if rows is None else rows, seed)
 
 
 def _skill_table(report: dict[str, Any], ticks: int) -> Any:
     """The stream's rolling skill, how often its band was left, and who answered."""
+    from linkcast.cli.scores import percent
+
     skill, stream = report["rolling_skill"], report["stream"]
-    rows = narrow_table(f"The stream: skill over the EWMA, last {ticks} ticks; band; answers", "Median", *SKILL_COLUMNS)
+    title = f"The stream: skill over the EWMA, last {ticks} ticks; band; answers"
+    rows = table(title, *SKILL_COLUMNS, close=True)
     values = ["-"] * 5
     if skill is not None:
         values = [f"{skill[key]:+.2f}" for key in ("median", "least", "most", "last")]
@@ -150,12 +125,7 @@ def _skill_table(report: dict[str, Any], ticks: int) -> Any:
 
 
 def _latency_table(report: dict[str, Any]) -> Any:
-    rows = table("Latency of one call [µs]")
-    rows.add_column("Call")
-    rows.add_column("Model")
-    rows.add_column("Runs on")
-    for heading in ("p50", "p99", "max"):
-        rows.add_column(heading, justify="right")
+    rows = table("Latency of one call [µs]", "Call", "Model", "Runs on", "p50", "p99", "max", left=("Model", "Runs on"))
     for (call, times), (model, backend) in zip(report["latency_us"].items(), report["models"].items(), strict=True):
         rows.add_row(call, model, backend, *(f"{times[key]:.1f}" for key in ("p50", "p99", "max")))
     return rows
@@ -165,13 +135,10 @@ def _allocation_table(report: dict[str, Any]) -> Any:
     allocation = report["allocation"]
     capacity = allocation["capacity_mbps"]
     link = "the link" if capacity is None else f"a {capacity:,g} Mbit/s link"
-    rows = table(f"Allocation: {allocation['mean_percent']:.1f} % of {link} on average")
-    rows.add_column("Allocation", justify="right")
-    rows.add_column("Ticks", justify="right")
-    rows.add_column("Share", justify="right")
-    rows.add_column("")
+    title = f"Allocation: {allocation['mean_percent']:.1f} % of {link} on average"
+    rows = table(title, "Allocation", "Ticks", "Share", "", left=("",))
     most = max(allocation["ticks_by_percent"].values())
     for share, ticks in allocation["ticks_by_percent"].items():
         bar = "█" * round(BAR_WIDTH * ticks / most)
-        rows.add_row(f"{share} %", f"{ticks:,}", f"{100.0 * ticks / report['ticks']:.1f} %", bar)
+        rows.add_row(f"{share:>3} %", f"{ticks:,}", f"{100.0 * ticks / report['ticks']:.1f} %", bar)
     return rows

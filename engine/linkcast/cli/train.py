@@ -5,30 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.options import (
-    Column,
-    DayFirst,
-    Decimal,
-    Json,
-    MappingFile,
-    Missing,
-    Separator,
-    Step,
-    Timezone,
-    Unit,
-    Where,
-    layout,
-)
-from linkcast.cli.output import note, print_json, show
+from linkcast.cli.options import Json, reads_traces
+from linkcast.console import note, print_json, show
+
+if TYPE_CHECKING:
+    from linkcast.traces import Layout
 
 MOST_WORKERS = 4  # by default: each takes a gigabyte
 NOT_BETTER = 4  # exit status of --require-better
 
 
+@reads_traces
 def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where models/ and metadata/ are written.")
@@ -109,21 +100,14 @@ def train(
             "--base", metavar="FOLDER", help="Bundle to take the other models from; default: the bundled one."
         ),
     ] = None,
-    column: Column = None,
-    unit: Unit = None,
-    where: Where = None,
-    step: Step = None,
-    mapping: MappingFile = None,
-    separator: Separator = None,
-    decimal: Decimal = None,
-    timezone: Timezone = None,
-    day_first: DayFirst = None,
-    missing: Missing = None,
+    *,
+    reading: Layout,
     as_json: Json = False,
 ) -> None:
     """Train models on the simulator or on your own telemetry, and write them with their metadata."""
-    how = (column, unit, where, step, mapping, separator, decimal, timezone, day_first, missing)
-    if telemetry is None and any(option is not None for option in how):
+    from linkcast.traces import Layout
+
+    if telemetry is None and reading != Layout():
         raise typer.BadParameter(
             "needs --telemetry FILE", param_hint="--column, --unit and what else says how to read it"
         )
@@ -135,7 +119,6 @@ def train(
         raise typer.BadParameter("trains its own models; leave it out", param_hint="--only beside --group")
     if group is None and (group_id is not None or service or maximum is not None):
         raise typer.BadParameter("need --group NAME", param_hint="--group-id, --service and --maximum")
-    reading = layout(*how)
     asked = None if group is None else _new_group(group, group_id, service, maximum)
     from linkcast.training import run
     from linkcast.training.warm_start import is_better, sentence

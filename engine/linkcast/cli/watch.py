@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linkcast.cli.output import note, notes_of, print_json, show, table
+from linkcast.console import note, notes_of, print_json, show, table
 
 if TYPE_CHECKING:
     from linkcast.engine import Engine
@@ -26,7 +26,7 @@ def show_walk(
     """Walks a trace, shows it as it goes where that can be seen, and prints what came of it."""
     from rich.console import Console
 
-    from linkcast.picture import draw
+    from linkcast.plots import plot_walk
     from linkcast.reserving import Walk
 
     walk = Walk(engine, trace, profile, capacity_mbps)
@@ -41,7 +41,7 @@ def show_walk(
         result = play(walk, console, speed)
         console.print()
     if plot is not None:
-        draw(result, plot)
+        plot_walk(result, plot)
         note(f"wrote {plot}")
     questions = notes_of(trace, engine, engine.resolve(profile, "forecaster"))
     if as_json:
@@ -73,10 +73,7 @@ def reservation_table(result: Reservations) -> Any:
     """What each rule reserved, and how often and by how much it was short, on the same ticks."""
     from linkcast.reserving import LINKCAST
 
-    rows = table("Reserved for the next tick, Mbit/s on average")
-    rows.add_column("Rule", no_wrap=True)
-    for heading in ("Reserved", "Unused", "Short", "by"):
-        rows.add_column(heading, justify="right", no_wrap=True)
+    rows = table("Reserved for the next tick, Mbit/s on average", "Rule", "Reserved", "Unused", "Short", "by")
     for rule in result.rules:
         outcome = result.outcome(rule)
         rows.add_row(
@@ -105,10 +102,7 @@ def accuracy_table(result: Reservations) -> Any:
     from linkcast.evaluation import baseline_label
 
     scores = result.accuracy
-    rows = table("Forecast of the next tick")
-    rows.add_column("Forecast", no_wrap=True)
-    for heading in ("MAE [Mbit/s]", "In 10 %"):
-        rows.add_column(heading, justify="right", no_wrap=True)
+    rows = table("Forecast of the next tick", "Forecast", "MAE [Mbit/s]", "In 10 %")
     shown = {"linkcast": scores["model"]}
     for name in dict.fromkeys([scores["best_baseline"], "persistence", "ewma", "moving_average"]):
         label = "last value" if name == "persistence" else baseline_label(name)

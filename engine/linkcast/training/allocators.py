@@ -27,14 +27,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH, TELEMETRY
-from linkcast.simulator import LinkProfile
+from linkcast.simulation import LinkProfile
 from linkcast.training import certificate, environment, networks
-from linkcast.training.datasets import Range, ScalerRanges, seed_of
+from linkcast.training.datasets import seed_of
 from linkcast.training.environment import ACTIONS, AllocatedLinks, Policy
 from linkcast.training.forecasters import Progress
+from linkcast.training.ranges import Range, ScalerRanges
 from linkcast.training.settings import AllocatorSettings
 from linkcast.training.start import tf, tf_keras
 
@@ -162,7 +163,7 @@ def spread_steps(model: Any, seed: int) -> None:
     layer = model.layers[0]
     kernel, bias = layer.get_weights()  # (features, units), (units,)
     rng = np.random.default_rng(seed)
-    gains = simulator.log_uniform(rng, FIRST_LAYER_GAINS, len(bias)) * rng.choice([-1.0, 1.0], len(bias))
+    gains = simulation.noise.log_uniform(rng, FIRST_LAYER_GAINS, len(bias)) * rng.choice([-1.0, 1.0], len(bias))
     kernel[:] = 0.3 * rng.standard_normal(kernel.shape)
     kernel[BANDWIDTH] = gains
     bias[:] = -gains * rng.uniform(0.0, ACTIONS - 0.5, len(bias))
@@ -191,7 +192,7 @@ def train_allocator(name: str, settings: AllocatorSettings, seed: int, progress:
         progress: called after each round of episodes.
     """
     networks.make_deterministic(seed_of(seed, "allocator", name))
-    profile = simulator.link_profile(name)
+    profile = simulation.link_profile(name)
     ranges = allocator_ranges(profile)
     agent, history = _learn(profile, ranges, settings, seed, progress)
 

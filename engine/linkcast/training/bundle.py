@@ -17,7 +17,7 @@ import jsonschema
 import numpy as np
 
 from linkcast import _native
-from linkcast.training.datasets import Range, ScalerRanges
+from linkcast.training.ranges import Range, ScalerRanges
 
 SCHEMA_VERSION = 1
 UNITS_OF_SHARES = ("fraction",)  # what a value in such a unit is held to 0..1 for

@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast._native import CELLS_PER_ACTION, HEADROOM_ACTIONS
 from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH, TELEMETRY, UNITS
-from linkcast.simulator import LinkProfile
+from linkcast.simulation import LinkProfile
 from linkcast.training import bundle
-from linkcast.training.datasets import ScalerRanges, seed_of
+from linkcast.training.datasets import seed_of
 from linkcast.training.environment import ACTIONS, AllocatedLinks
+from linkcast.training.ranges import ScalerRanges
 from linkcast.training.settings import AllocatorSettings
 
 FloatArray = npt.NDArray[np.float64]
@@ -243,7 +244,7 @@ def recertify(folder: Path) -> list[str]:
     for name, model in held.models.items():
         if model.manifest["role"] != "allocator":
             continue
-        profile = simulator.link_profile(model.manifest["serves"])
+        profile = simulation.link_profile(model.manifest["serves"])
         ranges = allocators.allocator_ranges(profile)
         golden = model.manifest["golden"]
         scored = allocators.certify(profile, model.content, ranges, golden, chosen.allocator, manifest["seed"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.baselines import Baseline, ewma, harmonic_mean, moving_average, persistence
 from linkcast.features import (
     BANDWIDTH,
@@ -23,6 +23,7 @@ from linkcast.features import (
     to_seconds,
 )
 from linkcast.traces import Trace
+from linkcast.training.ranges import LOG_OFFSET_MBPS
 from linkcast.training.settings import Augmentation, Settings
 
 FloatArray = npt.NDArray[np.float64]
@@ -71,96 +72,6 @@ class Dataset:
     augmentation: Augmentation | None = None
 
 
-@dataclass(frozen=True)
-class Range:
-    """How a feature or a target is scaled: (level - share * level of the reference - min) / (max - min), cut to
-    -bound..bound where there is a bound.
-
-    The level of a value x is ln(x + log_offset), or x without a log_offset. The reference is a sample of the same
-    window: a feature's is the "first" one, a target's the "last" one of the feature that it continues; or none.
-    """
-
-    min: float
-    max: float
-    log_offset: float | None = None
-    relative_to: str | None = None
-    share: float = 1.0
-    bound: float | None = None
-
-    def level(self, values: FloatArray) -> FloatArray:
-        return values if self.log_offset is None else np.log(np.maximum(values, 0.0) + self.log_offset)
-
-    def scale(self, values: FloatArray, reference: FloatArray | None = None) -> FloatArray:
-        """Scaled values, of the shape of `values` and `reference` together; physical units in."""
-        return self._bounded((self._relative(values, reference) - self.min) / (self.max - self.min))
-
-    def unscale(self, scaled: FloatArray, reference: FloatArray | None = None) -> FloatArray:
-        """The values that `scale` made `scaled` of; at least 0 where there is a log_offset."""
-        level = self._bounded(scaled) * (self.max - self.min) + self.min
-        if self.relative_to is not None:
-            assert reference is not None
-            level = level + self.share * self.level(reference)
-        return level if self.log_offset is None else np.maximum(np.exp(level) - self.log_offset, 0.0)
-
-    def _bounded(self, scaled: FloatArray) -> FloatArray:
-        return scaled if self.bound is None else np.clip(scaled, -self.bound, self.bound)
-
-    def _relative(self, values: FloatArray, reference: FloatArray | None) -> FloatArray:
-        if self.relative_to is None:
-            return self.level(values)
-        assert reference is not None
-        return self.level(values) - self.share * self.level(reference)
-
-    def fitted(self, values: FloatArray, reference: FloatArray | None, smallest: float) -> Range:
-        """The same with min and max at the quartiles of the data, at least `smallest` apart.
-
-        With a share below 1 their distance is that of a share of 1, around the median.
-        """
-        low, high = np.quantile(replace(self, share=1.0)._relative(values, reference), (0.25, 0.75))
-        if self.share < 1.0:
-            assert reference is not None
-            middle = (1.0 - self.share) * float(np.median(self.level(reference)))
-            low, high = low + middle, high + middle
-        return replace(self, min=float(low), max=float(max(high, low + smallest)))
-
-
-@dataclass(frozen=True)
-class ScalerRanges:
-    """The ranges of a model's features, in order, and of its target (None for allocators)."""
-
-    features: dict[str, Range]
-    target: Range | None
-
-    def scale(self, values: FloatArray) -> npt.NDArray[np.float32]:
-        """(n, T, F) windows or (n, F) rows, physical -> float32 scaled, same shape; in float64, as the engine does it.
-
-        Only windows have a first sample that a feature can be relative to.
-        """
-        scaled = np.empty(values.shape, np.float32)
-        for column, limits in enumerate(self.features.values()):
-            first = values[..., :1, column] if limits.relative_to else None
-            scaled[..., column] = limits.scale(values[..., column], first)
-        return scaled
-
-    def scale_targets(self, part: Part) -> npt.NDArray[np.float32]:
-        """(n, 1) float32."""
-        assert self.target is not None
-        return self.target.scale(part.targets, self._last(part)).astype(np.float32)[:, None]
-
-    def unscale_targets(self, outputs: FloatArray, part: Part) -> FloatArray:
-        """The model's outputs (n,) as Mbit/s."""
-        assert self.target is not None
-        return self.target.unscale(outputs, self._last(part))
-
-    def _last(self, part: Part) -> FloatArray | None:
-        """(n,) the newest bandwidth of each window, for a target that is relative to it."""
-        assert self.target is not None
-        if self.target.relative_to is None:
-            return None
-        last: FloatArray = part.windows[:, -1, list(self.features).index("bandwidth_mbps")]
-        return last
-
-
 def seed_of(seed: int, *words: str) -> int:
     """A seed for one purpose: the run's seed mixed with a name, so that a subset of models trains as in a full run."""
     return int(np.random.SeedSequence([seed, zlib.crc32("/".join(words).encode())]).generate_state(1)[0])
@@ -169,25 +80,18 @@ def seed_of(seed: int, *words: str) -> int:
 def link_dataset(profile: str, settings: Settings, seed: int) -> Dataset:
     """Simulated links, split by link."""
     drawn = seed_of(seed, "link", profile)
-    traces = simulator.simulate_link(profile, settings.link_traces, settings.link_rows, drawn)
+    traces = simulation.simulate_link(profile, settings.link_traces, settings.link_rows, drawn)
     parts = _split_by_trace(traces, settings.window, calendar=False)
-    origin = {
-        "source": "simulated",
-        "simulator_seed": drawn,
-        "traces": len(traces),
-        "rows_per_trace": settings.link_rows,
-        "split": "by trace",
-        "noise": _link_noise(simulator.link_profile(profile)),
-    }
+    origin = _simulated_origin(traces, drawn, _link_noise(simulation.link_profile(profile)))
     dataset = _dataset(TELEMETRY, traces.step_s, parts, origin)
     return replace(dataset, held_out=dict([_at_target_noise(profile, settings, seed)]))
 
 
 def _at_target_noise(profile: str, settings: Settings, seed: int) -> tuple[str, Part]:
     """Other links of a profile, all at the noise level at which the design's accuracy is to be reached."""
-    level = simulator.TARGET_NOISE[profile]
-    links = simulator.at_noise(profile, level)
-    traces = simulator.simulate_link(links, NOISE_TRACES, settings.link_rows, seed_of(seed, "noise", profile))
+    level = simulation.TARGET_NOISE[profile]
+    links = simulation.at_noise(profile, level)
+    traces = simulation.simulate_link(links, NOISE_TRACES, settings.link_rows, seed_of(seed, "noise", profile))
     part = _windows_of_traces(traces, slice(None), settings.window, calendar=False)
     return f"simulated links at noise level {level:g}", part
 
@@ -195,16 +99,9 @@ def _at_target_noise(profile: str, settings: Settings, seed: int) -> tuple[str, 
 def group_dataset(group: str, settings: Settings, seed: int) -> Dataset:
     """Simulated sites of a service group, split by site."""
     drawn = seed_of(seed, "group", group)
-    traces = simulator.simulate_group(group, settings.group_sites, settings.group_hours, drawn)
+    traces = simulation.simulate_group(group, settings.group_sites, settings.group_hours, drawn)
     parts = _split_by_trace(traces, settings.window, calendar=True)
-    origin = {
-        "source": "simulated",
-        "simulator_seed": drawn,
-        "traces": len(traces),
-        "rows_per_trace": settings.group_hours,
-        "split": "by trace",
-        "noise": _group_noise(simulator.group_profile(group)),
-    }
+    origin = _simulated_origin(traces, drawn, _group_noise(simulation.group_profile(group)))
     return _dataset((*TELEMETRY, *CALENDAR), traces.step_s, parts, origin)
 
 
@@ -233,72 +130,6 @@ def telemetry_dataset(trace: Trace, settings: Settings, calendar: bool) -> Datas
                 f"{len(trace.segment_starts)} segments"
             )
     return _dataset(tuple(names), _step_s(trace), parts, _telemetry_origin(trace))
-
-
-LOG_OFFSET_MBPS = 0.01
-TRANSFORMS = {
-    "latency_ms": Range(0.0, 1.0, log_offset=1.0),
-    "bandwidth_mbps": Range(0.0, 1.0, log_offset=LOG_OFFSET_MBPS, relative_to="first"),
-    "packet_loss": Range(0.0, 1.0, log_offset=1e-3),
-    "reliability": Range(0.0, 1.0),
-}
-"""What of a feature enters a forecaster. Bandwidth relative to the window's first sample, in logarithms: links that
-differ in size by a factor of hundreds look alike, and a link of a size that training has not seen is no stranger.
-"""
-
-TARGET_TRANSFORM = Range(0.0, 1.0, log_offset=LOG_OFFSET_MBPS, relative_to="last")
-"""What comes out: by how much the logarithm changes from the last sample to the next. 0 repeats the last value, which
-a network learns exactly where that is right."""
-
-LARGEST_LOG = 8.0  # of a ratio that a scale-free forecaster tells from larger ones: e^8 is about 3,000
-
-SCALE_FREE = {
-    "latency_ms": Range(0.0, 1.0, log_offset=1.0, relative_to="first", bound=3.0),
-    "bandwidth_mbps": Range(0.0, 0.25, log_offset=LOG_OFFSET_MBPS, relative_to="first", bound=LARGEST_LOG / 0.25),
-    "packet_loss": Range(float(np.log(1e-3)), float(np.log(1e-3)) + 3.0, log_offset=1e-3, bound=3.0),
-    "reliability": Range(1.0, 1.2, bound=5.0),
-}
-"""What enters a scale-free forecaster, the same whatever it is trained on: a steady, loss-free link is all zeros, at
-any rate and latency. The widths bring the usual changes to the size at which an LSTM's gates are sensitive; the bounds
-keep one wild sample, or a window that begins at 0 Mbit/s, from swamping the rest."""
-
-SCALE_FREE_TARGET = Range(0.0, 0.1, log_offset=LOG_OFFSET_MBPS, relative_to="last", bound=LARGEST_LOG / 0.1)
-
-SMALLEST_WIDTHS = {"latency_ms": 1.0, "bandwidth_mbps": 0.005, "packet_loss": 3.0, "reliability": 0.2}
-"""Of a range, in the unit of its level: a feature that hardly changes in training must not come out large later."""
-
-RANGE_WINDOWS = 20_000  # windows of the training part that ranges are measured on
-
-
-def ranges_of(dataset: Dataset) -> ScalerRanges:
-    """SCALE_FREE for a scale-free data set, else `fitted_ranges`."""
-    if dataset.scale_free:
-        return ScalerRanges(dict(SCALE_FREE), SCALE_FREE_TARGET)
-    return fitted_ranges(dataset)
-
-
-def fitted_ranges(dataset: Dataset) -> ScalerRanges:
-    """Ranges from the training part: from the first to the third quartile of what is scaled, at least SMALLEST_WIDTHS.
-
-    The quartiles keep the usual values at the size of 1, where an LSTM's gates are sensitive, whatever bursts there
-    are: what lies outside is scaled beyond 0..1, not clipped. Calendar features span -1 to 1.
-    """
-    sample = dataset.train.draw(min(RANGE_WINDOWS, len(dataset.train)), np.random.default_rng(0))
-    windows, targets = dataset.train.windows[sample], dataset.train.targets[sample]
-    ranges = {}
-    for column, name in enumerate(dataset.features):
-        if name in CALENDAR:
-            ranges[name] = Range(-1.0, 1.0)
-        else:
-            values = windows[:, 1:, column]  # the first sample is 0 where it is the reference
-            ranges[name] = TRANSFORMS[name].fitted(values, windows[:, :1, column], SMALLEST_WIDTHS[name])
-    last = windows[:, -1, dataset.features.index("bandwidth_mbps")]
-    return ScalerRanges(ranges, TARGET_TRANSFORM.fitted(targets, last, SMALLEST_WIDTHS["bandwidth_mbps"]))
-
-
-def fallback_target(train: Part) -> Range:
-    """The range of a fallback's target: logarithms, since the quiet hours count as much as the busy ones."""
-    return Range(0.0, 1.0, log_offset=LOG_OFFSET_MBPS).fitted(train.targets, None, SMALLEST_WIDTHS["bandwidth_mbps"])
 
 
 SMALLEST_ERROR = 0.1
@@ -390,20 +221,13 @@ class GroupRows:
 def typical_rows(group: str, settings: Settings, seed: int) -> GroupRows:
     """Simulated sites of a group, each with typical use, split by site."""
     drawn = seed_of(seed, "typical", group)
-    traces = simulator.simulate_group(group, settings.typical_sites, settings.group_hours, drawn, typical=True)
+    traces = simulation.simulate_group(group, settings.typical_sites, settings.group_hours, drawn, typical=True)
     rows = {
         name: (traces.features[sites].reshape(-1, len(TELEMETRY)), traces.seconds[sites].reshape(-1))
         for name, sites in zip(PARTS, _trace_parts(len(traces)), strict=True)
     }
-    origin = {
-        "source": "simulated",
-        "simulator_seed": drawn,
-        "traces": len(traces),
-        "rows_per_trace": settings.group_hours,
-        "split": "by trace",
-        "noise": _group_noise(simulator.group_profile(group)),
-        "rows": {name: len(seconds) for name, (_, seconds) in rows.items()},
-    }
+    origin = _simulated_origin(traces, drawn, _group_noise(simulation.group_profile(group)))
+    origin["rows"] = {name: len(seconds) for name, (_, seconds) in rows.items()}
     return GroupRows(traces.step_s, rows, origin)
 
 
@@ -440,12 +264,12 @@ def scaled_profile_forecast(part: Part, profile: FloatArray, step_s: int) -> Flo
     return forecast
 
 
-def _split_by_trace(traces: simulator.SimulatedTraces, window: int, calendar: bool) -> list[Part]:
+def _split_by_trace(traces: simulation.SimulatedTraces, window: int, calendar: bool) -> list[Part]:
     """No trace stands in two parts."""
     return [_windows_of_traces(traces, chosen, window, calendar) for chosen in _trace_parts(len(traces))]
 
 
-def _windows_of_traces(traces: simulator.SimulatedTraces, chosen: slice, window: int, calendar: bool) -> Part:
+def _windows_of_traces(traces: simulation.SimulatedTraces, chosen: slice, window: int, calendar: bool) -> Part:
     features, seconds = traces.features[chosen], traces.seconds[chosen]
     if calendar:
         features = np.concatenate([features, calendar_features(seconds)], axis=2)
@@ -532,7 +356,18 @@ def windows_of_rows(
     )
 
 
-def _link_noise(profile: simulator.LinkProfile) -> dict[str, list[float]]:
+def _simulated_origin(traces: simulation.SimulatedTraces, seed: int, noise: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "source": "simulated",
+        "simulator_seed": seed,
+        "traces": len(traces),
+        "rows_per_trace": traces.features.shape[1],
+        "split": "by trace",
+        "noise": noise,
+    }
+
+
+def _link_noise(profile: simulation.LinkProfile) -> dict[str, list[float]]:
     """What makes the next sample uncertain: without it an accuracy says nothing."""
     return {
         "level": list(profile.noise),
@@ -542,11 +377,11 @@ def _link_noise(profile: simulator.LinkProfile) -> dict[str, list[float]]:
     }
 
 
-def _group_noise(profile: simulator.GroupProfile) -> dict[str, float]:
+def _group_noise(profile: simulation.GroupProfile) -> dict[str, float]:
     return {
         "measurement": profile.measurement_noise,
         "self_similar": profile.fluctuation,
-        "day_to_day": simulator.DAY_SIGMA,
+        "day_to_day": simulation.groups.DAY_SIGMA,
     }
 
 

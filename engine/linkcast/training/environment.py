@@ -17,9 +17,10 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.features import BANDWIDTH, TELEMETRY
-from linkcast.simulator import RELIABILITY_SAMPLES, LinkProfile
+from linkcast.simulation import LinkProfile
+from linkcast.simulation.links import RELIABILITY_SAMPLES, queue_step
 
 FloatArray = npt.NDArray[np.float64]
 Actions = npt.NDArray[np.int64]
@@ -52,14 +53,17 @@ class AllocatedLinks:
         self.capacity_mbps = profile.reference_capacity_mbps
         self._step = 0
         total = steps + 1
-        start = simulator.EPOCH_S + rng.integers(0, simulator.WEEK_S // profile.step_s, links) * profile.step_s
+        start = (
+            simulation.links.EPOCH_S
+            + rng.integers(0, simulation.links.WEEK_S // profile.step_s, links) * profile.step_s
+        )
         seconds = start[:, None] + np.arange(total, dtype=np.int64) * profile.step_s
-        level = simulator.log_uniform(rng, profile.noise, links)
+        level = simulation.noise.log_uniform(rng, profile.noise, links)
         users, capacity = replace(profile, utilisation=MEAN_LOAD), np.full(links, self.capacity_mbps)
-        self._wanted = simulator.offered_load(rng, users, capacity, level, seconds)
-        self._path_loss = simulator.gilbert_elliott(rng, profile, self._wanted)
-        self._base_ms = simulator.log_uniform(rng, profile.base_latency_ms, links)
-        self._measured = simulator.measurement_error(rng, profile, level, total)
+        self._wanted = simulation.links.offered_load(rng, users, capacity, level, seconds)
+        self._path_loss = simulation.links.gilbert_elliott(rng, profile, self._wanted)
+        self._base_ms = simulation.noise.log_uniform(rng, profile.base_latency_ms, links)
+        self._measured = simulation.links.measurement_error(rng, profile, level, total)
         self._jitter = rng.spawn(total)  # a stream for each step: every policy meets the same jitter
         self._buffer_mbit = np.full(links, self.capacity_mbps * profile.shaper_ms / 1e3)
         self._backlog = np.zeros(links)  # (links,) Mbit
@@ -80,11 +84,13 @@ class AllocatedLinks:
         carried, queue_ms, overflow, backlog = self._carry(allocated)
         rewards = reward(profile, carried, allocated, self._lost(overflow), queue_ms)
         self._backlog = backlog
-        self._share = simulator.back_off(self._share, overflow)
+        self._share = simulation.links.back_off(self._share, overflow)
 
-        latency = simulator.round_trip_ms(self._jitter[step], profile, self._base_ms, queue_ms, offered / allocated)
+        latency = simulation.links.round_trip_ms(
+            self._jitter[step], profile, self._base_ms, queue_ms, offered / allocated
+        )
         loss = 1.0 - (1.0 - profile.reaction * overflow) * (1.0 - self._path_loss[:, step])
-        self._good[:, step % RELIABILITY_SAMPLES] = loss < simulator.GOOD_LOSS
+        self._good[:, step % RELIABILITY_SAMPLES] = loss < simulation.links.GOOD_LOSS
         bandwidth = carried * self._measured[:, step]
         self.state = np.stack([latency, bandwidth, loss, self._good.mean(axis=1)], axis=1)
         self._step += 1
@@ -107,7 +113,7 @@ class AllocatedLinks:
         return self._wanted[:, self._step] * self._share
 
     def _carry(self, allocated: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        return simulator.queue_step(self._offered(), allocated, self._backlog, self._buffer_mbit, self.profile.step_s)
+        return queue_step(self._offered(), allocated, self._backlog, self._buffer_mbit, self.profile.step_s)
 
     def _lost(self, overflow: FloatArray) -> FloatArray:
         return 1.0 - self._share * (1.0 - overflow)
@@ -139,7 +145,7 @@ class AllocationEnv(gymnasium.Env[npt.NDArray[np.float32], np.int64]):
     def __init__(self, profile: str = "internet", episode_steps: int = 32) -> None:
         if episode_steps < 1:
             raise ValueError(f"episode_steps must be positive, got {episode_steps}")
-        self._profile = simulator.link_profile(profile)
+        self._profile = simulation.link_profile(profile)
         self._episode_steps = episode_steps
         high = np.array([LARGEST_LATENCY_MS, 100.0 * self._profile.reference_capacity_mbps, 1.0, 1.0], np.float32)
         self.observation_space = gymnasium.spaces.Box(np.zeros(len(TELEMETRY), np.float32), high, dtype=np.float32)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from linkcast.features import BANDWIDTH, NEUTRAL, TELEMETRY
 from linkcast.metrics import mae
 from linkcast.training import guide, networks
-from linkcast.training.datasets import Dataset, Part, ScalerRanges, ranges_of, seed_of
+from linkcast.training.datasets import Dataset, Part, seed_of
 from linkcast.training.guide import Guide
+from linkcast.training.ranges import ScalerRanges, ranges_of
 from linkcast.training.settings import Augmentation, ForecasterSettings, GuideSettings, warm
 from linkcast.training.start import tf_keras
 from linkcast.training.warm_start import Start

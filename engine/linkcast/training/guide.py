@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from linkcast.baselines import ewma, harmonic_mean
 from linkcast.features import BANDWIDTH, TELEMETRY
-from linkcast.training.datasets import LOG_OFFSET_MBPS, SCALE_FREE, FloatArray, Part, level_of
+from linkcast.training.datasets import FloatArray, Part, level_of
+from linkcast.training.ranges import LOG_OFFSET_MBPS, SCALE_FREE
 from linkcast.training.settings import GuideSettings
 from linkcast.training.start import layers, tf, tf_keras
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from linkcast.baselines import ewma, growing_autoregression, harmonic_mean, median, moving_average, persistence
 from linkcast.features import BANDWIDTH
 from linkcast.metrics import mae, skill
-from linkcast.training.datasets import FloatArray, Part, ScalerRanges
+from linkcast.training.datasets import FloatArray, Part
+from linkcast.training.ranges import ScalerRanges
 
 Json = dict[str, Any]
 Forecast = Callable[[Part], FloatArray]

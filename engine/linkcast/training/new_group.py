@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.groups import group_key
 from linkcast.training.bundle import Bundle, BundledGroup
 
@@ -42,7 +42,7 @@ class NewGroup:
 
 def simulated_identity(group: str) -> Identity:
     """Of a group that the simulator knows."""
-    parameters = simulator.group_profile(group)
+    parameters = simulation.group_profile(group)
     return Identity(
         parameters.name,
         parameters.group_id,
@@ -76,7 +76,7 @@ def new_identity(asked: NewGroup, base: Bundle) -> Identity:
     key = asked.key
     if not KEY.fullmatch(key):
         raise ValueError(f"group: expected a name of letters and digits that begins with a letter, got {asked.name!r}")
-    taken = [*base.groups, *simulator.PROFILES]
+    taken = [*base.groups, *simulation.PROFILES]
     if key in taken or f"{key}_model" in base.models or f"{key}_fallback" in base.models:
         raise ValueError(f"group: expected another name than {', '.join(taken)}, got {asked.name!r}")
     groups = {entry.mapping["group_id"]: entry.mapping["name"] for entry in base.groups.values()}

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY
 from linkcast.groups import group_key
 from linkcast.traces import Columns, Layout
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from linkcast.training.trainer import Trainer
 
 MODELS = (
-    *(f"{profile}_lstm" for profile in simulator.PROFILES),
-    *(f"{profile}_ddqn" for profile in simulator.PROFILES),
-    *(f"{group}_model" for group in simulator.GROUPS),
-    *(f"{group}_fallback" for group in simulator.GROUPS),
+    *(f"{profile}_lstm" for profile in simulation.PROFILES),
+    *(f"{profile}_ddqn" for profile in simulation.PROFILES),
+    *(f"{group}_model" for group in simulation.GROUPS),
+    *(f"{group}_fallback" for group in simulation.GROUPS),
 )
 """Every model of a bundle, in the manifest's order."""
 
@@ -103,7 +103,7 @@ def _simulated(
 ) -> Plan:
     models = [name for name in only or () if name in MODELS]
     others = [name for name in only if name not in models] if only is not None else None
-    jobs = choose(simulated_jobs(chosen, traces), _known(others, models, list(simulator.GROUPS)), models)
+    jobs = choose(simulated_jobs(chosen, traces), _known(others, models, list(simulation.GROUPS)), models)
     trained = [name for job in jobs for name in job if name in MODELS]
     kept = _base(base) if base is not None or len(trained) < len(MODELS) else Bundle()
     order = [*MODELS, *(name for name in kept.models if name not in MODELS)]
@@ -119,7 +119,7 @@ def _starts(kept: Bundle, trained: Sequence[str], chosen: Settings) -> dict[str,
     starts: dict[str, list[Start]] = {}
     for name in (name for name in trained if not name.endswith("_fallback")):
         serves = name.rsplit("_", 1)[0]
-        features = TELEMETRY if serves in simulator.PROFILES else (*TELEMETRY, *CALENDAR)
+        features = TELEMETRY if serves in simulation.PROFILES else (*TELEMETRY, *CALENDAR)
         own = [name] if name in kept.models else [entry.mapping["model"] for entry in kept.groups.values()]
         found = [start_of(other, kept.models[other], features, chosen.window) for other in own]
         starts[serves] = [start for start in found if start is not None]
@@ -131,7 +131,7 @@ def _known(only: Sequence[str] | None, models: Sequence[str], groups: Sequence[s
         return None
     if models and not only:
         return []
-    known = [*simulator.PROFILES, *groups]
+    known = [*simulation.PROFILES, *groups]
     names = [group_key(name) for name in only]
     unknown = [name for name, key in zip(only, names, strict=True) if key not in known]
     if unknown or not names:
@@ -150,7 +150,7 @@ def choose(jobs: list[Job], names: list[str] | None, models: Sequence[str]) -> l
 
 def simulated_jobs(chosen: Settings, traces: str | os.PathLike[str] | None) -> list[Job]:
     """The longest first, so that no worker is left with one at the end."""
-    profiles, groups = list(simulator.PROFILES), list(simulator.GROUPS)
+    profiles, groups = list(simulation.PROFILES), list(simulation.GROUPS)
     links: list[Job] = [{f"{profile}_lstm": partial(_link, profile=profile, traces=traces)} for profile in profiles]
     allocators: list[Job] = [{f"{profile}_ddqn": partial(_allocator, profile=profile)} for profile in profiles]
     pairs: list[Job] = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
+from linkcast.console import table
 from linkcast.evaluation import baseline_label
 from linkcast.training.warm_start import sentence
 
@@ -18,43 +18,31 @@ MSE = 3  # its place among the cells of `_score_cells`
 def forecaster_table(manifest: Json, names: Collection[str]) -> Table:
     """The named forecasters and fallbacks on held-out data, one line for the model and one for each baseline."""
     title = "Forecasts on held-out data, one step ahead (shares and MAPE in %, MAE in Mbit/s)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Model")
-    table.add_column("Forecast by")
-    for heading in ("in 2 %", "in 10 %", "MAE", "MAPE", "R2"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    left = ("Model", "Forecast by")
+    made = table(title, *left, "in 2 %", "in 10 %", "MAE", "MAPE", "R2", left=left)
     for name, entry in manifest["models"].items():
         if entry["role"] == "allocator" or name not in names:
             continue
         for label, skill in _cards(name, entry["skill"]):
             for row, (method, scores) in enumerate(_methods(skill)):
                 cells = [cell for index, cell in enumerate(_score_cells(scores)) if index != MSE]
-                table.add_row(label if row == 0 else "", method, *cells, style="bold" if row == 0 else None)
-            table.add_section()
-    return table
+                made.add_row(label if row == 0 else "", method, *cells, style="bold" if row == 0 else None)
+            made.add_section()
+    return made
 
 
 def allocator_table(manifest: Json, names: Collection[str]) -> Table:
     """The named allocators' mean reward beside the rules' and the oracle's, and what they gain over each."""
-    table = Table(
-        title="Allocation, mean reward per step on held-out episodes",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("Model", no_wrap=True)
-    table.add_column("Policy", no_wrap=True)
-    table.add_column("Reward", justify="right")
-    table.add_column("95 % interval", justify="right")
-    table.add_column("Model's gain", justify="right")
+    title, left = "Allocation, mean reward per step on held-out episodes", ("Model", "Policy")
+    made = table(title, *left, "Reward", "95 % interval", "Model's gain", left=left)
     for name, entry in manifest["models"].items():
         if entry["role"] != "allocator" or name not in names:
             continue
         for row, (policy, score) in enumerate(_policies(entry["skill"])):
             style = "bold" if row == 0 else None
-            table.add_row(name if row == 0 else "", policy, *_reward_cells(score), style=style)
-        table.add_section()
-    return table
+            made.add_row(name if row == 0 else "", policy, *_reward_cells(score), style=style)
+        made.add_section()
+    return made
 
 
 def markdown(manifest: Json) -> str:

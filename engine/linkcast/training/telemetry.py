@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.groups import group_key
 from linkcast.traces import GROUP_COLUMN, Columns, Layout, Trace, name_of, read_table, trace_from_table
 
@@ -20,7 +20,7 @@ def read(
     file: str | os.PathLike[str],
     names: list[str] | None,
     columns: Columns | Layout | None = None,
-    groups: Sequence[str] = tuple(simulator.GROUPS),
+    groups: Sequence[str] = tuple(simulation.GROUPS),
 ) -> dict[str, Trace]:
     """The trace that each profile or group is trained on.
 

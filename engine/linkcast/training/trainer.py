@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from linkcast import metrics, simulator
+from linkcast import metrics, simulation
 from linkcast.baselines import hour_of_week as hour_of_week_baseline
 from linkcast.evaluation import evaluate_forecasts
 from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY, UNITS, calendar_features, hour_of_week
@@ -18,10 +18,11 @@ from linkcast.traces import GAP_STEPS
 from linkcast.training import allocators, datasets, forecasters, links, networks
 from linkcast.training.ablation import ablate
 from linkcast.training.bundle import Bundle, BundledGroup, BundledModel, Json, model_entry, rounded
-from linkcast.training.datasets import Dataset, GroupRows, Part, Range, ScalerRanges, seed_of
+from linkcast.training.datasets import Dataset, GroupRows, Part, seed_of
 from linkcast.training.environment import ACTIONS
 from linkcast.training.forecasters import Progress, Trained
 from linkcast.training.new_group import Identity, simulated_identity
+from linkcast.training.ranges import Range, ScalerRanges, fallback_target, ranges_of
 from linkcast.training.settings import ForecasterSettings, Settings
 from linkcast.training.warm_start import Start
 
@@ -71,7 +72,7 @@ class Trainer:
             trained = self._trained(name, dataset, self.settings.internet, progress)
             skill = _forecaster_skill(trained, dataset, not self.settings.quick)
         if dataset.links:
-            ranges, rng = datasets.ranges_of(dataset), np.random.default_rng(seed_of(self.seed, name, "linear"))
+            ranges, rng = ranges_of(dataset), np.random.default_rng(seed_of(self.seed, name, "linear"))
             self.bundle.comparisons["model"] = links.compare(dataset.links, trained.forecast)
             self.bundle.comparisons["linear"] = links.compare(
                 dataset.links, links.linear_model(dataset.train, ranges, rng)
@@ -119,7 +120,7 @@ class Trainer:
         """The allocator of a profile."""
         name = f"{profile}_ddqn"
         trained = allocators.train_allocator(profile, self.settings.allocator, self.seed, progress)
-        parameters = simulator.link_profile(profile)
+        parameters = simulation.link_profile(profile)
         features = {"step_s": parameters.step_s, "features": _features(TELEMETRY), "actions": ACTIONS}
         trained_on: Json = {
             "source": "simulated",
@@ -151,7 +152,7 @@ class Trainer:
         """The fallback of a service group: calendar in, bandwidth at typical use out."""
         name = f"{group}_fallback"
         train, validation, test = (rows.calendar(part) for part in datasets.PARTS)
-        target = datasets.fallback_target(train)
+        target = fallback_target(train)
         ranges = ScalerRanges({feature: Range(-1.0, 1.0) for feature in CALENDAR}, target)
         trained = forecasters.train_fallback(
             (train, validation, test), ranges, self.settings.fallback, seed_of(self.seed, name), progress

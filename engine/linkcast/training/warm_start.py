@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from linkcast.evaluation import baseline_label
 from linkcast.training.bundle import BundledModel, Json
-from linkcast.training.datasets import Range, ScalerRanges
+from linkcast.training.ranges import Range, ScalerRanges
 
 
 @dataclass(frozen=True)

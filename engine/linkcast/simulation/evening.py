@@ -2,7 +2,7 @@
 
 Twenty minutes of seconds on a 100 Mbit/s line that a few households share: calls and games, films in segments, pages,
 and two downloads that come and go. What they want is queued, carried, delayed and lost as the links of
-`linkcast.simulator` do. The script below is made up, its numbers are round, and no forecast was consulted for them.
+`linkcast.simulation.links` do. The script below is made up, its numbers are round; no forecast was consulted for them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from linkcast import simulator
+from linkcast import simulation
 from linkcast.traces import Trace, trace_from_arrays
 
 FloatArray = npt.NDArray[np.float64]
@@ -65,20 +65,24 @@ def busy_evening(rows: int = ROWS, seed: int = 0) -> Trace:
     if rows < 1:
         raise ValueError(f"rows: expected 1 or more, got {rows}")
     rng = np.random.default_rng(seed)
-    steps = rows + simulator.WARM_UP
+    steps = rows + simulation.links.WARM_UP
     wanted = np.zeros((1, steps))
     for use in SCRIPT:
         wanted[0] += _load(rng, use, rows, steps)
-    wanted += simulator.bursts(rng, PAGES_EVERY_S, PAGE_MBPS, 1.0, 1, 1, steps)
+    wanted += simulation.noise.bursts(rng, PAGES_EVERY_S, PAGE_MBPS, 1.0, 1, 1, steps)
 
-    parameters = replace(simulator.at_noise("internet", 0.3), jitter=0.05, bad_loss=0.01, buffer_ms=80.0)
+    parameters = replace(simulation.at_noise("internet", 0.3), jitter=0.05, bad_loss=0.01, buffer_ms=80.0)
     capacity = np.full((1, steps), CAPACITY_MBPS)
-    offered, carried, queue_ms, queue_loss = simulator.queue(
+    offered, carried, queue_ms, queue_loss = simulation.links.queue(
         wanted, capacity, parameters.buffer_ms, parameters.reaction, parameters.step_s
     )
-    latency = simulator.round_trip_ms(rng, parameters, np.array([[BASE_LATENCY_MS]]), queue_ms, offered / capacity)
-    loss = 1.0 - (1.0 - queue_loss) * (1.0 - simulator.gilbert_elliott(rng, parameters, carried))
-    features = np.stack([latency, carried, loss, simulator.reliability(loss)], axis=-1)[0, simulator.WARM_UP :]
+    latency = simulation.links.round_trip_ms(
+        rng, parameters, np.array([[BASE_LATENCY_MS]]), queue_ms, offered / capacity
+    )
+    loss = 1.0 - (1.0 - queue_loss) * (1.0 - simulation.links.gilbert_elliott(rng, parameters, carried))
+    features = np.stack([latency, carried, loss, simulation.links.reliability(loss)], axis=-1)[
+        0, simulation.links.WARM_UP :
+    ]
     times = START + np.arange(rows).astype("timedelta64[s]")
     return trace_from_arrays(features, times, NAME if seed == 0 else f"{NAME}, seed {seed}")
 
@@ -89,7 +93,7 @@ def _load(rng: np.random.Generator, use: Use, rows: int, steps: int) -> FloatArr
     start, stop = use.start * rows if use.start > 0.0 else -np.inf, use.stop * rows
     running = (second >= start) & (second < stop)
     ramp = np.clip((second - start + 1.0) / use.ramp_s, 0.0, 1.0)
-    level = np.exp(use.swing * simulator.fractional_gaussian_noise(rng, np.array([0.85]), steps)[0])
+    level = np.exp(use.swing * simulation.noise.fractional_gaussian_noise(rng, np.array([0.85]), steps)[0])
     if use.segment_s > 0:
         phase = rng.uniform(0.0, 2.0 * np.pi)
         level *= 1.0 + use.depth * np.sign(np.sin(2.0 * np.pi * second / use.segment_s + phase))

@@ -1,5 +1,5 @@
-# The shared library of the C ABI, and what is installed with it: headers, CMake package, pkg-config file, the TensorFlow
-# Lite runtime and the models. In a wheel all of it stands in the package's own folder; nothing in it names a place, so
+# What is installed: the shared library of the C ABI, headers, CMake package, pkg-config file, the TensorFlow Lite
+# runtime and the models. In a wheel all of it stands in the package's own folder; nothing in it names a place, so
 # that the folder can be moved.
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
@@ -18,32 +18,8 @@ else()
   set(_datadir "${CMAKE_INSTALL_DATADIR}/linkcast")
 endif()
 
-file(STRINGS cpp/include/linkcast/linkcast.h _version REGEX "#define LINKCAST_VERSION \"")
-if(NOT _version MATCHES "\"${PROJECT_VERSION}\"")
-  message(FATAL_ERROR "cpp/include/linkcast/linkcast.h: expected version ${PROJECT_VERSION}, got: ${_version}")
-endif()
-
-set(_exports "${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/c_api/exports.map")
-add_library(linkcast SHARED
-  cpp/src/c_api/bundle.cpp
-  cpp/src/c_api/compression.cpp
-  cpp/src/c_api/controller.cpp
-  cpp/src/c_api/engine.cpp
-  cpp/src/c_api/handles.cpp
-  cpp/src/c_api/route.cpp
-  cpp/src/c_api/status.cpp
-  cpp/src/c_api/stream.cpp)
-target_include_directories(linkcast PUBLIC
-  "$<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/cpp/include>"
-  "$<INSTALL_INTERFACE:${_includedir}>")
-target_link_libraries(linkcast PRIVATE linkcast_core)
-target_link_options(linkcast PRIVATE "LINKER:--version-script=${_exports}" LINKER:--gc-sections)
-set_target_properties(linkcast PROPERTIES INSTALL_RPATH "$ORIGIN" LINK_DEPENDS "${_exports}")
-if(NOT LINKCAST_BUILD_PYTHON)  # a wheel holds no symbolic links
-  set_target_properties(linkcast PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
-endif()
-
-install(TARGETS linkcast EXPORT linkcast-targets LIBRARY DESTINATION "${_libdir}")
+install(TARGETS linkcast EXPORT linkcast-targets LIBRARY DESTINATION "${_libdir}"
+        INCLUDES DESTINATION "${_includedir}")
 install(FILES cpp/include/linkcast/linkcast.h cpp/include/linkcast/linkcast.hpp DESTINATION "${_includedir}/linkcast")
 install(EXPORT linkcast-targets NAMESPACE linkcast:: DESTINATION "${_cmakedir}")
 configure_package_config_file(cmake/linkcast-config.cmake.in linkcast-config.cmake INSTALL_DESTINATION "${_cmakedir}")

@@ -1,4 +1,4 @@
-"""What the subcommands print: tables and notes for people, JSON for programs, errors on standard error."""
+"""What is printed: tables, notes and progress for people, JSON for programs, errors on standard error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -86,20 +86,32 @@ def print_json(value: Any) -> None:
     print(json.dumps(rounded(value), indent=2, ensure_ascii=not utf8))
 
 
-def table(title: str) -> Table:
-    """An empty table in the house style."""
+def table(title: str, *headings: str, left: Collection[str] = (), close: bool = False) -> Table:
+    """An empty table in the house style.
+
+    Args:
+        title: above it.
+        headings: of columns that never wrap: names in the first and in those of `left`, numbers in the others.
+        left: see there; what it does not hold stands to the right.
+        close: many columns, close together.
+    """
     from rich import box
     from rich.table import Table
 
-    return Table(
+    made = Table(
         title=title,
+        title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
         header_style="",
         caption_justify="left",
         caption_style="",
+        padding=(0, 1, 0, 0) if close else (0, 1),
     )
+    for index, heading in enumerate(headings):
+        made.add_column(heading, justify="left" if index == 0 or heading in left else "right", no_wrap=True)
+    return made
 
 
 def show(*items: Any) -> None:

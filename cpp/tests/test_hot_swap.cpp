@@ -1,4 +1,4 @@
-#include "engine/reload.h"
+#include "c_api/hot_swap.h"
 
 #include <atomic>
 #include <memory>

@@ -1,4 +1,4 @@
-// Memory for weights and workspaces: 64-byte aligned, zero-filled, its own.
+// Memory for weights, windows and workspaces: 64-byte aligned and zero-filled.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +22,7 @@ constexpr std::size_t round_up(std::size_t n, std::size_t multiple) { return (n 
 /// Pages of 2 MB, asked for where the system has them.
 inline constexpr std::size_t huge_page = std::size_t{1} << 21;
 
+/// Bytes of one owner.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
@@ -52,5 +53,14 @@ class AlignedBuffer {
   std::unique_ptr<std::byte, Free> data_;
   std::size_t size_ = 0;  // bytes
 };
+
+/// Floats that views share, padded by a cache line.
+inline std::shared_ptr<float[]> aligned_floats(std::size_t count) {
+  const std::size_t bytes = round_up(count * sizeof(float), alignment) + alignment;
+  auto* memory = static_cast<float*>(std::aligned_alloc(alignment, bytes));
+  if (memory == nullptr) throw std::bad_alloc();
+  std::memset(memory, 0, bytes);
+  return {memory, [](float* given) { std::free(given); }};
+}
 
 }  // namespace linkcast

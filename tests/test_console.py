@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from linkcast.cli.output import print_json, say_in_any_encoding, show, table
+from linkcast.console import print_json, say_in_any_encoding, show, table
 
 
 def test_a_table_that_is_wider_than_the_terminal_cuts_no_number(

@@ -1,0 +1,1 @@
+"""The edge bundle: a folder that forecasts on a device with NumPy and a TensorFlow Lite runtime, without linkcast."""

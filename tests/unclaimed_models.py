@@ -1,0 +1,243 @@
+"""Models that must stay on TensorFlow Lite's own kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from keras_models import FEATURES, STEPS, Floats, convert, randomise, small
+
+
+def gru(path: Path) -> Any:
+    model = small(keras, keras.layers.GRU(8), keras.layers.Dense(1))
+    convert(model, path)
+    return model
+
+
+def convolution(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.Conv1D(8, 3, padding="causal", activation="relu"), k.LSTM(8), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def bidirectional(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.Bidirectional(k.LSTM(8)), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def go_backwards(path: Path) -> Any:
+    model = small(tf_keras, tf_keras.layers.LSTM(8, go_backwards=True), tf_keras.layers.Dense(1))
+    convert(model, path)
+    return model
+
+
+def go_backwards_while(path: Path) -> Any:
+    model = small(keras, keras.layers.LSTM(8, go_backwards=True), keras.layers.Dense(1))
+    convert(model, path)
+    return model
+
+
+def go_backwards_unrolled(path: Path) -> Any:
+    model = small(keras, keras.layers.LSTM(8, go_backwards=True, unroll=True), keras.layers.Dense(1))
+    convert(model, path)
+    return model
+
+
+def relu_lstm(path: Path) -> Any:
+    model = small(tf_keras, tf_keras.layers.LSTM(8, activation="relu"), tf_keras.layers.Dense(1))
+    convert(model, path)
+    return model
+
+
+def relu_lstm_while(path: Path) -> Any:
+    model = small(keras, keras.layers.LSTM(8, activation="relu"), keras.layers.Dense(1))
+    convert(model, path)
+    return model
+
+
+def relu_lstm_unrolled(path: Path) -> Any:
+    model = small(keras, keras.layers.LSTM(8, activation="relu", unroll=True), keras.layers.Dense(1))
+    convert(model, path)
+    return model
+
+
+def hard_sigmoid_lstm(path: Path) -> Any:
+    model = small(keras, keras.layers.LSTM(8, recurrent_activation="hard_sigmoid"), keras.layers.Dense(1))
+    convert(model, path)
+    return model
+
+
+def sigmoid_candidate_while(path: Path) -> Any:
+    """Only the candidate and output activation differ, by another function that the kernels know."""
+    model = small(keras, keras.layers.LSTM(8, activation="sigmoid"), keras.layers.Dense(1))
+    convert(model, path)
+    return model
+
+
+def initial_state_while(path: Path) -> Any:
+    window = keras.Input((STEPS, FEATURES))
+    hidden = keras.layers.Lambda(lambda x: x[:, 0, :] * 0.0 + 0.5)(window)
+    output = keras.layers.LSTM(FEATURES)(window, initial_state=[hidden, hidden])
+    model = randomise(keras.Model(window, keras.layers.Dense(1)(output)))
+    convert(model, path)
+    return model
+
+
+def constant_state_while(path: Path) -> Any:
+    """Starts from a constant state that is not zero."""
+    window = keras.Input((STEPS, FEATURES))
+    hidden = keras.layers.Lambda(lambda x: tf.ones((1, 5)) * 0.5)(window)
+    output = keras.layers.LSTM(5)(window, initial_state=[hidden, hidden])
+    model = randomise(keras.Model(window, keras.layers.Dense(1)(output)))
+    convert(model, path)
+    return model
+
+
+def residual(path: Path) -> Any:
+    """Two paths that join: an ADD of two activations."""
+    k = tf_keras.layers
+    window = tf_keras.Input((FEATURES,))
+    hidden = k.Dense(FEATURES, activation="relu")(window)
+    model = randomise(tf_keras.Model(window, k.Dense(1)(k.Add()([hidden, window]))))
+    convert(model, path)
+    return model
+
+
+def lstm_residual(path: Path) -> Any:
+    k = tf_keras.layers
+    window = tf_keras.Input((STEPS, FEATURES))
+    hidden = k.LSTM(FEATURES, return_sequences=True)(window)
+    model = randomise(tf_keras.Model(window, k.LSTM(3)(k.Add()([hidden, window]))))
+    convert(model, path)
+    return model
+
+
+def time_major_input(path: Path) -> Any:
+    """The input itself is (steps, batch, features), so that its first dimension is not the batch."""
+    model = small(tf_keras, tf_keras.layers.LSTM(7, time_major=True), tf_keras.layers.Dense(2), shape=(1, FEATURES))
+    convert(model, path, batch=STEPS)
+    return model
+
+
+def some_steps(path: Path) -> Any:
+    """Reads the last five steps only."""
+    k = tf_keras.layers
+    model = small(tf_keras, k.Lambda(lambda x: x[:, 5:, :]), k.LSTM(8), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def cell_state(path: Path) -> Any:
+    """Gives the cell state, not the hidden state."""
+    window = keras.Input((STEPS, FEATURES))
+    _, _, cell = keras.layers.LSTM(8, return_state=True)(window)
+    model = randomise(keras.Model(window, keras.layers.Dense(1)(cell)))
+    convert(model, path)
+    return model
+
+
+def decoder(path: Path) -> Any:
+    """The last state, repeated, feeds a second LSTM."""
+    k = tf_keras.layers
+    model = small(tf_keras, k.LSTM(8), k.RepeatVector(4), k.LSTM(6), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def windows_mixed(path: Path) -> Any:
+    """Each window's answer is made from the other window of the batch."""
+    model = small(tf_keras, tf_keras.layers.Lambda(lambda x: x[::-1]), tf_keras.layers.Dense(2), shape=(FEATURES,))
+    convert(model, path, batch=2)
+    return model
+
+
+def two_outputs(path: Path) -> Any:
+    k = tf_keras.layers
+    window = tf_keras.Input((STEPS, FEATURES))
+    hidden = k.LSTM(8)(window)
+    model = randomise(tf_keras.Model(window, [k.Dense(1)(hidden), k.Dense(2)(hidden)]))
+    convert(model, path)
+    return model
+
+
+def two_inputs(path: Path) -> Any:
+    k = tf_keras.layers
+    window, context = tf_keras.Input((STEPS, FEATURES)), tf_keras.Input((3,))
+    joined = k.Concatenate()([k.LSTM(8)(window), context])
+    model = randomise(tf_keras.Model([window, context], k.Dense(1)(joined)))
+    convert(model, path)
+    return model
+
+
+def softmax(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.Dense(8, "relu"), k.Dense(4, "softmax"), shape=(FEATURES,))
+    convert(model, path)
+    return model
+
+
+def full_int8(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.LSTM(24, return_sequences=True), k.LSTM(17), k.Dense(1))
+    rng = np.random.default_rng(3)
+
+    def representative() -> Iterator[list[Floats]]:
+        for _ in range(16):
+            yield [rng.normal(size=(1, STEPS, FEATURES)).astype(np.float32)]
+
+    convert(model, path, optimizations=[tf.lite.Optimize.DEFAULT], representative=representative)
+    return model
+
+
+def full_int8_dense(path: Path) -> Any:
+    model = small(tf_keras, tf_keras.layers.Dense(24, "relu"), tf_keras.layers.Dense(1), shape=(FEATURES,))
+    rng = np.random.default_rng(3)
+
+    def representative() -> Iterator[list[Floats]]:
+        for _ in range(16):
+            yield [rng.normal(size=(1, FEATURES)).astype(np.float32)]
+
+    convert(model, path, optimizations=[tf.lite.Optimize.DEFAULT], representative=representative)
+    return model
+
+
+NOT_CLAIMED: dict[str, Callable[[Path], Any]] = {
+    builder.__name__: builder
+    for builder in (
+        gru,
+        convolution,
+        bidirectional,
+        go_backwards,
+        go_backwards_while,
+        go_backwards_unrolled,
+        relu_lstm,
+        relu_lstm_while,
+        relu_lstm_unrolled,
+        hard_sigmoid_lstm,
+        sigmoid_candidate_while,
+        initial_state_while,
+        constant_state_while,
+        residual,
+        lstm_residual,
+        time_major_input,
+        some_steps,
+        cell_state,
+        decoder,
+        windows_mixed,
+        two_outputs,
+        two_inputs,
+        softmax,
+        full_int8,
+        full_int8_dense,
+    )
+}
+"""By name."""
