@@ -267,6 +267,28 @@ TEST(a_missed_deadline_is_answered_by_the_fallback) {
   CHECK(stats.sources[LINKCAST_SOURCE_FALLBACK] >= 1 && stats.causes[LINKCAST_CAUSE_DEADLINE] >= 1);
 }
 
+TEST(a_controller_goes_on_from_a_snapshot) {
+  const linkcast_controller_options options = linkcast::Controller::default_options(100.0);
+  linkcast::Controller controller(engine(), "internet", options);
+  std::uint64_t now_ns = 0;
+  for (int tick = 0; tick < 15; ++tick, now_ns += 1'000'000'000) controller.tick(kSample, now_ns);
+  const std::vector<unsigned char> bytes = controller.snapshot();
+  linkcast::Controller other(engine(), "internet", options);
+  other.restore(bytes);
+  const linkcast_decision expected = controller.tick(kSample, now_ns);
+  const linkcast_decision decision = other.tick(kSample, now_ns);
+  CHECK_EQ(decision.allocation_mbps, expected.allocation_mbps);
+  CHECK_EQ(decision.reserve_mbps, expected.reserve_mbps);
+  CHECK_EQ(other.stats().ticks, std::uint64_t{16});
+  std::size_t size = 0;
+  std::vector<unsigned char> few(8);
+  CHECK_EQ(linkcast_controller_snapshot(controller.get(), few.data(), few.size(), &size), LINKCAST_ERROR_ARGUMENT);
+  CHECK_EQ(size, bytes.size());
+  CHECK_EQ(linkcast_controller_snapshot(controller.get(), nullptr, 0, nullptr), LINKCAST_ERROR_ARGUMENT);
+  CHECK_EQ(linkcast_controller_restore(controller.get(), nullptr, 8, 1), LINKCAST_ERROR_ARGUMENT);
+  CHECK_EQ(linkcast_controller_restore(controller.get(), bytes.data(), 8, 0), LINKCAST_ERROR_ARGUMENT);
+}
+
 TEST(a_controller_decides_within_its_limits) {
   linkcast_controller_options options = linkcast::Controller::default_options(100.0);
   options.least_fraction = 0.2;

@@ -298,6 +298,17 @@ class Controller {
   void advance() { check(linkcast_controller_advance(get())); }
   void reset() { check(linkcast_controller_reset(get())); }
 
+  std::vector<unsigned char> snapshot() const {
+    std::size_t size = 0;
+    check(linkcast_controller_snapshot(get(), nullptr, 0, &size));
+    std::vector<unsigned char> bytes(size);
+    check(linkcast_controller_snapshot(get(), bytes.data(), bytes.size(), &size));
+    return bytes;
+  }
+  void restore(const std::vector<unsigned char>& bytes, bool same_model = true) {
+    check(linkcast_controller_restore(get(), bytes.data(), bytes.size(), same_model ? 1 : 0));
+  }
+
   linkcast_controller_stats stats() const {
     linkcast_controller_stats stats = LINKCAST_CONTROLLER_STATS_INIT;
     check(linkcast_controller_read_stats(get(), &stats));

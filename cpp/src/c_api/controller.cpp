@@ -1,7 +1,9 @@
 #include "engine/controller.h"
 
 #include <cstddef>
+#include <cstring>
 #include <memory>
+#include <vector>
 
 #include "c_api/engine.h"
 #include "c_api/handles.h"
@@ -160,6 +162,28 @@ linkcast_status linkcast_controller_advance(linkcast_controller* handle) {
 linkcast_status linkcast_controller_reset(linkcast_controller* handle) {
   return with_controller(handle, [](Controller& controller) {
     controller.reset();
+    return LINKCAST_OK;
+  });
+}
+
+linkcast_status linkcast_controller_snapshot(linkcast_controller* handle, void* bytes, size_t capacity, size_t* size) {
+  return with_controller(handle, [&](Controller& controller) {
+    if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
+    *size = controller.snapshot_size();
+    if (!bytes) return LINKCAST_OK;
+    if (capacity < *size)
+      return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", *size, capacity);
+    const std::vector<std::byte> taken = controller.snapshot();
+    std::memcpy(bytes, taken.data(), taken.size());
+    return LINKCAST_OK;
+  });
+}
+
+linkcast_status linkcast_controller_restore(linkcast_controller* handle, const void* bytes, size_t size,
+                                            int32_t same_model) {
+  return with_controller(handle, [&](Controller& controller) {
+    if (!bytes) return fail(LINKCAST_ERROR_ARGUMENT, "bytes: expected a pointer, got null");
+    controller.restore(static_cast<const std::byte*>(bytes), size, same_model != 0);
     return LINKCAST_OK;
   });
 }

@@ -74,6 +74,8 @@ class Forecaster {
   Cause judge(float mbps) const noexcept { return safeguard_.judge(mbps); }
   /// Forgets the earlier forecasts of a row.
   void forget(std::size_t row) noexcept { safeguard_.forget(row); }
+  Safeguard::Earlier earlier(std::size_t row) const noexcept { return safeguard_.earlier(row); }
+  void remember(std::size_t row, Safeguard::Earlier earlier) noexcept { safeguard_.remember(row, earlier); }
 
  private:
   void invoke(std::size_t batch);

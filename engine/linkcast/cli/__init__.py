@@ -11,6 +11,7 @@ from linkcast.cli.bench import bench
 from linkcast.cli.convert import convert
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
+from linkcast.cli.explain import explain
 from linkcast.cli.export_edge import export_edge
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
@@ -53,6 +54,7 @@ for _command in (
     decide,
     groups,
     replay,
+    explain,
     evaluate,
     inspect,
     bench,
