@@ -286,7 +286,10 @@ class Reader {
     op.label = operator_name(code.code, code.custom.c_str()) + " " + at;
     if (code.code == kCustom)
       refusal_.refuse(op.label + ": custom operators are not taken" +
-                      (code.custom.starts_with("Flex") ? "; this one needs all of TensorFlow" : ""));
+                      (code.custom.starts_with("Flex")
+                           ? "; this one needs all of TensorFlow: `linkcast convert MODEL.keras -o "
+                             "model.tflite` makes a file of batch 1 that does not"
+                           : ""));
     if (!op.rule || op.rule->versions == 0)
       refusal_.refuse(op.label + ": is not among the operators that can be verified; see the table in operators.cpp");
     if (code.version < 1 || code.version > op.rule->versions)

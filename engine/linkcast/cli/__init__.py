@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from linkcast.cli.bench import bench
+from linkcast.cli.convert import convert
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
 from linkcast.cli.explain import explain
@@ -80,6 +81,7 @@ for _command in (
     bench,
     measure_codecs,
     train,
+    convert,
     export_edge,
     keygen,
     sign,

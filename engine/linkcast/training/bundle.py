@@ -22,6 +22,7 @@ from linkcast.training.ranges import Range, ScalerRanges
 
 SCHEMA_VERSION = 1
 UNITS_OF_SHARES = ("fraction",)  # what a value in such a unit is held to 0..1 for
+SCORE_DIGITS = 6  # significant digits of a score in the manifest
 METADATA = ("feature_list", "scalers", "service_mappings", "service_group_stats", "manifest")
 REPORT = "training_report.md"
 
@@ -255,6 +256,17 @@ def _first(limits: Range, scaled: Any) -> Any:
         return np.arange(1.0, len(scaled) + 1.0)[:, None]
     level = (scaled * (limits.max - limits.min) + limits.min) / (1.0 - limits.share)
     return level if limits.log_offset is None else np.exp(level) - limits.log_offset
+
+
+def rounded(value: Any) -> Any:
+    """Numbers to SCORE_DIGITS significant digits; what is not finite, and so not JSON, to null."""
+    if isinstance(value, dict):
+        return {key: rounded(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(entry) for entry in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.{SCORE_DIGITS}g}") if np.isfinite(value) else None
+    return value
 
 
 def _write_json(path: Path, content: Json) -> None:
