@@ -18,9 +18,10 @@ struct BoundController {
   std::shared_ptr<BoundModel> forecaster;
   std::shared_ptr<BoundModel> allocator;
   Controller controller;
+  CauseLog log;
 };
 
-Decision tick(BoundController& bound, const py::object& telemetry, const std::optional<double>& now_s) {
+Decision ticked(BoundController& bound, const py::object& telemetry, const std::optional<double>& now_s) {
   const std::uint64_t now_ns = nanoseconds(now_s);
   const Lease forecaster(*bound.forecaster);
   const Lease allocator(*bound.allocator);
@@ -29,6 +30,13 @@ Decision tick(BoundController& bound, const py::object& telemetry, const std::op
   const Rows row = as_row(telemetry, {static_cast<int>(features.size())}, "telemetry", &features);
   if (row.is_float32) return bound.controller.tick(static_cast<const float*>(row.array.data()), now_ns);
   return bound.controller.tick(static_cast<const double*>(row.array.data()), now_ns);
+}
+
+Decision tick(BoundController& bound, const py::object& telemetry, const std::optional<double>& now_s) {
+  const Decision decision = ticked(bound, telemetry, now_s);
+  const std::string& name = bound.engine->spec(bound.controller.stream().model()).name;
+  bound.log.note(name, decision.forecast.source, decision.forecast.cause);
+  return decision;
 }
 
 py::dict counts(const BoundController& bound) {
@@ -102,6 +110,15 @@ std::string describe(const Decision& decision) {
   return text + ")";
 }
 
+std::string describe_as_html(const Decision& decision) {
+  py::dict values;
+  values["allocation"] = std::to_string(decision.allocation_mbps) + " Mbit/s";
+  values["forecast"] = std::to_string(decision.forecast.mbps) + " Mbit/s by " + source_name(decision.forecast.source);
+  values["queue"] = std::to_string(decision.queue_ms) + " ms";
+  values["said"] = describe(decision);
+  return html_of("Decision", values);
+}
+
 void bind_decision(py::module_& module) {
   py::class_<Decision>(module, "Decision", "What a controller decided in one tick.")
       .def_readonly("allocation_mbps", &Decision::allocation_mbps, "allocation_fraction of the link's capacity.")
@@ -125,7 +142,8 @@ void bind_decision(py::module_& module) {
       .def_property_readonly(
           "latency_us", [](const Decision& decision) { return static_cast<double>(decision.latency_ns) * 1e-3; },
           "Of the tick.")
-      .def("__repr__", &describe);
+      .def("__repr__", &describe)
+      .def("_repr_html_", &describe_as_html);
 }
 
 }  // namespace
@@ -180,6 +198,11 @@ Raises:
       .def_property_readonly("options", &options, "By name: what Engine.controller takes to make another one like it.")
       .def_property_readonly(
           "last", [](const BoundController& bound) { return bound.controller.last(); }, "The last decision.")
+      .def("__repr__",
+           [](const BoundController& bound) {
+             return "Controller(" + bound.engine->spec(bound.controller.stream().model()).serves + ", " +
+                    std::to_string(bound.controller.counts().ticks) + " ticks)";
+           })
       .def_property_readonly("counts", &counts, "ticks, missing, stalls, changes, late.");
   py::class_<BoundEngine> engine = module.attr("Engine");
   const Controller::Options defaults;

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from linkcast.cli.options import Json
-from linkcast.console import print_json
+from linkcast.console import print_json, show
 
 
 def explain(
@@ -29,4 +29,4 @@ def explain(
     if as_json:
         print_json(as_dict(header, tick))
         return
-    print(tell(header, tick))
+    show(tell(header, tick))

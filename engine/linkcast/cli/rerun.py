@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from linkcast.console import print_json
+from linkcast.console import print_json, show
 
 
 def rerun_log(log: Path, models: Path | None, as_json: bool) -> None:
@@ -20,9 +20,7 @@ def rerun_log(log: Path, models: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(_report(result))
     else:
-        print(result.verdict())
-        print(_header(result))
-        print(*_scores(result), sep="\n")
+        show("\n".join((result.verdict(), _header(result), *_scores(result))))
     if not result.holds:
         raise typer.Exit(1)
 
