@@ -134,13 +134,16 @@ def test_a_reload_goes_live_and_back_to_a_dry_run_and_restores(fake, tmp_path):
         ("[controller]\nrisk = 2\n", "controller.risk: expected a number from 0 to 0.999, got 2"),
         ("[controller]\nleast_fraction = 0.9\nmost_fraction = 0.5\n", "most_fraction: expected"),
         ("[shadow]\nmodels = '/no/such/folder'\n", "/no/such/folder"),
+        ("KEY", "no.pub"),
     ],
 )
 def test_a_reload_that_is_wrong_leaves_all_as_it_was(fake, tmp_path, change, message):
     daemon, sink, _ = dry(tmp_path, steady(40))
     daemon.loop.run(20)
     before = daemon.config
-    written(tmp_path, "true", more=change)
+    path = written(tmp_path, "true", more=change if change != "KEY" else "")
+    if change == "KEY":  # which nobody has signed with
+        path.write_text("public_key = 'no.pub'\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
     assert message in str(daemon.reload())
     assert daemon.config is before
     daemon.loop.run(5)

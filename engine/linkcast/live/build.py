@@ -22,8 +22,9 @@ SAFE_MOST = 1.0  # of the capacity: the controller's own default of most_fractio
 def engine_of(config: Config) -> tuple[Engine, Engine | None]:
     """The models that act, and those that only watch. LoadError names the file and the key."""
     top, shadow = config.top, config["shadow"]["models"]
-    engine = Engine(top["models"], top["backend"], precision=top["precision"])
-    return engine, None if shadow is None else Engine(shadow, top["backend"], precision=top["precision"])
+    options = {"precision": top["precision"], "public_key": top["public_key"]}
+    engine = Engine(top["models"], top["backend"], **options)
+    return engine, None if shadow is None else Engine(shadow, top["backend"], **options)
 
 
 def options_of(engine: Engine, config: Config) -> dict[str, Any]:

@@ -67,6 +67,9 @@ KEYS: dict[str, dict[str, Key]] = {
         "link": Key(TEXT, None, "its name in log and metrics; default: the interface or the file"),
         "profile": Key(TEXT, "internet", "of the models"),
         "models": Key(TEXT, None, "a folder with models/ and metadata/; default: the bundled one"),
+        "public_key": Key(
+            TEXT, None, "a file: models that its key has not signed are refused; default: none is asked for"
+        ),
         "backend": Key(TEXT, "auto", "what runs the models", one_of=("auto", "native", "tflite")),
         "precision": Key(TEXT, "float32", "of the forecaster's weights", one_of=("float32", "bfloat16", "int8")),
         "tick_s": Key(
