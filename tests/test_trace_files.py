@@ -51,6 +51,70 @@ def test_a_file_of_each_kind_is_read_with_its_values_and_times(tmp_path, kind):
         assert trace.step_s == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("content", [files.vnstat(), files.MRTG], ids=["vnstat", "MRTG"])
+def test_volumes_and_means_of_five_minutes_are_rates(tmp_path, content):
+    trace = trace_of(tmp_path, content)
+    np.testing.assert_allclose(trace.features[:, 1], RATES, rtol=1e-5)
+    assert trace.step_s == 300.0
+    assert trace.timestamps[0] == FIRST
+
+
+@pytest.mark.parametrize(
+    ("name", "mbps"),
+    [
+        ("bandwidth_MBps", 8.0),
+        ("bandwidth_Mbps", 1.0),
+        ("BANDWIDTH_MBPS", 1.0),
+        ("bandwidth_kBps", 8e-3),
+        ("bandwidth_mbit_s", 1.0),
+        ("rxkB/s", 8e-3),
+        ("downloadMbps", 1.0),
+        ("kbps", 1e-3),
+        ("bytes_per_second", 8e-6),
+        ("rx drops", 1.0),
+    ],
+)
+def test_the_unit_in_a_name_counts_with_its_upper_and_lower_case(tmp_path, name, mbps):
+    cells = [str(rate / mbps) for rate in RATES]
+    trace = trace_of(tmp_path, csv_text(cells, header=f"time,{name}"), Layout({"bandwidth_mbps": name}))
+    np.testing.assert_allclose(trace.features[:, 1], RATES, rtol=1e-5)
+
+
+def test_a_column_whose_unit_nobody_says_is_said_to_be_taken_as_mbits(tmp_path):
+    content = csv_text(PLAIN, header="timestamp,rx")
+    named = trace_of(tmp_path, content, Layout({"bandwidth_mbps": "rx"}))
+    assert any("'rx' does not say its unit and is taken as Mbit/s" in notice for notice in named.notices)
+    stated = trace_of(tmp_path, content, Layout({"bandwidth_mbps": "rx"}, {"bandwidth_mbps": "Mbit/s"}))
+    assert stated.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("metric", "mbps"),
+    [("up_kbps", 1e-3), ("link_gbps", 1e3), ("orbit_rx", 8e-6), ("link:bits:rate5m", 1e-6), ("if_Mbit", 1.0)],
+)
+def test_a_metrics_unit_is_told_by_its_words(tmp_path, metric, mbps):
+    trace = trace_of(tmp_path, files.prometheus((RATES / mbps).tolist(), metric))
+    np.testing.assert_allclose(trace.features[:, 1], RATES, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "question"),
+    [
+        ("latency_ms", "28123", "is it in us? add -u latency_ms=us, which makes 28.12 ms"),
+        ("rtt", "0.028", "is it in s? add -u latency_ms=s, which makes 28 ms"),
+        ("rtt_ms", "0.028", None),  # a data centre's
+        ("packet_loss", "0.5", "a mean loss of 50 %; is it in percent? add -u packet_loss=percent"),
+        ("packet_loss", "0.02", None),
+        ("loss_fraction", "1", None),  # a link that is down
+    ],
+)
+def test_round_trips_and_losses_that_no_link_has_are_asked(tmp_path, column, cell, question):
+    content = csv_text([f"{rate},{cell}" for rate in RATES], header=f"timestamp,bandwidth_mbps,{column}")
+    layout = Layout({"latency_ms": "rtt"}) if column == "rtt" else None
+    warnings = trace_of(tmp_path, content, layout).warnings
+    assert any(question in warning for warning in warnings) if question else not warnings
+
+
 REFUSED = {
     "": "expected a header line and rows, got an empty file",
     "timestamp,bandwidth_mbps\n": "expected rows below the header",
@@ -79,6 +143,9 @@ REFUSED = {
     "<html><body>404</body></html>": "got HTML",
     "version https://git-lfs.github.com/spec/v1\noid sha256:aa\n": "git lfs pull",
     "\x01\x00\x02\x00\x00\x03": "got binary data",
+    "\n\r\r\n\x1c\0\0\0": "got a packet capture; count its bytes by the second first",
+    "PING a (192.0.2.1) 56 bytes\n" + "64 bytes from 192.0.2.1: ttl=64 time=0.2 ms\n" * 9: "ask it for CSV or JSON",
+    files.vnstat(fiveminute=[]): "got its totals only; ask vnstat --json f",
     "{}": "expected rows with a bandwidth, got none",
     csv_text(PLAIN).replace(",20.0", ',"20.0', 1): "quotation marks in pairs, got one in row 1 that is open to the end",
     csv_text(PLAIN) + '"' + csv_text(PLAIN) * 200: "expected rows of cells, got text that is none: field larger",
@@ -110,6 +177,7 @@ def test_what_cannot_be_read_is_refused_with_what_to_do(tmp_path, content):
         (READ["cut off in quotes"], "the last line is cut off"),
         (READ["Excel's days"], "times are read as Excel's days since 1900; -u timestamp=s reads seconds"),
         (csv_text([*PLAIN[:3], "-", *PLAIN[4:9], "x", *PLAIN[10:]]), "2 cells are no number, the first '-' in row 4"),
+        (files.MRTG, "-c bandwidth_mbps=out reads what goes out"),
         (csv_text(PLAIN, ["n/a", *ISO[1:]]), "1 cell is no time, the first 'n/a' in row 1"),
         (csv_text(PLAIN, [f"02/01/2026 {c}" for c in CLOCKS]), "dates such as 02/01 are read day first; --month-first"),
         (csv_text(PLAIN, header="when,bandwidth_mbps"), "if 'when' is their time, add -c timestamp=when"),

@@ -192,3 +192,21 @@ READ = {
     "cut off in quotes": csv_text([f'"{rate}"' for rate in RATES]) + '2026-01-01T00:01:00,"2',
     "date and time apart": csv_text(PLAIN, [f"01.01.2026;{clock}" for clock in CLOCKS], "Date;Time;bandwidth_mbps"),
 }
+
+
+def vnstat(**changes: Any) -> str:
+    """What `vnstat --json f` writes: volumes of five minutes at RATES, the last of them not over."""
+    volumes = []
+    for row, rate in enumerate([*RATES.tolist(), 1.0]):
+        at = datetime(2026, 1, 1) + timedelta(minutes=5 * row)
+        date, time = {"year": at.year, "month": at.month, "day": at.day}, {"hour": at.hour, "minute": at.minute}
+        volumes.append({"id": row, "date": date, "time": time, "rx": round(rate * 300 * 125_000), "tx": 1})
+    traffic = {"total": {"rx": 10**12, "tx": 10**11}, "fiveminute": volumes, **changes}
+    interfaces = [{"name": "eth0", "traffic": traffic}]
+    return json.dumps({"vnstatversion": "2.10", "jsonversion": "2", "interfaces": interfaces})
+
+
+MRTG = f"{START + 59 * 300} 4000000000 12345\n" + "".join(
+    f"{START + row * 300} {round(rate * 125_000)} 10 {round(rate * 200_000)} 20\n"
+    for row, rate in reversed(list(enumerate(RATES)))
+)

@@ -7,7 +7,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from linkcast.cli.bench import bench
 from linkcast.cli.convert import convert
@@ -29,9 +29,21 @@ from linkcast.console import fail, say_in_any_encoding
 
 _NEGATIVE = re.compile(r"-((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|nan)", re.IGNORECASE)
 
+
+class _Commands(TyperGroup):
+    """The list of commands, each with its whole first sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(limit=300)) for name, command in commands if command])
+
+
 app = typer.Typer(
     name="linkcast",
+    cls=_Commands,
     no_args_is_help=True,
+    rich_markup_mode=None,  # its tables cut words off where the terminal is narrow, and take "[sign]" for a style
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -71,7 +71,7 @@ def read_delimited(file: str, text: str, separator: str | None) -> Table:
         raise ValueError(f"{file}: expected rows below the header {' '.join(', '.join(header).split())[:80]}, got none")
     ended = text[-1:] in ("\n", "\r")
     open_quote = not ended and text[text.rfind("\n") + 1 :].count('"') % 2 == 1
-    return _table(file, header, rows, notices, ended, open_quote)
+    return _table(file, header, rows, notices, ended, open_quote, separator)
 
 
 def _counts(line: str) -> bool:
@@ -149,7 +149,13 @@ def _header(file: str, row: list[str], text: str, separator: str) -> list[str]:
 
 
 def _table(
-    file: str, header: list[str], rows: list[list[str]], notices: list[str], ended: bool, open_quote: bool
+    file: str,
+    header: list[str],
+    rows: list[list[str]],
+    notices: list[str],
+    ended: bool,
+    open_quote: bool,
+    separator: str,
 ) -> Table:
     names = _unique(header)
     width = len(names)
@@ -172,9 +178,14 @@ def _table(
         rows = rows[:-1]
     longer = [index for index, row in enumerate(rows) if any(row[width:])]
     if longer and 2 * len(longer) > len(rows):
+        advice = (
+            "if this is what a program prints, ask it for CSV or JSON"
+            if separator == " " or width == 1
+            else "if a comma is the decimal sign, quote those cells or separate them by semicolons"
+        )
         raise ValueError(
-            f"{file}: expected {width} cells in a row, as the header names, got {len(rows[longer[0]])} in row "
-            f"{longer[0] + 1}; if a comma is the decimal sign, quote those cells or separate them by semicolons"
+            f"{file}: expected {width} cell{'s' if width > 1 else ''} in a row, as the header names, got "
+            f"{len(rows[longer[0]])} in row {longer[0] + 1}; {advice}"
         )
     shorter = [index for index, row in enumerate(rows) if len(row) < width]
     if shorter or longer:

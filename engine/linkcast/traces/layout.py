@@ -51,7 +51,10 @@ COUNTERS = {"bytes": 8e-6, "bits": 1e-6}
 """Units of a bandwidth column that counts what went by: the rate is its rise over the time between rows."""
 
 _PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
-_RATE = re.compile(r"([kmgt]i?)?(bits?|bytes?|octets?|[bB])(?:/s(?:ec(?:ond)?)?|ps|_?per_?s(?:ec(?:ond)?)?|p/s)", re.I)
+_RATE = re.compile(
+    r"([kmgt]i?)?(bits?|bytes?|octets?|[bB])(?:[/_]s(?:ec(?:ond)?)?|ps|_?per_?s(?:ec(?:ond)?)?|p/s)", re.IGNORECASE
+)
+_RATE_AT_END = re.compile(r"(?:^|[a-z\d])([KkMGTmgt]i?(?:bits?|[Bb]ytes?|[bB])(?:/s(?:ec)?|ps))$")  # rxkB/s
 _SPANS = {"s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "ms": "ms", "msec": "ms", "msecs": "ms"}
 _SPANS |= {"milliseconds": "ms", "us": "us", "µs": "us", "μs": "us", "usec": "us", "microseconds": "us", "ns": "ns"}
 _SHARE_WORDS = {"%": "percent", "percent": "percent", "pct": "percent", "percentage": "percent", "fraction": "fraction"}
@@ -88,17 +91,20 @@ def plain(name: str) -> str:
 def name_and_unit(feature: str, name: str) -> tuple[str, float | None]:
     """A column's plain name without the unit in it, and the unit's factor: "Download (kbit/s)" -> ("download", 1e-3).
 
-    The factor is None, and the name whole, where it has no unit of the feature.
+    The factor is None, and the name whole, where it has no unit of the feature. Upper and lower case count in a unit:
+    bandwidth_MBps is in bytes. A name that is a unit and nothing else has no rest: "kB/s" -> ("", 8e-3).
     """
     bracket = re.fullmatch(r"(.*?)\s*[\[(]\s*([^\[\]()]+?)\s*[\])]\s*", name)
     if bracket is not None and (factor := unit_factor(feature, bracket[2])) is not None:
         return plain(bracket[1]), factor
-    words = plain(name)
-    for match in re.finditer("_", words):
-        base, unit = words[: match.start()], words[match.end() :]
-        if (factor := unit_factor(feature, unit)) is not None:
-            return base, factor
-    return words, None
+    words = re.sub(r"[\s_\-.]+", "_", name.strip()).strip("_")
+    for start in (0, *(match.end() for match in re.finditer("_", words))):
+        if (factor := unit_factor(feature, words[start:])) is not None:
+            return plain(words[:start]), factor
+    glued = _RATE_AT_END.search(words) if feature == "bandwidth_mbps" else None
+    if glued is not None and (factor := unit_factor(feature, glued[1])) is not None:
+        return plain(words[: glued.start(1)]), factor
+    return plain(name), None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from linkcast.features import BANDWIDTH
 from linkcast.traces.layout import UNITS
@@ -15,6 +16,9 @@ FASTEST_MBPS = 15_000.0  # the simulated data centre links carry up to 10,000
 NO_LINK_MBPS = 100_000.0
 FAR = 3.0  # times the range that was trained on: the rate of a window is scaled by its own level
 USUAL_MBPS = (1.0, 1000.0)
+SLOWEST_MS = 5000.0  # a usual round trip: those over satellites take 600
+FASTEST_MS = 1.0  # below it a column may be in seconds
+MOST_LOSS = 0.1  # on average: with more no transport gets on
 
 
 def likely_unit(median: float, low: float = USUAL_MBPS[0], high: float = USUAL_MBPS[1]) -> str | None:
@@ -29,6 +33,36 @@ def question_of(median: float, unit: str) -> str:
     """ "; is it in kbit/s? add -u bandwidth_mbps=kbit/s, which makes 22.4 Mbit/s of it"."""
     made = median * UNITS["bandwidth_mbps"][unit]
     return f"; is it in {unit}? add -u bandwidth_mbps={unit}, which makes {made:,.4g} Mbit/s of it"
+
+
+def odd_latency(values: npt.NDArray[np.float64], said: bool) -> str | None:
+    """A question about round trips in ms that no link has; None where there is none.
+
+    Args:
+        values: (rows,) NaN where there is none.
+        said: the file says its unit; then short ones are believed.
+    """
+    above = values[values > 0.0]
+    if not len(above):
+        return None
+    median = float(np.median(above))
+    if median > SLOWEST_MS:
+        unit = "us" if median < 1000.0 * SLOWEST_MS else "ns"
+    elif median < FASTEST_MS and not said:
+        unit = "s"
+    else:
+        return None
+    made = median * UNITS["latency_ms"][unit]
+    return f"a median of {median:,.4g} ms; is it in {unit}? add -u latency_ms={unit}, which makes {made:,.4g} ms of it"
+
+
+def odd_loss(values: npt.NDArray[np.float64], said: bool) -> str | None:
+    """A question about a packet loss that may be in percent; None where there is none. Arguments as `odd_latency`."""
+    known = values[np.isfinite(values)]
+    mean = float(np.mean(known)) if len(known) else 0.0
+    if said or mean <= MOST_LOSS or not ((known > 0.0) & (known < 1.0)).any():
+        return None
+    return f"a mean loss of {100.0 * mean:.0f} %; is it in percent? add -u packet_loss=percent"
 
 
 def unlike_training(trace: Trace, model: str, entry: Mapping[str, Any]) -> str | None:

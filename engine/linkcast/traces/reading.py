@@ -15,7 +15,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from linkcast.traces import tools
+from linkcast.traces import tools, volumes
 from linkcast.traces.delimited import read_delimited
 from linkcast.traces.table import Column, Table, ZonedTimes, text_column
 
@@ -24,6 +24,8 @@ NOT_TRACES = {
     "<": "HTML or XML; ask what wrote it for CSV or JSON",
     "version https://git-lfs": "a pointer of Git LFS; git lfs pull brings the file itself",
 }
+
+CAPTURES = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\x0a\x0d\x0d\x0a")  # pcap, pcapng
 
 
 def name_of(path: Path) -> str:
@@ -66,6 +68,8 @@ def table_of_bytes(file: str, data: bytes, separator: str | None = None) -> Tabl
             raise ValueError(f"{file}: expected telemetry as CSV or JSON, got {what}")
     if tools.is_iperf_text(text):
         table = tools.read_iperf_text(file, text)
+    elif volumes.is_mrtg(text):
+        table = volumes.read_mrtg(text)
     elif first in ("{", "["):
         table = tools.read_json(file, text)
     else:
@@ -116,6 +120,11 @@ def _text(file: str, data: bytes) -> str:
         even, odd = data[:200:2].count(0), data[1:200:2].count(0)
         if max(even, odd) > 40 * min(even, odd) and max(even, odd) > 0.6 * len(data[:200:2]):
             return data[: len(data) // 2 * 2].decode("utf-16-be" if even > odd else "utf-16-le", errors="replace")
+    if data[:4] in CAPTURES:
+        raise ValueError(
+            f"{file}: expected rates, got a packet capture; count its bytes by the second first, such as "
+            f"tshark -r {file} -q -z io,stat,1, and save them as CSV"
+        )
     data = data.rstrip(b"\0")  # what a crash leaves at the end of a log
     if b"\0" in data:
         raise ValueError(f"{file}: not a readable CSV or Parquet file: expected text, got binary data")

@@ -30,7 +30,7 @@ from linkcast.traces.layout import (
     plain,
 )
 from linkcast.traces.numbers import decimal_of, numbers_of
-from linkcast.traces.plausible import FASTEST_MBPS, NO_LINK_MBPS, likely_unit, question_of
+from linkcast.traces.plausible import FASTEST_MBPS, NO_LINK_MBPS, likely_unit, odd_latency, odd_loss, question_of
 from linkcast.traces.reading import is_frame, name_of, read_table, table_of_frame
 from linkcast.traces.resampling import resample
 from linkcast.traces.table import Table, ZonedTimes, text_column
@@ -44,6 +44,8 @@ RATE_WORDS = (
     *("rx", "recv", "receive", "dl", "traffic", "bytes", "octets", "in", "value"),
 )
 """What a column of rates is called elsewhere, the likeliest first."""
+
+OWN_UNIT = {"bandwidth_mbps": "Mbit/s", "latency_ms": "ms"}
 
 
 @dataclass
@@ -296,7 +298,7 @@ def _feature(
         row, word = read.first
         cells = "1 cell is" if read.words == 1 else f"{read.words} cells are"
         found.notices.append(f"{source}: {cells} no number, the first {word!r} in row {row}")
-    unit, factor = _unit_of(table, feature, source, layout, found)
+    unit, factor = _unit_of(table, feature, source, layout, found, bool(read.scaled.any()))
     values = read.values
     if layout.missing is not None:
         values = np.where(values == layout.missing, np.nan, values)
@@ -317,13 +319,20 @@ def _feature(
         raise ValueError(
             f"{file}: {feature}: expected {wanted}, got {values[row]:g} in column {source}, row {row + 1}{advice}"
         )
-    if feature == "bandwidth_mbps" and unit not in COUNTERS:
-        _question(file, source, values, rows, found)
+    if unit not in COUNTERS:
+        said = unit is not None or bool(read.scaled.any()) or name_and_unit(feature, source)[1] is not None
+        _question(file, feature, source, said, values, rows, found)
     return values
 
 
-def _unit_of(table: Table, feature: str, source: str, layout: Layout, found: Found) -> tuple[str | None, float]:
-    """The unit of a column and its factor: what the layout says, else the kind of file, else the column's name."""
+def _unit_of(
+    table: Table, feature: str, source: str, layout: Layout, found: Found, scaled: bool
+) -> tuple[str | None, float]:
+    """The unit of a column and its factor: what the layout says, else the kind of file, else the column's name.
+
+    Args:
+        scaled: cells of it say their unit.
+    """
     stated = layout.units.get(feature) or table.units.get(source)
     if stated is not None:
         return stated, COUNTERS.get(stated, UNITS[feature].get(stated, 1.0))
@@ -334,6 +343,12 @@ def _unit_of(table: Table, feature: str, source: str, layout: Layout, found: Fou
             return "bytes", COUNTERS["bytes"]
     _, factor = name_and_unit(feature, source)
     if factor is None:
+        said = feature not in ("bandwidth_mbps", "latency_ms") or source in table.known.values() or scaled
+        if not said:
+            found.notices.append(
+                f"{feature}: {source!r} does not say its unit and is taken as {OWN_UNIT[feature]}; "
+                f"-u {feature}=UNIT says another"
+            )
         return None, 1.0
     if factor != 1.0:
         found.notices.append(
@@ -353,12 +368,22 @@ def _rates(counts: Float64, rows: Rows) -> Float64:
     return result
 
 
-def _question(file: str, source: str, values: Float64, rows: Rows, found: Found) -> None:
-    """What a rate cannot be: a counter, or many times what links carry.
+def _question(file: str, feature: str, source: str, said: bool, values: Float64, rows: Rows, found: Found) -> None:
+    """What a feature can hardly be: a counter, many times what links carry, another unit.
 
+    Args:
+        said: the file says the unit.
     Raises:
         ValueError: a counter, whose unit nobody has said.
     """
+    if feature != "bandwidth_mbps":
+        asked = None
+        if feature == "latency_ms":
+            asked = odd_latency(values, said)
+        elif feature == "packet_loss":
+            asked = odd_loss(values, said)
+        found.warnings += [f"{source}: {asked}"] if asked else []
+        return
     finite = values[np.isfinite(values)]
     if not len(finite):
         return

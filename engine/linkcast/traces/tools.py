@@ -12,8 +12,9 @@ import numpy as np
 
 from linkcast.traces.clock import read_times
 from linkcast.traces.counter import rises
-from linkcast.traces.layout import unit_factor
+from linkcast.traces.layout import UNITS, name_and_unit, unit_factor
 from linkcast.traces.table import Table, table_of_records, text_column
+from linkcast.traces.volumes import is_vnstat, read_vnstat
 
 Json = dict[str, Any]
 
@@ -94,8 +95,8 @@ def _of_program(file: str, records: list[Json]) -> Table | None:
     if first.get("event") in ("start", "interval", "end", "error") and isinstance(first.get("data"), (dict, str)):
         return _iperf3(file, _runs_of_stream(records))
     answer = _answer_of(first, records)
-    if answer is not None:
-        return _prometheus(file, answer)
+    if answer is not None or is_vnstat(first):
+        return read_vnstat(file, first) if answer is None else _prometheus(file, answer)
     if any(record.get("type") == "result" and "download" in record for record in records):
         return _ookla([record for record in records if record.get("type") == "result"], len(records))
     if not {"download", "upload", "ping"} <= set(first):
@@ -300,14 +301,19 @@ def _prometheus(file: str, answer: Json) -> Table:
 def _prometheus_unit(name: str, rising: bool) -> tuple[str, str]:
     """The unit of a metric by its name and values: Prometheus' base unit is the byte."""
     word = name.lower()
-    bits = "bit" in word
+    bits = any(part.startswith("bit") for part in word.replace(":", "_").split("_"))
     if rising or word.endswith("_total"):
         unit = "bits" if bits else "bytes"
         return (
             unit,
             f"the values of {name or 'the query'} are taken as a counter of {unit}; -u bandwidth_mbps=B/s reads rates",
         )
-    unit = "Mbit/s" if "mbit" in word or "mbps" in word else "bit/s" if bits or word.endswith("bps") else "B/s"
+    factor = name_and_unit("bandwidth_mbps", name)[1]
+    if factor is None:
+        parts = word.replace(":", "_").split("_")
+        millions = any(part.startswith(("mbit", "megabit")) for part in parts)
+        factor = 1.0 if millions else 1e-6 if any(part in ("bit", "bits", "bps") for part in parts) else 8e-6
+    unit = next(unit for unit, worth in UNITS["bandwidth_mbps"].items() if np.isclose(worth, factor, rtol=1e-9))
     return unit, f"the values of {name or 'the query'} are taken as {unit}; -u bandwidth_mbps=UNIT reads another"
 
 
