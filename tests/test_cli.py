@@ -34,6 +34,16 @@ def test_every_command_has_json_and_help(run, command):
     assert "--json" in out
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_help_fits_the_terminal_and_cuts_no_word(run, width):
+    for command in ([], *([name] for name in COMMANDS)):
+        out = run(*command, "--help", columns=width)[1]
+        assert max(map(len, out.splitlines())) <= width, command
+        assert "…" not in out
+    assert "linkcast[sign]" in run("sign", "--help")[1]
+    assert "measured, who weighed in, the band" in " ".join(run("--help")[1].split())
+
+
 def test_predict_prints_the_predictors_numbers(run):
     status, out, _ = run("predict", "streaming", "--at", "2026-03-02T18:00", "--json")
     expected = linkcast.BandwidthPredictor().predict("2026-03-02T18:00", "Streaming", as_numbers=True)

@@ -27,6 +27,23 @@ def test_a_table_that_is_wider_than_the_terminal_cuts_no_number(
     assert "…" not in out
 
 
+def test_a_table_that_is_wider_than_the_terminal_goes_on_below_with_its_first_column(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    rows = table("Errors", "Rule", *(f"Horizon {step}" for step in range(1, 9)))
+    for name in ("persistence", "moving average"):
+        rows.add_row(name, *(f"{len(name)}.{step}" for step in range(1, 9)))
+    show(rows)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 60
+    assert (
+        sum(line.startswith("Rule") for line in lines) == sum(line.startswith("moving average") for line in lines) > 1
+    )
+    numbers = [cell for line in lines if line.startswith("persistence") for cell in line.split()[1:]]
+    assert numbers == [f"11.{step}" for step in range(1, 9)]
+
+
 def test_an_encoding_that_lacks_a_character_gets_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     ascii_out = io.TextIOWrapper(written, encoding="ascii", write_through=True)

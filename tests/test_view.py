@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -36,6 +37,12 @@ def test_a_screen_keeps_within_the_terminal(engine, width):
     assert max(map(len, lines)) <= width
     assert "simulated" in lines[0] if width > 50 else True
     assert any(line.startswith("20:01:38") for line in lines)  # the row after the tenth and 89 more
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_summary_says_how_often_it_was_short_at_every_width(engine, width):
+    lines = plain(Walk(engine, busy_evening(1200), "internet", 100.0), terminal(width), 1190)
+    assert re.fullmatch(r"1,190/1,190: reserved \d+ of 100.*, needed \d+, short \d+\.\d %", lines[1].rstrip()), lines[1]
 
 
 def test_a_line_is_what_came_beside_what_had_been_said_about_it(engine):

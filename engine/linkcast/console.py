@@ -6,17 +6,20 @@ import codecs
 import io
 import json
 import math
+import os
 import sys
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from linkcast.engine import Engine
     from linkcast.traces import Trace
@@ -127,9 +130,34 @@ def show(*items: Any) -> None:
             console.print(item.title, style="bold")
             item.title = None
         if isinstance(item, Table):
-            Console(highlight=False, markup=False, width=_uncut_width(console, item)).print(item)
+            for number, part in enumerate(_parts(console, item)):
+                if number > 0:
+                    console.print()
+                Console(highlight=False, markup=False, width=_uncut_width(console, part)).print(part)
         else:
             console.print(item)
+
+
+def _parts(console: Console, rows: Table) -> Iterator[Table]:
+    """The table, or where a terminal is too narrow, its columns in several tables that each begin with the first."""
+    narrow = console.is_terminal or "COLUMNS" in os.environ
+    rest = rows.columns[1:]
+    while narrow and len(rest) > 1 and _uncut_width(console, _of_columns(rows, rest)) > console.width:
+        count = len(rest) - 1
+        while count > 1 and _uncut_width(console, _of_columns(rows, rest[:count])) > console.width:
+            count -= 1
+        part = _of_columns(rows, rest[:count])
+        part.caption = None
+        yield part
+        rest = rest[count:]
+    yield _of_columns(rows, rest)
+
+
+def _of_columns(rows: Table, columns: Sequence[Column]) -> Table:
+    """The table with its first column and these."""
+    part = copy(rows)
+    part.columns = [replace(column, _index=index) for index, column in enumerate([*rows.columns[:1], *columns])]
+    return part
 
 
 def _uncut_width(console: Console, rows: Table) -> int:

@@ -171,7 +171,8 @@ class Screen(Lines):
         so_far = Text(no_wrap=True, overflow="ellipsis")
         so_far.append(f"{self._ticks:,}/{len(self._walk):,}: ", style=QUIET)
         so_far.append(f"reserved {self._reserved / count:.0f}", style=RESERVED)
-        so_far.append(f" of {self._capacity:.0f} Mbit/s, needed {self._came / count:.0f}, ")
+        unit = " Mbit/s" if self._console.width >= BAND_FROM else ""  # rather than the last number
+        so_far.append(f" of {self._capacity:.0f}{unit}, needed {self._came / count:.0f}, ")
         so_far.append(f"short {100.0 * self._short / count:.1f} %", style=SHORT)
         return [title, so_far, self._legend()]
 
