@@ -28,6 +28,10 @@ def test_the_share_within_a_tolerance_counts_its_edge():
     assert metrics.within_fraction(forecast, actual, 0.10) == pytest.approx(4 / 5)
 
 
+def test_rounding_beside_a_target_of_zero_is_no_error():
+    assert metrics.within_fraction([1e-19, -1e-30, 0.0], [0.0, 0.0, 0.0], 0.02) == 1.0
+
+
 def test_what_is_not_defined_is_nan():
     assert np.isnan(metrics.mape([1.0], [0.0]))
     assert np.isnan(metrics.r2([1.0, 2.0], [3.0, 3.0]))

@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 BOOTSTRAP_DRAWS = 1000
 CONFIDENCE = 95.0  # percent of the draws that an interval spans
 BLOCK_S = 60.0  # seconds of a bootstrap block: errors of a link stay alike for tens of seconds
+NO_ERROR = 1e-12  # rounding: beside a target of 0 nothing else is within any share of it
 PARTS = 10  # consecutive parts of equal length; "the worst tenth of the time" is the worst of them
 
 __all__ = [
@@ -77,13 +78,13 @@ def _pair(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[FloatArra
 
 
 def within_fraction(predictions: npt.ArrayLike, targets: npt.ArrayLike, tolerance: float = 0.02) -> float:
-    """Share (0..1) of predictions with |prediction - target| <= tolerance * |target|.
+    """Share (0..1) of predictions with |prediction - target| <= tolerance * |target|, or none to speak of.
 
     Raises:
         ValueError: shapes differ or are empty.
     """
     predicted, actual = _pair(predictions, targets)
-    return float(np.mean(np.abs(predicted - actual) <= tolerance * np.abs(actual)))
+    return float(np.mean(np.abs(predicted - actual) <= np.maximum(tolerance * np.abs(actual), NO_ERROR)))
 
 
 def mae(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> float:
