@@ -67,6 +67,7 @@ def test_volumes_and_means_of_five_minutes_are_rates(tmp_path, content):
         ("BANDWIDTH_MBPS", 1.0),
         ("bandwidth_kBps", 8e-3),
         ("bandwidth_mbit_s", 1.0),
+        ("bandwidth_kbit", 1e-3),
         ("rxkB/s", 8e-3),
         ("downloadMbps", 1.0),
         ("kbps", 1e-3),

@@ -99,7 +99,8 @@ def name_and_unit(feature: str, name: str) -> tuple[str, float | None]:
         return plain(bracket[1]), factor
     words = re.sub(r"[\s_\-.]+", "_", name.strip()).strip("_")
     for start in (0, *(match.end() for match in re.finditer("_", words))):
-        if (factor := unit_factor(feature, words[start:])) is not None:
+        unit = re.sub(r"(?i)^([kmg]bit)s?$", r"\1/s", words[start:])  # bandwidth_kbit: nobody means a volume
+        if (factor := unit_factor(feature, unit)) is not None:
             return plain(words[:start]), factor
     glued = _RATE_AT_END.search(words) if feature == "bandwidth_mbps" else None
     if glued is not None and (factor := unit_factor(feature, glued[1])) is not None:
