@@ -74,6 +74,9 @@ class Forecaster {
   Cause judge(float mbps) const noexcept { return safeguard_.judge(mbps); }
   /// Forgets the earlier forecasts of a row.
   void forget(std::size_t row) noexcept { safeguard_.forget(row); }
+  /// What the earlier forecasts of a row say: goes into a snapshot.
+  Safeguard::Kept kept(std::size_t row) const noexcept { return safeguard_.kept(row); }
+  void set_kept(std::size_t row, const Safeguard::Kept& kept) noexcept { safeguard_.set_kept(row, kept); }
 
  private:
   void invoke(std::size_t batch);

@@ -251,6 +251,9 @@ struct Network::Impl {
   Deadline deadline;          // of the present run
   bool second_first = false;  // every second run reads half of its dense weights first that the other reads last
   bool given_up = false;      // because it passed
+  /// Dense layers take one row at a time: how their sums are split depends on how many rows go together, so that a row
+  /// of a step would differ in its last bits with what stands beside it.
+  bool row_by_row = false;
 
   void reserve(std::size_t batch);
   void run_part(const float* input, std::size_t batch, float* output);
@@ -544,7 +547,10 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
 Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                               std::size_t outputs_written) {
   const std::size_t rows = in.steps * batch;
-  kernels->dense(layer.dense, operand(in, rows, layer.inputs), rows, y, y_stride, outputs_written, second_first);
+  const Operand x = operand(in, rows, layer.inputs);
+  const std::size_t at_once = row_by_row ? 1 : rows;
+  for (std::size_t row = 0; row < rows; row += at_once)
+    kernels->dense(layer.dense, part(x, row), at_once, y + row * y_stride, y_stride, outputs_written, second_first);
   return {y, y_stride, in.steps, layer.width};
 }
 
@@ -571,11 +577,13 @@ Rows Network::Impl::run_flatten(const Layer& layer, const Rows& in, std::size_t 
 void Network::Impl::step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,
                               float* output) {
   Rows now{samples, sample_stride, 1, features};
+  row_by_row = true;
   std::size_t i = 0;
   for (; i < layers.size() && layers[i].kind != Kind::last_step; ++i) {
     now = layers[i].kind == Kind::lstm ? step_lstm(layers[i], now, batch, states) : run_layer(layers[i], now, batch);
   }
   if (output != nullptr) finish(now, i + 1, batch, output);
+  row_by_row = false;
 }
 
 Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states) {
