@@ -11,6 +11,7 @@ from linkcast.cli.bench import bench
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
 from linkcast.cli.export_edge import export_edge
+from linkcast.cli.fleet import fleet
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
 from linkcast.cli.inspect import inspect
@@ -60,6 +61,7 @@ for _command in (
     export_edge,
 ):
     app.command()(_command)
+app.add_typer(fleet, name="fleet")
 
 
 def main() -> None:
