@@ -37,8 +37,30 @@ set(LINKCAST_PC_INCLUDEDIR "${_includedir}")
 configure_file(cmake/linkcast.pc.in linkcast.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/linkcast.pc" DESTINATION "${_pkgconfigdir}")
 
+# The Go module: a project's go.mod says `replace linkcast => <this folder>`, and cgo asks pkg-config.
+install(FILES bindings/go/go.mod bindings/go/linkcast.go bindings/go/policies.go bindings/go/predictor.go
+        DESTINATION "${_datadir}/go")
+
 install(FILES "${TensorFlowLiteC_LIBRARY}" DESTINATION "${_libdir}" RENAME libtensorflowlite_c.so)
 if(TensorFlowLiteC_LICENSE)
   install(FILES "${TensorFlowLiteC_LICENSE}" DESTINATION "${_datadir}" RENAME libtensorflowlite_c.LICENSE)
 endif()
 install(DIRECTORY models metadata DESTINATION "${_datadir}")
+
+# The bill of materials: in a wheel where PEP 770 has it.
+if(TensorFlowLiteC_KNOWN)
+  set(_sbom_version 2.17.1)
+  set(_sbom_supplier "pymicro-wakeword 2.5.0")
+  set(_sbom_purl "pkg:github/tensorflow/tensorflow@v2.17.1")
+else()
+  set(_sbom_version unknown)
+  set(_sbom_supplier "whoever built it: LINKCAST_TFLITE_LIBRARY names another one than linkcast knows")
+  set(_sbom_purl "pkg:github/tensorflow/tensorflow")
+endif()
+configure_file(packaging/sbom.cdx.json.in linkcast.cdx.json @ONLY)
+if(SKBUILD_METADATA_DIR)
+  set(_sbomdir "${SKBUILD_METADATA_DIR}/sboms")
+else()
+  set(_sbomdir "${_datadir}/sboms")
+endif()
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/linkcast.cdx.json" DESTINATION "${_sbomdir}")

@@ -1,8 +1,13 @@
 // Package linkcast forecasts the bandwidth that a network link or a service group needs next, and decides how much to
 // allocate, over linkcast's C library.
 //
-// cgo finds the library through pkg-config: set PKG_CONFIG_PATH to what `python -m linkcast --pkgconfigdir` prints, or
-// install the library with `cmake --install`.
+// The module is installed with the library: in a wheel in the folder that `python -m linkcast --godir` prints, after
+// `cmake --install` in share/linkcast/go. A project takes it from there:
+//
+//	go mod edit -require=linkcast@v0.0.0 -replace=linkcast="$(python -m linkcast --godir)"
+//	PKG_CONFIG_PATH="$(python -m linkcast --pkgconfigdir)" go build .
+//
+// cgo finds the library through pkg-config; PKG_CONFIG_PATH is not needed where the prefix is one that pkg-config knows.
 package linkcast
 
 /*
@@ -168,12 +173,24 @@ type Engine struct {
 	handle    *C.linkcast_engine
 }
 
+// Options of an Engine; the zero value is what Open takes.
+type Options struct {
+	// PublicKey names a PEM file with Ed25519 keys: every folder that is opened or reloaded has to be signed with one of
+	// them. "" is what LINKCAST_PUBLIC_KEY names, or else no signature is asked for.
+	PublicKey string
+}
+
 // Open loads the models of a folder that holds models/ and metadata/; "" takes those installed with the library.
-func Open(folder string) (*Engine, error) {
+func Open(folder string) (*Engine, error) { return OpenWith(folder, Options{}) }
+
+// OpenWith is Open with options.
+func OpenWith(folder string, given Options) (*Engine, error) {
 	name := cString(folder)
 	defer C.free(unsafe.Pointer(name))
 	engine := &Engine{}
 	options := C.engine_options()
+	options.public_key = cString(given.PublicKey)
+	defer C.free(unsafe.Pointer(options.public_key))
 	if _, err := call(func() C.linkcast_status { return C.linkcast_engine_open(name, &options, &engine.handle) }); err != nil {
 		return nil, err
 	}

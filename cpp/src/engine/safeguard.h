@@ -53,12 +53,12 @@ class Safeguard {
   /// Forgets the earlier forecasts of a row.
   void forget(std::size_t row) noexcept;
 
-  /// What a row's earlier forecasts say. NaN: none yet.
-  struct Kept {
+  /// What a row's earlier forecasts say; NaN without any.
+  struct Earlier {
     float last, mean;
   };
-  Kept kept(std::size_t row) const noexcept { return {last_[row], mean_[row]}; }
-  void set_kept(std::size_t row, const Kept& kept) noexcept { last_[row] = kept.last, mean_[row] = kept.mean; }
+  Earlier earlier(std::size_t row) const noexcept { return {last_[row], mean_[row]}; }
+  void remember(std::size_t row, Earlier earlier) noexcept { last_[row] = earlier.last, mean_[row] = earlier.mean; }
 
  private:
   bool find_fallback(std::size_t forecaster);

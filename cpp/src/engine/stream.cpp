@@ -36,7 +36,7 @@ struct RowRecord {
   std::uint64_t count = 0;
   std::uint64_t gap = 0;
   std::uint64_t missing = 0;
-  Safeguard::Kept kept{};
+  Safeguard::Earlier earlier = {};  // forecasts: what stands in for the model's next one
 };
 
 [[noreturn]] void refuse_snapshot(const std::string& what) { throw std::invalid_argument("snapshot: " + what); }
@@ -303,7 +303,7 @@ std::vector<std::byte> Stream::snapshot_of(std::size_t first, std::size_t rows) 
   header.level = mixture_ ? options_.outlook.level : 0;
   put(&header, sizeof(header));
   for (std::size_t row = first; row < first + rows; ++row) {
-    const RowRecord record{counts_[row], gaps_[row], missing_[row], forecaster_.kept(row)};
+    const RowRecord record{counts_[row], gaps_[row], missing_[row], forecaster_.earlier(row)};
     put(&record, sizeof(record));
     for (std::size_t k = 0; k < window_; ++k) put(&is_held_[row * window_ + (ticks_ + k) % window_], 1);
     for (std::size_t k = 0; k < window_; ++k)
@@ -337,8 +337,8 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
                     " steps (0: no mixture), got " + std::to_string(header.horizon));
   if (size != snapshot_size() || header.mixture != (mixture_ ? mixture_->snapshot_size() : 0))
     refuse_snapshot("expected " + std::to_string(snapshot_size()) + " bytes, got " + std::to_string(size));
-  if (same_model && engine_.spec(model_).sha256 != std::string(header.sha256, sizeof(header.sha256)))
-    refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
+  const bool is_same_model = engine_.spec(model_).sha256 == std::string(header.sha256, sizeof(header.sha256));
+  if (same_model && !is_same_model) refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
 
   if (header.level != (mixture_ ? options_.outlook.level : 0))
     refuse_snapshot("expected a level of " + std::to_string(options_.outlook.level) + ", got " +
@@ -353,6 +353,8 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     take_bytes(&is_held[row * window_], window_);
     take_bytes(&history[row * window_ * features_], window_ * features_ * sizeof(double));
     if (records[row].count > window_) refuse_snapshot("a count is larger than the window");
+    const Safeguard::Earlier earlier = records[row].earlier;
+    if (std::isinf(earlier.last) || std::isinf(earlier.mean)) refuse_snapshot("an earlier forecast is not finite");
   }
   if (!all_finite(history.data(), history.size())) refuse_snapshot("a sample is not finite");
   if (mixture_ && !mixture_->is_snapshot(bytes, mixture_->snapshot_size()))
@@ -369,7 +371,9 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     counts_[row] = records[row].count;
     gaps_[row] = records[row].gap;
     missing_[row] = records[row].missing;
-    same_model ? forecaster_.set_kept(row, records[row].kept) : forecaster_.forget(row);
+    forecaster_.forget(row);
+    if (is_same_model)
+      forecaster_.remember(row, records[row].earlier);  // another model's forecasts say nothing of this
   }
 }
 
@@ -395,7 +399,7 @@ void Stream::restore_row(std::size_t row, const std::byte* bytes, std::size_t si
   gaps_[row] = one.gaps_[0];
   missing_[row] = one.missing_[0];
   causes_[row] = Cause::none;
-  forecaster_.set_kept(row, one.forecaster_.kept(0));
+  forecaster_.remember(row, one.forecaster_.earlier(0));
 }
 
 /// Makes the states from the window's samples, which stand in history_ with the oldest first, and puts history_ in

@@ -9,7 +9,7 @@ import typer
 
 from linkcast.cli.groups import source_note
 from linkcast.cli.options import Json, Models
-from linkcast.cli.output import print_json, show
+from linkcast.console import print_json, show
 
 
 def export_edge(
