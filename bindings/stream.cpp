@@ -156,12 +156,14 @@ py::dict push_many(BoundStream& bound, const py::object& samples, const py::obje
   py::array_t<bool, py::array::c_style> flags;
   const std::uint8_t* flag = nullptr;
   if (!present.is_none()) {
-    flags = py::array_t<bool, py::array::c_style>(present);
-    const bool fits = flags.ndim() == (one ? 1 : 2) && flags.shape(0) == ticks && (one || flags.shape(1) == links);
-    if (!fits)
-      throw std::invalid_argument("present: expected (" + std::to_string(ticks) + "," +
-                                  (one ? "" : " " + std::to_string(links)) + ") booleans, got " +
-                                  shape_text({flags.shape(), flags.shape() + flags.ndim()}));
+    py::array marks = py::module_::import("numpy").attr("asarray")(present);
+    if (!one) {
+      if (marks.ndim() != 2 || marks.shape(0) != ticks || marks.shape(1) != links)
+        throw std::invalid_argument("present: expected (" + std::to_string(ticks) + ", " + std::to_string(links) +
+                                    ") booleans, got " + shape_text({marks.shape(), marks.shape() + marks.ndim()}));
+      marks = marks.attr("reshape")(-1);
+    }
+    flags = as_flags(marks, ticks * links, "present");
     flag = static_cast<const std::uint8_t*>(flags.request().ptr);
   }
   constexpr py::ssize_t kValues = 5;
