@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,12 +129,16 @@ def train(
     rows: Annotated[int, typer.Option("--rows", min=100, help="First rows of a link that are trained on.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same models.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Few epochs.")] = False,
+    models: Models = None,
     as_json: Json = False,
 ) -> None:
     """Train one model on all links and one for each kind, from the bundled weights, and say which links gain."""
     from linkcast.fleet.train import train_fleet
 
-    result = train_fleet(data, scored, output, clusters=clusters, links=links, rows=rows, seed=seed, quick=quick)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes about the machine it runs on
+    result = train_fleet(
+        data, scored, output, clusters=clusters, links=links, rows=rows, seed=seed, quick=quick, base=models
+    )
     if as_json:
         print_json(result)
         return
