@@ -247,3 +247,16 @@ def test_a_peak_and_an_allocation_stand_beside_the_band(values, tmp_path):
     seen = values[:100, 0].copy()
     seen[:, 1] *= engine.manifest["models"]["internet_ddqn"]["trained_on"]["capacity_mbps"] / 500.0
     assert table["allocation_percent"].to_pylist() == ((engine.decide("internet", seen) + 1) * 10).tolist()
+
+
+def test_a_link_without_a_capacity_has_no_allocation(values, tmp_path):
+    import pyarrow as pa
+
+    fleets.write_days(tmp_path / "in", values[:40, :3], days=1)
+    table = pa.table({"link": ["edge-000", "edge-002"], "capacity_mbps": [1e-3, 1e6]})
+    pq.write_table(table, tmp_path / "capacities.parquet")
+    settings = Settings(capacities=str(tmp_path / "capacities.parquet"))
+    score(tmp_path / "in", tmp_path / "out", settings, workers=1)
+    rows = pq.read_table(tmp_path / "out" / "forecasts", partitioning=None).to_pylist()
+    given = {row["link"]: {one["allocation_percent"] for one in rows if one["link"] == row["link"]} for row in rows}
+    assert given == {"edge-000": {100}, "edge-001": {None}, "edge-002": {10}}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from linkcast.cli.options import Backend, BackendOption, Capacity, Json, Models, Profile
+from linkcast.cli.options import Backend, BackendOption, Json, Models, Profile
 from linkcast.console import note, print_json, progress, show, table
 
 fleet = typer.Typer(no_args_is_help=True, help="Score, report and train thousands of links in a Parquet data set.")
@@ -59,7 +59,13 @@ def score(
     precision: Annotated[
         str, typer.Option("--precision", help="Of the forecaster's weights: float32, bfloat16 or int8.")
     ] = "float32",
-    capacity: Capacity = None,
+    capacity: Annotated[
+        float | None, typer.Option("--capacity", metavar="MBPS", help="Of every link: allocate a share of it, too.")
+    ] = None,
+    capacities: Annotated[
+        Path | None,
+        typer.Option("--capacities", metavar="FILE", help="Parquet: link, capacity_mbps; over --capacity."),
+    ] = None,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
     as_json: Json = False,
@@ -79,6 +85,7 @@ def score(
         horizon,
         level,
         capacity,
+        None if capacities is None else str(capacities.resolve()),
         link,
         timestamp,
         timezone,

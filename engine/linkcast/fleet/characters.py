@@ -133,4 +133,5 @@ def seasonality(tally: Tally, variance: FloatArray) -> FloatArray:
 def _over(above: FloatArray, below: FloatArray) -> FloatArray:
     """NaN where there is nothing to divide by."""
     above, below = np.broadcast_arrays(above, below)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    share: FloatArray = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    return share

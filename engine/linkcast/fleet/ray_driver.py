@@ -1,16 +1,17 @@
 """The same items on a Ray cluster, by Ray Data: an actor for each worker, with one engine each.
 
 Ray Data hands an item to whichever actor is free, holds the others back, and starts an actor anew when it or its
-machine dies; the item is then done again, from its checkpoint on. Input and output have to be on storage that every
-machine sees under the same path.
+machine dies (its default for actors); the item is then done again, from its checkpoint on. Input and output have to be
+on storage that every machine sees under the same path.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from linkcast.fleet.crew import RETRIES, Work
+from linkcast.fleet.crew import Work
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,7 @@ class RayCrew:
             import ray.data
         except ImportError as error:
             raise ImportError(f"--ray needs Ray: pip install 'linkcast[fleet]' ({error})") from error
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         if not ray.is_initialized():
             ray.init(
                 address=None if address == LOCAL else address,
@@ -64,8 +66,6 @@ class RayCrew:
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=1,
-            max_restarts=-1,
-            max_task_retries=RETRIES,
         )
         for row in done.iter_rows():
             report(int(row["rows"]))

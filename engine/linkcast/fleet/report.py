@@ -200,7 +200,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("mae", "MAE", _plain),
     ("persistence_mae", "Persistence", _plain),
     ("skill_over_persistence", "Skill", _signed),
-    ("skill", "Over best rule", _signed),
+    ("skill", "Over best", _signed),
     ("above_p90", "> P90", _percent),
     ("idle_share", "Idle", _percent),
     ("noise_floor", "Noise", _percent),
@@ -214,13 +214,13 @@ def _table(links: Links, rows: Sequence[int] | npt.NDArray[np.int64]) -> str:
     if not len(rows):
         return "<p>None.</p>"
     head = "".join(
-        f"<th>{escape(title)}</th>" for title in ("Link", *(title for _, title, _ in _COLUMNS), "Best rule", "Verdict")
+        f"<th>{escape(title)}</th>" for title in ("Link", "Verdict", *(title for _, title, _ in _COLUMNS), "Best rule")
     )
     lines = []
     for row in rows:
-        cells = [links["link"][row]]
+        cells = [links["link"][row], links["verdict"][row]]
         cells += [say(links[key][row]) if np.isfinite(links[key][row]) else UNKNOWN for key, _, say in _COLUMNS]
-        cells += [links["best_rule"][row], links["verdict"][row]]
+        cells.append(links["best_rule"][row])
         lines.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
 

@@ -6,9 +6,13 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from linkcast.traces.clock import zone_of
 
@@ -33,7 +37,8 @@ class Settings:
     horizon: int = 1
     """Steps ahead that the streams forecast; above 1 the forecasts have the P90 of the peak of so many steps, too."""
     level: float = 0.95  # of `reserve`: the share of outcomes that it holds
-    capacity_mbps: float | None = None  # of every link, for the allocation; None: what the allocator was trained on
+    capacity_mbps: float | None = None  # of every link that `capacities` does not name; None: not known
+    capacities: str | None = None  # a Parquet file with link and capacity_mbps; a link without has no allocation
     link: str = "link"  # the column that names the link
     timestamp: str = "timestamp"
     timezone: str | None = None  # of the site, whose clock is the calendar; None: as the times are written, or UTC
@@ -58,6 +63,11 @@ class Settings:
             zone_of(self.timezone)
         return self
 
+    @property
+    def has_capacities(self) -> bool:
+        """Whether there is an allocation."""
+        return self.capacity_mbps is not None or self.capacities is not None
+
     def engine(self) -> Engine:
         """A new engine for these settings."""
         from linkcast.engine import Engine
@@ -69,7 +79,8 @@ class Settings:
         forecaster = engine.resolve(self.model, "forecaster")
         allocator = allocator_of(engine, forecaster)
         models = {name: engine.manifest["models"][name]["sha256"] for name in (forecaster, allocator) if name}
-        own = asdict(replace(self, model=forecaster, folder=None))
+        capacities = None if self.capacities is None else hashlib.sha256(Path(self.capacities).read_bytes()).hexdigest()
+        own = asdict(replace(self, model=forecaster, folder=None, capacities=capacities))
         return own | {"sha256": models, "runs_on": runs_on(engine, forecaster)}
 
 
@@ -77,6 +88,36 @@ def runs_on(engine: Engine, forecaster: str) -> str:
     """What decides the last bits of an answer: "native avx512"."""
     model = engine.model(forecaster)
     return f"{model.backend} {model.isa}".strip()
+
+
+def capacities_of(settings: Settings, links: Sequence[str]) -> npt.NDArray[np.float64]:
+    """(links,) Mbit/s; NaN: not known.
+
+    Raises:
+        ValueError: the file has other columns, or a capacity that is none.
+    """
+    everywhere = np.nan if settings.capacity_mbps is None else settings.capacity_mbps
+    found = np.full(len(links), everywhere)
+    if settings.capacities is None or not links:
+        return found
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(settings.capacities)
+    missing = [name for name in (settings.link, "capacity_mbps") if name not in table.column_names]
+    if missing:
+        raise ValueError(
+            f"{settings.capacities}: expected the columns {settings.link} and capacity_mbps, got "
+            f"{', '.join(table.column_names)}"
+        )
+    known = dict(zip(table[settings.link].to_pylist(), table["capacity_mbps"].to_pylist(), strict=True))
+    for index, link in enumerate(links):
+        capacity = known.get(link)
+        if capacity is None:
+            continue
+        if not 0.0 < capacity < float("inf"):
+            raise ValueError(f"{settings.capacities}: {link}: expected a capacity above 0, got {capacity:g}")
+        found[index] = capacity
+    return found
 
 
 def allocator_of(engine: Engine, forecaster: str) -> str | None:

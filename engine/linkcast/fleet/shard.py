@@ -20,7 +20,16 @@ import numpy.typing as npt
 from linkcast.features import BANDWIDTH, TELEMETRY
 from linkcast.fleet import states, tally
 from linkcast.fleet.characters import link_table
-from linkcast.fleet.settings import Settings, allocator_of, part_ticks, read_json, runs_on, write_atomically, write_json
+from linkcast.fleet.settings import (
+    Settings,
+    allocator_of,
+    capacities_of,
+    part_ticks,
+    read_json,
+    runs_on,
+    write_atomically,
+    write_json,
+)
 from linkcast.fleet.split import segments_of
 from linkcast.fleet.tables import forecast_table, write_table
 from linkcast.fleet.ticks import Cursor
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from linkcast._native import Answers, Stream
     from linkcast.engine import Engine
 
+MOST_LOAD = 2.0  # of the capacity that an allocator is shown
 PUSHED = 320  # ticks in one native call: bounds what it gives back
 
 
@@ -115,12 +125,14 @@ class _Runner:
             )
         self.allocator = allocator_of(self.engine, self.forecaster)
         checkpoint = job.checkpoint(shard)
+        self.now: Progress
         if checkpoint.exists():
             self.now, snapshot = pickle.loads(checkpoint.read_bytes())
             self.stream = self._stream(len(self.now.rows))
             self.stream.restore(snapshot)
         else:
             self.now = self._begin()
+        self.capacities = capacities_of(job.settings, [cursor.link for cursor in self.now.cursors])
 
     def _stream(self, rows: int) -> Stream[Any]:
         settings = self.job.settings
@@ -253,7 +265,7 @@ class _Runner:
         where = np.nonzero(is_row.T)
         row, tick = where
         names = [self.now.cursors[link].link for link in self.now.rows]
-        allocation = self._allocate(samples[tick, row]) if self.allocator is not None else None
+        allocation = self._allocate(samples[tick, row], self.capacities[np.asarray(self.now.rows, np.int64)][row])
         table = forecast_table(
             names,
             row,
@@ -268,17 +280,27 @@ class _Runner:
         write_table(folder / f"part-{self.now.part:06d}.parquet", table)
         self.now.written += len(row)
 
-    def _allocate(self, states_now: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
-        """(rows,) the allocator's actions for the last samples, as `linkcast replay` has them."""
+    def _allocate(
+        self, states_now: npt.NDArray[np.float64], capacities: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int32] | None:
+        """(rows,) the allocator's actions for the last samples, as `linkcast replay` has them; -1: no capacity.
+
+        None: there is no allocator, or no capacity at all.
+        """
         from linkcast.replay import allocator_capacity_mbps, capacity_ratio
 
-        assert self.allocator is not None
-        if not len(states_now):
-            return np.empty(0, np.int32)
-        trained = allocator_capacity_mbps(self.engine, self.allocator)
-        seen = states_now.copy()
-        seen[:, BANDWIDTH] *= capacity_ratio(trained, self.job.settings.capacity_mbps)
-        return self.engine.decide(self.allocator, seen)
+        if self.allocator is None or not self.job.settings.has_capacities:
+            return None
+        actions = np.full(len(states_now), -1, np.int32)
+        known = np.isfinite(capacities)
+        if known.any():
+            trained = allocator_capacity_mbps(self.engine, self.allocator)
+            seen = states_now[known]
+            # More than the link's capacity gets all of it, however much more it is.
+            seen[:, BANDWIDTH] = np.minimum(seen[:, BANDWIDTH] / capacities[known], MOST_LOAD) * capacities[known]
+            seen[:, BANDWIDTH] *= [capacity_ratio(trained, capacity) for capacity in capacities[known].tolist()]
+            actions[known] = self.engine.decide(self.allocator, seen)
+        return actions
 
     def _close_ranks(self) -> None:
         """A narrower stream with the links that are left: rows that have ended cost as much as others."""

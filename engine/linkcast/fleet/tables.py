@@ -43,7 +43,7 @@ def forecast_table(
         times: (rows,) microseconds.
         answers: (rows, 5) as BAND.
         peak: (rows,) P90 of the peak of the horizon's steps.
-        allocation: (rows,) 0 to 9.
+        allocation: (rows,) 0 to 9; below 0: none.
         sources: (rows,) index of `source_names`.
     """
     import pyarrow as pa
@@ -57,7 +57,7 @@ def forecast_table(
     if peak is not None:
         columns["peak_p90"] = _floats(peak)
     if allocation is not None:
-        columns["allocation_percent"] = pa.array((allocation + 1) * 10, pa.int8())
+        columns["allocation_percent"] = pa.array((allocation + 1) * 10, pa.int8(), mask=allocation < 0)
     columns["source"] = pa.DictionaryArray.from_arrays(
         pa.array(sources, pa.int8()), pa.array(source_names, pa.string())
     )

@@ -79,6 +79,7 @@ class Cursor:
         stamps = times[kept]
         steps = np.diff(stamps, prepend=stamps[:1] if self.newest == NO_TIME else [self.newest])
         empty = np.clip(np.rint(steps / self.step_us).astype(np.int64) - 1, 0, MOST_HELD + 1)
+        gaps = empty > 0
         if len(empty):
             empty[0] = max(0, empty[0] - self.emitted)
         ends = np.cumsum(empty + 1)  # ticks up to each row, itself included
@@ -86,7 +87,7 @@ class Cursor:
         count = int(ends[fits - 1]) if fits else 0
         spare = min(most - count, int(empty[fits])) if fits < len(kept) else 0
         consumed = int(kept[fits]) if fits < len(kept) else len(times)
-        self._count(times[:consumed], before[:consumed], empty[:fits])
+        self._count(times[:consumed], before[:consumed], gaps[:fits])
         ticks = count + spare
         samples, present, is_row = (
             np.zeros((ticks, len(TELEMETRY))),
@@ -107,10 +108,10 @@ class Cursor:
             self.newest = int(stamps[fits - 1])
         return Ticks(samples, present, is_row, moments)
 
-    def _count(self, times: npt.NDArray[np.int64], before: npt.NDArray[np.int64], empty: npt.NDArray[np.int64]) -> None:
+    def _count(self, times: npt.NDArray[np.int64], before: npt.NDArray[np.int64], gaps: npt.NDArray[np.bool_]) -> None:
         self.counts["repeated"] += int(np.count_nonzero(times == before))
         self.counts["late"] += int(np.count_nonzero(times < before))
-        self.counts["gaps"] += int(np.count_nonzero(empty))
+        self.counts["gaps"] += int(np.count_nonzero(gaps))
 
 
 _FIELDS = ("samples", "present", "is_row", "times")
