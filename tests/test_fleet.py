@@ -202,6 +202,18 @@ def test_a_bad_file_is_named_and_left_out_on_request(values, tmp_path, damage, s
     assert all(same_bits(list(found[link].values()), list(expected[link].values())) for link in expected)
 
 
+def test_a_file_that_is_bad_at_its_end_is_left_out_from_its_beginning(values, tmp_path, monkeypatch):
+    """Its first row groups have been sorted by link before the last one is read."""
+    monkeypatch.setattr("linkcast.fleet.source.CHUNK_ROWS", 64)
+    wrong = values[:200, 0].copy()
+    wrong[190, 2] = 7.0
+    fleets.write(tmp_path / "in" / "a.parquet", ["a"] * 200, range(200), wrong, rows=50)
+    fleets.write(tmp_path / "in" / "b.parquet", ["b"] * 200, range(200), values[:200, 1], rows=50)
+    manifest = score(tmp_path / "in", tmp_path / "out", Settings(skip_bad=True), workers=1)
+    assert list(manifest["bad"]) == ["a.parquet"]
+    assert {link: len(rows) for link, rows in forecasts_of(tmp_path / "out").items()} == {"b": 200}
+
+
 def test_an_output_of_other_settings_or_another_input_is_refused(whole, data, values, tmp_path):
     with pytest.raises(ValueError, match=r"level: 0\.95 then, 0\.9 now"):
         score(data, whole, Settings(level=0.9), part_ticks=64)

@@ -111,6 +111,7 @@ def score(
     with _locked(target):
         manifest = _begin(target, data, chosen, asked, folders[0], bars)
         if manifest["complete"]:
+            shutil.rmtree(target / "work")
             return manifest
         plan = Plan.from_json(read_json(target / "work" / "plan.json"))
         who = crew or _crew(workers, ray)
