@@ -208,7 +208,7 @@ TEST(a_row_moves_to_another_stream_and_goes_on_bit_for_bit) {
     fill(tick);
     three.push(samples, together);
     const auto alone = one.push(of_row(1));
-    CHECK(together[1].mbps == alone->mbps && together[1].p90 == alone->p90);
+    CHECK(together[1].mbps == alone->mbps && together[1].p90_mbps == alone->p90);
   }
   std::size_t size = 0;
   CHECK_EQ(linkcast_stream_snapshot_row(three.get(), 3, nullptr, 0, &size), LINKCAST_ERROR_ARGUMENT);

@@ -45,6 +45,9 @@ class LocalCrew:
         self.workers = workers
 
     def run(self, work: Work, items: Sequence[int], report: Callable[[int], None]) -> Iterator[Any]:
+        if len(items) == 1:  # not worth a process
+            yield work(items[0], report)
+            return
         left, deaths = list(items), 0
         while left:
             done_before = len(left)

@@ -8,6 +8,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_HORIZON = 10
 TICKS_STEP = 320  # a part's ticks are a multiple of it: of the blocks that the character and the scores look at
-ROWS_PER_PART = 262_144
+ROWS_PER_PART = 65_536
 LINKS_PER_SHARD = 128  # rows of a stream: from 16 on a tick of a row costs the same, and a shard is what can be lost
 LEAST_SHARDS = 16  # where there are as many links: work for the cores of one box
 
@@ -69,10 +70,8 @@ class Settings:
         return self.capacity_mbps is not None or self.capacities is not None
 
     def engine(self) -> Engine:
-        """A new engine for these settings."""
-        from linkcast.engine import Engine
-
-        return Engine(self.folder, self.backend, 1, self.precision)
+        """The engine of this process for these settings."""
+        return _engine(self.folder, self.backend, self.precision)
 
     def resolved(self, engine: Engine) -> dict[str, Any]:
         """What is written of them: the model by its full name, and what decides the bits of its answers."""
@@ -82,6 +81,13 @@ class Settings:
         capacities = None if self.capacities is None else hashlib.sha256(Path(self.capacities).read_bytes()).hexdigest()
         own = asdict(replace(self, model=forecaster, folder=None, capacities=capacities))
         return own | {"sha256": models, "runs_on": runs_on(engine, forecaster)}
+
+
+@lru_cache(maxsize=2)
+def _engine(folder: str | None, backend: str, precision: str) -> Engine:
+    from linkcast.engine import Engine
+
+    return Engine(folder, backend, 1, precision)
 
 
 def runs_on(engine: Engine, forecaster: str) -> str:

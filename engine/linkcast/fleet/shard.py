@@ -9,7 +9,6 @@ import contextlib
 import pickle
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,6 @@ from linkcast.traces.clock import to_zone, zone_of
 
 if TYPE_CHECKING:
     from linkcast._native import Answers, Stream
-    from linkcast.engine import Engine
 
 MOST_LOAD = 2.0  # of the capacity that an allocator is shown
 PUSHED = 320  # ticks in one native call: bounds what it gives back
@@ -82,12 +80,6 @@ class Progress:
     written: int = 0
 
 
-@lru_cache(maxsize=2)
-def _engine(settings: Settings) -> Engine:
-    """One for each process."""
-    return settings.engine()
-
-
 def score_shard(job: Job, shard: int, report: Callable[[int], None] = lambda rows: None) -> dict[str, int]:
     """Scores a shard, or what is left of it; done before, it does nothing.
 
@@ -112,7 +104,7 @@ def score_shard(job: Job, shard: int, report: Callable[[int], None] = lambda row
 class _Runner:
     def __init__(self, job: Job, shard: int) -> None:
         self.job, self.shard = job, shard
-        self.engine = _engine(job.settings)
+        self.engine = job.settings.engine()
         self.forecaster = self.engine.resolve(job.settings.model, "forecaster")
         names = self.engine.spec(self.forecaster)["features"]
         if tuple(names) != TELEMETRY:
