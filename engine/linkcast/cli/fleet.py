@@ -116,12 +116,16 @@ def report(
     page: Annotated[
         Path, typer.Option("--output", "-o", metavar="PAGE.html", help="Where the page is written.")
     ] = Path("fleet.html"),
+    as_json: Json = False,
 ) -> None:
     """Write what a run found as one HTML page that needs nothing else: no network, no script."""
     from linkcast.fleet.report import write_page
 
     write_page(output, page)
-    print(page)
+    if as_json:
+        print_json({"page": str(page)})
+    else:
+        print(page)
 
 
 @fleet.command()
