@@ -11,7 +11,9 @@ from linkcast.live.health import Health
 from linkcast.live.intake import Intake
 from linkcast.live.loop import Loop
 from linkcast.live.rate import RateRule
+from linkcast.live.rerun import compare, decide_again
 from linkcast.live.session import Session
+from linkcast.live.sources import Sample
 from live_parts import NS, FakeApplied, FakeClock, Ticks, ToldSource, measured
 
 
@@ -77,6 +79,17 @@ def test_a_tick_decides_what_the_controller_decides_for_the_same_telemetry(engin
         controller.advance()
         assert tick.allocation_mbps == decision.allocation_mbps
         np.testing.assert_equal(tick.forecast.mbps, decision.forecast.mbps)
+
+
+def test_a_record_keeps_what_was_measured_apart_from_what_stood_in_and_is_decided_again(engine):
+    parts = Parts(engine, [[Sample({"bandwidth_mbps": 20.0 + second % 3}, None)] for second in range(30)])
+    parts.loop.run(30)
+    for tick in parts.ticks:
+        came = {name: value for name, value in tick.sample.items() if value is not None}
+        assert came == {"bandwidth_mbps": 20.0 + tick.index % 3}
+        assert tick.telemetry == (50.0, 20.0 + tick.index % 3, 0.0, 1.0)  # the neutral values of a link without trouble
+    again = decide_again(Session("link", engine, capacity_mbps=100.0), iter(parts.ticks))
+    assert [list(compare(logged, now)) for logged, now in again] == [[]] * 30
 
 
 def test_the_rate_is_handed_on_before_the_next_tick_and_recorded(engine):

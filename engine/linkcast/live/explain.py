@@ -126,7 +126,7 @@ def _measured(header: Header, tick: Tick) -> str:
 
 def _value(value: float | None, unit: str) -> str:
     if value is None:
-        return "none"
+        return "not measured"
     if unit == "fraction":
         return f"{100.0 * value:.3g} %"
     return f"{value:.4g} {unit}".strip()

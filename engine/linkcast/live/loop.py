@@ -123,6 +123,8 @@ class Loop:
         )
         if late and not tick.late:  # the decision came in time after a begin that did not
             tick = replace(tick, late=True)
+        if taken.telemetry is not None and tick.refused is None:
+            tick = replace(tick, sample=taken.sample)  # what stood in is in its telemetry alone
         self.last = tick
         for sink in self.sinks:
             self._tell(sink, tick)

@@ -161,8 +161,11 @@ def _folder(folder: str) -> str | None:
 
 def decide_again(session: Session, ticks: Iterator[Tick]) -> Iterator[tuple[Tick, Tick]]:
     """Each tick as it was logged, and as it comes out now."""
+    features = session.live.spec["features"]
     for logged in ticks:
-        session.decide(logged.sample, time_ns=logged.time_ns, monotonic_ns=logged.monotonic_ns)
+        # What was given to the controller: in it stands what stood in for features that were not measured.
+        given = logged.sample if logged.telemetry is None else dict(zip(features, logged.telemetry, strict=True))
+        session.decide(given, time_ns=logged.time_ns, monotonic_ns=logged.monotonic_ns)
         yield (
             logged,
             session.finish(applied_mbps=logged.applied_mbps, health=logged.health, health_reason=logged.health_reason),
