@@ -45,7 +45,7 @@ def test_python_block_runs(block: str, tmp_path: Path) -> None:
 
 
 # Training takes minutes, and files of the user's own are not here: they are tested where they belong.
-ELSEWHERE = ("linkcast train", "linkcast evaluate", "linkcast convert")
+ELSEWHERE = ("linkcast train", "linkcast evaluate", "linkcast convert", "linkcast fleet")
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(ELSEWHERE)])
