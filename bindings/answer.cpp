@@ -36,6 +36,40 @@ py::array_t<float> column(const py::object& self) {
   return view;
 }
 
+py::tuple state_of(const Answer& answer) {
+  return py::make_tuple(answer.mbps, answer.p10, answer.p50, answer.p90, answer.reserve,
+                        static_cast<int>(answer.source), static_cast<int>(answer.cause));
+}
+
+/// @throws std::invalid_argument  another enumerator than there are
+template <class Enum>
+Enum enum_of(const py::object& value, std::size_t count) {
+  const auto number = value.cast<std::size_t>();
+  if (number >= count) throw std::invalid_argument("Answer: expected what pickling an Answer has made");
+  return static_cast<Enum>(number);
+}
+
+Answer answer_of(const py::tuple& state) {
+  if (state.size() != 7) throw std::invalid_argument("Answer: expected what pickling an Answer has made");
+  return {state[0].cast<float>(),           state[1].cast<float>(), state[2].cast<float>(),
+          state[3].cast<float>(),           state[4].cast<float>(), enum_of<Source>(state[5], kSources),
+          enum_of<Cause>(state[6], kCauses)};
+}
+
+py::tuple state_of_many(const Answers& answers) {
+  py::list rows;
+  for (const Answer& answer : answers.rows) rows.append(state_of(answer));
+  return py::make_tuple(rows, static_cast<int>(answers.source), static_cast<int>(answers.cause), answers.latency_ns);
+}
+
+Answers many_of(const py::tuple& state) {
+  if (state.size() != 4) throw std::invalid_argument("Answers: expected what pickling Answers has made");
+  Answers answers{
+      {}, enum_of<Source>(state[1], kSources), enum_of<Cause>(state[2], kCauses), state[3].cast<std::uint64_t>()};
+  for (const py::handle row : state[0].cast<py::list>()) answers.rows.push_back(answer_of(py::cast<py::tuple>(row)));
+  return answers;
+}
+
 std::size_t checked_row(const Answers& answers, py::ssize_t row) {
   const auto count = static_cast<py::ssize_t>(answers.rows.size());
   if (row < -count || row >= count) throw py::index_error("row: expected below " + std::to_string(count));
@@ -59,6 +93,7 @@ void bind_answer(py::module_& module) {
           "cause", [](const Answer& answer) { return cause_name(answer.cause); },
           R"(Why it was not the model: "none", "deadline", "failed", "not_finite" or "implausible".)")
       .def("__float__", [](const Answer& answer) { return static_cast<double>(answer.mbps); })
+      .def(py::pickle(&state_of, &answer_of))
       .def("__repr__", [](const Answer& answer) { return describe(answer); });
   py::class_<Answers>(module, "Answers", "The answers of many rows; each row has its own source and cause.")
       .def_property_readonly("mbps", &column<&Answer::mbps>, "(rows,) float32; NaN where there is none.")
@@ -94,6 +129,7 @@ void bind_answer(py::module_& module) {
       .def("__len__", [](const Answers& answers) { return answers.rows.size(); })
       .def("__getitem__",
            [](const Answers& answers, py::ssize_t row) { return answers.rows[checked_row(answers, row)]; })
+      .def(py::pickle(&state_of_many, &many_of))
       .def("__repr__", [](const Answers& answers) { return describe(answers); });
 }
 

@@ -24,9 +24,33 @@ namespace linkcast::bindings {
 
 namespace py = pybind11;
 
+/// Tells the Python logger "linkcast". @param level  "debug", "info" or "warning"
+void log(const char* level, const std::string& text);
+
+/// Says what runs a model, and why; a warning where the native kernels were wanted and declined.
+void log_opened(const std::string& name, const Model& model);
+
+/// Logs when the model stops answering, and when it answers again; not each answer between.
+class CauseLog {
+ public:
+  /// To be called with the GIL.
+  void note(const std::string& name, Source source, Cause cause) {
+    if (cause != last_) changed(name, source, cause);
+  }
+
+ private:
+  void changed(const std::string& name, Source source, Cause cause);
+
+  Cause last_ = Cause::none;
+};
+
+/// A small HTML table, as notebooks show in place of a repr.
+std::string html_of(const std::string& title, const py::dict& values);
+
 /// A model and the flag that keeps two Python threads from running it at once: invoke releases the GIL.
 struct BoundModel {
   std::shared_ptr<Model> model;
+  std::string file;  // absolute, so that another process finds it; "" for a model out of memory
   std::atomic<bool> busy{false};
   std::size_t part_rows = 64;  // rows that run_in_parts runs at once: as many as take a tenth of a second or so
 };
@@ -132,6 +156,12 @@ py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::
 std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& row);
 
 Model::Options model_options(const std::string& backend, int threads, const std::string& precision);
+
+/// Numbers of any shape as float64, with the checks of rows. @throws std::invalid_argument  no plain numbers
+py::array_t<double, py::array::c_style> as_numbers(const py::object& values, const std::string& what);
+
+/// Whether each of `count` samples came. @throws std::invalid_argument  no booleans, or another shape
+py::array_t<bool, py::array::c_style> as_flags(const py::object& flags, py::ssize_t count, const std::string& what);
 
 void bind_answer(py::module_& module);
 void bind_scaler(py::module_& module);

@@ -7,9 +7,8 @@
 namespace linkcast::bindings {
 namespace {
 
-using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
-
-std::vector<Codec> codecs_of(const Doubles& table) {
+std::vector<Codec> codecs_of(const py::object& codecs_table) {
+  const auto table = as_numbers(codecs_table, "codecs");
   if (table.ndim() != 2 || table.shape(1) != 3)
     throw std::invalid_argument("codecs: expected (codecs, 3), got " +
                                 shape_text({table.shape(), table.shape() + table.ndim()}));
@@ -32,7 +31,7 @@ Quantile quantile_of(const std::string& name) {
 }
 
 /// (codec, seconds, seconds_p10, seconds_p50, seconds_p90)
-py::tuple choose(const Doubles& table, double bytes, double mbps, double p10, double p50, double p90,
+py::tuple choose(const py::object& table, double bytes, double mbps, double p10, double p50, double p90,
                  const std::string& by, bool overlap) {
   if (!(bytes >= 0 && std::isfinite(bytes)))
     throw std::invalid_argument("size_bytes: expected 0 or more, got " + std::to_string(bytes));

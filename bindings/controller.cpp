@@ -18,9 +18,10 @@ struct BoundController {
   std::shared_ptr<BoundModel> forecaster;
   std::shared_ptr<BoundModel> allocator;
   Controller controller;
+  CauseLog log;
 };
 
-Decision tick(BoundController& bound, const py::object& telemetry, const std::optional<double>& now_s) {
+Decision ticked(BoundController& bound, const py::object& telemetry, const std::optional<double>& now_s) {
   const std::uint64_t now_ns = nanoseconds(now_s);
   const Lease forecaster(*bound.forecaster);
   const Lease allocator(*bound.allocator);
@@ -31,6 +32,13 @@ Decision tick(BoundController& bound, const py::object& telemetry, const std::op
   return bound.controller.tick(static_cast<const double*>(row.array.data()), now_ns);
 }
 
+Decision tick(BoundController& bound, const py::object& telemetry, const std::optional<double>& now_s) {
+  const Decision decision = ticked(bound, telemetry, now_s);
+  const std::string& name = bound.engine->spec(bound.controller.stream().model()).name;
+  bound.log.note(name, decision.forecast.source, decision.forecast.cause);
+  return decision;
+}
+
 py::dict counts(const BoundController& bound) {
   const Controller::Counts& counts = bound.controller.counts();
   py::dict dict;
@@ -39,6 +47,53 @@ py::dict counts(const BoundController& bound) {
   dict["stalls"] = counts.stalls;
   dict["changes"] = counts.changes;
   dict["late"] = counts.late;
+  return dict;
+}
+
+py::bytes snapshot(const BoundController& bound) {
+  const auto bytes = bound.controller.snapshot();
+  return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+void restore(BoundController& bound, const py::bytes& snapshot, bool same_model) {
+  const std::string_view bytes = snapshot;
+  const Lease forecaster(*bound.forecaster);
+  bound.controller.restore(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(), same_model);
+}
+
+/// Name to weight, once there has been an answer by the mixture.
+py::dict weights(const BoundController& bound) {
+  py::dict dict;
+  const Mixture* mixture = bound.controller.stream().mixture();
+  if (!mixture || !bound.controller.stream().ready()) return dict;
+  for (std::size_t expert = 0; expert < Mixture::kExperts; ++expert)
+    dict[Mixture::expert_names()[expert]] = mixture->weight(0, expert);
+  return dict;
+}
+
+/// What Engine.controller takes to make another one like it.
+py::dict options(const BoundController& bound) {
+  const Controller::Options& options = bound.controller.options();
+  const Safeguard::Options& safeguard = options.stream.safeguard;
+  py::dict dict;
+  dict["capacity_mbps"] = options.capacity_mbps;
+  dict["least_fraction"] = options.least_fraction;
+  dict["most_fraction"] = options.most_fraction;
+  dict["safe_fraction"] = options.safe_fraction;
+  dict["headroom"] = options.headroom;
+  dict["slew_per_s"] = options.slew_per_s;
+  dict["hold_s"] = options.hold_s;
+  dict["stall_s"] = options.stall_s;
+  dict["measured_weight"] = options.measured_weight;
+  dict["deadline_ms"] = static_cast<double>(options.deadline_ns) * 1e-6;
+  dict["most_held"] = options.stream.most_held;
+  dict["plausible_margin"] = safeguard.plausible_margin;
+  dict["stand_in"] = stand_in_name(safeguard.stand_in);
+  dict["stand_in_weight"] = safeguard.stand_in_weight;
+  dict["risk"] = options.risk;
+  dict["queue_ms"] = options.queue_ms;
+  dict["congestion_step"] = options.congestion_step;
+  dict["stall_cut"] = options.stall_cut;
   return dict;
 }
 
@@ -53,6 +108,15 @@ std::string describe(const Decision& decision) {
   if (decision.congested) text += ", congested";
   if (decision.silent) text += ", silent";
   return text + ")";
+}
+
+std::string describe_as_html(const Decision& decision) {
+  py::dict values;
+  values["allocation"] = std::to_string(decision.allocation_mbps) + " Mbit/s";
+  values["forecast"] = std::to_string(decision.forecast.mbps) + " Mbit/s by " + source_name(decision.forecast.source);
+  values["queue"] = std::to_string(decision.queue_ms) + " ms";
+  values["said"] = describe(decision);
+  return html_of("Decision", values);
 }
 
 void bind_decision(py::module_& module) {
@@ -78,7 +142,8 @@ void bind_decision(py::module_& module) {
       .def_property_readonly(
           "latency_us", [](const Decision& decision) { return static_cast<double>(decision.latency_ns) * 1e-3; },
           "Of the tick.")
-      .def("__repr__", &describe);
+      .def("__repr__", &describe)
+      .def("_repr_html_", &describe_as_html);
 }
 
 }  // namespace
@@ -117,8 +182,27 @@ Raises:
       .def(
           "reset", [](BoundController& bound) { bound.controller.reset(); },
           "As at the start: no telemetry, the safe allocation.")
+      .def("snapshot", &snapshot, "All that the next decisions depend on, as bytes: what restore takes.")
+      .def("restore", &restore, py::arg("snapshot"), py::arg("same_model") = true,
+           R"(Goes on where the snapshot was taken.
+
+With the same models, options and kernels, the same telemetry at the same times decides the same, bit for bit; so now_s
+goes on from there, too. On another clock call reset() then, which keeps what was learnt. Options hold from the next tick
+on.
+
+Args:
+    same_model: refuse the snapshot of another forecaster; False carries over what was learnt to a new one.
+Raises:
+    ValueError: damaged, of other features, of another risk, or of another model; all is as before then.)")
+      .def("weights", &weights, "Each expert's weight in the forecast, by name; empty until the window is full.")
+      .def_property_readonly("options", &options, "By name: what Engine.controller takes to make another one like it.")
       .def_property_readonly(
           "last", [](const BoundController& bound) { return bound.controller.last(); }, "The last decision.")
+      .def("__repr__",
+           [](const BoundController& bound) {
+             return "Controller(" + bound.engine->spec(bound.controller.stream().model()).serves + ", " +
+                    std::to_string(bound.controller.counts().ticks) + " ticks)";
+           })
       .def_property_readonly("counts", &counts, "ticks, missing, stalls, changes, late.");
   py::class_<BoundEngine> engine = module.attr("Engine");
   const Controller::Options defaults;

@@ -5,24 +5,38 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "bindings.h"
 
 namespace linkcast::bindings {
 namespace {
 
+void log_models(const BoundEngine& bound, double seconds) {
+  const std::size_t count = bound.models.size();
+  log("info", "opened " + bound.engine->folder() + ": " + std::to_string(count) + " models in " +
+                  std::to_string(seconds) + " s");
+  for (std::size_t k = 0; k < count; ++k) log_opened(bound.engine->spec(k).name, *bound.models[k]->model);
+}
+
 std::unique_ptr<BoundEngine> open_engine(const py::object& path, const std::string& backend, int threads,
                                          const std::string& precision) {
   const Model::Options options = model_options(backend, threads, precision);
   const std::string folder = path_bytes(path);
   auto bound = std::make_unique<BoundEngine>();
-  const py::gil_scoped_release release;
-  bound->engine = std::make_shared<Engine>(folder, options);
-  for (std::size_t k = 0; k < bound->engine->metadata().models.size(); ++k) {
-    bound->models.push_back(std::make_shared<BoundModel>());
-    bound->models.back()->model = {bound->engine, &bound->engine->model(k)};  // keeps the whole engine alive
+  const std::uint64_t start = monotonic_ns();
+  {
+    const py::gil_scoped_release release;
+    bound->engine = std::make_shared<Engine>(folder, options);
+    for (std::size_t k = 0; k < bound->engine->metadata().models.size(); ++k) {
+      bound->models.push_back(std::make_shared<BoundModel>());
+      BoundModel& model = *bound->models.back();
+      model.model = {bound->engine, &bound->engine->model(k)};  // keeps the whole engine alive
+      model.file = std::filesystem::absolute(model.model->path()).string();
+    }
+    bound->pool = make_pool(*bound, {});
   }
-  bound->pool = make_pool(*bound, {});
+  log_models(*bound, static_cast<double>(monotonic_ns() - start) * 1e-9);
   return bound;
 }
 
@@ -96,8 +110,8 @@ py::array_t<float> forecast_raw(BoundEngine& bound, const std::string& name, con
   return target;
 }
 
-py::array_t<float> forecast_batch(BoundEngine& bound, const std::string& name,
-                                  const py::array_t<double, py::array::c_style | py::array::forcecast>& newest) {
+py::array_t<float> forecast_batch(BoundEngine& bound, const std::string& name, const py::object& newest_mbps) {
+  const auto newest = as_numbers(newest_mbps, "newest");
   const std::size_t index = find_with_target(bound, name);
   if (newest.ndim() != 1 || newest.size() == 0)
     throw std::invalid_argument("newest: expected (batch,) with at least 1 value, got " +

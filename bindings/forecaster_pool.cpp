@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <deque>
+#include <thread>
 
 #include "bindings.h"
 
@@ -20,6 +21,7 @@ struct BoundPool {
   std::vector<std::shared_ptr<BoundModel>> fallbacks;  // as models; nullptr without one
   ForecasterPool pool;
   std::atomic<bool> busy{false};
+  std::vector<CauseLog> logs{models.size()};  // as models
 };
 
 std::shared_ptr<BoundPool> make_pool(const BoundEngine& bound, const ForecasterPool::Options& options) {
@@ -72,6 +74,36 @@ class PoolLease {
   std::vector<const BoundModel*> held_;
 };
 
+/// Lets Ctrl-C, or what else a signal's handler raises, end a long call. To be made with the GIL, by the thread that
+/// calls; to be asked without it, by any.
+class Signals {
+ public:
+  GoOn go_on() noexcept { return {&Signals::ask, this}; }
+
+  /// @throws py::error_already_set  what a handler has raised; to be called with the GIL
+  void raise() const {
+    if (raised_.load()) throw py::error_already_set();
+  }
+
+ private:
+  static constexpr std::uint64_t kEvery_ns = 50'000'000;
+
+  static bool ask(void* context) noexcept {
+    auto& self = *static_cast<Signals*>(context);
+    if (self.raised_.load(std::memory_order_relaxed)) return false;
+    // Python runs handlers on its main thread alone, so the workers need not look.
+    if (std::this_thread::get_id() != self.caller_ || monotonic_ns() < self.next_ns_) return true;
+    self.next_ns_ = monotonic_ns() + kEvery_ns;
+    const py::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals() != 0) self.raised_.store(true);  // the error stays with this thread until raise()
+    return !self.raised_.load();
+  }
+
+  std::thread::id caller_ = std::this_thread::get_id();
+  std::uint64_t next_ns_ = monotonic_ns() + kEvery_ns;  // the caller's alone
+  std::atomic<bool> raised_{false};
+};
+
 Answers forecast_one(BoundEngine& bound, const std::string& name, const py::object& windows,
                      const std::optional<double>& deadline_ms) {
   const Deadline deadline = deadline_in(deadline_ms);
@@ -82,10 +114,13 @@ Answers forecast_one(BoundEngine& bound, const std::string& name, const py::obje
   ForecastResult result;
   PoolLease lease(*bound.pool);
   lease.hold(model);
+  Signals signals;
   {
     const py::gil_scoped_release release;
-    bound.pool->pool.forecast({&request, 1}, {&result, 1}, deadline);
+    bound.pool->pool.forecast({&request, 1}, {&result, 1}, deadline, signals.go_on());
   }
+  signals.raise();
+  bound.pool->logs[model].note(bound.engine->spec(model).name, result.source, result.cause);
   return answers_of(result, "");
 }
 
@@ -105,18 +140,23 @@ py::dict forecast_many(BoundPool& bound, const py::dict& windows, const std::opt
     lease.hold(model);
   }
   std::vector<ForecastResult> results(requests.size());
+  Signals signals;
   {
     const py::gil_scoped_release release;
-    bound.pool.forecast(requests, results, deadline);
+    bound.pool.forecast(requests, results, deadline, signals.go_on());
   }
+  signals.raise();
   py::dict answers;
-  for (std::size_t k = 0; k < keys.size(); ++k)
+  for (std::size_t k = 0; k < keys.size(); ++k) {
+    const std::size_t model = requests[k].model;
+    bound.logs[model].note(bound.engine->spec(model).name, results[k].source, results[k].cause);
     answers[keys[k]] = py::cast(answers_of(results[k], py::cast<std::string>(keys[k]) + ": "));
+  }
   return answers;
 }
 
-py::array_t<bool> plausible(BoundEngine& bound, const std::string& name,
-                            const py::array_t<float, py::array::c_style | py::array::forcecast>& mbps) {
+py::array_t<bool> plausible(BoundEngine& bound, const std::string& name, const py::object& forecasts) {
+  const py::array_t<float, py::array::c_style | py::array::forcecast> mbps(as_numbers(forecasts, "mbps"));
   const Forecaster& forecaster = bound.pool->pool.forecaster(find_with_target(bound, name));
   py::array_t<bool> usable(mbps.size());
   for (py::ssize_t row = 0; row < mbps.size(); ++row)
@@ -174,7 +214,10 @@ void bind_forecaster_pool(py::module_& module) {
 
 Made by Engine.forecaster_pool. Used by one thread at a time.)")
       .def("forecast", &forecast_many, py::arg("windows"), py::arg("deadline_ms") = py::none(),
-           "As Engine.forecast_many, with the pool's threads and options.");
+           "As Engine.forecast_many, with the pool's threads and options.")
+      .def("__repr__", [](const BoundPool& bound) {
+        return "ForecasterPool(" + std::to_string(bound.models.size()) + " models of '" + bound.engine->folder() + "')";
+      });
   py::class_<BoundEngine> engine = module.attr("Engine");
   engine
       .def("forecast", &forecast_one, py::arg("name"), py::arg("windows"), py::arg("deadline_ms") = py::none(),

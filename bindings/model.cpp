@@ -3,22 +3,105 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstring>
+#include <filesystem>
 
+#include "base/error.h"
 #include "bindings.h"
 
 namespace linkcast::bindings {
 namespace {
 
-std::shared_ptr<BoundModel> open_model(const py::object& path, const std::string& backend, int threads,
+constexpr const char* kInMemory = "<bytes>";  // what errors call a model that has no file
+
+/// The content of a bytes-like object. @throws LoadError  over the limit of a file, before anything is copied
+std::vector<std::byte> content_of(const py::object& model, std::uint64_t most) {
+  const py::buffer_info buffer = py::reinterpret_borrow<py::buffer>(model).request();
+  const auto size = static_cast<std::uint64_t>(buffer.size) * static_cast<std::uint64_t>(buffer.itemsize);
+  if (PyBuffer_IsContiguous(buffer.view(), 'C') == 0)
+    throw std::invalid_argument("model: expected bytes that stand together, got a view with gaps");
+  if (size > most)
+    throw LoadError(std::string(kInMemory) + ": expected a file of at most " + std::to_string(most) + " bytes, got " +
+                    std::to_string(size));
+  const auto* first = static_cast<const std::byte*>(buffer.ptr);
+  return {first, first + size};
+}
+
+/// @param model  a path, or the content of a file in a bytes-like object
+std::shared_ptr<BoundModel> open(const py::object& model, const Model::Options& options) {
+  auto bound = std::make_shared<BoundModel>();
+  if (PyObject_CheckBuffer(model.ptr()) != 0) {
+    std::vector<std::byte> bytes = content_of(model, options.limits.file_bytes);
+    const py::gil_scoped_release release;
+    bound->model = std::make_shared<Model>(std::move(bytes), kInMemory, options);
+  } else {
+    const std::string path = path_bytes(model);
+    const py::gil_scoped_release release;
+    bound->model = std::make_shared<Model>(path, options);
+    bound->file = std::filesystem::absolute(path).string();
+  }
+  log_opened(bound->model->path(), *bound->model);
+  return bound;
+}
+
+std::shared_ptr<BoundModel> open_model(const py::object& model, const std::string& backend, int threads,
                                        const std::string& precision, std::uint64_t max_file_bytes,
                                        std::uint64_t max_tensor_bytes, int max_threads, double load_seconds) {
   Model::Options options = model_options(backend, threads, precision);
   options.limits = {max_file_bytes, max_tensor_bytes, max_threads, load_seconds};
-  auto bound = std::make_shared<BoundModel>();
-  const auto name = py::module_::import("os").attr("fsencode")(path).cast<std::string>();
-  const py::gil_scoped_release release;
-  bound->model = std::make_shared<Model>(name, options);
-  return bound;
+  return open(model, options);
+}
+
+py::bytes bytes_of(const void* data, std::size_t size) { return {static_cast<const char*>(data), size}; }
+
+/// (path, or None; content, or None; backend, threads, precision; limits; golden windows): what opens the same model
+/// in another process. A model that has a file is read from it anew.
+py::tuple state_of(const BoundModel& bound) {
+  const Model& model = *bound.model;
+  const Model::Options& options = model.options();
+  const Model::Limits& limits = options.limits;
+  const auto& content = model.file().bytes();
+  const bool has_file = !bound.file.empty();
+  return py::make_tuple(has_file ? py::object(bytes_of(bound.file.data(), bound.file.size())) : py::none(),
+                        has_file ? py::none() : py::object(bytes_of(content.data(), content.size())),
+                        backend_name(options.backend), options.threads, precision_name(options.precision),
+                        py::make_tuple(limits.file_bytes, limits.tensor_bytes, limits.threads, limits.load_seconds),
+                        bytes_of(options.golden.data(), options.golden.size() * sizeof(float)));
+}
+
+std::shared_ptr<BoundModel> open_state(const py::tuple& state) {
+  if (state.size() != 7) throw std::invalid_argument("Model: expected what pickling a Model has made");
+  Model::Options options =
+      model_options(state[2].cast<std::string>(), state[3].cast<int>(), state[4].cast<std::string>());
+  const auto limits = state[5].cast<py::tuple>();
+  if (limits.size() != 4) throw std::invalid_argument("Model: expected what pickling a Model has made");
+  options.limits = {limits[0].cast<std::uint64_t>(), limits[1].cast<std::uint64_t>(), limits[2].cast<int>(),
+                    limits[3].cast<double>()};
+  const auto golden = state[6].cast<std::string>();
+  options.golden.resize(golden.size() / sizeof(float));
+  std::memcpy(options.golden.data(), golden.data(), options.golden.size() * sizeof(float));
+  if (state[0].is_none()) return open(state[1], options);
+  return open(py::module_::import("os").attr("fsdecode")(state[0]), options);
+}
+
+std::string describe(const BoundModel& bound) {
+  const Model& model = *bound.model;
+  return "Model(" + std::string(py::repr(py::str(model.path()))) + ", " +
+         shape_text({model.input_shape().begin(), model.input_shape().end()}) + " -> " +
+         shape_text({model.output_shape().begin(), model.output_shape().end()}) + ", " +
+         (model.network() ? std::string("native ") + model.isa() : model.backend()) + ")";
+}
+
+std::string describe_as_html(const BoundModel& bound) {
+  const Model& model = *bound.model;
+  py::dict values;
+  values["input"] = shape_text({model.input_shape().begin(), model.input_shape().end()});
+  values["output"] = shape_text({model.output_shape().begin(), model.output_shape().end()});
+  values["backend"] = model.network() ? std::string("native ") + model.isa() : model.backend();
+  values["why"] = model.backend_reason();
+  values["precision"] = precision_name(model.precision());
+  values["bytes"] = model.file().bytes().size();
+  return html_of("Model " + model.path(), values);
 }
 
 py::tuple shape_tuple(const std::vector<int>& shape) { return py::tuple(py::cast(shape)); }
@@ -124,7 +207,7 @@ Every invoke starts from zero LSTM state. One thread at a time: a second one get
            R"(Loads a model and allocates its tensors.
 
 Args:
-    path: a .tflite file that TensorFlow Lite runs.
+    path: a .tflite file that TensorFlow Lite runs; or the content of one, as bytes.
     backend: "auto", "native" or "tflite".
     threads: for TensorFlow Lite's own kernels.
     precision: of the native kernels' weights: "float32", "bfloat16" or "int8". What it costs is measured at load
@@ -138,7 +221,11 @@ Raises:
         has several inputs or an input that is not float32; or it does not run as asked for (backend "native", a reduced
         precision).
     ValueError: an unknown backend or precision, or threads < 1 or above their bound.)")
-      .def_property_readonly("path", [](const BoundModel& b) { return b.model->path(); })
+      .def(py::pickle(&state_of, &open_state))
+      .def("__repr__", &describe)
+      .def("_repr_html_", &describe_as_html)
+      .def_property_readonly(
+          "path", [](const BoundModel& b) { return b.model->path(); }, R"("<bytes>" for a model that came as bytes.)")
       .def_property_readonly("input", &input, "Writable float32 view on the input tensor, input_shape.")
       .def_property_readonly("output", &output, "float32 view on the output tensor, output_shape.")
       .def("invoke", &invoke, "Reads input, writes output, from zero LSTM state. Releases the GIL.")

@@ -49,6 +49,21 @@ std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& r
   return shape;
 }
 
+/// Makes every use of an object of X.__new__(X), whose __init__ has not run, a TypeError.
+///
+/// pybind11 would hand such an object's memory, not yet anything, to the function: when it first loads an object that
+/// has no C++ value, it asks the type's operator new for one, and for nothing else does it ask. So ours throws.
+void refuse_unconstructed(const py::module_& module) {
+  for (const auto& [name, value] : py::cast<py::dict>(module.attr("__dict__"))) {
+    if (!py::isinstance<py::type>(value)) continue;
+    auto* type = py::detail::get_type_info(reinterpret_cast<PyTypeObject*>(value.ptr()));
+    if (!type) continue;  // an exception
+    type->operator_new = [](std::size_t) -> void* {
+      throw py::type_error("expected an object that is ready, got one that __new__ has made and __init__ has not");
+    };
+  }
+}
+
 }  // namespace linkcast::bindings
 
 // pybind11's own PyInit__native waits for the main interpreter's lock, for ever when a sub-interpreter calls it. So it
@@ -85,6 +100,7 @@ PYBIND11_MODULE(_native, module) {
   linkcast::bindings::bind_controller(module);
   linkcast::bindings::bind_route(module);
   linkcast::bindings::bind_compression(module);
+  linkcast::bindings::refuse_unconstructed(module);
 }
 #undef PyInit__native
 

@@ -8,7 +8,7 @@ namespace linkcast::bindings {
 namespace {
 
 RouteChoice choose(RouteChooser& chooser, const py::object& p10_mbps, const std::optional<double>& now_s) {
-  const py::array_t<double, py::array::c_style | py::array::forcecast> values(p10_mbps);
+  const auto values = as_numbers(p10_mbps, "p10_mbps");
   const auto paths = static_cast<py::ssize_t>(chooser.paths());
   const bool fits = (values.ndim() == 1 || (values.ndim() == 2 && values.shape(1) > 0)) && values.shape(0) == paths;
   if (!fits)
@@ -45,12 +45,16 @@ once the minimum stay is over; one that is gone or carries nothing is left at on
            py::arg("paths"), py::kw_only(), py::arg("margin") = defaults.margin, py::arg("stay_s") = defaults.stay_s,
            py::arg("gone_s") = defaults.gone_s,
            R"(Args:
-    paths: 1 or more.
+    paths: 1 to 65536.
     margin: share by which another path has to be better.
     stay_s: on a path, before it is left for a better one.
     gone_s: without an answer for longer, a path is gone.
 Raises:
-    ValueError: no path, or an option below 0.)")
+    ValueError: no path, too many, or an option below 0.)")
+      .def("__repr__",
+           [](const RouteChooser& chooser) {
+             return "RouteChooser(" + std::to_string(chooser.paths()) + " paths, " + describe(chooser.last()) + ")";
+           })
       .def("choose", &choose, py::arg("p10_mbps"), py::arg("now_s") = py::none(),
            R"(The path to send over.
 

@@ -29,10 +29,11 @@ void refuse_other_than_numbers(const py::array& array, const std::string& what) 
   if (is_masked(array))
     throw std::invalid_argument(what + ": expected plain numbers, got a masked array; fill it, or leave such rows out");
   const char kind = array.dtype().kind();
-  if (kind == 'f' || kind == 'i' || kind == 'u' || kind == 'b') return;
+  if (kind == 'f' || kind == 'i' || kind == 'u') return;
   std::string got = "values of type " + std::string(py::str(array.dtype()));
   if (kind == 'c') got = "complex numbers (" + std::string(py::str(array.dtype())) + ")";
   if (kind == 'V') got = "a structured array, " + std::string(py::str(array.dtype()));
+  if (kind == 'b') got = "booleans";
   if (kind == 'O') got = "Python objects (dtype object)";
   throw std::invalid_argument(what + ": expected plain numbers, got " + got);
 }
@@ -97,6 +98,10 @@ py::array column(const py::object& values, const std::string& name, const std::s
   if (py::hasattr(found, "dtype") && py::hasattr(found, "to_numpy") &&
       py::hasattr(found.attr("dtype"), "na_value")) {  // of pandas' own types: to_numpy alone would give objects
     const py::object nan = py::float_(std::numeric_limits<double>::quiet_NaN());
+    // 'b', or what pandas calls 'O': words, which may read as numbers, but are none.
+    const auto kind = py::cast<std::string>(py::str(py::getattr(found.attr("dtype"), "kind", py::str("O"))));
+    if (kind != "f" && kind != "i" && kind != "u")
+      throw std::invalid_argument(where + ": expected plain numbers, got " + std::string(py::str(found.attr("dtype"))));
     try {
       return found.attr("to_numpy")(py::arg("dtype") = "float64", py::arg("na_value") = nan);
     } catch (py::error_already_set& error) {
@@ -154,6 +159,21 @@ Rows as_array(const py::object& values, const std::vector<Feature>* features, co
 }
 
 }  // namespace
+
+py::array_t<double, py::array::c_style> as_numbers(const py::object& values, const std::string& what) {
+  return py::array_t<double, kLayout>(plain_array(values, what));
+}
+
+py::array_t<bool, py::array::c_style> as_flags(const py::object& flags, py::ssize_t count, const std::string& what) {
+  const py::array array = py::module_::import("numpy").attr("asarray")(flags);
+  const char kind = array.dtype().kind();
+  const bool fits = array.ndim() == 1 && array.shape(0) == count;
+  if (!fits || (kind != 'b' && kind != 'i' && kind != 'u'))
+    throw std::invalid_argument(what + ": expected (" + std::to_string(count) + ",) booleans, got " +
+                                (fits ? "values of type " + std::string(py::str(array.dtype()))
+                                      : shape_text({array.shape(), array.shape() + array.ndim()})));
+  return py::array_t<bool, kLayout>(array);
+}
 
 Rows as_rows(const py::object& values, const std::vector<int>& row_shape, const std::string& what,
              const std::vector<Feature>* features) {

@@ -9,7 +9,7 @@
 namespace linkcast::bindings {
 namespace {
 
-using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using Doubles = py::array_t<double, py::array::c_style>;
 using Words = std::vector<std::optional<std::string>>;
 
 Reference reference_from_name(const std::string& name) {
@@ -24,9 +24,17 @@ void check_count(const char* what, std::size_t expected, std::size_t count) {
                                 " features, got " + std::to_string(count));
 }
 
-Scaler make_scaler(const Doubles& offset, const Doubles& scale, const std::optional<Doubles>& log_offset,
-                   const std::optional<Words>& relative_to, const std::optional<Doubles>& share,
-                   const std::optional<Doubles>& bound) {
+std::optional<Doubles> optional_numbers(const py::object& values, const std::string& what) {
+  return values.is_none() ? std::nullopt : std::optional(as_numbers(values, what));
+}
+
+Scaler make_scaler(const py::object& offsets, const py::object& scales, const py::object& log_offsets,
+                   const std::optional<Words>& relative_to, const py::object& shares, const py::object& bounds) {
+  const Doubles offset = as_numbers(offsets, "offset");
+  const Doubles scale = as_numbers(scales, "scale");
+  const auto log_offset = optional_numbers(log_offsets, "log_offset");
+  const auto share = optional_numbers(shares, "share");
+  const auto bound = optional_numbers(bounds, "bound");
   const auto features = static_cast<std::size_t>(offset.size());
   check_count("one scale", features, static_cast<std::size_t>(scale.size()));
   if (log_offset) check_count("one log_offset", features, static_cast<std::size_t>(log_offset->size()));
@@ -71,7 +79,7 @@ std::vector<py::ssize_t> checked_shape(const Scaler& scaler, const py::array& va
 }
 
 template <class Real>
-py::array_t<float> transform(const Scaler& scaler, const py::array_t<Real, py::array::c_style>& features) {
+py::array_t<float> transform_array(const Scaler& scaler, const py::array_t<Real, py::array::c_style>& features) {
   for (const Range& range : scaler.ranges())
     if (range.relative_to == Reference::last)
       throw std::invalid_argument(
@@ -85,9 +93,17 @@ py::array_t<float> transform(const Scaler& scaler, const py::array_t<Real, py::a
   return scaled;
 }
 
-py::array_t<float> inverse_transform(const Scaler& scaler,
-                                     const py::array_t<float, py::array::c_style | py::array::forcecast>& scaled,
-                                     const std::optional<Doubles>& reference) {
+py::array_t<float> transform(const Scaler& scaler, const py::object& features) {
+  using Floats = py::array_t<float, py::array::c_style>;
+  if (py::isinstance<Floats>(features) && !py::hasattr(features, "mask"))
+    return transform_array(scaler, py::reinterpret_borrow<Floats>(features));
+  return transform_array(scaler, as_numbers(features, "features"));
+}
+
+py::array_t<float> inverse_transform(const Scaler& scaler, const py::object& scaled_values,
+                                     const py::object& references) {
+  const py::array_t<float, py::array::c_style | py::array::forcecast> scaled(as_numbers(scaled_values, "scaled"));
+  const auto reference = optional_numbers(references, "reference");
   const auto shape = checked_shape(scaler, scaled, false);
   if (scaler.relative() && !reference)
     throw std::invalid_argument("reference: expected the values that these are relative to, got none");
@@ -137,14 +153,10 @@ Raises:
       .def_property_readonly(
           "bound", [](const Scaler& s) { return field(s, &Range::bound); },
           "(n_features,) float64; 0 where there is no bound")
-      .def("transform", &transform<float>, py::arg("features").noconvert())
-      .def(
-          "transform",
-          [](const Scaler& s, const Doubles& features) {
-            return transform<double>(s, py::array_t<double, py::array::c_style>(features));
-          },
-          py::arg("features"),
-          R"((..., n_features) in physical units -> same shape, float32, dimensionless.
+      .def("__repr__",
+           [](const Scaler& scaler) { return "Scaler(" + std::to_string(scaler.features()) + " features)"; })
+      .def("transform", &transform, py::arg("features"),
+           R"((..., n_features) in physical units -> same shape, float32, dimensionless.
 
 Where a feature is relative to "first": (..., steps, n_features), whole windows, oldest step first.)")
       .def("inverse_transform", &inverse_transform, py::arg("scaled"), py::arg("reference") = py::none(),

@@ -22,6 +22,9 @@ struct BoundStream {
   std::shared_ptr<BoundModel> forecaster;
   std::shared_ptr<BoundModel> fallback;
   Stream stream;
+  CauseLog log;
+
+  const std::string& name() const noexcept { return engine->spec(stream.model()).name; }
 };
 
 /// Holds the models for one call.
@@ -53,7 +56,9 @@ py::object push_one(BoundStream& bound, const std::optional<Rows>& sample, const
   Answer answer;
   const StreamLease lease(bound);
   with_samples(sample, [&](const auto* values) { bound.stream.push(values, present, &answer, deadline); });
-  return bound.stream.ready() ? py::cast(answer) : py::none();
+  if (!bound.stream.ready()) return py::none();
+  bound.log.note(bound.name(), answer.source, answer.cause);
+  return py::cast(answer);
 }
 
 py::object push_rows(BoundStream& bound, const std::optional<Rows>& samples, const std::uint8_t* present,
@@ -76,6 +81,7 @@ py::object push_rows(BoundStream& bound, const std::optional<Rows>& samples, con
     if (answers.cause == Cause::none) answers.cause = answer.cause;
     first = false;
   }
+  if (!first) bound.log.note(bound.name(), answers.source, answers.cause);
   return py::cast(std::move(answers));
 }
 
@@ -92,10 +98,7 @@ py::object push(BoundStream& bound, const py::object& samples, const py::object&
   py::array_t<bool, py::array::c_style> flags;
   const std::uint8_t* flag = nullptr;
   if (!present.is_none()) {
-    flags = py::array_t<bool, py::array::c_style>(present);
-    if (flags.ndim() != 1 || flags.shape(0) != rows)
-      throw std::invalid_argument("present: expected (" + std::to_string(rows) + ",) booleans, got " +
-                                  shape_text({flags.shape(), flags.shape() + flags.ndim()}));
+    flags = as_flags(present, rows, "present");
     flag = static_cast<const std::uint8_t*>(flags.request().ptr);
   }
   return rows == 1 ? push_one(bound, values, flag, deadline) : push_rows(bound, values, flag, deadline);
@@ -152,10 +155,7 @@ py::dict push_many(BoundStream& bound, const py::object& samples, const py::obje
   py::array_t<bool, py::array::c_style> flags;
   const std::uint8_t* flag = nullptr;
   if (!present.is_none()) {
-    flags = py::array_t<bool, py::array::c_style>(present);
-    if (flags.ndim() != 1 || flags.shape(0) != ticks)
-      throw std::invalid_argument("present: expected (" + std::to_string(ticks) + ",) booleans, got " +
-                                  shape_text({flags.shape(), flags.shape() + flags.ndim()}));
+    flags = as_flags(present, ticks, "present");
     flag = static_cast<const std::uint8_t*>(flags.request().ptr);
   }
   constexpr py::ssize_t kValues = 5;
@@ -217,6 +217,30 @@ void reset(BoundStream& bound, const std::optional<std::size_t>& row) {
     bound.stream.reset(checked_row(bound, *row));
   else
     bound.stream.reset();
+}
+
+std::string described_rows(const BoundStream& bound) {
+  const std::size_t rows = bound.stream.rows();
+  return std::to_string(rows) + (rows == 1 ? " row" : " rows");
+}
+
+std::string describe(const BoundStream& bound) {
+  return "Stream(" + bound.name() + ", " + described_rows(bound) + ", window " + std::to_string(bound.stream.window()) +
+         ", " + bound.stream.mode() + ", " + std::to_string(bound.stream.ticks()) + " ticks)";
+}
+
+std::string describe_as_html(const BoundStream& bound) {
+  const Stream& stream = bound.stream;
+  std::size_t ready = 0;
+  for (std::size_t row = 0; row < stream.rows(); ++row) ready += stream.ready(row) ? 1 : 0;
+  py::dict values;
+  values["rows"] = stream.rows();
+  values["windows full"] = ready;
+  values["window"] = std::to_string(stream.window()) + " time steps of " + std::to_string(stream.features());
+  values["mode"] = std::string(stream.mode()) + ": " + stream.mode_reason();
+  values["ticks"] = stream.ticks();
+  values["steps ahead"] = stream.mixture() ? stream.mixture()->options().horizon : 1;
+  return html_of("Stream of " + bound.name(), values);
 }
 
 /// A method that says something of one row.
@@ -325,6 +349,8 @@ Raises:
           },
           py::arg("row") = 0, "Empties a row's window and what was learnt of its link.")
       .def("__len__", [](const BoundStream& bound) { return bound.stream.rows(); })
+      .def("__repr__", &describe)
+      .def("_repr_html_", &describe_as_html)
       .def("ready", of_row(&Stream::ready), py::arg("row") = 0, "Whether a row's window is full.")
       .def("samples_in", of_row(&Stream::samples_in), py::arg("row") = 0, "Samples in a window, at most its length.")
       .def("held", of_row(&Stream::held), py::arg("row") = 0, "How many of a window's samples are held ones.")

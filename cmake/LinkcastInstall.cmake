@@ -37,6 +37,10 @@ set(LINKCAST_PC_INCLUDEDIR "${_includedir}")
 configure_file(cmake/linkcast.pc.in linkcast.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/linkcast.pc" DESTINATION "${_pkgconfigdir}")
 
+# The Go module: a project's go.mod says `replace linkcast => <this folder>`, and cgo asks pkg-config.
+install(FILES bindings/go/go.mod bindings/go/linkcast.go bindings/go/policies.go bindings/go/predictor.go
+        DESTINATION "${_datadir}/go")
+
 install(FILES "${TensorFlowLiteC_LIBRARY}" DESTINATION "${_libdir}" RENAME libtensorflowlite_c.so)
 if(TensorFlowLiteC_LICENSE)
   install(FILES "${TensorFlowLiteC_LICENSE}" DESTINATION "${_datadir}" RENAME libtensorflowlite_c.LICENSE)

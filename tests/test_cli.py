@@ -228,3 +228,46 @@ def test_inspect_shows_an_allocators_certificate(run):
     certificate = json.loads(run("inspect", "internet_ddqn", "--json")[1])["certificate"]
     assert certificate["sweep"]["violations"] == [0, 0, 0]
     assert "certificate" not in json.loads(run("inspect", "internet_lstm", "--json")[1])
+
+
+def test_negative_numbers_are_arguments_and_who_takes_them_says_what_is_wrong(run):
+    status, output, error = run("decide", 28, -1, 0, 1)
+    assert (status, output) == (1, "")
+    assert "bandwidth_mbps: expected Mbit/s, 0 or more, got -1" in error
+    assert run("decide", 28, 1, 0, 1, "--no-such")[0] == 2
+
+
+def test_an_idle_link_is_scored_without_nan(run, tmp_path):
+    path = tmp_path / "idle.csv"
+    path.write_text("bandwidth_mbps\n" + "0\n" * 60)
+    status, output, error = run("evaluate", path)
+    assert status == 0, error
+    assert "nan" not in output.lower()
+
+
+def test_help_names_the_folders_that_builds_ask_for(run):
+    help_text = run("--help")[1]
+    for option in ("--cmakedir", "--includedir", "--pkgconfigdir", "--godir", "--install-completion"):
+        assert option in help_text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("linkcast eval", ["evaluate"]),
+        ("linkcast predict S", ["Streaming", "Social Media", "Shopping", "Software"]),
+        ("linkcast decide --profile d", ["datacenter"]),
+    ],
+)
+def test_the_shell_completes_commands_groups_and_profiles(run, monkeypatch, words, expected):
+    monkeypatch.setenv("_LINKCAST_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert run()[1].splitlines() == expected
+
+
+def test_the_script_that_the_shell_sources_asks_this_program(run, monkeypatch):
+    monkeypatch.setenv("_LINKCAST_COMPLETE", "source_bash")
+    status, output, _ = run()
+    assert status == 0
+    assert "_LINKCAST_COMPLETE=complete_bash" in output

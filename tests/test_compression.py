@@ -55,8 +55,9 @@ def test_the_band_of_a_stream_decides(engine: linkcast.Engine) -> None:
     assert median.seconds == pytest.approx(8 * 0.5 / answer.p50)
 
 
-def test_without_a_forecast_or_codecs_nothing_is_compressed() -> None:
-    unknown = linkcast.choose_compression(CODECS, 1e6, math.nan)
+def test_without_a_forecast_or_codecs_nothing_is_compressed(engine: linkcast.Engine) -> None:
+    answers = engine.stream("internet", rows=2).push(None)  # no window is full
+    unknown = linkcast.choose_compression(CODECS, 1e6, answers[0])
     assert unknown.codec is None
     assert math.isnan(unknown.seconds)
     assert linkcast.choose_compression([], 1e6, 8.0) == (None, 1.0, 1.0, 1.0, 1.0)
@@ -128,3 +129,9 @@ def test_the_example_runs(tmp_path: Path) -> None:
     output = run(sys.executable, ROOT / "examples" / "python" / "compression.py", "codecs.json", cwd=tmp_path)
     assert output.count("Mbit/s") >= 3
     assert "good" in output
+
+
+@pytest.mark.parametrize("forecast", [math.nan, math.inf, -1.0])
+def test_a_bandwidth_that_is_none_is_refused(forecast: float) -> None:
+    with pytest.raises(ValueError, match="forecast: expected an Answer or Mbit/s, 0 or more, got"):
+        linkcast.choose_compression(CODECS, 1e6, forecast)

@@ -179,6 +179,46 @@ def test_the_go_module_passes_its_tests(go_environment: dict[str, str]) -> None:
     assert output.startswith("ok")
 
 
+GO_PROGRAM = """package main
+
+import (
+	"fmt"
+
+	"linkcast"
+)
+
+func main() {
+	engine, err := linkcast.Open("")
+	if err != nil {
+		panic(err)
+	}
+	defer engine.Close()
+	fmt.Println(linkcast.Version())
+}
+"""
+
+
+@needs_go
+@needs_pkg_config
+@pytest.mark.parametrize("installed", ["wheel", "prefix"])
+def test_a_go_project_takes_the_module_that_is_installed(
+    installed: str, go_environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(installed)
+    module = folder / "go" if installed == "wheel" else folder / "share" / "linkcast" / "go"
+    found = go_environment | {"PKG_CONFIG_PATH": str(next(folder.glob("**/pkgconfig")))}
+    (tmp_path / "main.go").write_text(GO_PROGRAM, encoding="ascii")
+    go = str(tool("go"))
+    run(go, "mod", "init", "project", cwd=tmp_path, env=found)
+    run(go, "mod", "edit", "-require=linkcast@v0.0.0", f"-replace=linkcast={module}", cwd=tmp_path, env=found)
+    assert run(go, "run", ".", cwd=tmp_path, env=found) == f"{linkcast.__version__}\n"
+
+
+def test_the_folders_that_builds_ask_for_are_there() -> None:
+    assert (package_folder("--includedir") / "linkcast" / "linkcast.hpp").is_file()
+    assert (package_folder("--godir") / "go.mod").is_file()
+
+
 @needs_go
 @needs_pkg_config
 def test_the_go_example_runs(go_environment: dict[str, str]) -> None:

@@ -27,7 +27,7 @@ PLACES = [(question, *place) for question, cell in WALKS.items() for place in re
 MAP = {folder: what for folders, what in rows("The map") for folder in re.findall(r"`([^`]+)`", folders)}
 
 # Folders whose files the map names one by one.
-CPP = ["base", "kernels", "tflite", "engine", "c_api"]
+CPP = ["base", "kernels", "recognise", "tflite", "engine", "c_api"]
 PYTHON = [f"engine/linkcast/{name}" for name in ("", "edge/", "simulation/", "traces/", "training/")]
 
 

@@ -83,11 +83,13 @@ def test_int8_weights_stay_within_the_rounding_of_tflite(name: str) -> None:
 @pytest.mark.parametrize(
     "name", sorted(set(make_models.NOT_CLAIMED) - {"two_inputs", "two_outputs", "full_int8", "full_int8_dense"})
 )
-def test_other_models_run_on_tflite_and_are_right(name: str) -> None:
+def test_other_models_run_on_tflite_and_are_right(name: str, caplog: pytest.LogCaptureFixture) -> None:
     path = built(name)
     model = linkcast.Model(path)
     assert model.backend == "tflite"
     assert model.backend_reason
+    told = [(record.levelname, record.message) for record in caplog.records if record.name == "linkcast"]
+    assert told == [("WARNING", f"{path}: runs on tflite: {model.backend_reason}")]
     rows = model.input.shape[0]
     inputs = windows(path, 4 * rows)
     answers = []

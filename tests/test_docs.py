@@ -45,6 +45,15 @@ def test_python_of_the_forecasts_page_runs(block: str, tmp_path: Path) -> None:
     assert "Mbit/s next" in done.stdout
 
 
+@pytest.mark.parametrize("page", ["decision-log.md", "metrics.md", "shadow.md"])
+def test_python_of_the_pages_of_a_live_loop_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = blocks(page, "python")
+    assert found
+    for block in found:
+        exec(compile(block, page, "exec"), {})
+
+
 @pytest.mark.parametrize(("language", "compiler", "standard"), [("c", "gcc", "c99"), ("cpp", "g++", "c++17")])
 def test_c_and_cpp_of_the_forecasts_page_compile(language: str, compiler: str, standard: str, tmp_path: Path) -> None:
     found = blocks("forecasts.md", language)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import linkcast
@@ -25,34 +24,7 @@ for name in [name for name in sys.modules if name.partition(".")[0] in ("numba",
     del sys.modules[name]
 """
 
-WORK = """
-import json
-import numpy as np
-import linkcast
-from linkcast.evaluation import evaluate_trace
-from linkcast.replay import replay
-
-engine = linkcast.Engine.load()
-trace = linkcast.read_trace("trace.csv.gz")
-result = replay(engine, trace).report()
-stream = engine.stream("internet")
-for row in trace.features[:12]:
-    pushed = stream.push(row)
-controller = engine.controller("internet", capacity_mbps=100.0)
-for row in trace.features[:12]:
-    allocation = controller.tick(row)
-predictor = linkcast.BandwidthPredictor()
-series = predictor.generate_time_series_predictions("2026-03-02T00:00", "2026-03-02T05:00", as_numbers=True)
-print(json.dumps({
-    "rows": len(trace),
-    "replay": result["accuracy"]["model"]["mae"],
-    "evaluation": evaluate_trace(engine, "internet", trace)["model"]["mae"],
-    "pushed": float(pushed),
-    "allocation": float(getattr(allocation, "allocation_mbps", 0.0)),
-    "predicted": [entry["predictions"]["Gaming"]["predicted_bandwidth_mbps"] for entry in series],
-    "loaded": sorted({"numba", "pyarrow", "rich", "typer"} & {name.partition(".")[0] for name in sys.modules}),
-}))
-"""
+WORK = (Path(__file__).parent / "numpy_alone.py").read_text(encoding="utf-8")
 
 
 def hidden(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -61,11 +33,6 @@ def hidden(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    import gzip
-
-    rates = np.random.default_rng(0).uniform(5, 40, 60).round(3)
-    rows = "".join(f"2026-03-02T18:00:{second:02d},{rate}\n" for second, rate in enumerate(rates))
-    (tmp_path / "trace.csv.gz").write_bytes(gzip.compress(f"timestamp,bandwidth_mbps\n{rows}".encode()))
     return tmp_path
 
 
@@ -76,9 +43,7 @@ def test_numpy_alone_runs_engine_stream_controller_predictor_and_replay(folder):
     assert done.returncode == 0, done.stderr
     light = json.loads(done.stdout)
     assert light["loaded"] == []
-    full = subprocess.run(
-        [sys.executable, "-c", "import sys\n" + WORK], cwd=folder, capture_output=True, text=True, check=True
-    )
+    full = subprocess.run([sys.executable, "-c", WORK], cwd=folder, capture_output=True, text=True, check=True)
     # The engine's scaler and the compiled kernels may round their sums differently.
     for name, value in json.loads(full.stdout).items():
         if name != "loaded":

@@ -40,7 +40,7 @@ def test_the_monotonic_clock_is_the_default() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    with pytest.raises(ValueError, match="paths: expected 1 or more, got 0"):
+    with pytest.raises(ValueError, match="paths: expected 1 to 65536, got 0"):
         linkcast.RouteChooser(0)
     with pytest.raises(ValueError, match="margin: expected 0 or more"):
         linkcast.RouteChooser(2, margin=-0.1)

@@ -1,8 +1,13 @@
 // Package linkcast forecasts the bandwidth that a network link or a service group needs next, and decides how much to
 // allocate, over linkcast's C library.
 //
-// cgo finds the library through pkg-config: set PKG_CONFIG_PATH to what `python -m linkcast --pkgconfigdir` prints, or
-// install the library with `cmake --install`.
+// The module is installed with the library: in a wheel in the folder that `python -m linkcast --godir` prints, after
+// `cmake --install` in share/linkcast/go. A project takes it from there:
+//
+//	go mod edit -require=linkcast@v0.0.0 -replace=linkcast="$(python -m linkcast --godir)"
+//	PKG_CONFIG_PATH="$(python -m linkcast --pkgconfigdir)" go build .
+//
+// cgo finds the library through pkg-config; PKG_CONFIG_PATH is not needed where the prefix is one that pkg-config knows.
 package linkcast
 
 /*

@@ -90,7 +90,11 @@ linkcast_status use_controller() {
   if (const auto status = linkcast_controller_open(the_engine(), "internet", &options, &controller)) return status;
   const std::array<float, 4> sample{50.0F, 2.5F, 0.001F, 0.999F};
   linkcast_decision decision = LINKCAST_DECISION_INIT;
-  const auto status = linkcast_controller_tick(controller, sample.data(), sample.size(), 1, &decision);
+  auto status = linkcast_controller_tick(controller, sample.data(), sample.size(), 1, &decision);
+  static std::array<unsigned char, 1 << 16> bytes{};
+  std::size_t size = 0;
+  if (status == LINKCAST_OK) status = linkcast_controller_snapshot(controller, bytes.data(), bytes.size(), &size);
+  if (status == LINKCAST_OK) status = linkcast_controller_restore(controller, bytes.data(), size, 1);
   const linkcast_status closed = linkcast_controller_close(controller);
   return status == LINKCAST_OK ? closed : status;
 }

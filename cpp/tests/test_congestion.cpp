@@ -118,3 +118,28 @@ TEST(after_telemetry_was_lost_a_high_latency_is_no_jump_and_the_base_delay_is_kn
   detector.reset();
   CHECK(std::isinf(detector.base_ms()));
 }
+
+TEST(numbers_that_no_detector_has_are_refused_and_change_nothing) {
+  CongestionDetector detector({});
+  for (int k = 0; k < 90; ++k) detector.observe(20 + k % 7, 10, 50, k);
+  const auto numbers = detector.snapshot();
+  const auto refused = [&](std::size_t at, double value, double now_s = 90) {
+    auto changed = numbers;
+    changed[at] = value;
+    CHECK(!detector.restore(changed, now_s));
+    CHECK(detector.snapshot() == numbers);
+  };
+  refused(0, 11);   // minutes
+  refused(0, 1.5);  // minutes
+  refused(1, 91);   // the newest began in the future
+  refused(2, std::nan(""));
+  refused(7, 2);   // a flag
+  refused(10, 3);  // a state
+  refused(12, std::nan(""));
+  CongestionDetector other({});
+  CHECK(other.restore(numbers, 90));
+  for (int k = 90; k < 200; ++k) {
+    CHECK(other.observe(20 + k % 9 * 9, 45, 50, k) == detector.observe(20 + k % 9 * 9, 45, 50, k));
+    CHECK_EQ(other.queue_ms(), detector.queue_ms());
+  }
+}

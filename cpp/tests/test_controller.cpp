@@ -395,3 +395,87 @@ TEST(in_trouble_more_bandwidth_never_means_a_smaller_allocation) {
   }
   CHECK(compared >= 10);
 }
+
+namespace {
+
+bool same_decision(const Decision& a, const Decision& b) {
+  const auto same = [](auto x, auto y) { return x == y || (std::isnan(x) && std::isnan(y)); };
+  return a.allocation_mbps == b.allocation_mbps && a.allocation_fraction == b.allocation_fraction &&
+         same(a.forecast.mbps, b.forecast.mbps) && same(a.forecast.p10, b.forecast.p10) &&
+         same(a.forecast.p90, b.forecast.p90) && same(a.forecast.reserve, b.forecast.reserve) &&
+         a.forecast.source == b.forecast.source && a.forecast.cause == b.forecast.cause && a.action == b.action &&
+         a.clamped == b.clamped && a.slewed == b.slewed && a.holding == b.holding && a.stalled == b.stalled &&
+         a.congested == b.congested && a.silent == b.silent && a.queue_ms == b.queue_ms;
+}
+
+/// Every limit is at work, and the latency is looked at.
+Controller::Options limited() {
+  Controller::Options options;
+  options.capacity_mbps = 45;
+  options.hold_s = 3;
+  options.slew_per_s = 0.07;
+  options.queue_ms = 20;
+  return options;
+}
+
+}  // namespace
+
+TEST(a_restored_controller_decides_the_same_bit_for_bit_wherever_it_was_taken) {
+  constexpr std::size_t kTicks = 90;
+  const auto telemetry = samples(kTicks);
+  // Some ticks are missing, from 50 to 56 for long enough to be a stall.
+  const auto sample_of = [&](std::size_t k) {
+    return (k >= 50 && k < 57) || k % 23 == 5 ? nullptr : telemetry.data() + k * kFeatures;
+  };
+  for (const std::size_t at : {0UL, 5UL, 10UL, 29UL, 52UL, 58UL}) {
+    Controller controller(bundle(), "internet", limited());
+    Controller restored(bundle(), "internet", limited());
+    for (std::size_t k = 0; k < at; ++k) {
+      controller.tick(sample_of(k), k * kSecond);
+      if (k + 1 < at || at % 2 == 0) controller.advance();  // a snapshot may be taken before it, too
+    }
+    restored.tick(telemetry.data(), 7 * kSecond);  // what it was before is gone
+    const auto bytes = controller.snapshot();
+    CHECK_EQ(bytes.size(), controller.snapshot_size());
+    restored.restore(bytes.data(), bytes.size());
+    CHECK_EQ(restored.last().allocation_mbps, controller.last().allocation_mbps);
+    for (std::size_t k = at; k < kTicks; ++k) {
+      const Decision expected = controller.tick(sample_of(k), k * kSecond);
+      CHECK(same_decision(restored.tick(sample_of(k), k * kSecond), expected));
+    }
+    CHECK_EQ(restored.counts().changes, controller.counts().changes);
+    CHECK_EQ(restored.counts().stalls, controller.counts().stalls);
+  }
+}
+
+TEST(a_damaged_snapshot_of_a_controller_is_refused_and_changes_nothing) {
+  const auto telemetry = samples(60);
+  Controller controller(bundle(), "internet", limited());
+  Controller reference(bundle(), "internet", limited());
+  for (std::size_t k = 0; k < 30; ++k) {
+    controller.tick(telemetry.data() + k * kFeatures, k * kSecond);
+    reference.tick(telemetry.data() + k * kFeatures, k * kSecond);
+  }
+  const auto bytes = controller.snapshot();
+  const auto refused = [&](std::vector<std::byte> damaged, const char* why) {
+    CHECK_THROWS(controller.restore(damaged.data(), damaged.size()), why);
+  };
+  refused({bytes.begin(), bytes.begin() + 20}, "bytes, got 20");
+  refused({bytes.begin(), bytes.end() - 1}, "bytes, got");
+  for (std::size_t at = 0; at < bytes.size(); at += 97) {
+    auto damaged = bytes;
+    damaged[at] ^= std::byte{0x10};
+    refused(damaged, "snapshot: ");
+  }
+  auto other_risk = limited();
+  other_risk.risk = 0.2;
+  Controller another(bundle(), "internet", other_risk);
+  CHECK_THROWS(another.restore(bytes.data(), bytes.size()), "expected a level of");
+  Controller datacenter(bundle(), "datacenter", limited());
+  CHECK_THROWS(datacenter.restore(bytes.data(), bytes.size()), "another model file");
+  datacenter.restore(bytes.data(), bytes.size(), false);
+  for (std::size_t k = 30; k < 60; ++k) {
+    const Decision expected = reference.tick(telemetry.data() + k * kFeatures, k * kSecond);
+    CHECK(same_decision(controller.tick(telemetry.data() + k * kFeatures, k * kSecond), expected));
+  }
+}

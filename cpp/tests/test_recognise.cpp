@@ -1,12 +1,13 @@
 // Recognition on graphs written by hand. Expected networks follow from the operators' definitions.
-#include "tflite/recognise.h"
+#include "recognise/recognise.h"
 
 #include <cstring>
 #include <deque>
 #include <limits>
 
 #include "check.h"
-#include "tflite/expression.h"
+#include "recognise/expression.h"
+#include "recognise/operators.h"
 
 using namespace linkcast;
 using namespace linkcast::tflite;
@@ -16,12 +17,12 @@ namespace {
 /// A graph with one input, its constants kept alive beside it.
 class Graph {
  public:
-  explicit Graph(std::vector<int> input_shape) {
+  explicit Graph(Shape input_shape) {
     graph_.inputs = {tensor(std::move(input_shape))};
     graph_.outputs = {0};
   }
 
-  int tensor(std::vector<int> shape, DataType type = kFloat32) {
+  int tensor(Shape shape, int type = kTypeFloat32) {
     graph_.tensors.emplace_back();
     graph_.tensors.back().type = type;
     graph_.tensors.back().shape = std::move(shape);
@@ -29,7 +30,7 @@ class Graph {
   }
 
   template <class T>
-  int constant(std::vector<int> shape, const std::vector<T>& values, DataType type) {
+  int constant(Shape shape, const std::vector<T>& values, int type) {
     const int index = tensor(std::move(shape), type);
     auto& bytes = bytes_.emplace_back(values.size() * sizeof(T));
     std::memcpy(bytes.data(), values.data(), bytes.size());
@@ -38,12 +39,10 @@ class Graph {
     return index;
   }
 
-  int floats(std::vector<int> shape, const std::vector<float>& values) {
-    return constant(std::move(shape), values, kFloat32);
-  }
+  int floats(Shape shape, const std::vector<float>& values) { return constant(std::move(shape), values, kTypeFloat32); }
 
   int integers(const std::vector<std::int32_t>& values) {
-    return constant({static_cast<int>(values.size())}, values, kInt32);
+    return constant({static_cast<std::int64_t>(values.size())}, values, kTypeInt32);
   }
 
   /// Adds a node with one output, which becomes the graph's; returns it.
@@ -72,15 +71,11 @@ class Graph {
   std::deque<std::vector<char>> bytes_;
 };
 
-constexpr int kAdd = 0;
 constexpr int kFullyConnected = 9;
 constexpr int kLogistic = 14;
-constexpr int kMul = 18;
 constexpr int kReshape = 22;
 constexpr int kTanh = 28;
-constexpr int kSub = 41;
 constexpr int kStridedSlice = 45;
-constexpr int kWhile = 119;
 constexpr int kNoActivation = 0;
 constexpr int kReluActivation = 1;
 
@@ -167,7 +162,7 @@ TEST(the_last_step_and_a_flattened_window_are_told_apart) {
 
 TEST(int8_weights_are_scaled_by_row_and_float16_is_exact) {
   Graph graph({1, 2});
-  const int weights = graph.constant<std::int8_t>({2, 2}, {1, -2, 3, -128}, kInt8);
+  const int weights = graph.constant<std::int8_t>({2, 2}, {1, -2, 3, -128}, kTypeInt8);
   graph.get().tensors[static_cast<std::size_t>(weights)].scales = {0.5F, 2.0F};
   graph.get().tensors[static_cast<std::size_t>(weights)].zero_points = {0, 0};
   graph.node(kFullyConnected, {0, weights, -1}, FullyConnected{});
@@ -177,8 +172,7 @@ TEST(int8_weights_are_scaled_by_row_and_float16_is_exact) {
 
   Graph half({1, 2});
   // 1, -2, the smallest denormal and the largest finite number (IEEE 754 binary16).
-  const int stored = half.constant<std::uint16_t>({2, 2}, {0x3C00, 0xC000, 0x0001, 0x7BFF}, kFloat16);
-  constexpr int kDequantize = 6;
+  const int stored = half.constant<std::uint16_t>({2, 2}, {0x3C00, 0xC000, 0x0001, 0x7BFF}, kTypeFloat16);
   half.node(kFullyConnected, {0, half.node(kDequantize, {stored}, 0), -1}, FullyConnected{});
   const auto of_half = half.recognised();
   CHECK(!of_half.quantised_weights);
@@ -212,7 +206,7 @@ TEST(a_loop_without_an_end_is_given_up) {
   Graph graph({1, 2});
   graph.node(kWhile, {0}, While{});
   Graph condition({1, 2});
-  const int yes = condition.constant<char>({1}, {1}, kBool);
+  const int yes = condition.constant<char>({1}, {1}, kTypeBool);
   condition.get().outputs = {yes};
   Graph body({1, 2});
   body.node(kTanh, {0}, 0);
@@ -245,7 +239,7 @@ TEST(damaged_graphs_are_refused) {
   refused([](Subgraph& g) { g.outputs = {0}; }, "computes nothing");
   refused([](Subgraph& g) { g.outputs = {1}; }, "does not depend on its input");
   refused([](Subgraph& g) { g.inputs.clear(); }, "0 inputs and 1 outputs");
-  refused([](Subgraph& g) { g.tensors[0].type = kInt8; }, "not float32");
+  refused([](Subgraph& g) { g.tensors[0].type = kTypeInt8; }, "not float32");
   refused([](Subgraph& g) { g.tensors[0].shape = {1, -1}; }, "neither");
   refused([](Subgraph& g) { g.tensors[0].shape = {1 << 30, 1 << 30}; }, "too large");
   refused([](Subgraph& g) { g.tensors[0].shape = {1, 5}; }, "do not fit its input");

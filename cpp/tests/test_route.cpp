@@ -123,7 +123,7 @@ TEST(when_all_paths_are_gone_none_is_chosen_and_the_first_to_answer_again_is) {
 }
 
 TEST(what_makes_no_sense_is_refused) {
-  CHECK_THROWS(RouteChooser(0, {}), "paths: expected 1 or more, got 0");
+  CHECK_THROWS(RouteChooser(0, {}), "paths: expected 1 to 65536, got 0");
   CHECK_THROWS(RouteChooser(2, {-1, 0, 0}), "margin: expected 0 or more");
   CHECK_THROWS(RouteChooser(2, {0, std::nan(""), 0}), "stay_s");
   auto choose = two_paths();

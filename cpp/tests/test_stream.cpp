@@ -441,10 +441,16 @@ TEST(an_implausible_forecast_is_answered_with_the_last_good_one_and_counted) {
   for (std::size_t k = 0; k < kWindow; ++k) stream.push(samples.data() + k * kFeatures, nullptr, &answer);
   CHECK(answer.source == Source::model && answer.cause == Cause::none);
   CHECK_EQ(answer.mbps, wanted[0]);
+  const auto snapshot = stream.snapshot();
   stream.push(samples.data() + kWindow * kFeatures, nullptr, &answer);
   CHECK(answer.source == Source::last && answer.cause == Cause::implausible);
   CHECK_EQ(answer.mbps, wanted[0]);
-  CHECK_EQ(engine.stats(model).causes[static_cast<std::size_t>(Cause::implausible)].value(), 1U);
+  Stream restored(engine, model, options);  // knows the last good one, too
+  restored.restore(snapshot.data(), snapshot.size());
+  restored.push(samples.data() + kWindow * kFeatures, nullptr, &answer);
+  CHECK(answer.source == Source::last);
+  CHECK_EQ(answer.mbps, wanted[0]);
+  CHECK_EQ(engine.stats(model).causes[static_cast<std::size_t>(Cause::implausible)].value(), 2U);
 }
 
 TEST(what_is_no_forecaster_or_has_no_rows_is_refused) {

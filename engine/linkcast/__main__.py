@@ -1,14 +1,14 @@
-"""`python -m linkcast` is the command `linkcast`; `--cmakedir` and `--pkgconfigdir` tell a C build where it is."""
+"""`python -m linkcast` is the command `linkcast`; `--cmakedir` and its like tell a build where it is."""
 
 from __future__ import annotations
 
 import sys
 
-_BUILD_FOLDERS = {"--cmakedir": "cmake", "--pkgconfigdir": "pkgconfig"}
+_BUILD_FOLDERS = {"--cmakedir": "cmake", "--includedir": "include", "--pkgconfigdir": "pkgconfig", "--godir": "go"}
 
 
 def main() -> None:
-    """Prints the folder of linkcast-config.cmake or of linkcast.pc when asked for it; else runs the command line."""
+    """Prints a folder that builds ask for, which needs none of the command line's packages; else runs that."""
     if len(sys.argv) == 2 and sys.argv[1] in _BUILD_FOLDERS:
         from pathlib import Path
 

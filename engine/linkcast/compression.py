@@ -62,11 +62,13 @@ def choose_compression(
         by: "p10", which holds nine times out of ten, or "p50".
         overlap: compression, transfer and decompression work at the same time, block by block.
     Raises:
-        ValueError: a codec whose ratio or speeds are not above 0, or a wrong option.
+        ValueError: a codec whose ratio or speeds are not above 0, no Mbit/s, or a wrong option.
     """
     if isinstance(forecast, _native.Answer):
         band = (forecast.mbps, forecast.p10, forecast.p50, forecast.p90)
     else:
+        if not 0 <= forecast < math.inf:
+            raise ValueError(f"forecast: expected an Answer or Mbit/s, 0 or more, got {forecast!r}")
         band = (float(forecast), math.nan, math.nan, math.nan)
     table = [codec[1:] for codec in codecs] or _no_codecs()
     index, *seconds = _native.choose_compression(table, size_bytes, *band, by, overlap)

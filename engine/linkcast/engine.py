@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from linkcast import _native
 from linkcast.groups import ServiceGroup, find_group, read_groups
+from linkcast.notebook import rows_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,7 @@ class Engine(_native.Engine):
     ) -> None:
         bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
         super().__init__(bundle, backend, threads, precision)
-        self._is_open = True
+        self._opened = os.path.abspath(bundle), backend, threads, precision
 
     @classmethod
     def load(
@@ -63,9 +64,20 @@ class Engine(_native.Engine):
         return cls(folder, backend, threads, precision)
 
     def __repr__(self) -> str:
-        if not getattr(self, "_is_open", False):  # a traceback shows one whose folder could not be opened
+        if not hasattr(self, "_opened"):  # a traceback shows one whose folder could not be opened
             return "Engine(not open)"
         return f"Engine({self.folder!r}, {len(self.names)} models)"
+
+    def _repr_html_(self) -> str:
+        specs = [self.spec(name) for name in self.names]
+        rows = [(spec["name"], spec["role"], spec["serves"], self.model(spec["name"]).backend) for spec in specs]
+        return rows_table(f"Engine {self.folder}", ("model", "role", "serves", "runs on"), rows)
+
+    def __reduce__(self) -> tuple[type[Engine], tuple[str, str, int, str]]:
+        """Pickles and copies are engines of their own, opened from the same folder with the same options."""
+        if not hasattr(self, "_opened"):
+            raise TypeError("Engine: expected one that is open, got one whose folder could not be opened")
+        return type(self), self._opened
 
     def allocate(self, name: str, states: npt.ArrayLike) -> Allocation:
         """`decide`, with the cause of each row.

@@ -37,6 +37,18 @@ def epoch_unit(size: float) -> str:
     return next(unit for unit, most in zip(EPOCH_UNITS, (1e11, 1e14, 1e17, np.inf), strict=True) if abs(size) < most)
 
 
+def plain_numbers(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float64]:
+    """Values as float64: what NumPy would only turn into numbers (words, booleans, complex numbers) is none.
+
+    Raises:
+        ValueError: other than integers or floats; `what` is what the error calls them.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{what}: expected plain numbers, got values of type {array.dtype}")
+    return array.astype(np.float64, copy=False)
+
+
 def to_datetime64(timestamp: Timestamp) -> np.datetime64:
     """The wall clock that a timestamp shows, to the microsecond.
 

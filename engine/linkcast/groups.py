@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linkcast.features import TELEMETRY
+from linkcast.notebook import values_table
 
 LATENCY = TELEMETRY.index("latency_ms")
 
@@ -19,7 +20,7 @@ def group_key(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ServiceGroup:
     """One service group. Bandwidths in Mbit/s."""
 
@@ -36,6 +37,26 @@ class ServiceGroup:
     typical_usage_percentage: float
     device_groups: Mapping[str, Mapping[str, float]]
     profile: npt.NDArray[np.float64] | None  # (168, 4) telemetry by hour of the week, Monday 0:00 first
+
+    def __repr__(self) -> str:
+        return (
+            f"ServiceGroup({self.name!r}, id {self.group_id}, up to {self.max_bandwidth_mbps:g} Mbit/s, {self.model})"
+        )
+
+    def _repr_html_(self) -> str:
+        return values_table(
+            f"Service group {self.name}",
+            {
+                "id": self.group_id,
+                "services": ", ".join(f"{name} ({number})" for name, number in self.services.items()),
+                "maximum": f"{self.max_bandwidth_mbps:g} Mbit/s",
+                "mean": f"{self.mean_bandwidth_mbps:.3g} ± {self.std_bandwidth_mbps:.3g} Mbit/s",
+                "model": self.model,
+                "fallback": self.fallback,
+                "device groups": ", ".join(self.device_groups) or "none",
+                "profile": "none" if self.profile is None else "by hour of the week",
+            },
+        )
 
     def in_use_mbps(self, usage_percentage: float | None) -> float | None:
         """What is in use when that share of the group's maximum is; None when no usage is given.

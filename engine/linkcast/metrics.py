@@ -11,6 +11,8 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from linkcast.features import plain_numbers
+
 FloatArray = npt.NDArray[np.float64]
 
 BOOTSTRAP_DRAWS = 1000
@@ -66,8 +68,7 @@ class Reserve(TypedDict):
 
 
 def _pair(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    predicted = np.asarray(predictions, dtype=np.float64)
-    actual = np.asarray(targets, dtype=np.float64)
+    predicted, actual = plain_numbers(predictions, "predictions"), plain_numbers(targets, "targets")
     if predicted.shape != actual.shape:
         raise ValueError(f"predictions and targets must have one shape, got {predicted.shape} and {actual.shape}")
     if predicted.size == 0:

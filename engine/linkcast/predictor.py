@@ -24,6 +24,8 @@ from linkcast.features import (
     to_seconds,
 )
 from linkcast.kernels import scaling_kernels
+from linkcast.log import LOGGER
+from linkcast.notebook import rows_table
 
 if TYPE_CHECKING:
     from linkcast.evaluation import Evaluation
@@ -33,6 +35,7 @@ Prediction: TypeAlias = dict[str, str | int | float]
 TimePredictions: TypeAlias = dict[str, Any]  # {"timestamp": str, "predictions": {group name: Prediction}}
 
 LEAST_MBPS = 1e-6  # of a typical bandwidth that another is measured by
+MOST_TIMES = 200_000  # of a range: two decades of hours, and half a gigabyte of predictions
 BATCH = 4096  # times scaled and run at a time: bounds the memory of a long range
 HOUR_US = 3_600_000_000
 
@@ -81,7 +84,22 @@ class BandwidthPredictor:
         engine = Engine(folder, self._backend, self._threads)
         forecaster = engine.resolve(self._profile, "forecaster")
         allocator = engine.resolve(self._profile, "allocator")
+        before: Engine | None = getattr(self, "_engine", None)
+        if before is not None:
+            LOGGER.info("reloaded: %s in place of %s", engine.folder, before.folder)
         self._engine, self._forecaster, self._allocator = engine, forecaster, allocator
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_engine"):  # a traceback shows one whose folder could not be opened
+            return "BandwidthPredictor(not open)"
+        groups = len(self._engine.groups)
+        return f"BandwidthPredictor({self._engine.folder!r}, profile {self._profile!r}, {groups} service groups)"
+
+    def _repr_html_(self) -> str:
+        groups = self._engine.groups.values()
+        rows = [(group.name, group.group_id, f"{group.max_bandwidth_mbps:g}", group.model) for group in groups]
+        title = f"BandwidthPredictor {self._engine.folder}, profile {self._profile}"
+        return rows_table(title, ("service group", "id", "maximum [Mbit/s]", "model"), rows)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the models and metadata in use to a folder that `load` takes; files of the same name are replaced."""
@@ -163,7 +181,8 @@ class BandwidthPredictor:
             One entry for each time: {"timestamp": "2026-03-02T18:00:00", "predictions": {"Streaming": {...}, ...}},
             the predictions as `predict_all_groups` gives them.
         Raises:
-            ValueError: the range ends before it starts, or the interval is not above 0; and as in `predict`.
+            ValueError: the range ends before it starts or holds more than 200,000 times, or the interval is not above
+                0; and as in `predict`.
         """
         times = _time_range(to_datetime64(start_time), to_datetime64(end_time), interval_hours)
         forecasts = [
@@ -255,6 +274,7 @@ class BandwidthPredictor:
             bandwidth_mbps = self._engine.forecast_raw(group.model, window)
             if self._engine.plausible(group.model, bandwidth_mbps)[0]:
                 return float(bandwidth_mbps[0]), "model"
+        _log_fallback(group, 1, 1)
         return float(self._fallback(group, seconds, in_use_mbps)[0]) * bandwidth_factor, "fallback"
 
     def _forecast_many(
@@ -278,6 +298,7 @@ class BandwidthPredictor:
                 bandwidth_mbps[part] = self._forecast_profile(group, seconds[part], profile, factors[part])
         rescued = ~self._engine.plausible(group.model, bandwidth_mbps)
         if rescued.any():
+            _log_fallback(group, int(rescued.sum()), len(rescued))
             bandwidth_mbps[rescued] = self._fallback(group, seconds[rescued], in_use_mbps) * bandwidth_factor
         return bandwidth_mbps, rescued
 
@@ -311,6 +332,11 @@ class BandwidthPredictor:
         step_s = int(self._engine.spec(group.model)["step_s"])
         newest = self._engine.forecast_raw(group.fallback, calendar_features(seconds - step_s)).astype(np.float64)
         return typical * _factors(in_use_mbps, newest)
+
+
+def _log_fallback(group: ServiceGroup, rescued: int, times: int) -> None:
+    why = "it has no profile" if group.profile is None else f"what {group.model} gave is not plausible"
+    LOGGER.warning("%s: %s answered %d of %d times: %s", group.name, group.fallback, rescued, times, why)
 
 
 def _newest(profile: npt.NDArray[np.float64], seconds: npt.NDArray[np.int64], step_s: int) -> npt.NDArray[np.float64]:
@@ -350,6 +376,11 @@ def _time_range(start: np.datetime64, end: np.datetime64, interval_hours: float)
         raise ValueError(f"end_time: expected a time at or after start_time {start}, got {end}")
     interval_us = interval_hours * HOUR_US
     count = int((end - start).astype(np.int64) / interval_us + 1e-9) + 1
+    if count > MOST_TIMES:
+        raise ValueError(
+            f"range: expected at most {MOST_TIMES:,} times, got {count:,}, every {interval_hours:g} h from {start} "
+            f"to {end}: take a shorter range, or a longer interval"
+        )
     offsets = np.rint(np.arange(count) * interval_us).astype("timedelta64[us]")
     times: npt.NDArray[np.datetime64] = start + offsets
     return times

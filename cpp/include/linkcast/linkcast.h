@@ -660,6 +660,23 @@ LINKCAST_API linkcast_status linkcast_stream_snapshot(linkcast_stream* stream, v
  * Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_stream_restore(linkcast_stream* stream, const void* bytes, size_t size);
 
+/* Writes all that the controller's next decisions depend on: its window, what it has learnt, its limits' timers and its
+ * allocation. As linkcast_stream_snapshot. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_controller_snapshot(linkcast_controller* controller, void* bytes, size_t capacity,
+                                                          size_t* size);
+
+/* Goes on where the snapshot was taken. With the same models, options and kernels, the same telemetry at the same times
+ * decides the same, bit for bit; so now_ns goes on from there, too (on another clock: linkcast_controller_reset, which
+ * keeps what was learnt). Options hold from the next tick on.
+ *
+ * same_model:  0 takes the snapshot of another forecaster, too: carries over what was learnt to a controller that was
+ *              opened after a reload
+ *
+ * ARGUMENT: damaged, of other features, of another risk, or of another model; the controller is as before then. HANDLE,
+ * BUSY, MEMORY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_controller_restore(linkcast_controller* controller, const void* bytes,
+                                                         size_t size, int32_t same_model);
+
 typedef enum linkcast_log_level {
   LINKCAST_LOG_ERROR = 1,
   LINKCAST_LOG_WARNING = 2,

@@ -2,7 +2,7 @@
 // says.
 //
 //     linkcast::Engine engine;                                  // the bundled models
-//     linkcast::Stream stream(engine, engine.find("internet", LINKCAST_ROLE_FORECASTER));
+//     linkcast::Stream stream = engine.stream("internet");
 //     if (auto answer = stream.push({50.0f, 2.5f, 0.0f, 1.0f})) use(answer->mbps, answer->source);
 //     stream.advance();
 #ifndef LINKCAST_LINKCAST_HPP
@@ -94,6 +94,9 @@ struct RouteCloser {
   void operator()(linkcast_route* route) const noexcept { linkcast_route_close(route); }
 };
 
+class Stream;
+class Controller;
+
 /// The models of a folder. With the streams and controllers opened on it: one thread at a time.
 class Engine {
  public:
@@ -167,6 +170,14 @@ class Engine {
     check(linkcast_decide(get(), model, states.data(), states.size(), actions, batch, &result));
     return result;
   }
+
+  /// Sliding windows of a forecaster. @param name  a profile ("internet"), a service group or a model  @throws Error
+  Stream stream(const std::string& name, std::size_t rows = 1) const;
+  Stream stream(const std::string& name, std::size_t rows, const linkcast_stream_options& options) const;
+
+  /// The closed loop of one link. @param profile  "internet"  @throws Error
+  Controller controller(const std::string& profile, double capacity_mbps) const;
+  Controller controller(const std::string& profile, const linkcast_controller_options& options) const;
 
   linkcast_model_stats stats(linkcast_model model) const {
     linkcast_model_stats stats = LINKCAST_MODEL_STATS_INIT;
@@ -298,6 +309,17 @@ class Controller {
   void advance() { check(linkcast_controller_advance(get())); }
   void reset() { check(linkcast_controller_reset(get())); }
 
+  std::vector<unsigned char> snapshot() const {
+    std::size_t size = 0;
+    check(linkcast_controller_snapshot(get(), nullptr, 0, &size));
+    std::vector<unsigned char> bytes(size);
+    check(linkcast_controller_snapshot(get(), bytes.data(), bytes.size(), &size));
+    return bytes;
+  }
+  void restore(const std::vector<unsigned char>& bytes, bool same_model = true) {
+    check(linkcast_controller_restore(get(), bytes.data(), bytes.size(), same_model ? 1 : 0));
+  }
+
   linkcast_controller_stats stats() const {
     linkcast_controller_stats stats = LINKCAST_CONTROLLER_STATS_INIT;
     check(linkcast_controller_read_stats(get(), &stats));
@@ -313,6 +335,19 @@ class Controller {
 
   std::unique_ptr<linkcast_controller, ControllerCloser> handle_;
 };
+
+inline Stream Engine::stream(const std::string& name, std::size_t rows) const {
+  return stream(name, rows, Stream::default_options());
+}
+inline Stream Engine::stream(const std::string& name, std::size_t rows, const linkcast_stream_options& options) const {
+  return Stream(*this, find(name, LINKCAST_ROLE_FORECASTER), rows, options);
+}
+inline Controller Engine::controller(const std::string& profile, double capacity_mbps) const {
+  return controller(profile, Controller::default_options(capacity_mbps));
+}
+inline Controller Engine::controller(const std::string& profile, const linkcast_controller_options& options) const {
+  return Controller(*this, profile, options);
+}
 
 /// Which of several paths to send over: the one with the best P10, left with a margin and after a minimum stay.
 class Route {

@@ -1,7 +1,9 @@
 #include "engine/controller.h"
 
 #include <cstddef>
+#include <cstring>
 #include <memory>
+#include <vector>
 
 #include "c_api/engine.h"
 #include "c_api/handles.h"
@@ -57,14 +59,8 @@ std::unique_ptr<Controller> make_controller(Engine& engine, const char* profile,
 /// Calls `run(controller)` while no other thread is in the engine.
 template <class Run>
 linkcast_status with_controller(const void* handle, Run run) {
-  const Pinned<ControllerHandle> controller(handle, Kind::controller);
-  if (!controller) return LINKCAST_ERROR_HANDLE;
-  const Call call(*controller->engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  try {
-    return run(*controller->controller);
-  }
-  LINKCAST_CATCH
+  return in_its_engine<ControllerHandle>(handle, Kind::controller,
+                                         [&](ControllerHandle& found) { return run(*found.controller); });
 }
 
 linkcast_status tick(Controller& controller, const float* telemetry, std::size_t values, std::uint64_t now_ns,
@@ -124,24 +120,14 @@ linkcast_status linkcast_controller_open(linkcast_engine* handle, const char* pr
     opened->engine = engine->self;
     opened->bundle = std::move(bundle);
     opened->controller = make_controller(opened->bundle->engine(), profile, controller_options(given));
-    *controller = static_cast<linkcast_controller*>(open_handle(Kind::controller, opened.get()));
-    static_cast<void>(opened.release());  // linkcast_controller_close frees it
+    open_owned(Kind::controller, std::move(opened), controller);
     return LINKCAST_OK;
   }
   LINKCAST_CATCH
 }
 
 linkcast_status linkcast_controller_close(linkcast_controller* handle) {
-  if (!handle) return LINKCAST_OK;
-  Pinned<ControllerHandle> controller(handle, Kind::controller);
-  if (!controller) return LINKCAST_ERROR_HANDLE;
-  const std::shared_ptr<EngineHandle> engine = controller->engine;  // outlives the call
-  const Call call(*engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  ControllerHandle* closed = &*controller;
-  if (const auto status = controller.close()) return status;
-  const std::unique_ptr<ControllerHandle> freed(closed);
-  return LINKCAST_OK;
+  return close_in_its_engine<ControllerHandle>(handle, Kind::controller);
 }
 
 linkcast_status linkcast_controller_tick(linkcast_controller* handle, const float* telemetry, size_t values,
@@ -160,6 +146,28 @@ linkcast_status linkcast_controller_advance(linkcast_controller* handle) {
 linkcast_status linkcast_controller_reset(linkcast_controller* handle) {
   return with_controller(handle, [](Controller& controller) {
     controller.reset();
+    return LINKCAST_OK;
+  });
+}
+
+linkcast_status linkcast_controller_snapshot(linkcast_controller* handle, void* bytes, size_t capacity, size_t* size) {
+  return with_controller(handle, [&](Controller& controller) {
+    if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
+    *size = controller.snapshot_size();
+    if (!bytes) return LINKCAST_OK;
+    if (capacity < *size)
+      return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", *size, capacity);
+    const std::vector<std::byte> taken = controller.snapshot();
+    std::memcpy(bytes, taken.data(), taken.size());
+    return LINKCAST_OK;
+  });
+}
+
+linkcast_status linkcast_controller_restore(linkcast_controller* handle, const void* bytes, size_t size,
+                                            int32_t same_model) {
+  return with_controller(handle, [&](Controller& controller) {
+    if (!bytes) return fail(LINKCAST_ERROR_ARGUMENT, "bytes: expected a pointer, got null");
+    controller.restore(static_cast<const std::byte*>(bytes), size, same_model != 0);
     return LINKCAST_OK;
   });
 }

@@ -267,6 +267,39 @@ Call::Call(EngineHandle& engine) noexcept : engine_(engine), bundle_(engine.live
   if (!bundle_) fail(LINKCAST_ERROR_BUSY, "%s: another thread is calling on this engine", engine.folder.c_str());
 }
 
+namespace {
+
+/// Runs `run(bundle)` while no other thread is in the engine.
+template <class Run>
+linkcast_status in_call(linkcast_engine* handle, Run run) {
+  const auto engine = find_engine(handle);
+  if (!engine) return LINKCAST_ERROR_HANDLE;
+  const Call call(*engine);
+  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  try {
+    return run(*call.bundle());
+  }
+  LINKCAST_CATCH
+}
+
+/// Fills `*out`, which errors call `what`, for a model that there is: `run(engine, bundle)` writes it.
+template <class Out, class Run>
+linkcast_status of_model(linkcast_engine* handle, linkcast_model model, const char* what, Out* out,
+                         std::size_t first_size, Run run) {
+  const auto engine = find_engine(handle);
+  if (!engine) return LINKCAST_ERROR_HANDLE;
+  if (!out) return fail(LINKCAST_ERROR_ARGUMENT, "%s: expected a pointer, got null", what);
+  if (const auto status = check_struct(out, first_size)) return status;
+  try {
+    const std::shared_ptr<Bundle> bundle = engine->live.shared();
+    if (!known_model(*bundle, model)) return LINKCAST_ERROR_ARGUMENT;
+    run(*engine, *bundle);
+    return LINKCAST_OK;
+  }
+  LINKCAST_CATCH
+}
+
+}  // namespace
 }  // namespace linkcast::c_api
 
 using namespace linkcast;
@@ -351,88 +384,57 @@ linkcast_status linkcast_model_find(linkcast_engine* handle, const char* name, l
   LINKCAST_CATCH
 }
 
-linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model number, linkcast_model_info* info) {
-  const auto engine = find_engine(handle);
-  if (!engine) return LINKCAST_ERROR_HANDLE;
-  if (!info) return fail(LINKCAST_ERROR_ARGUMENT, "info: expected a pointer, got null");
-  if (const auto status = check_struct(info, kFirstModelInfo)) return status;
-  try {
-    const std::shared_ptr<Bundle> bundle = engine->live.shared();
-    if (!known_model(*bundle, number)) return LINKCAST_ERROR_ARGUMENT;
-    const ModelSpec& spec = bundle->spec(static_cast<std::size_t>(number));
-    const Model& model = bundle->engine().model(bundle->index(static_cast<std::size_t>(number)));
+linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model model, linkcast_model_info* info) {
+  return of_model(handle, model, "info", info, kFirstModelInfo, [&](EngineHandle& engine, Bundle& bundle) {
+    const auto number = static_cast<std::size_t>(model);
+    const ModelSpec& spec = bundle.spec(number);
+    const Model& loaded = bundle.engine().model(bundle.index(number));
     linkcast_model_info own{};
-    own.name = engine->keep(spec.name);
-    own.serves = engine->keep(spec.serves);
-    own.backend = engine->keep(model.backend());
-    own.backend_reason = engine->keep(model.backend_reason());
-    own.isa = engine->keep(model.isa());
+    own.name = engine.keep(spec.name);
+    own.serves = engine.keep(spec.serves);
+    own.backend = engine.keep(loaded.backend());
+    own.backend_reason = engine.keep(loaded.backend_reason());
+    own.isa = engine.keep(loaded.isa());
     own.role = role_number(spec.role);
     own.window = static_cast<std::uint32_t>(spec.window);
     own.features = static_cast<std::uint32_t>(spec.features.size());
-    own.outputs = static_cast<std::uint32_t>(model.row_outputs());
+    own.outputs = static_cast<std::uint32_t>(loaded.row_outputs());
     own.step_s = spec.step_s;
     write_struct(own, info);
-    return LINKCAST_OK;
-  }
-  LINKCAST_CATCH
+  });
 }
 
 linkcast_status linkcast_forecast(linkcast_engine* handle, linkcast_model model, const float* windows, size_t values,
                                   uint64_t deadline_ns, linkcast_answer* answers, size_t count,
                                   linkcast_result* result) {
-  const auto engine = find_engine(handle);
-  if (!engine) return LINKCAST_ERROR_HANDLE;
-  const Call call(*engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  const Deadline deadline = deadline_in(deadline_ns);
-  try {
+  return in_call(handle, [&](Bundle& bundle) {
+    const Deadline deadline = deadline_in(deadline_ns);
     if (const auto status = check_struct(result, kFirstResult)) return status;
-    if (const auto status = check_rows(*call.bundle(), model, false, windows, values, answers, count)) return status;
+    if (const auto status = check_rows(bundle, model, false, windows, values, answers, count)) return status;
     if (const auto status = check_answers(answers, count, count)) return status;
-    return forecast_one(*call.bundle(), model, windows, answers, count, deadline, result);
-  }
-  LINKCAST_CATCH
+    return forecast_one(bundle, model, windows, answers, count, deadline, result);
+  });
 }
 
 linkcast_status linkcast_forecast_many(linkcast_engine* handle, linkcast_request* requests, size_t count,
                                        uint64_t deadline_ns) {
-  const auto engine = find_engine(handle);
-  if (!engine) return LINKCAST_ERROR_HANDLE;
-  const Call call(*engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  const Deadline deadline = deadline_in(deadline_ns);
-  try {
-    return forecast_all(*call.bundle(), requests, count, deadline);
-  }
-  LINKCAST_CATCH
+  return in_call(handle,
+                 [&](Bundle& bundle) { return forecast_all(bundle, requests, count, deadline_in(deadline_ns)); });
 }
 
 linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, const float* states, size_t values,
                                 int32_t* actions, size_t batch, linkcast_result* result) {
-  const auto engine = find_engine(handle);
-  if (!engine) return LINKCAST_ERROR_HANDLE;
-  const Call call(*engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  try {
+  return in_call(handle, [&](Bundle& bundle) {
     if (const auto status = check_struct(result, kFirstResult)) return status;
-    if (const auto status = check_rows(*call.bundle(), model, true, states, values, actions, batch)) return status;
-    const std::size_t index = call.bundle()->index(static_cast<std::size_t>(model));
-    return run_alone(Source::model, result,
-                     [&] { return call.bundle()->engine().decide(index, states, batch, actions); });
-  }
-  LINKCAST_CATCH
+    if (const auto status = check_rows(bundle, model, true, states, values, actions, batch)) return status;
+    const std::size_t index = bundle.index(static_cast<std::size_t>(model));
+    return run_alone(Source::model, result, [&] { return bundle.engine().decide(index, states, batch, actions); });
+  });
 }
 
 linkcast_status linkcast_model_read_stats(linkcast_engine* handle, linkcast_model model, linkcast_model_stats* stats) {
-  const auto engine = find_engine(handle);
-  if (!engine) return LINKCAST_ERROR_HANDLE;
-  if (!stats) return fail(LINKCAST_ERROR_ARGUMENT, "stats: expected a pointer, got null");
-  if (const auto status = check_struct(stats, kFirstModelStats)) return status;
-  try {
-    const std::shared_ptr<Bundle> bundle = engine->live.shared();
-    if (!known_model(*bundle, model)) return LINKCAST_ERROR_ARGUMENT;
-    const ModelStats& from = bundle->engine().stats(bundle->index(static_cast<std::size_t>(model)));
+  return of_model(handle, model, "stats", stats, kFirstModelStats, [&](EngineHandle&, Bundle& bundle) {
+    const ModelStats& from = bundle.engine().stats(bundle.index(static_cast<std::size_t>(model)));
     linkcast_model_stats own = LINKCAST_MODEL_STATS_INIT;
     own.calls = from.latency.count();
     own.p50_ns = from.latency.percentile_ns(0.5);
@@ -447,9 +449,7 @@ linkcast_status linkcast_model_read_stats(linkcast_engine* handle, linkcast_mode
       own.sources[source_number(static_cast<Source>(k))] = from.sources[k].value();
     for (std::size_t k = 0; k < kCauses; ++k) own.causes[cause_number(static_cast<Cause>(k))] = from.causes[k].value();
     write_struct(own, stats);
-    return LINKCAST_OK;
-  }
-  LINKCAST_CATCH
+  });
 }
 
 const char* linkcast_source_name(linkcast_source source) {

@@ -56,6 +56,31 @@ class Call {
   Bundle* bundle_;
 };
 
+/// Runs `run(object)` of an open handle, whose `engine` no other thread is in meanwhile.
+template <class Object, class Run>
+linkcast_status in_its_engine(const void* handle, Kind kind, Run run) {
+  const Pinned<Object> found(handle, kind);
+  if (!found) return LINKCAST_ERROR_HANDLE;
+  const Call call(*found->engine);
+  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  try {
+    return run(*found);
+  }
+  LINKCAST_CATCH
+}
+
+/// Closes a handle of an object that belongs to an engine, and frees it.
+template <class Object>
+linkcast_status close_in_its_engine(const void* handle, Kind kind) {
+  if (!handle) return LINKCAST_OK;
+  Pinned<Object> found(handle, kind);
+  if (!found) return LINKCAST_ERROR_HANDLE;
+  const std::shared_ptr<EngineHandle> engine = found->engine;  // outlives the call
+  const Call call(*engine);
+  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  return close_and_free(found);
+}
+
 /// Whether `model` is one of the bundle's; else the text for linkcast_last_error stands.
 bool known_model(const Bundle& bundle, linkcast_model model) noexcept;
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "linkcast/linkcast.h"
 
@@ -54,5 +55,20 @@ class Pinned {
   Kind kind_;
   Object* object_;
 };
+
+/// A handle for `opened`, which owns it until close_and_free(). @throws std::bad_alloc  too many handles are open
+template <class Handle, class Object>
+void open_owned(Kind kind, std::unique_ptr<Object> opened, Handle** handle) {
+  *handle = static_cast<Handle*>(open_handle(kind, opened.get()));
+  static_cast<void>(opened.release());
+}
+
+template <class Object>
+linkcast_status close_and_free(Pinned<Object>& handle) {
+  Object* object = &*handle;
+  if (const auto status = handle.close()) return status;
+  const std::unique_ptr<Object> freed(object);
+  return LINKCAST_OK;
+}
 
 }  // namespace linkcast::c_api

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <utility>
 
 #include "c_api/handles.h"
 #include "c_api/status.h"
@@ -49,9 +50,8 @@ linkcast_status linkcast_route_open(size_t paths, const linkcast_route_options* 
   try {
     linkcast_route_options given = LINKCAST_ROUTE_OPTIONS_INIT;
     if (const auto status = read_struct(options, kFirstRouteOptions, given)) return status;
-    auto opened = std::make_unique<RouteHandle>(RouteChooser(paths, {given.margin, given.stay_s, given.gone_s}));
-    *route = static_cast<linkcast_route*>(open_handle(Kind::route, opened.get()));
-    static_cast<void>(opened.release());  // linkcast_route_close frees it
+    RouteChooser chooser(paths, {given.margin, given.stay_s, given.gone_s});
+    open_owned(Kind::route, std::make_unique<RouteHandle>(std::move(chooser)), route);
     return LINKCAST_OK;
   }
   LINKCAST_CATCH
@@ -61,10 +61,7 @@ linkcast_status linkcast_route_close(linkcast_route* handle) {
   if (!handle) return LINKCAST_OK;
   Pinned<RouteHandle> route(handle, Kind::route);
   if (!route) return LINKCAST_ERROR_HANDLE;
-  RouteHandle* closed = &*route;
-  if (const auto status = route.close()) return status;
-  const std::unique_ptr<RouteHandle> freed(closed);
-  return LINKCAST_OK;
+  return close_and_free(route);
 }
 
 linkcast_status linkcast_route_choose(linkcast_route* handle, const float* p10_mbps, size_t values, uint64_t now_ns,

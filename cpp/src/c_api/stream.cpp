@@ -40,14 +40,7 @@ std::unique_ptr<Stream> make_stream(const StreamHandle& handle, Bundle& bundle, 
 /// Calls `run(handle)` while no other thread is in the engine.
 template <class Run>
 linkcast_status with_stream(const void* handle, Run run) {
-  const auto found = find_stream(handle);
-  if (!found) return LINKCAST_ERROR_HANDLE;
-  const Call call(*found->engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  try {
-    return run(*found);
-  }
-  LINKCAST_CATCH
+  return in_its_engine<StreamHandle>(handle, Kind::stream, run);
 }
 
 linkcast_status check_row(const Stream& stream, std::size_t row) noexcept {
@@ -144,24 +137,14 @@ linkcast_status linkcast_stream_open(linkcast_engine* engine_handle, linkcast_mo
     opened->options.safeguard = safeguard_options(given);
     opened->answers.resize(rows);
     opened->stream = make_stream(*opened, *opened->bundle, rows);
-    *stream = static_cast<linkcast_stream*>(open_handle(Kind::stream, opened.get()));
-    static_cast<void>(opened.release());  // linkcast_stream_close frees it
+    open_owned(Kind::stream, std::move(opened), stream);
     return LINKCAST_OK;
   }
   LINKCAST_CATCH
 }
 
 linkcast_status linkcast_stream_close(linkcast_stream* handle) {
-  if (!handle) return LINKCAST_OK;
-  Pinned<StreamHandle> found(handle, Kind::stream);
-  if (!found) return LINKCAST_ERROR_HANDLE;
-  const std::shared_ptr<EngineHandle> engine = found->engine;  // outlives the call
-  const Call call(*engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-  StreamHandle* closed = &*found;
-  if (const auto status = found.close()) return status;
-  const std::unique_ptr<StreamHandle> freed(closed);
-  return LINKCAST_OK;
+  return close_in_its_engine<StreamHandle>(handle, Kind::stream);
 }
 
 linkcast_status linkcast_stream_push(linkcast_stream* handle, const float* samples, size_t values,

@@ -85,4 +85,48 @@ void CongestionDetector::lost() noexcept {
   state_ = LinkState::clear;
 }
 
+CongestionDetector::Numbers CongestionDetector::snapshot() const noexcept {
+  Numbers numbers = {static_cast<double>(minutes_),
+                     minute_s_,
+                     mean_ms_,
+                     deviation_ms_,
+                     queue_ms_,
+                     stalled_since_s_,
+                     static_cast<double>(since_full_),
+                     static_cast<double>(usual_known_),
+                     static_cast<double>(full_),
+                     static_cast<double>(queued_),
+                     static_cast<double>(state_)};
+  std::copy_n(least_ms_.begin(), kMinutes, numbers.end() - kMinutes);
+  return numbers;
+}
+
+bool CongestionDetector::restore(const Numbers& numbers, double now_s) noexcept {
+  std::array<double, kNumbers - kMinutes> head;
+  std::copy_n(numbers.begin(), head.size(), head.begin());
+  const auto [minutes, minute_s, mean, deviation, queue, since_s, since_full, usual, full, queued, state] = head;
+  const auto whole = [](double value, double most) {
+    return value >= 0 && value <= most && value == std::floor(value);
+  };
+  if (!std::all_of(head.begin(), head.end(), [](double value) { return std::isfinite(value); }) ||
+      std::any_of(numbers.end() - kMinutes, numbers.end(), [](double value) { return std::isnan(value); }) ||
+      !whole(minutes, kMinutes) || (minutes > 0 && minute_s > now_s) || !whole(since_full, kAfterFull + 1) ||
+      !whole(usual, 1) || !whole(full, 1) || !whole(queued, 1) ||
+      !whole(state, static_cast<double>(LinkState::congested)))
+    return false;
+  minutes_ = static_cast<std::size_t>(minutes);
+  minute_s_ = minute_s;
+  mean_ms_ = mean;
+  deviation_ms_ = deviation;
+  queue_ms_ = queue;
+  stalled_since_s_ = since_s;
+  since_full_ = static_cast<int>(since_full);
+  usual_known_ = usual != 0;
+  full_ = full != 0;
+  queued_ = queued != 0;
+  state_ = static_cast<LinkState>(static_cast<int>(state));
+  std::copy_n(numbers.end() - kMinutes, kMinutes, least_ms_.begin());
+  return true;
+}
+
 }  // namespace linkcast

@@ -50,6 +50,13 @@ class CongestionDetector {
   /// As at the start.
   void reset() noexcept { *this = CongestionDetector(options_); }
 
+  /// All that it has learnt, as numbers; restore() gives false, and changes nothing, where they are not such.
+  /// @param now_s  of the last sample or later
+  static constexpr std::size_t kNumbers = 21;
+  using Numbers = std::array<double, kNumbers>;
+  Numbers snapshot() const noexcept;
+  bool restore(const Numbers& numbers, double now_s) noexcept;
+
   LinkState state() const noexcept { return state_; }
   bool full() const noexcept { return full_; }            ///< the newest sample's link
   double queue_ms() const noexcept { return queue_ms_; }  ///< the newest queueing delay; 0 before any

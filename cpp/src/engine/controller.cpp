@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
 
 #include "base/error.h"
+#include "base/finite.h"
+#include "base/sha256.h"
 
 namespace linkcast {
 namespace {
@@ -46,6 +49,28 @@ std::size_t column(const ModelSpec& spec, const std::string& feature, const std:
     if (spec.features[f].name == feature) return f;
   throw std::invalid_argument("controller: " + user + " needs " + feature + ", which " + spec.name + " does not read");
 }
+
+// A snapshot: the header, the record, the newest telemetry (features) float64, then the stream's. Byte order of the
+// machine; kMagic reads otherwise on another.
+constexpr std::uint64_t kMagic = 0x316c74636b6e696c;  // "linkctl1"
+
+struct SnapshotHeader {
+  std::uint64_t magic = kMagic;
+  std::uint64_t features = 0;
+  std::uint64_t stream = 0;  // bytes of it at the end
+  char content[64] = {};     // SHA-256 of what follows
+};
+
+struct Record {
+  std::uint64_t telemetry_ns, tick_ns, target_ns, trouble_ns;
+  std::uint64_t has_telemetry, started, retargeted, in_trouble, stalled;  // 0 or 1
+  std::uint64_t ticks, missing, stalls, changes, late;
+  double measured_mean_mbps;  // NaN: no telemetry yet
+  double target_fraction, allocation_fraction, fraction_before_trouble;
+  CongestionDetector::Numbers detector;
+};
+
+[[noreturn]] void refuse_snapshot(const std::string& what) { throw std::invalid_argument("snapshot: " + what); }
 
 double seconds(std::uint64_t from_ns, std::uint64_t to_ns) { return static_cast<double>(to_ns - from_ns) * 1e-9; }
 
@@ -232,6 +257,100 @@ void Controller::apply(double asked, std::uint64_t now_ns) noexcept {
   counts_.changes += fraction != before;
   decision_.allocation_fraction = fraction;
   decision_.allocation_mbps = fraction * options_.capacity_mbps;
+}
+
+std::size_t Controller::snapshot_size() const noexcept {
+  return sizeof(SnapshotHeader) + sizeof(Record) + telemetry_.size() * sizeof(double) + stream_.snapshot_size();
+}
+
+std::vector<std::byte> Controller::snapshot() const {
+  const std::vector<std::byte> stream = stream_.snapshot();
+  const Record record{telemetry_ns_,
+                      tick_ns_,
+                      target_ns_,
+                      trouble_ns_,
+                      has_telemetry_,
+                      started_,
+                      retargeted_,
+                      in_trouble_,
+                      decision_.stalled,
+                      counts_.ticks,
+                      counts_.missing,
+                      counts_.stalls,
+                      counts_.changes,
+                      counts_.late,
+                      measured_mean_mbps_,
+                      target_fraction_,
+                      decision_.allocation_fraction,
+                      fraction_before_trouble_,
+                      detector_.snapshot()};
+  SnapshotHeader header{.features = telemetry_.size(), .stream = stream.size()};
+  std::vector<std::byte> bytes(sizeof(header));
+  const auto put = [&bytes](const void* from, std::size_t size) {
+    const auto* begin = static_cast<const std::byte*>(from);
+    bytes.insert(bytes.end(), begin, begin + size);
+  };
+  bytes.reserve(snapshot_size());
+  put(&record, sizeof(record));
+  put(telemetry_.data(), telemetry_.size() * sizeof(double));
+  put(stream.data(), stream.size());
+  sha256(bytes.data() + sizeof(header), bytes.size() - sizeof(header)).copy(header.content, sizeof(header.content));
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  return bytes;
+}
+
+void Controller::restore(const std::byte* bytes, std::size_t size, bool same_model) {
+  SnapshotHeader header;
+  Record record;
+  const std::size_t fixed = sizeof(header) + sizeof(record);
+  if (size < fixed)
+    refuse_snapshot("expected at least " + std::to_string(fixed) + " bytes, got " + std::to_string(size));
+  std::memcpy(&header, bytes, sizeof(header));
+  if (header.magic != kMagic)
+    refuse_snapshot("these are not the bytes of a controller's, or another kind of machine wrote them");
+  if (header.features != telemetry_.size())
+    refuse_snapshot("expected " + std::to_string(telemetry_.size()) + " features, got " +
+                    std::to_string(header.features));
+  const std::size_t telemetry = telemetry_.size() * sizeof(double);
+  if (size - fixed < telemetry || size - fixed - telemetry != header.stream)
+    refuse_snapshot("expected " + std::to_string(snapshot_size()) + " bytes, got " + std::to_string(size));
+  if (sha256(bytes + sizeof(header), size - sizeof(header)) != std::string(header.content, sizeof(header.content)))
+    refuse_snapshot("its content is damaged");
+  std::memcpy(&record, bytes + sizeof(header), sizeof(record));
+  std::vector<double> newest(telemetry_.size());
+  std::memcpy(newest.data(), bytes + fixed, telemetry);
+  const auto is_share = [](double value) { return value >= 0 && value <= 1; };
+  if (!all_finite(newest.data(), newest.size()) || std::isinf(record.measured_mean_mbps) ||
+      !is_share(record.target_fraction) || !is_share(record.allocation_fraction) ||
+      !is_share(record.fraction_before_trouble))
+    refuse_snapshot("a number is not finite, or a share not of 0..1");
+  const auto is_past = [&](bool set, std::uint64_t ns) { return !set || ns <= record.tick_ns; };
+  if (!is_past(record.has_telemetry != 0, record.telemetry_ns) || !is_past(record.retargeted != 0, record.target_ns) ||
+      !is_past(record.in_trouble != 0, record.trouble_ns))
+    refuse_snapshot("a time lies after its last tick");
+  CongestionDetector detector = detector_;
+  if (!detector.restore(record.detector, seconds(0, record.tick_ns)))
+    refuse_snapshot("what is usual of the latency is damaged");
+  stream_.restore(bytes + fixed + telemetry, header.stream, same_model);
+
+  detector_ = detector;
+  telemetry_ = std::move(newest);
+  telemetry_ns_ = record.telemetry_ns;
+  tick_ns_ = record.tick_ns;
+  target_ns_ = record.target_ns;
+  trouble_ns_ = record.trouble_ns;
+  has_telemetry_ = record.has_telemetry != 0;
+  started_ = record.started != 0;
+  retargeted_ = record.retargeted != 0;
+  in_trouble_ = record.in_trouble != 0;
+  counts_ = {record.ticks, record.missing, record.stalls, record.changes, record.late};
+  measured_mean_mbps_ = record.measured_mean_mbps;
+  target_fraction_ = record.target_fraction;
+  fraction_before_trouble_ = record.fraction_before_trouble;
+  decision_ = {};
+  decision_.allocation_fraction = record.allocation_fraction;
+  decision_.allocation_mbps = record.allocation_fraction * options_.capacity_mbps;
+  decision_.stalled = record.stalled != 0;
 }
 
 }  // namespace linkcast

@@ -103,8 +103,20 @@ class Controller {
   /// As at the start: no telemetry, the safe allocation.
   void reset() noexcept;
 
+  /// All that the next decisions depend on, the stream's snapshot included: what restore() takes.
+  std::vector<std::byte> snapshot() const;
+  std::size_t snapshot_size() const noexcept;  ///< bytes
+
+  /// Goes on where the snapshot was taken: with the same models, options and kernels, what comes decides the same, bit
+  /// for bit. The clock goes on, too: on another one, reset() keeps what was learnt. Options hold from the next tick on.
+  /// @param same_model  refuse the snapshot of another forecaster; false carries over what was learnt to a new one
+  /// @throws std::invalid_argument  damaged, of other features, of another risk, or of another model; all is as before
+  ///                                then
+  void restore(const std::byte* bytes, std::size_t size, bool same_model = true);
+
   const Decision& last() const noexcept { return decision_; }
   const Counts& counts() const noexcept { return counts_; }
+  const Options& options() const noexcept { return options_; }  ///< with the stall_s that a 0 stands for
   const Stream& stream() const noexcept { return stream_; }
   std::size_t features() const noexcept { return stream_.features(); }
   const std::vector<Feature>& feature_list() const noexcept { return engine_.spec(stream_.model()).features; }

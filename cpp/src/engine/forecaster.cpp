@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
 
 #include "base/aligned.h"
 #include "base/finite.h"
@@ -10,6 +11,7 @@ namespace linkcast {
 namespace {
 
 constexpr int kTimedRuns = 5;
+constexpr std::size_t kPart = 512;  // rows between two times that GoOn is asked: a millisecond or so
 
 }  // namespace
 
@@ -23,6 +25,9 @@ Forecaster::Forecaster(Engine& engine, std::size_t model, std::size_t rows, cons
 
 void Forecaster::reserve(std::size_t rows) {
   if (rows <= this->rows()) return;
+  if (rows > Model::kMostBatch)
+    throw std::invalid_argument("batch: expected at most " + std::to_string(Model::kMostBatch) + ", got " +
+                                std::to_string(rows));
   outputs_ = aligned_floats(rows);
   mbps_.resize(rows);
   answers_.resize(rows);
@@ -52,10 +57,11 @@ void Forecaster::time_whole_run() {
 }
 
 /// windows_ -> outputs_ on TensorFlow Lite. @throws InvokeError
-void Forecaster::invoke(std::size_t batch) {
+void Forecaster::invoke(std::size_t batch, const GoOn& go_on) {
   const std::size_t row_inputs = model_.row_inputs();
   if (model_.own_batch() == 1) {
     for (std::size_t row = 0; row < batch; ++row) {
+      if (row > 0 && row % kPart == 0 && !go_on()) return;
       std::copy_n(windows_.get() + row * row_inputs, row_inputs, model_.input().get());
       model_.invoke();
       outputs_[static_cast<std::ptrdiff_t>(row)] = model_.output()[0];
@@ -76,13 +82,19 @@ ForecastStatus Forecaster::scale(const Real* windows, std::size_t batch) noexcep
   return all_finite(windows_.get(), values) ? ForecastStatus::ok : ForecastStatus::bad_window;
 }
 
-Cause Forecaster::run(std::size_t batch, Deadline deadline) noexcept {
+Cause Forecaster::run(std::size_t batch, Deadline deadline, const GoOn& go_on) noexcept {
   if (deadline.passed()) return Cause::deadline;
-  if (Network* network = model_.network())
-    return network->run(windows_.get(), batch, outputs_.get(), deadline) ? Cause::none : Cause::deadline;
+  if (Network* network = model_.network()) {
+    const std::size_t part = go_on.ask ? kPart : batch;
+    for (std::size_t row = 0; row < batch && (row == 0 || go_on()); row += part) {
+      const float* windows = windows_.get() + row * model_.row_inputs();
+      if (!network->run(windows, std::min(part, batch - row), outputs_.get() + row, deadline)) return Cause::deadline;
+    }
+    return Cause::none;
+  }
   if (deadline.set() && monotonic_ns() + run_ns_ * batch > deadline.at_ns) return Cause::deadline;
   try {
-    invoke(batch);
+    invoke(batch, go_on);
     return Cause::none;
   } catch (const std::exception&) {  // InvokeError: the cause tells
     return Cause::failed;

@@ -21,6 +21,14 @@ enum class ForecastStatus : std::uint8_t {
   wrong_unit   ///< a value is not of its feature's unit: as bad_window
 };
 
+/// A call's way out: asked between two parts of a large batch.
+struct GoOn {
+  bool (*ask)(void* context) noexcept = nullptr;  ///< false: stop; null: there is none to ask
+  void* context = nullptr;
+
+  bool operator()() const noexcept { return !ask || ask(context); }
+};
+
 /// One model with a target, for rows: row r is the same link or group from call to call. What windows, pools, streams
 /// and, through them, controllers answer with.
 ///
@@ -50,8 +58,8 @@ class Forecaster {
 
   /// windows() -> outputs(). A native LSTM looks at the clock before each time step of each layer, and gives up when the
   /// deadline has passed. A model of TensorFlow Lite can't be interrupted: it is not started when less time is left than
-  /// it took before. @return why there are no outputs
-  Cause run(std::size_t batch, Deadline deadline) noexcept;
+  /// it took before. @return why there are no outputs; what it is after go_on has said no does not matter
+  Cause run(std::size_t batch, Deadline deadline, const GoOn& go_on = {}) noexcept;
 
   /// The answers of outputs(), counted.
   /// @param windows  as in scale()  @param run  what run() returned
@@ -74,9 +82,11 @@ class Forecaster {
   Cause judge(float mbps) const noexcept { return safeguard_.judge(mbps); }
   /// Forgets the earlier forecasts of a row.
   void forget(std::size_t row) noexcept { safeguard_.forget(row); }
+  Safeguard::Earlier earlier(std::size_t row) const noexcept { return safeguard_.earlier(row); }
+  void remember(std::size_t row, Safeguard::Earlier earlier) noexcept { safeguard_.remember(row, earlier); }
 
  private:
-  void invoke(std::size_t batch);
+  void invoke(std::size_t batch, const GoOn& go_on = {});
   void time_whole_run();
 
   const ModelSpec& spec_;

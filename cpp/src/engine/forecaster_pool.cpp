@@ -7,7 +7,9 @@
 namespace linkcast {
 
 ForecasterPool::ForecasterPool(Engine& engine, const Options& options) : engine_(engine), options_(options) {
-  if (options.threads < 1) throw std::invalid_argument("threads: expected at least 1, got 0");
+  if (options.threads < 1 || options.threads > kMostThreads)
+    throw std::invalid_argument("threads: expected 1 to " + std::to_string(kMostThreads) + ", got " +
+                                std::to_string(options.threads));
   if (options.threads == 1 && !options.cpus.empty())
     throw std::invalid_argument("cpus: expected none without worker threads, got " +
                                 std::to_string(options.cpus.size()));
@@ -48,12 +50,13 @@ void ForecasterPool::check(std::span<const ForecastRequest> requests, std::span<
 }
 
 void ForecasterPool::forecast(std::span<const ForecastRequest> requests, std::span<ForecastResult> results,
-                              Deadline deadline) {
+                              Deadline deadline, const GoOn& go_on) {
   check(requests, results);
   if (!workers_ || requests.size() == 1) {
     for (std::size_t k = 0; k < requests.size(); ++k) {
       const std::uint64_t start = monotonic_ns();
-      run_model(requests[k], results[k], deadline);
+      run_model(requests[k], results[k], deadline, go_on);
+      if (!go_on()) return;
       settle(requests[k], results[k], start, deadline);
     }
     return;
@@ -63,27 +66,30 @@ void ForecasterPool::forecast(std::span<const ForecastRequest> requests, std::sp
     std::span<const ForecastRequest> requests;
     std::span<ForecastResult> results;
     Deadline deadline;
-  } job{*this, requests, results, deadline};
+    const GoOn& go_on;
+  } job{*this, requests, results, deadline, go_on};
   workers_->run(
       [](void* context, std::size_t k) noexcept {
         Job& job = *static_cast<Job*>(context);
         const std::uint64_t start = monotonic_ns();
-        job.self.run_model(job.requests[k], job.results[k], job.deadline);
+        job.self.run_model(job.requests[k], job.results[k], job.deadline, job.go_on);
         job.results[k].latency_ns = monotonic_ns() - start;
       },
       &job, requests.size());
+  if (!go_on()) return;
   // Forecasters may share a fallback model, so this thread alone asks them.
   for (std::size_t k = 0; k < requests.size(); ++k)
     settle(requests[k], results[k], monotonic_ns() - results[k].latency_ns, deadline);
 }
 
 /// Scales the windows and runs the model; result.cause says why there are no answers.
-void ForecasterPool::run_model(const ForecastRequest& request, ForecastResult& result, Deadline deadline) noexcept {
+void ForecasterPool::run_model(const ForecastRequest& request, ForecastResult& result, Deadline deadline,
+                               const GoOn& go_on) noexcept {
   Forecaster& forecaster = *forecasters_[request.model];
   result = {};
   result.status =
       std::visit([&](const auto* windows) { return forecaster.scale(windows, request.batch); }, request.windows);
-  if (result.status == ForecastStatus::ok) result.cause = forecaster.run(request.batch, deadline);
+  if (result.status == ForecastStatus::ok) result.cause = forecaster.run(request.batch, deadline, go_on);
 }
 
 /// Judges the answers, finds others where the model's can't be used, and keeps the books.

@@ -34,6 +34,8 @@ struct ForecastResult {
 /// Not thread-safe, and it uses the engine's models: one thread at a time for both.
 class ForecasterPool {
  public:
+  static constexpr std::size_t kMostThreads = 64;  // as Model::Limits
+
   struct Options {
     std::size_t threads = 1;    ///< the caller's included; more than one keeps that many less one asleep between calls
     std::vector<int> cpus;      ///< CPU of each worker thread, to pin them; empty: not pinned
@@ -49,8 +51,11 @@ class ForecasterPool {
   /// Runs every request. In order when threads is 1: what matters most stands first when there is a deadline. Fallbacks
   /// run behind the deadline, so an answer is late by about one time step's work and the fallback's.
   /// @param results  as many as requests
+  /// @param go_on    asked between parts of large batches, by the threads that run them. Once it says no, the call ends:
+  ///                 of what was not done, nothing is counted or kept, and the results are not to be read
   /// @throws std::invalid_argument  a model without a target, the same twice, no rows, or fewer results than requests
-  void forecast(std::span<const ForecastRequest> requests, std::span<ForecastResult> results, Deadline deadline = {});
+  void forecast(std::span<const ForecastRequest> requests, std::span<ForecastResult> results, Deadline deadline = {},
+                const GoOn& go_on = {});
 
   /// What runs a model of the engine. @throws std::invalid_argument  a model without a target
   const Forecaster& forecaster(std::size_t model) const;
@@ -60,7 +65,7 @@ class ForecasterPool {
 
  private:
   void check(std::span<const ForecastRequest> requests, std::span<ForecastResult> results);
-  void run_model(const ForecastRequest& request, ForecastResult& result, Deadline deadline) noexcept;
+  void run_model(const ForecastRequest& request, ForecastResult& result, Deadline deadline, const GoOn& go_on) noexcept;
   void settle(const ForecastRequest& request, ForecastResult& result, std::uint64_t start_ns,
               Deadline deadline) noexcept;
 

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <stdexcept>
-#include <string>
-#include <type_traits>
+
+#include "engine/sums.h"
 
 namespace linkcast {
 namespace {
@@ -14,28 +12,20 @@ namespace {
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 // Chosen on the first 70 % of public traces (3G commutes, lines, video, ships, satellite): see docs/accuracy.md.
-constexpr double kQuickPower = 16;      // rates of the three sets of weights: 0.05 (0.02 further ahead) times 1, 8, 16
-constexpr double kPatientRate = 0.05;   // one step ahead
+constexpr double kPatientRate = 0.05;   // one step ahead; the other sets of weights are 8 and 16 times as quick
 constexpr double kPatientAhead = 0.02;  // further
 constexpr double kSteadyShare = 1e-3;   // fixed shares
 constexpr double kQuickShare = 1e-2;
 constexpr double kPatientShare = 1e-4;
 constexpr double kMostLoss = 50;  // of the loss scale
-constexpr double kForgetFirst[] = {0.9999, 0.999, 0.99};
-constexpr double kForgetAhead[] = {0.9999, 0.999};
-constexpr double kRidge = 5e-4;  // of the mean of the Gram matrix' diagonal
-constexpr double kLeastRidge = 0.021;
-constexpr double kBias = 0.02;  // the constant feature: small, so that it costs more than the others
+constexpr double kBias = 0.02;    // the constant feature: small, so that it costs more than the others
 constexpr double kMostFeature = 3;
 constexpr double kPace = 0.03;  // gradient steps of the quantiles' factors and shifts
 constexpr double kMostFactor = 10;
 constexpr double kMostShift = 5;
-constexpr double kMemory = 0.999;         // of the aggregation of answers, a tick
-constexpr double kSpreadMemory = 0.999;   // of the aggregation of spreads
-constexpr std::size_t kSolveEvery = 16;   // ticks: each regression is solved once in so many
-constexpr std::size_t kSolveTargets = 4;  // targets solved in one tick
+constexpr double kMemory = 0.999;        // of the aggregation of answers, a tick
+constexpr double kSpreadMemory = 0.999;  // of the aggregation of spreads
 constexpr std::size_t kWeighEvery = 4;
-constexpr std::size_t kModelFeature = 13;  // what regressions shrink to: 1 for the model's step, 0 for the others
 
 enum Naive { kModel, kLast, kMean, kHarmonic, kMedian, kEwma2, kEwma5, kEwma8, kSlow, kSlower, kMaximum };
 
@@ -59,85 +49,6 @@ double decay_of(double x) noexcept {
   return p;
 }
 
-/// In chains that compilers put side by side.
-template <std::size_t N>
-double sum_of(const std::array<double, N>& values) noexcept {
-  std::array<double, 2> sums{};
-  for (std::size_t k = 0; k < N / 2 * 2; k += 2)
-    for (std::size_t lane = 0; lane < 2; ++lane) sums[lane] += values[k + lane];
-  return sums[0] + sums[1] + (N % 2 ? values[N - 1] : 0);
-}
-
-template <std::size_t N>
-double dot(const std::array<double, N>& a, const std::array<double, N>& b) noexcept {
-  static_assert(N % 4 == 0);
-  std::array<double, 4> sums{};  // four chains, which compilers put side by side
-  for (std::size_t k = 0; k < N; k += 4)
-    for (std::size_t lane = 0; lane < 4; ++lane) sums[lane] += a[k + lane] * b[k + lane];
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
-
-template <std::size_t N>
-double trace_of(const std::array<double, N>& packed, std::size_t size) noexcept {
-  double trace = 0;
-  for (std::size_t row = 0, at = 0; row < size; ++row, at += row + 1) trace += packed[at];
-  return trace;
-}
-
-/// Cholesky factor of gram + ridge * identity, both lower triangles row after row. @return false: not positive definite
-bool factorise(const double* gram, double ridge, std::size_t size, double* factor) noexcept {
-  for (std::size_t j = 0, row_j = 0; j < size; ++j, row_j += j)
-    for (std::size_t k = 0, row_k = 0; k <= j; ++k, row_k += k) {
-      double value = gram[row_j + k] + (j == k ? ridge : 0);
-      for (std::size_t m = 0; m < k; ++m) value -= factor[row_j + m] * factor[row_k + m];
-      if (k < j) {
-        factor[row_j + k] = value / factor[row_k + k];
-      } else {
-        if (!(value > 1e-12)) return false;
-        factor[row_j + k] = std::sqrt(value);
-      }
-    }
-  return true;
-}
-
-/// Solves factor * factor^T * weights = right, with the ridge's pull on `kModelFeature` to 1.
-template <std::size_t N>
-void substitute(const double* factor, double ridge, const std::array<double, N>& right,
-                std::array<double, N>& weights) noexcept {
-  std::array<double, N> x;
-  for (std::size_t j = 0, row = 0; j < N; ++j, row += j) {
-    double value = right[j] + (j == kModelFeature ? ridge : 0);
-    for (std::size_t m = 0; m < j; ++m) value -= factor[row + m] * x[m];
-    x[j] = value / factor[row + j];
-  }
-  // Column by column from the last, so that the factor is read along its rows.
-  for (std::size_t j = N; j-- > 0;) {
-    const std::size_t row = j * (j + 1) / 2;
-    x[j] /= factor[row + j];
-    for (std::size_t m = 0; m < j; ++m) x[m] -= factor[row + m] * x[j];
-  }
-  for (const double value : x)
-    if (!std::isfinite(value)) return;
-  weights = x;
-}
-
-/// gram = forget * gram + weight * features * features^T
-template <std::size_t N, std::size_t P>
-void add_outer(std::array<double, P>& gram, double forget, double weight,
-               const std::array<double, N>& features) noexcept {
-  double* row = gram.data();
-  for (std::size_t j = 0; j < N; ++j) {
-    const double weighted = weight * features[j];
-    for (std::size_t k = 0; k <= j; ++k) row[k] = forget * row[k] + weighted * features[k];
-    row += j + 1;
-  }
-}
-
-/// Weight of one sample in a least-squares fit that follows an L1 fit (iteratively reweighted least squares).
-double robust_weight(double error, double usual) noexcept { return std::min(1 / (error + 0.3 * usual + 1e-4), 50.0); }
-
-void follow_error(double& usual, double error) noexcept { usual += 0.01 * (std::min(error, 5 * usual + 1e-6) - usual); }
-
 /// Fixed share: the weights times their factors, brought to a sum of 1, of which `share` goes to all alike.
 template <std::size_t N>
 void decay(std::array<double, N>& weights, const std::array<double, N>& factors, double share) noexcept {
@@ -156,12 +67,6 @@ double weighted(const std::array<double, N>& weights, const std::array<double, N
 }  // namespace
 
 // ---- Aggregation ----
-
-template <std::size_t N>
-void Mixture::Aggregation<N>::start() noexcept {
-  regret = variance = most = rate = {};
-  weight.fill(1.0 / N);
-}
 
 template <std::size_t N>
 double Mixture::Aggregation<N>::mix(const std::array<double, N>& values) const noexcept {
@@ -201,76 +106,6 @@ void Mixture::Aggregation<N>::weigh(double floor) noexcept {
 }
 
 // ---- Mixture ----
-
-Mixture::Mixture(std::size_t rows, std::size_t window, const Options& options)
-    : options_(options),
-      rows_(rows),
-      window_(window),
-      count_(2 * options.horizon - 1),
-      depth_(options.horizon + 1),
-      levels_{0.1, 0.5, 0.9, options.level} {
-  if (options.horizon < 1 || options.horizon > kMostHorizon)
-    throw std::invalid_argument("horizon: expected 1 to " + std::to_string(kMostHorizon) + " steps, got " +
-                                std::to_string(options.horizon));
-  if (!(options.level > 0 && options.level < 1))
-    throw std::invalid_argument("level: expected above 0 and below 1, got " + std::to_string(options.level));
-  if (window < kLeastWindow)
-    throw std::invalid_argument("mixture: expected a window of at least " + std::to_string(kLeastWindow) +
-                                " time steps, got " + std::to_string(window));
-  links_.resize(rows);
-  targets_.resize(rows * count_);
-  if (count_ > 1) grams_.resize(rows * kAhead);
-  sides_.resize(rows * (count_ - 1));
-  moments_.resize(rows * depth_);
-  expectations_.resize(rows * depth_ * count_);
-  for (std::size_t row = 0; row < rows; ++row) forget(row);
-}
-
-void Mixture::forget(std::size_t row) noexcept {
-  Link& link = links_[row];
-  link = {};
-  link.outcome.fill(kNone);
-  link.error.fill(kNone);
-  for (Regression& regression : link.regression) {
-    regression.weights[kModelFeature] = 1;
-    regression.error = 0.1;
-  }
-  for (std::size_t index = 0; index < count_; ++index) {
-    Target& of = target(row, index);
-    of = {};
-    for (auto* weights : {&of.steady, &of.quick, &of.patient}) weights->fill(1.0 / kExperts);
-    of.inputs.start();
-    for (std::size_t level = 0; level < kLevels; ++level) {
-      of.spreads[level].start();
-      // Where a Laplace distribution has its quantiles, in mean absolute errors.
-      const double tail = std::min(levels_[level], 1 - levels_[level]);
-      const double factor = -std::log(2 * tail);
-      of.factor[level].fill(levels_[level] < 0.5 ? -factor : factor);
-    }
-  }
-  if (count_ > 1)
-    for (std::size_t g = 0; g < kAhead; ++g) {
-      grams_[row * kAhead + g] = {};
-      grams_[row * kAhead + g].error = 0.1;
-    }
-  for (std::size_t index = 1; index < count_; ++index) {
-    AheadSides& sides = sides_[row * (count_ - 1) + index - 1];
-    sides = {};
-    for (auto& weights : sides.weights) weights[kModelFeature] = 1;
-  }
-  for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick) = {};
-  std::fill_n(expectations_.begin() + static_cast<std::ptrdiff_t>(row * depth_ * count_), depth_ * count_,
-              Expectation{});
-}
-
-void Mixture::interrupt(std::size_t row) noexcept {
-  Link& link = links_[row];
-  if (link.ticks > 0) advance(row);
-  link.outcome.fill(kNone);
-  for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick).tick = 0;
-  link.resumed = link.started;  // a link on which nothing has been measured has nothing to resume
-  link.answered = 0;
-}
 
 void Mixture::observe(std::size_t row, double measured) noexcept {
   Link& link = links_[row];
@@ -544,80 +379,6 @@ void Mixture::advance(std::size_t row) noexcept {
   solve_ahead(row);
 }
 
-/// The regressions of one step ahead.
-void Mixture::learn_first(Link& link, const Moment& then, double outcome) noexcept {
-  const double step = (outcome - then.last) / then.unit;
-  for (std::size_t g = 0; g < kFirst; ++g) {
-    Regression& regression = link.regression[g];
-    const double error = std::fabs(step - dot(regression.weights, then.features));
-    const double weight = robust_weight(error, regression.error);
-    follow_error(regression.error, error);
-    add_outer(regression.gram, kForgetFirst[g], weight, then.features);
-    for (std::size_t k = 0; k < kFeatures; ++k)
-      regression.right[k] = kForgetFirst[g] * regression.right[k] + weight * step * then.features[k];
-  }
-  const std::size_t turn = link.ticks % kSolveEvery;
-  if (turn >= kFirst) return;
-  Regression& regression = link.regression[turn];
-  const double ridge = kRidge * trace_of(regression.gram, kFeatures) / kFeatures + kLeastRidge;
-  std::array<double, kPacked> factor;
-  if (factorise(regression.gram.data(), ridge, kFeatures, factor.data()))
-    substitute(factor.data(), ridge, regression.right, regression.weights);
-}
-
-/// The regressions of the other targets learn the tick whose outcomes are all in.
-void Mixture::learn_ahead(std::size_t row) noexcept {
-  const Link& link = links_[row];
-  const std::uint64_t tick = link.ticks - options_.horizon;
-  const Moment& then = moment(row, tick);
-  std::array<double, 2 * kMostHorizon - 1> step;  // (count) of each target, in units
-  double peak = outcome(link, tick + 1);
-  for (std::size_t h = 1; h <= options_.horizon; ++h) {
-    const double reached = outcome(link, tick + h);
-    if (!std::isfinite(reached)) return;
-    peak = std::max(peak, reached);
-    step[h - 1] = (reached - then.last) / then.unit;
-    if (h > 1) step[options_.horizon + h - 2] = (peak - then.last) / then.unit;
-  }
-  for (std::size_t g = 0; g < kAhead; ++g) {
-    SharedGram& shared = grams_[row * kAhead + g];
-    double error = 0;
-    for (std::size_t index = 1; index < count_; ++index)
-      error += std::fabs(step[index] - dot(sides_[row * (count_ - 1) + index - 1].weights[g], then.features));
-    error /= static_cast<double>(count_ - 1);
-    const double weight = robust_weight(error, shared.error);
-    follow_error(shared.error, error);
-    add_outer(shared.gram, kForgetAhead[g], weight, then.features);
-    for (std::size_t index = 1; index < count_; ++index) {
-      auto& right = sides_[row * (count_ - 1) + index - 1].right[g];
-      for (std::size_t k = 0; k < kFeatures; ++k)
-        right[k] = kForgetAhead[g] * right[k] + weight * step[index] * then.features[k];
-    }
-  }
-}
-
-/// A part of the solving in each tick: no tick takes much longer than another.
-void Mixture::solve_ahead(std::size_t row) noexcept {
-  constexpr std::size_t kTurns =
-      (2 * kMostHorizon - 2 + kSolveTargets - 1) / kSolveTargets;  // substitutions of one Gram
-  static_assert(kFirst + kAhead * kTurns <= kSolveEvery);
-  const std::size_t turn = links_[row].ticks % kSolveEvery;
-  if (turn < kFirst) return;
-  const std::size_t g = (turn - kFirst) / kTurns, part = (turn - kFirst) % kTurns;
-  if (g >= kAhead) return;
-  SharedGram& shared = grams_[row * kAhead + g];
-  if (part == 0) {
-    shared.ridge = kRidge * trace_of(shared.gram, kFeatures) / kFeatures + kLeastRidge;
-    shared.factored = factorise(shared.gram.data(), shared.ridge, kFeatures, shared.factor.data());
-  }
-  if (shared.factored == 0) return;
-  const std::size_t end = std::min(1 + (part + 1) * kSolveTargets, count_);
-  for (std::size_t index = 1 + part * kSolveTargets; index < end; ++index) {
-    AheadSides& sides = sides_[row * (count_ - 1) + index - 1];
-    substitute(shared.factor.data(), shared.ridge, sides.right[g], sides.weights[g]);
-  }
-}
-
 // ---- What can be read ----
 
 const std::array<const char*, Mixture::kExperts>& Mixture::expert_names() noexcept {
@@ -644,69 +405,6 @@ double Mixture::weight(std::size_t row, std::size_t expert) const noexcept {
   const auto& inputs = of.inputs.weight;
   const double direct = expert == kLast ? inputs[3] : 0;
   return inputs[0] * of.steady[expert] + inputs[1] * of.quick[expert] + inputs[2] * of.patient[expert] + direct;
-}
-
-double Mixture::error(std::size_t row, std::size_t expert) const noexcept { return links_[row].error[expert]; }
-
-double Mixture::exceeded(std::size_t row) const noexcept {
-  const double scored = targets_[row * count_].count;
-  return scored > 0 ? links_[row].above / scored : kNone;
-}
-
-std::uint64_t Mixture::scored(std::size_t row) const noexcept {
-  return static_cast<std::uint64_t>(targets_[row * count_].count);
-}
-
-// ---- Snapshots: the arrays as they are ----
-
-std::size_t Mixture::snapshot_size() const noexcept {
-  return links_.size() * sizeof(Link) + targets_.size() * sizeof(Target) + grams_.size() * sizeof(SharedGram) +
-         sides_.size() * sizeof(AheadSides) + moments_.size() * sizeof(Moment) +
-         expectations_.size() * sizeof(Expectation);
-}
-
-void Mixture::snapshot(std::byte* bytes) const noexcept {
-  const auto put = [&bytes](const auto& values) {
-    static_assert(std::is_trivially_copyable_v<typename std::decay_t<decltype(values)>::value_type>);
-    const std::size_t size = values.size() * sizeof(values[0]);
-    if (size > 0) std::memcpy(bytes, values.data(), size);
-    bytes += size;
-  };
-  put(links_), put(targets_), put(grams_), put(sides_), put(moments_), put(expectations_);
-}
-
-bool Mixture::is_snapshot(const std::byte* bytes, std::size_t size) const {
-  if (size != snapshot_size()) return false;
-  Mixture read(rows_, window_, options_);
-  read.restore(bytes);
-  // Numbers that are none by design (ticks, what did not come) are set to 0; everything else has to be finite.
-  for (Link& link : read.links_) {
-    for (const Moment& then : read.moments_)
-      if (then.tick > link.ticks && rows_ == 1) return false;
-    link.ticks = 0;
-    for (double& value : link.outcome)
-      if (std::isnan(value)) value = 0;
-    for (double& value : link.error)
-      if (std::isnan(value)) value = 0;
-  }
-  for (Moment& then : read.moments_) then.tick = 0;
-  const auto finite = [](const auto& values) {
-    static_assert(sizeof(values[0]) % sizeof(double) == 0);
-    const auto* numbers = reinterpret_cast<const double*>(values.data());
-    return std::all_of(numbers, numbers + values.size() * (sizeof(values[0]) / sizeof(double)),
-                       [](double value) { return std::isfinite(value); });
-  };
-  return finite(read.links_) && finite(read.targets_) && finite(read.grams_) && finite(read.sides_) &&
-         finite(read.moments_) && finite(read.expectations_);
-}
-
-void Mixture::restore(const std::byte* bytes) noexcept {
-  const auto take = [&bytes](auto& values) {
-    const std::size_t size = values.size() * sizeof(values[0]);
-    if (size > 0) std::memcpy(values.data(), bytes, size);
-    bytes += size;
-  };
-  take(links_), take(targets_), take(grams_), take(sides_), take(moments_), take(expectations_);
 }
 
 }  // namespace linkcast

@@ -101,10 +101,11 @@ class Mixture {
   void restore(const std::byte* bytes) noexcept;
 
  private:
-  static constexpr std::size_t kNaive = 11;                                // experts that every target shares
-  static constexpr std::size_t kFirst = 3;                                 // regressions of one step ahead
-  static constexpr std::size_t kAhead = 2;                                 // of each other target
-  static constexpr std::size_t kFeatures = 16;                             // of a regression
+  static constexpr std::size_t kNaive = 11;         // experts that every target shares
+  static constexpr std::size_t kFirst = 3;          // regressions of one step ahead
+  static constexpr std::size_t kAhead = 2;          // of each other target
+  static constexpr std::size_t kFeatures = 16;      // of a regression
+  static constexpr std::size_t kModelFeature = 13;  // what they shrink to: 1 for the model's step, 0 for the others
   static constexpr std::size_t kPacked = kFeatures * (kFeatures + 1) / 2;  // lower triangle, row after row
   static constexpr std::size_t kInputs = 4;  // of the aggregation: three sets of weights, and the last value
   static constexpr std::size_t kSpreads = 4;

@@ -10,7 +10,7 @@
 #include "base/aligned.h"
 #include "base/error.h"
 #include "engine/proof.h"
-#include "tflite/operators.h"
+#include "recognise/operators.h"
 
 namespace linkcast {
 namespace {
@@ -21,10 +21,21 @@ constexpr std::size_t kProofBatch = 7;  // odd, so that the batch kernels and th
 
 }  // namespace
 
+const char* backend_name(Backend backend) noexcept {
+  switch (backend) {
+    case Backend::automatic:
+      return "auto";
+    case Backend::native:
+      return "native";
+    case Backend::tflite:
+      return "tflite";
+  }
+  return "";
+}
+
 Backend backend_from_name(const std::string& name) {
-  if (name == "auto") return Backend::automatic;
-  if (name == "native") return Backend::native;
-  if (name == "tflite") return Backend::tflite;
+  for (const Backend backend : {Backend::automatic, Backend::native, Backend::tflite})
+    if (name == backend_name(backend)) return backend;
   throw std::invalid_argument("backend: expected \"auto\", \"native\" or \"tflite\", got \"" + name + "\"");
 }
 
@@ -58,7 +69,7 @@ struct Model::Batch {
   std::vector<float> kept_output;
 };
 
-Model::Model(const std::string& path, const Options& options)
+Model::Model(const std::string& path, std::vector<std::byte>* bytes, const Options& options)
     : options_(options), opened_(std::chrono::steady_clock::now()) {
   if (options.threads < 1)
     throw std::invalid_argument("threads: expected at least 1, got " + std::to_string(options.threads));
@@ -70,9 +81,11 @@ Model::Model(const std::string& path, const Options& options)
     throw std::invalid_argument("load_seconds: expected a number above 0 and up to 1e6, got " +
                                 std::to_string(limits.load_seconds));
   const auto work = static_cast<std::uint64_t>(limits.load_seconds * kWorkPerSecond);
-  file_ = std::make_shared<const tflite::ModelFile>(
-      tflite::Runtime::open(options.tflite_library), path, options.sha256,
-      tflite::ModelFile::Limits{limits.file_bytes, {limits.tensor_bytes, work}});
+  const tflite::ModelFile::Limits file_limits{limits.file_bytes, {limits.tensor_bytes, work}};
+  auto runtime = tflite::Runtime::open(options.tflite_library);
+  file_ = bytes ? std::make_shared<const tflite::ModelFile>(std::move(runtime), std::move(*bytes), path, options.sha256,
+                                                            file_limits)
+                : std::make_shared<const tflite::ModelFile>(std::move(runtime), path, options.sha256, file_limits);
   tflite::Interpreter::lay_out(*file_);
   backend_reason_ = options.backend == Backend::tflite ? "asked for" : open_native();
   if (options.backend == Backend::native && !native_)
@@ -181,7 +194,9 @@ const std::shared_ptr<float[]>& Model::invoke_batch(std::size_t batch) {
 }
 
 void Model::prepare_batch(std::size_t batch) {
-  if (batch == 0) throw std::invalid_argument("batch: expected at least 1, got 0");
+  if (batch == 0 || batch > kMostBatch)
+    throw std::invalid_argument("batch: expected 1 to " + std::to_string(kMostBatch) + ", got " +
+                                std::to_string(batch));
   if (!batch_) {
     batch_ = std::make_unique<Batch>();
     if (takes_any_batch()) {

@@ -11,7 +11,7 @@
 #include "kernels/isa.h"
 #include "kernels/network.h"
 #include "tflite/delegate.h"
-#include "tflite/graph.h"
+#include "tflite/graph_reader.h"
 #include "tflite/interpreter.h"
 
 namespace linkcast {
@@ -20,6 +20,7 @@ enum class Backend { automatic, native, tflite };
 
 /// "auto", "native" or "tflite". @throws std::invalid_argument naming these
 Backend backend_from_name(const std::string& name);
+const char* backend_name(Backend backend) noexcept;
 
 /// "float32", "bfloat16" or "int8". @throws std::invalid_argument naming these
 Precision precision_from_name(const std::string& name);
@@ -53,12 +54,15 @@ class Model {
   ///                                keeps the native kernels from it; a reduced precision that fails the proof
   /// @throws std::invalid_argument  threads < 1 or above their limit; LINKCAST_ISA names what this machine does not
   /// have
-  Model(const std::string& path, const Options& options);
+  Model(const std::string& path, const Options& options) : Model(path, nullptr, options) {}
+  /// The same of a model that is in memory, with the same checks. @param name  stands for the file's in errors
+  Model(std::vector<std::byte> bytes, const std::string& name, const Options& options) : Model(name, &bytes, options) {}
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
   ~Model();
 
   const std::string& path() const noexcept { return file_->path(); }
+  const Options& options() const noexcept { return options_; }
   const tflite::ModelFile& file() const noexcept { return *file_; }
   const std::vector<int>& input_shape() const noexcept { return interpreter_->input_shape(); }    ///< (batch, ...)
   const std::vector<int>& output_shape() const noexcept { return interpreter_->output_shape(); }  ///< (batch, ...)
@@ -78,8 +82,11 @@ class Model {
   /// Reads input(), writes output(), from zero LSTM state. @throws InvokeError
   void invoke() { interpreter_->invoke(); }
 
+  static constexpr std::size_t kMostBatch = std::size_t{1} << 24;
+
   /// Memory for `batch` scaled windows, (batch, window...), to be written before invoke_batch(batch). It grows when a
   /// larger batch comes; memory handed out before lives on for who holds it, but is no longer read.
+  /// @throws std::invalid_argument  no window, or more than kMostBatch
   const std::shared_ptr<float[]>& batch_input(std::size_t batch);
 
   /// Answers to the windows in batch_input(batch), (batch, answer...). input() and output() keep their content.
@@ -108,6 +115,9 @@ class Model {
   const tflite::Runtime& runtime() const noexcept { return file_->runtime(); }
 
  private:
+  /// @param bytes  moved from; null: those of the file at `path`
+  Model(const std::string& path, std::vector<std::byte>* bytes, const Options& options);
+
   struct Batch;
 
   /// Where the time that loading may take has run out. @throws LoadError naming the limit

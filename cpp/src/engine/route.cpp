@@ -18,12 +18,15 @@ void require(double value, const char* option) {
 
 }  // namespace
 
-RouteChooser::RouteChooser(std::size_t paths, const Options& options)
-    : options_(options), values_(paths, std::numeric_limits<double>::quiet_NaN()), answered_ns_(paths) {
-  if (paths == 0) throw std::invalid_argument("paths: expected 1 or more, got 0");
+RouteChooser::RouteChooser(std::size_t paths, const Options& options) : options_(options) {
+  if (paths == 0 || paths > kMostPaths)
+    throw std::invalid_argument("paths: expected 1 to " + std::to_string(kMostPaths) + ", got " +
+                                std::to_string(paths));
   require(options.margin, "margin");
   require(options.stay_s, "stay_s");
   require(options.gone_s, "gone_s");
+  values_.resize(paths, std::numeric_limits<double>::quiet_NaN());
+  answered_ns_.resize(paths);
 }
 
 template <class Real>

@@ -29,13 +29,15 @@ struct RouteChoice {
 /// All memory is sized at construction; choose() allocates nothing. Not thread-safe.
 class RouteChooser {
  public:
+  static constexpr std::size_t kMostPaths = 65536;
+
   struct Options {
     double margin = 0.1;  ///< by how much another path has to be better; 0 or more
     double stay_s = 10;   ///< on a path, before it is left for a better one; 0 or more
     double gone_s = 3;    ///< without an answer, a path is gone; 0 or more
   };
 
-  /// @throws std::invalid_argument  no path, or an option out of range
+  /// @throws std::invalid_argument  no path, more than kMostPaths, or an option out of range
   RouteChooser(std::size_t paths, const Options& options);
 
   /// @param p10_mbps  (paths, steps) the P10 of each path for each step ahead, NaN where there is none

@@ -53,6 +53,13 @@ class Safeguard {
   /// Forgets the earlier forecasts of a row.
   void forget(std::size_t row) noexcept;
 
+  /// What a row's earlier forecasts say; NaN without any.
+  struct Earlier {
+    float last, mean;
+  };
+  Earlier earlier(std::size_t row) const noexcept { return {last_[row], mean_[row]}; }
+  void remember(std::size_t row, Earlier earlier) noexcept { last_[row] = earlier.last, mean_[row] = earlier.mean; }
+
  private:
   bool find_fallback(std::size_t forecaster);
 

@@ -17,7 +17,7 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 // A snapshot: the header, then for each row its record, `window` bytes that mark held samples, and its samples, (window,
 // features) float64, oldest first; then the mixture. Byte order of the machine; kMagic reads otherwise on another.
-constexpr std::uint64_t kMagic = 0x3373776c6b6e696c;  // "linklws3"
+constexpr std::uint64_t kMagic = 0x3473776c6b6e696c;  // "linklws4"
 
 struct SnapshotHeader {
   std::uint64_t magic = kMagic;
@@ -36,6 +36,7 @@ struct RowRecord {
   std::uint64_t count = 0;
   std::uint64_t gap = 0;
   std::uint64_t missing = 0;
+  Safeguard::Earlier earlier = {};  // forecasts: what stands in for the model's next one
 };
 
 [[noreturn]] void refuse_snapshot(const std::string& what) { throw std::invalid_argument("snapshot: " + what); }
@@ -297,7 +298,7 @@ std::vector<std::byte> Stream::snapshot() const {
   header.level = mixture_ ? options_.outlook.level : 0;
   put(&header, sizeof(header));
   for (std::size_t row = 0; row < rows_; ++row) {
-    const RowRecord record{counts_[row], gaps_[row], missing_[row]};
+    const RowRecord record{counts_[row], gaps_[row], missing_[row], forecaster_.earlier(row)};
     put(&record, sizeof(record));
     for (std::size_t k = 0; k < window_; ++k) put(&is_held_[row * window_ + (ticks_ + k) % window_], 1);
     for (std::size_t k = 0; k < window_; ++k)
@@ -328,8 +329,8 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
                     " steps (0: no mixture), got " + std::to_string(header.horizon));
   if (size != snapshot_size() || header.mixture != (mixture_ ? mixture_->snapshot_size() : 0))
     refuse_snapshot("expected " + std::to_string(snapshot_size()) + " bytes, got " + std::to_string(size));
-  if (same_model && engine_.spec(model_).sha256 != std::string(header.sha256, sizeof(header.sha256)))
-    refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
+  const bool is_same_model = engine_.spec(model_).sha256 == std::string(header.sha256, sizeof(header.sha256));
+  if (same_model && !is_same_model) refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
 
   if (header.level != (mixture_ ? options_.outlook.level : 0))
     refuse_snapshot("expected a level of " + std::to_string(options_.outlook.level) + ", got " +
@@ -344,6 +345,8 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     take_bytes(&is_held[row * window_], window_);
     take_bytes(&history[row * window_ * features_], window_ * features_ * sizeof(double));
     if (records[row].count > window_) refuse_snapshot("a count is larger than the window");
+    const Safeguard::Earlier earlier = records[row].earlier;
+    if (std::isinf(earlier.last) || std::isinf(earlier.mean)) refuse_snapshot("an earlier forecast is not finite");
   }
   if (!all_finite(history.data(), history.size())) refuse_snapshot("a sample is not finite");
   if (mixture_ && !mixture_->is_snapshot(bytes, mixture_->snapshot_size()))
@@ -361,6 +364,8 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     gaps_[row] = records[row].gap;
     missing_[row] = records[row].missing;
     forecaster_.forget(row);
+    if (is_same_model)
+      forecaster_.remember(row, records[row].earlier);  // another model's forecasts say nothing of this
   }
 }
 

@@ -3,215 +3,22 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
-#include <limits>
-#include <stdexcept>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "base/aligned.h"
-#include "pack.h"
+#include "packed_network.h"
 
 namespace linkcast {
 namespace {
 
-using kernels::DenseLayer;
 using kernels::Kernels;
-using kernels::LinearMap;
+using kernels::Layer;
+using kernels::LayerKind;
 using kernels::LstmArgs;
-using kernels::Matrix;
 using kernels::Operand;
-using kernels::Packer;
 
 /// Windows that pass through the network together. Their activations stay in the second-level cache beside the weights.
 constexpr std::size_t largest_part = 48;
-
-/// Bytes of weights from which huge pages pay.
-constexpr std::size_t worth_huge_pages = std::size_t{1} << 15;
-
-constexpr double log2_e = 1.44269504088896340736;
-
-enum class Kind { lstm, dense, affine, last_step, flatten };
-
-/// A layer ready to run. `width`, the outputs, is padded to whole vectors where rows of it stand in the workspace.
-struct Layer {
-  Kind kind = Kind::dense;
-  std::size_t steps = 1;  // of the input
-  std::size_t inputs = 0;
-  std::size_t width = 0;
-  std::size_t padded = 0;
-  DenseLayer dense;               // dense, and an lstm's input
-  Matrix recurrent;               // lstm
-  const float* scale = nullptr;   // affine: (padded)
-  const float* offset = nullptr;  // affine: (padded)
-  Activation activation = Activation::none;
-  float cell_limit = std::numeric_limits<float>::max();  // lstm
-  std::size_t state = 0;                                 // lstm: where its h, then its c, stand in a caller's state
-};
-
-/// What a layer's pointers will be once the bytes have stopped moving.
-struct PackedLayer {
-  Layer layer;
-  kernels::PackedMatrix matrix, recurrent;
-  std::size_t bias = 0, scale = 0, offset = 0;
-};
-
-void require(bool condition, std::size_t layer, const char* what) {
-  if (!condition) throw std::invalid_argument("network layer " + std::to_string(layer) + ": " + what);
-}
-
-template <class Out, class In>
-std::vector<Out> convert(const std::vector<In>& values) {
-  return std::vector<Out>(values.begin(), values.end());
-}
-
-/// Turns the spec's layers into ours: affine layers become part of the linear layer behind them where there is one.
-class Builder {
- public:
-  Builder(const NetworkSpec& spec, const Kernels& kernels)
-      : kernels_(kernels), packer_(kernels), steps_(spec.sequence_input ? spec.steps : 1), width_(spec.features) {
-    if (steps_ == 0 || width_ == 0) throw std::invalid_argument("network: steps and features must be positive");
-    for (const LayerSpec& layer : spec.layers) {
-      std::visit([this](const auto& typed) { add(typed); }, layer);
-      ++index_;
-    }
-    flush(Activation::none);
-  }
-
-  const Packer& packer() const { return packer_; }
-  const std::vector<PackedLayer>& layers() const { return layers_; }
-  std::size_t steps() const { return steps_; }
-  std::size_t width() const { return width_; }
-  std::size_t multiply_adds() const { return multiply_adds_; }
-
- private:
-  void add(const LstmSpec& spec) {
-    const std::size_t units = spec.units;
-    require(units > 0 && spec.inputs == width_, index_, "an LSTM whose inputs do not match");
-    require(spec.input_weights.size() == 4 * units * width_ && spec.recurrent_weights.size() == 4 * units * units &&
-                spec.bias.size() == 4 * units,
-            index_, "an LSTM whose weights do not match its units");
-    LinearMap input{4 * units, width_, convert<double>(spec.input_weights), convert<double>(spec.bias)};
-    LinearMap recurrent{4 * units, units, convert<double>(spec.recurrent_weights), {}};
-    fold_into(input);
-    // The factors of sigmoid and tanh as powers of two go into the weights (see kernels/activation.h).
-    for (std::size_t n = 0; n < 4 * units; ++n) {
-      const double factor = n / units == 2 ? -2.0 * log2_e : -log2_e;
-      for (std::size_t k = 0; k < width_; ++k) input.weights[n * width_ + k] *= factor;
-      for (std::size_t k = 0; k < units; ++k) recurrent.weights[n * units + k] *= factor;
-      input.bias[n] *= factor;
-    }
-    const std::size_t vectors = 4 * blocks_of(units);
-    PackedLayer packed = make(Kind::lstm, units);
-    packed.matrix = packer_.matrix(input, vectors, kernels::lstm_order, units);
-    packed.bias = packer_.vector(input.bias, vectors, kernels::lstm_order, units);
-    packed.recurrent = packer_.matrix(recurrent, vectors, kernels::lstm_order, units);
-    if (spec.cell_clip > 0.0f) packed.layer.cell_limit = spec.cell_clip;
-    multiply_adds_ += steps_ * 4 * units * (width_ + units);
-    push(packed, steps_, units);
-  }
-
-  void add(const DenseSpec& spec) {
-    require(spec.units > 0 && spec.inputs == width_, index_, "a dense layer whose inputs do not match");
-    require(spec.weights.size() == spec.units * width_ && spec.bias.size() == spec.units, index_,
-            "a dense layer whose weights do not match its units");
-    LinearMap map{spec.units, width_, convert<double>(spec.weights), convert<double>(spec.bias)};
-    fold_into(map);
-    PackedLayer packed = make(Kind::dense, spec.units);
-    packed.layer.activation = spec.activation;
-    packed.matrix = packer_.matrix(map, blocks_of(spec.units), kernels::dense_order, spec.units);
-    packed.bias = packer_.vector(map.bias, blocks_of(spec.units), kernels::dense_order, spec.units);
-    multiply_adds_ += steps_ * spec.units * width_;
-    push(packed, steps_, spec.units);
-  }
-
-  void add(const AffineSpec& spec) {
-    require(spec.scale.size() == width_ && spec.offset.size() == width_, index_, "an affine layer of another width");
-    if (scale_.empty()) {
-      scale_.assign(width_, 1.0);
-      offset_.assign(width_, 0.0);
-    }
-    for (std::size_t i = 0; i < width_; ++i) {
-      const double scale = static_cast<double>(spec.scale[i]);
-      scale_[i] *= scale;
-      offset_[i] = offset_[i] * scale + static_cast<double>(spec.offset[i]);
-    }
-  }
-
-  void add(const ActivationSpec& spec) {
-    if (spec.activation == Activation::none) return;
-    if (scale_.empty() && !layers_.empty()) {
-      Layer& before = layers_.back().layer;
-      if ((before.kind == Kind::dense || before.kind == Kind::affine) && before.activation == Activation::none) {
-        before.activation = spec.activation;
-        return;
-      }
-    }
-    flush(spec.activation);
-  }
-
-  void add(const LastStepSpec&) { push(make(Kind::last_step, width_), 1, width_); }
-
-  void add(const FlattenSpec&) {
-    const std::size_t steps = steps_;
-    PackedLayer packed = make(Kind::flatten, width_ * steps);
-    push(packed, 1, width_ * steps);
-    for (std::vector<double>* values : {&scale_, &offset_}) {
-      const std::vector<double> once = *values;
-      for (std::size_t t = 1; t < steps; ++t) values->insert(values->end(), once.begin(), once.end());
-    }
-  }
-
-  void fold_into(LinearMap& map) {
-    if (scale_.empty()) return;
-    kernels::fold_input(map, scale_, offset_);
-    scale_.clear();
-    offset_.clear();
-  }
-
-  /// Writes out what no linear layer took.
-  void flush(Activation activation) {
-    if (scale_.empty() && activation == Activation::none) return;
-    if (scale_.empty()) {
-      scale_.assign(width_, 1.0);
-      offset_.assign(width_, 0.0);
-    }
-    PackedLayer packed = make(Kind::affine, width_);
-    packed.layer.activation = activation;
-    packed.scale = packer_.vector(scale_, blocks_of(width_), kernels::dense_order, width_);
-    packed.offset = packer_.vector(offset_, blocks_of(width_), kernels::dense_order, width_);
-    scale_.clear();
-    offset_.clear();
-    push(packed, steps_, width_);
-  }
-
-  std::size_t blocks_of(std::size_t units) const { return (units + kernels_.lanes - 1) / kernels_.lanes; }
-
-  PackedLayer make(Kind kind, std::size_t width) const {
-    PackedLayer packed;
-    packed.layer.kind = kind;
-    packed.layer.steps = steps_;
-    packed.layer.inputs = width_;
-    packed.layer.width = width;
-    packed.layer.padded = blocks_of(width) * kernels_.lanes;
-    return packed;
-  }
-
-  void push(const PackedLayer& packed, std::size_t steps, std::size_t width) {
-    layers_.push_back(packed);
-    steps_ = steps;
-    width_ = width;
-  }
-
-  const Kernels& kernels_;
-  Packer packer_;
-  std::vector<PackedLayer> layers_;
-  std::vector<double> scale_, offset_;  // (width) each, or empty: an affine map that waits for a linear layer
-  std::size_t steps_;
-  std::size_t width_;
-  std::size_t index_ = 0;
-  std::size_t multiply_adds_ = 0;
-};
 
 /// Rows on their way through the layers: time-major, row t * batch + b.
 struct Rows {
@@ -235,23 +42,16 @@ struct Workspace {
 
 }  // namespace
 
-struct Network::Impl {
-  const Kernels* kernels = nullptr;
-  Precision precision = Precision::float32;
-  std::size_t steps = 1;
-  std::size_t features = 0;
-  std::size_t output_steps = 1;
-  std::size_t outputs = 0;
-  std::size_t multiply_adds = 0;
-  std::size_t state_size = 0;
-  bool can_step = false;
-  std::vector<Layer> layers;
-  AlignedBuffer weights;
+struct Network::Impl : kernels::PackedNetwork {
+  const Kernels* kernels;
+  Precision precision;
   Workspace work;
   Deadline deadline;          // of the present run
   bool second_first = false;  // every second run reads half of its dense weights first that the other reads last
   bool given_up = false;      // because it passed
 
+  Impl(const NetworkSpec& spec, const Kernels& chosen, Precision chosen_precision)
+      : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen), precision(chosen_precision) {}
   void reserve(std::size_t batch);
   void run_part(const float* input, std::size_t batch, float* output);
   void step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states, float* output);
@@ -275,52 +75,11 @@ struct Network::Impl {
   bool projects_at_once(std::size_t batch) const { return batch < kernels->projection_rows; }
 };
 
-Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) : impl_(std::make_unique<Impl>()) {
+Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) {
   isa_from_name(isa_name(isa));  // refuses what this machine does not run
-  Impl& impl = *impl_;
-  impl.kernels = &kernels::select_kernels(isa, precision);
-  impl.precision = precision;
-  impl.steps = spec.sequence_input ? spec.steps : 1;
-  impl.features = spec.features;
-
-  const Builder builder(spec, *impl.kernels);
-  const Packer& packer = builder.packer();
-  impl.output_steps = builder.steps();
-  impl.outputs = builder.width();
-  impl.multiply_adds = builder.multiply_adds();
-  impl.weights = AlignedBuffer(packer.bytes().size(), packer.bytes().size() >= worth_huge_pages);
-  std::byte* base = impl.weights.data();
-  if (!packer.bytes().empty()) std::memcpy(base, packer.bytes().data(), packer.bytes().size());
-
-  bool each_step_by_itself = true;
-  for (const PackedLayer& packed : builder.layers()) {
-    Layer layer = packed.layer;
-    const auto floats = [base](std::size_t at) { return reinterpret_cast<const float*>(base + at); };
-    if (layer.kind == Kind::lstm || layer.kind == Kind::dense) {
-      layer.dense.matrix = packer.view(packed.matrix, base);
-      layer.dense.bias = floats(packed.bias);
-    }
-    if (layer.kind == Kind::dense) {
-      layer.dense.activation = layer.activation;
-      if (layer.activation == Activation::relu || layer.activation == Activation::relu6) layer.dense.low = 0.0f;
-      if (layer.activation == Activation::relu6) layer.dense.high = 6.0f;
-    }
-    if (layer.kind == Kind::lstm) {
-      layer.recurrent = packer.view(packed.recurrent, base);
-      layer.state = impl.state_size;
-      impl.state_size += 2 * round_up(layer.padded, alignment / sizeof(float));
-      if (impl.can_step) each_step_by_itself = false;  // an LSTM behind the last step starts anew each time
-    }
-    if (layer.kind == Kind::affine) {
-      layer.scale = floats(packed.scale);
-      layer.offset = floats(packed.offset);
-    }
-    if (layer.kind == Kind::last_step) impl.can_step = true;
-    if (layer.kind == Kind::flatten && !impl.can_step) each_step_by_itself = false;
-    impl.layers.push_back(layer);
-  }
-  impl.can_step = impl.can_step && each_step_by_itself;
-  impl.reserve(1);
+  const auto& chosen = kernels::select_kernels(isa, precision);
+  impl_ = std::make_unique<Impl>(spec, chosen, precision);
+  impl_->reserve(1);
 }
 
 Network::~Network() = default;
@@ -383,18 +142,19 @@ void Network::Impl::reserve(std::size_t batch) {
   std::size_t hidden = 0;
   std::size_t most_steps = steps;
   for (const Layer& layer : layers) {
-    const std::size_t out_steps = layer.kind == Kind::last_step || layer.kind == Kind::flatten ? 1 : layer.steps;
+    const std::size_t out_steps =
+        layer.kind == LayerKind::last_step || layer.kind == LayerKind::flatten ? 1 : layer.steps;
     widest = std::max({widest, out_steps * layer.padded, layer.steps * round_up(layer.inputs, kernels->lanes)});
     most_steps = std::max(most_steps, layer.steps);
-    if (layer.kind == Kind::lstm) {
+    if (layer.kind == LayerKind::lstm) {
       gates = std::max(gates, layer.steps * 4 * layer.padded);
       cell = std::max(cell, layer.padded);
     }
     if (!kernels->encoded) continue;
-    if (layer.kind == Kind::lstm || layer.kind == Kind::dense) {
+    if (layer.kind == LayerKind::lstm || layer.kind == LayerKind::dense) {
       encoded = std::max(encoded, layer.steps * round_up(kernels->encoded_bytes(layer.inputs), alignment));
     }
-    if (layer.kind == Kind::lstm) {
+    if (layer.kind == LayerKind::lstm) {
       hidden = std::max(hidden, round_up(kernels->encoded_bytes(layer.padded), alignment));
     }
   }
@@ -439,7 +199,7 @@ void Network::Impl::finish(const Rows& rows, std::size_t first_layer, std::size_
   Rows now = rows;
   for (std::size_t i = first_layer; i < layers.size(); ++i) {
     const Layer& layer = layers[i];
-    const bool direct = i + 1 == layers.size() && layer.kind == Kind::dense && (now.steps == 1 || batch == 1);
+    const bool direct = i + 1 == layers.size() && layer.kind == LayerKind::dense && (now.steps == 1 || batch == 1);
     if (direct) {
       run_dense(layer, now, batch, output, layer.width, layer.width);
       return;
@@ -482,15 +242,15 @@ Operand Network::Impl::part(const Operand& whole, std::size_t row) const {
 
 Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t batch) {
   switch (layer.kind) {
-    case Kind::lstm:
+    case LayerKind::lstm:
       return run_lstm(layer, in, batch);
-    case Kind::dense:
+    case LayerKind::dense:
       return run_dense(layer, in, batch, other(in.data), layer.padded, layer.padded);
-    case Kind::affine:
+    case LayerKind::affine:
       return run_affine(layer, in, batch);
-    case Kind::last_step:
+    case LayerKind::last_step:
       return {in.data + (in.steps - 1) * batch * in.stride, in.stride, 1, in.width};
-    case Kind::flatten:
+    case LayerKind::flatten:
       return run_flatten(layer, in, batch);
   }
   return in;
@@ -572,8 +332,9 @@ void Network::Impl::step_part(const float* samples, std::size_t sample_stride, s
                               float* output) {
   Rows now{samples, sample_stride, 1, features};
   std::size_t i = 0;
-  for (; i < layers.size() && layers[i].kind != Kind::last_step; ++i) {
-    now = layers[i].kind == Kind::lstm ? step_lstm(layers[i], now, batch, states) : run_layer(layers[i], now, batch);
+  for (; i < layers.size() && layers[i].kind != LayerKind::last_step; ++i) {
+    now =
+        layers[i].kind == LayerKind::lstm ? step_lstm(layers[i], now, batch, states) : run_layer(layers[i], now, batch);
   }
   if (output != nullptr) finish(now, i + 1, batch, output);
 }

@@ -27,11 +27,6 @@ const char* status_name(Status status) noexcept;
 
 using DataType = int;
 inline constexpr DataType kFloat32 = 1;
-inline constexpr DataType kInt32 = 2;
-inline constexpr DataType kInt64 = 4;
-inline constexpr DataType kBool = 6;
-inline constexpr DataType kInt8 = 9;
-inline constexpr DataType kFloat16 = 10;
 
 inline constexpr int kBuiltinDelegate = 51;  // the builtin code of a node that a delegate has replaced
 

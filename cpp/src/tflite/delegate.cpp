@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "base/environment.h"
-#include "tflite/graph.h"
+#include "tflite/graph_reader.h"
 #include "tflite/runtime.h"
 
 namespace linkcast::tflite {

@@ -7,7 +7,7 @@
 #include "kernels/network.h"
 #include "kernels/network_spec.h"
 #include "tflite/c_api.h"
-#include "tflite/recognise.h"
+#include "recognise/recognise.h"
 
 namespace linkcast::tflite {
 

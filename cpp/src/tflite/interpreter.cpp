@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/fork.h"
 #include "base/sha256.h"
-#include "tflite/model_bytes.h"
+#include "recognise/model_bytes.h"
 
 namespace linkcast::tflite {
 namespace {
@@ -23,7 +23,12 @@ std::vector<int> shape_of(const Api& api, const Tensor* tensor) {
 
 ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256,
                      const Limits& limits)
-    : runtime_(std::move(runtime)), path_(path), bytes_(read_model_bytes(path, limits.file_bytes)) {
+    : ModelFile(std::move(runtime), read_model_bytes(path, limits.file_bytes), path, sha256, limits) {}
+
+ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, std::vector<std::byte> bytes, const std::string& path,
+                     const std::string& sha256, const Limits& limits)
+    : runtime_(std::move(runtime)), path_(path), bytes_(std::move(bytes)) {
+  check_model_bytes(path, bytes_, limits.file_bytes);
   if (!sha256.empty()) {
     const std::string hash = linkcast::sha256(bytes_.data(), bytes_.size());
     if (hash != sha256) throw LoadError(path + ": expected the SHA-256 " + sha256 + " of its manifest, got " + hash);
@@ -152,12 +157,20 @@ void Interpreter::resize(std::size_t batch) {
   if (threads_lost()) remake_in_child();
   const auto before = static_cast<std::size_t>(input_shape_[0]);
   if (before == batch) return;
+  // Memory that can't be had is found out before anything has changed.
+  const std::size_t inputs = input_size_ / before * batch;
+  const std::size_t outputs = output_size_ / before * batch;
+  auto input = inputs > input_capacity_ ? aligned_floats(inputs) : input_;
+  auto output = outputs > output_capacity_ && !copied_output_ ? aligned_floats(outputs) : output_;
   resize_batch(batch);
+  input_capacity_ = input == input_ ? input_capacity_ : inputs;
+  output_capacity_ = output == output_ ? output_capacity_ : outputs;
+  input_ = std::move(input);
+  output_ = std::move(output);
   // Memory of ours has to be large enough before the runtime lays the tensors out, so both grow with the batch first.
   const bool placed =
-      place(*api_.InterpreterInputTensorIndices(interpreter_), input_size_ / before * batch, input_, input_capacity_) &&
-      (copied_output_ || place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_ / before * batch,
-                               output_, output_capacity_));
+      place(*api_.InterpreterInputTensorIndices(interpreter_), inputs, input_, input_capacity_) &&
+      (copied_output_ || place(*api_.InterpreterOutputTensorIndices(interpreter_), outputs, output_, output_capacity_));
   if (!placed || api_.InterpreterAllocateTensors(interpreter_) != kOk)
     refuse("the tensors can't be allocated for a batch of " + std::to_string(batch));
   place_tensors();

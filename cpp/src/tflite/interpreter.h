@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "tflite/c_api.h"
-#include "tflite/graph.h"
+#include "tflite/graph_reader.h"
 #include "tflite/runtime.h"
-#include "tflite/verifier.h"
+#include "recognise/verifier.h"
 
 namespace linkcast::tflite {
 
@@ -29,6 +29,9 @@ class ModelFile {
       : ModelFile(std::move(runtime), path, sha256, Limits()) {}
   ModelFile(std::shared_ptr<const Runtime> runtime, const std::string& path, const std::string& sha256,
             const Limits& limits);
+  /// The same of a model that is in memory. @param name  stands for the file's in errors, and is path()
+  ModelFile(std::shared_ptr<const Runtime> runtime, std::vector<std::byte> bytes, const std::string& name,
+            const std::string& sha256, const Limits& limits);
   ModelFile(const ModelFile&) = delete;
   ModelFile& operator=(const ModelFile&) = delete;
   ~ModelFile();

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from linkcast.cli.bench import bench
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
+from linkcast.cli.explain import explain
 from linkcast.cli.export_edge import export_edge
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
@@ -20,13 +23,21 @@ from linkcast.cli.replay import replay
 from linkcast.cli.train import train
 from linkcast.console import fail, say_in_any_encoding
 
+_NEGATIVE = re.compile(r"-((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|nan)", re.IGNORECASE)
+
 app = typer.Typer(
     name="linkcast",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class _Command(TyperCommand):
+    """One whose arguments may be negative numbers: "-1" is no option; what takes the number says whether it may be."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f" {arg}" if _NEGATIVE.fullmatch(arg) else arg for arg in args])
 
 
 def _print_version(wanted: bool) -> None:
@@ -42,6 +53,16 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    cmakedir: Annotated[
+        bool, typer.Option("--cmakedir", help="Print the folder of linkcast-config.cmake, for C and C++, and exit.")
+    ] = False,
+    includedir: Annotated[
+        bool, typer.Option("--includedir", help="Print the folder of the C and C++ headers and exit.")
+    ] = False,
+    pkgconfigdir: Annotated[
+        bool, typer.Option("--pkgconfigdir", help="Print the folder of linkcast.pc, for pkg-config, and exit.")
+    ] = False,
+    godir: Annotated[bool, typer.Option("--godir", help="Print the folder of the Go module and exit.")] = False,
 ) -> None:
     """Forecasts how much bandwidth a link or a service group needs next, and decides how much to allocate."""
 
@@ -52,6 +73,7 @@ for _command in (
     decide,
     groups,
     replay,
+    explain,
     evaluate,
     inspect,
     bench,
@@ -59,7 +81,7 @@ for _command in (
     train,
     export_edge,
 ):
-    app.command()(_command)
+    app.command(cls=_Command)(_command)
 
 
 def main() -> None:

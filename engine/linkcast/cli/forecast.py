@@ -11,14 +11,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from linkcast.cli.options import Device, Json, Models, Usage
+from linkcast.cli.options import Device, Json, Models, Usage, complete_group
 from linkcast.console import print_json, rounded, show, table
 
 
 def forecast(
     group: Annotated[
         list[str] | None,
-        typer.Argument(help="Service groups; default: all."),
+        typer.Argument(help="Service groups; default: all.", autocompletion=complete_group),
     ] = None,
     start: Annotated[
         str | None,

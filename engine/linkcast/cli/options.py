@@ -30,7 +30,28 @@ Models = Annotated[
     typer.Option("--models", metavar="FOLDER", help="A folder with models/ and metadata/; default: the bundled one."),
 ]
 BackendOption = Annotated[Backend, typer.Option("--backend", help="What runs the models.")]
-Profile = Annotated[str, typer.Option("--profile", "-p", help="The link's profile: internet or datacenter.")]
+
+
+def complete_group(begun: str) -> list[str]:
+    """The bundled service groups whose name begins so, for the shell's completion."""
+    from linkcast import _native
+
+    mappings = Path(_native.Engine.default_folder()) / "metadata" / "service_mappings.json"
+    names = [entry["name"] for entry in json.loads(mappings.read_text(encoding="utf-8"))["groups"].values()]
+    return [name for name in names if name.lower().startswith(begun.lower())]
+
+
+def complete_profile(begun: str) -> list[str]:
+    """The profiles, for the shell's completion."""
+    return [name for name in ("internet", "datacenter") if name.startswith(begun)]
+
+
+Profile = Annotated[
+    str,
+    typer.Option(
+        "--profile", "-p", help="The link's profile: internet or datacenter.", autocompletion=complete_profile
+    ),
+]
 Usage = Annotated[
     float | None,
     typer.Option(

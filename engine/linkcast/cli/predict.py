@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from linkcast.cli.groups import source_note
-from linkcast.cli.options import Device, Json, Models, Usage
+from linkcast.cli.options import Device, Json, Models, Usage, complete_group
 from linkcast.console import print_json, show, table
 
 
 def predict(
     group: Annotated[
         str | None,
-        typer.Argument(help="Streaming, Gaming, Social Media, Shopping or Software; default: all."),
+        typer.Argument(
+            help="Streaming, Gaming, Social Media, Shopping or Software; default: all.", autocompletion=complete_group
+        ),
     ] = None,
     at: Annotated[
         str | None,

@@ -22,7 +22,8 @@ def replay(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="A trace: CSV, JSON, iperf3, Parquet, ... or - for standard input; default: a simulated evening."
+            help="A trace: CSV, JSON, iperf3, Parquet, ... or - for standard input, or a decision log; "
+            "default: a simulated evening."
         ),
     ] = None,
     profile: Profile = "internet",
@@ -52,14 +53,22 @@ def replay(
 
     Without a FILE it plays a simulated evening on a 100 Mbit/s line, as --watch plays a file: what came, what had been
     forecast and reserved for it, then what that gains beside simpler rules. Ctrl-C skips to the end.
+
+    A decision log is decided again, tick by tick: every decision has to come out bit for bit (exit status 1 if not).
     """
     from linkcast import replay as replaying
     from linkcast.cli.scores import accuracy_table
     from linkcast.engine import Engine
+    from linkcast.live.log import is_log
     from linkcast.traces import Layout, read_trace
 
     if file is None and reading != Layout():
         raise typer.BadParameter("needs a FILE", param_hint="--column, --unit and what else says how to read it")
+    if file is not None and is_log(file):
+        from linkcast.cli.rerun import rerun_log
+
+        rerun_log(file, models, as_json)
+        return
     engine = Engine(models, backend.value)
     evening = file is None and profile == "internet"
     trace = _simulate(profile, rows, seed) if file is None else read_trace(file, reading)

@@ -31,8 +31,8 @@ def accuracy_table(forecaster: str, evaluation: Evaluation, last: float | None =
             f"{100.0 * scores['within_10_percent']:.1f} %",
             f"{scores['mae']:.3f}",
             f"{scores['mse']:.4g}",
-            f"{scores['mape']:.1f} %",
-            f"{scores['r2']:.3f}",
+            number(scores["mape"], ".1f", " %"),
+            number(scores["r2"], ".3f"),
             style="bold" if name == best else "",
         )
     return rows
@@ -71,9 +71,9 @@ def horizon_table(outlook: Outlook) -> Any:
             baseline_label(row["best_baseline"]),
             f"{row['best_mae']:.3f}",
             f"{row['stream_mae']:.3f}",
-            f"{100 * row['skill']:+.1f}",
-            f"{100 * low:.1f} to {100 * high:.1f}",
-            f"{100 * row['model_skill']:+.1f}",
+            number(100 * row["skill"], "+.1f"),
+            "-" if math.isnan(low + high) else f"{100 * low:.1f} to {100 * high:.1f}",
+            number(100 * row["model_skill"], "+.1f"),
         ]
         rows.add_row(*cells, *([percent(row["above_p90"])] if banded else []))
     return rows
@@ -114,7 +114,7 @@ def reserve_table(outlook: Outlook) -> Any:
             baseline_label(row["baseline"]),
             percent(other["short"]),
             percent(other["idle_share"]),
-            f"{-100 * row['cost_skill']:+.1f} %",
+            number(-100 * row["cost_skill"], "+.1f", " %"),
         )
     return rows
 
@@ -155,6 +155,8 @@ def source_table(sources: dict[str, Evaluation]) -> Any:
 def skill_text(skill: float, interval: tuple[float, float]) -> str:
     """ "+12.3 % (10.1 to 14.9)"; where the error is more than twice the baseline's, no interval."""
     low, high = interval
+    if math.isnan(skill):
+        return "not defined: it makes no error"
     if skill < -1.0:
         return f"{100 * skill:+.0f} %"
     return f"{100 * skill:+.1f} % ({100 * low:.1f} to {100 * high:.1f})"
@@ -162,7 +164,12 @@ def skill_text(skill: float, interval: tuple[float, float]) -> str:
 
 def percent(share: float) -> str:
     """ "9.8", "-" for what is not defined."""
-    return "-" if math.isnan(share) else f"{100.0 * share:.1f}"
+    return number(100.0 * share, ".1f")
+
+
+def number(value: float, form: str, unit: str = "") -> str:
+    """ "9.8 %", "-" for what is not defined."""
+    return "-" if math.isnan(value) else f"{value:{form}}{unit}"
 
 
 def chance_text(p_value: float) -> str:

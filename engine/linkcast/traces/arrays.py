@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.features import TELEMETRY
+from linkcast.features import TELEMETRY, plain_numbers
 from linkcast.traces.gaps import Rows, build
 from linkcast.traces.trace import Trace
 
@@ -20,7 +20,7 @@ def trace_from_arrays(features: npt.ArrayLike, timestamps: npt.ArrayLike | None 
     Raises:
         ValueError: wrong shapes, or values out of range (see `read_trace`).
     """
-    rows = np.ascontiguousarray(features, dtype=np.float64)
+    rows = np.ascontiguousarray(plain_numbers(features, "features"))
     if rows.ndim != 2 or rows.shape[1] != len(TELEMETRY):
         raise ValueError(f"features: expected (rows, {len(TELEMETRY)}), got {rows.shape}")
     times = None if timestamps is None else np.asarray(timestamps).astype("datetime64[us]")

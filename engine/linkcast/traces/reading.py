@@ -171,7 +171,7 @@ def table_of_frame(frame: Any) -> Table:
 def _plain_column(values: Any) -> Column:
     if values.ndim != 1:
         raise ValueError(f"frame: expected columns of one dimension, got {values.shape}")
-    return values if values.dtype.kind in "fiubMO" else text_column([str(value) for value in values.tolist()])
+    return values if values.dtype.kind in "fiuMO" else text_column([str(value) for value in values.tolist()])
 
 
 def _series_column(series: Any) -> Column:

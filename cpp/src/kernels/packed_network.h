@@ -1,0 +1,47 @@
+// A network made ready to run: its layers with their weights folded, rounded once and packed.
+#pragma once
+
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+#include "base/aligned.h"
+#include "kernels.h"
+#include "network_spec.h"
+
+namespace linkcast::kernels {
+
+enum class LayerKind { lstm, dense, affine, last_step, flatten };
+
+/// A layer ready to run. `width`, the outputs, is padded to whole vectors where rows of it stand in the workspace.
+struct Layer {
+  LayerKind kind = LayerKind::dense;
+  std::size_t steps = 1;  // of the input
+  std::size_t inputs = 0;
+  std::size_t width = 0;
+  std::size_t padded = 0;
+  DenseLayer dense;               // dense, and an lstm's input
+  Matrix recurrent;               // lstm
+  const float* scale = nullptr;   // affine: (padded)
+  const float* offset = nullptr;  // affine: (padded)
+  Activation activation = Activation::none;
+  float cell_limit = std::numeric_limits<float>::max();  // lstm
+  std::size_t state = 0;                                 // lstm: where its h, then its c, stand in a caller's state
+};
+
+struct PackedNetwork {
+  std::size_t steps = 1;
+  std::size_t features = 0;
+  std::size_t output_steps = 1;
+  std::size_t outputs = 0;
+  std::size_t multiply_adds = 0;
+  std::size_t state_size = 0;
+  bool can_step = false;
+  std::vector<Layer> layers;  // point into `weights`
+  AlignedBuffer weights;
+};
+
+/// @throws std::invalid_argument  sizes in the spec do not fit together
+PackedNetwork pack_network(const NetworkSpec& spec, const Kernels& kernels);
+
+}  // namespace linkcast::kernels

@@ -1,0 +1,359 @@
+#include "recognise/recognise.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "recognise/evaluate.h"
+#include "recognise/expression.h"
+
+namespace linkcast::tflite {
+namespace {
+
+/// A layer as numbers: two windows of a batch run through the same layers when these are equal.
+struct Layer {
+  enum class Kind { lstm, linear, affine, activation, last_step, flatten };
+  Kind kind;
+  std::uint32_t first =
+      kNone;  // lstm: cell of the later steps; linear: weights; affine: scale; activation: the function
+  std::uint32_t second = kNone;  // affine: offset
+  std::size_t inputs = 0;
+  bool operator==(const Layer&) const = default;
+};
+
+/// Walks from a network's output back to its input, layer by layer.
+class Unwinder {
+ public:
+  Unwinder(const Expressions& expressions, std::size_t window, std::size_t steps)
+      : expressions_(expressions), window_(window), steps_(steps) {}
+
+  /// The layers that turn the window's steps into `rows`, in the order in which they run.
+  std::vector<Layer> unwind(std::vector<ExpressionId> rows) {
+    rows_ = std::move(rows);
+    while (!at_input()) back_one_layer();
+    std::reverse(layers_.begin(), layers_.end());
+    return std::move(layers_);
+  }
+
+ private:
+  const Expression& front() const { return expressions_.at(rows_.front()); }
+
+  [[noreturn]] void fail(ExpressionId at, const std::string& why) const {
+    throw NotNative(expressions_.origin(at) + " " + why);
+  }
+
+  bool is_step(ExpressionId row, std::size_t step) const {
+    const auto& e = expressions_.at(row);
+    return e.kind == Kind::input && e.first == window_ && e.second == step;
+  }
+
+  bool at_input() {
+    if (front().kind != Kind::input) return false;
+    if (rows_.size() == 1 && steps_ > 1 && is_step(rows_[0], steps_ - 1)) {
+      layers_.push_back({.kind = Layer::Kind::last_step});
+      return true;
+    }
+    bool in_order = rows_.size() == steps_;
+    for (std::size_t step = 0; in_order && step < steps_; ++step) in_order = is_step(rows_[step], step);
+    if (!in_order)
+      throw NotNative(
+          "the model mixes windows, or reads its steps in another order than oldest first, or leaves some out");
+    return true;
+  }
+
+  /// Every row must come from the same layer; then the rows become that layer's inputs.
+  void step_through(Layer layer) {
+    const Expression shared = front();
+    for (auto& row : rows_) {
+      const auto& e = expressions_.at(row);
+      if (e.kind != shared.kind || e.first != shared.first || e.second != shared.second)
+        fail(row, "does not treat every time step alike");
+      row = e.x;
+    }
+    layer.inputs = front().size;
+    layers_.push_back(layer);
+  }
+
+  void back_one_layer() {
+    const Expression e = front();
+    switch (e.kind) {
+      case Kind::activation:
+        return step_through({.kind = Layer::Kind::activation, .first = e.first});
+      case Kind::affine:
+        return step_through({.kind = Layer::Kind::affine, .first = e.first, .second = e.second});
+      case Kind::linear:
+        return step_through({.kind = Layer::Kind::linear, .first = e.first});
+      case Kind::gather:
+        return flatten();
+      case Kind::lstm_step:
+        return lstm();
+      case Kind::add:
+        fail(rows_[0], "adds two activations, which no native layer does outside an LSTM step");
+      case Kind::multiply:
+        fail(rows_[0], "multiplies two activations in another way than a plain LSTM step does");
+      case Kind::input:
+        break;
+    }
+    fail(rows_[0], "mixes the model's input with other activations");
+  }
+
+  /// One row that is made of whole vectors side by side.
+  void flatten() {
+    const ExpressionId row = rows_[0];
+    const auto pieces = front().pieces;
+    if (rows_.size() > 1) fail(row, "joins vectors at each time step");
+    rows_.clear();
+    for (const auto& piece : pieces) {
+      const auto size = expressions_.at(piece.source).size;
+      if (piece.start != 0 || piece.size != size || size != expressions_.at(pieces[0].source).size)
+        fail(row, "cuts an activation into pieces");
+      rows_.push_back(piece.source);
+    }
+    layers_.push_back({.kind = Layer::Kind::flatten});
+  }
+
+  void lstm() {
+    if (rows_.size() == 1) {
+      // The last of a chain of states: take the chain as a sequence.
+      for (ExpressionId state = expressions_.at(rows_[0]).y; state != kNone; state = expressions_.at(state).y)
+        rows_.push_back(state);
+      std::reverse(rows_.begin(), rows_.end());
+      if (steps_ > 1) layers_.push_back({.kind = Layer::Kind::last_step});
+    }
+    const Expression last = expressions_.at(rows_.back());
+    if (last.kind != Kind::lstm_step) fail(rows_.back(), "does not treat every time step alike");
+    ExpressionId before = kNone;
+    for (auto& row : rows_) {
+      const Expression e = expressions_.at(row);
+      if (e.kind != Kind::lstm_step || e.y != before)
+        fail(row, "takes the states of an LSTM in another order than oldest first");
+      if (!same_weights(e.first, last.first)) fail(row, "does not treat every time step alike");
+      before = row;
+      row = e.x;
+    }
+    layers_.push_back({.kind = Layer::Kind::lstm, .first = last.first, .inputs = front().size});
+  }
+
+  /// A first step has no recurrent weights and no forget gate, or has them alike.
+  bool same_weights(CellId one, CellId later) const {
+    if (one == later) return true;
+    const auto& a = expressions_.cell(one);
+    const auto& b = expressions_.cell(later);
+    if (a.inputs != b.inputs || a.units != b.units || a.cell_clip != b.cell_clip) return false;
+    for (const std::size_t gate : {0, 2, 3}) {
+      const auto& g = a.gates[gate];
+      if (g.recurrent.matrix != kNone || g.input != b.gates[gate].input || g.bias != b.gates[gate].bias) return false;
+    }
+    return a.gates[1].input.matrix == kNone ||
+           (a.gates[1].input == b.gates[1].input && a.gates[1].bias == b.gates[1].bias);
+  }
+
+  const Expressions& expressions_;
+  std::size_t window_;
+  std::size_t steps_;
+  std::vector<ExpressionId> rows_;  // one per time step, or one alone
+  std::vector<Layer> layers_;       // the last one first
+};
+
+/// Turns layers into the specification that the kernels read.
+class Writer {
+ public:
+  explicit Writer(const Expressions& expressions) : expressions_(expressions) {}
+
+  std::vector<LayerSpec> write(const std::vector<Layer>& layers) {
+    for (const auto& layer : layers) write(layer);
+    return std::move(result_);
+  }
+
+ private:
+  std::vector<float> finite(ConstantId id) const {
+    const auto& values = expressions_.constant(id);
+    if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
+      throw NotNative("the model has a weight that is not finite");
+    return values;
+  }
+
+  /// The dense layer that was written last and has no activation yet, or null.
+  DenseSpec* open_dense() {
+    auto* dense = result_.empty() ? nullptr : std::get_if<DenseSpec>(&result_.back());
+    return dense && dense->activation == Activation::none ? dense : nullptr;
+  }
+
+  void write(const Layer& layer) {
+    switch (layer.kind) {
+      case Layer::Kind::last_step:
+        result_.push_back(LastStepSpec{});
+        break;
+      case Layer::Kind::flatten:
+        result_.push_back(FlattenSpec{});
+        break;
+      case Layer::Kind::activation:
+        write_activation(static_cast<Activation>(layer.first));
+        break;
+      case Layer::Kind::affine:
+        write_affine(finite(layer.first), finite(layer.second));
+        break;
+      case Layer::Kind::linear: {
+        DenseSpec dense;
+        dense.inputs = layer.inputs;
+        dense.weights = finite(layer.first);
+        dense.units = dense.weights.size() / dense.inputs;
+        dense.bias.assign(dense.units, 0.0F);
+        result_.push_back(std::move(dense));
+        break;
+      }
+      case Layer::Kind::lstm:
+        write_lstm(expressions_.cell(layer.first));
+        break;
+    }
+  }
+
+  void write_activation(Activation function) {
+    if (auto* dense = open_dense())
+      dense->activation = function;
+    else
+      result_.push_back(ActivationSpec{function});
+  }
+
+  void write_affine(std::vector<float> scale, std::vector<float> offset) {
+    // A bias; a second one, or a scale, stays a layer of its own, which the kernels fold in float64.
+    auto* dense = open_dense();
+    const auto all = [](const std::vector<float>& values, float wanted) {
+      return std::all_of(values.begin(), values.end(), [wanted](float v) { return v == wanted; });
+    };
+    if (dense && all(scale, 1.0F) && all(dense->bias, 0.0F))
+      dense->bias = std::move(offset);
+    else
+      result_.push_back(AffineSpec{std::move(scale), std::move(offset)});
+  }
+
+  void copy_rows(const Rows& rows, std::size_t count, std::size_t width, float* to) const {
+    if (rows.matrix == kNone) return;  // meets zeros only
+    const auto matrix = finite(rows.matrix);
+    if ((rows.start + count) * width > matrix.size()) throw NotNative("an LSTM's weights do not fit its gates");
+    std::copy_n(matrix.begin() + static_cast<std::ptrdiff_t>(rows.start * width), count * width, to);
+  }
+
+  void write_lstm(const Cell& cell) {
+    LstmSpec lstm;
+    lstm.inputs = cell.inputs;
+    lstm.units = cell.units;
+    lstm.cell_clip = cell.cell_clip;
+    lstm.input_weights.assign(4 * cell.units * cell.inputs, 0.0F);
+    lstm.recurrent_weights.assign(4 * cell.units * cell.units, 0.0F);
+    lstm.bias.assign(4 * cell.units, 0.0F);
+    for (std::size_t g = 0; g < 4; ++g) {
+      const auto& gate = cell.gates[g];
+      copy_rows(gate.input, cell.units, cell.inputs, &lstm.input_weights[g * cell.units * cell.inputs]);
+      copy_rows(gate.recurrent, cell.units, cell.units, &lstm.recurrent_weights[g * cell.units * cell.units]);
+      copy_rows({gate.bias, 0}, cell.units, 1, &lstm.bias[g * cell.units]);
+    }
+    result_.push_back(std::move(lstm));
+  }
+
+  const Expressions& expressions_;
+  std::vector<LayerSpec> result_;
+};
+
+struct InputShape {
+  std::size_t batch = 0;
+  std::size_t steps = 1;
+  std::size_t features = 0;
+  bool sequence = false;
+};
+
+InputShape shape_of(const GraphTensor& input) {
+  if (input.type != kTypeFloat32) throw NotNative("the model's input is not float32");
+  const auto rank = input.shape.size();
+  if ((rank != 2 && rank != 3) ||
+      std::any_of(input.shape.begin(), input.shape.end(), [](std::int64_t d) { return d < 1; }))
+    throw NotNative("the model's input is neither (batch, features) nor (batch, steps, features)");
+  InputShape shape;
+  shape.sequence = rank == 3;
+  shape.batch = static_cast<std::size_t>(input.shape[0]);
+  if (shape.sequence) shape.steps = static_cast<std::size_t>(input.shape[1]);
+  shape.features = static_cast<std::size_t>(input.shape[rank - 1]);
+  constexpr std::size_t kMost = std::size_t{1} << 22;
+  constexpr std::size_t kMostRows = std::size_t{1} << 16;  // each is an expression of its own
+  if (shape.batch > kMostRows || shape.steps > kMostRows || shape.features > kMost ||
+      shape.batch * shape.steps > kMostRows || shape.batch * shape.steps * shape.features > kMost)
+    throw NotNative("the model's input is too large to be read");
+  return shape;
+}
+
+ValuePtr symbolic_input(const InputShape& shape, const GraphTensor& tensor, Expressions& expressions) {
+  auto value = std::make_shared<Value>();
+  value->type = kTypeFloat32;
+  value->shape = tensor.shape;
+  for (std::size_t window = 0; window < shape.batch; ++window)
+    for (std::size_t step = 0; step < shape.steps; ++step) {
+      const auto row = expressions.input(window, step, shape.features);
+      for (std::uint32_t n = 0; n < shape.features; ++n) {
+        value->elements.emplace_back();
+        value->elements.back().expression = row;
+        value->elements.back().index = n;
+      }
+    }
+  return value;
+}
+
+/// The vectors that make up the elements from `begin` on: each whole, all of one size.
+std::vector<ExpressionId> rows_of(const Element* begin, std::size_t count, const Expressions& expressions) {
+  std::vector<ExpressionId> rows;
+  std::size_t size = 0;  // of one row
+  for (std::size_t n = 0; n < count; ++n) {
+    const auto& e = begin[n];
+    if (e.expression == kNone) throw NotNative("a part of the model's output is constant");
+    if (n == 0) size = expressions.at(e.expression).size;
+    if (n % size == 0) rows.push_back(e.expression);
+    if (e.expression != rows.back() || e.index != n % size || expressions.at(e.expression).size != size)
+      throw NotNative(expressions.origin(e.expression) + " gives an output that is put together from pieces");
+  }
+  if (rows.size() * size != count) throw NotNative("the model's output is put together from pieces");
+  return rows;
+}
+
+std::vector<Layer> layers_of(const Value& output, const InputShape& shape, const Expressions& expressions) {
+  const std::size_t batch = shape.batch;
+  if (output.type != kTypeFloat32 || !output.symbolic())
+    throw NotNative("the model's output does not depend on its input, or is not float32");
+  if (output.shape.empty() || static_cast<std::size_t>(output.shape[0]) != batch)
+    throw NotNative("the model's output does not start with the batch of its input");
+  const std::size_t size = output.elements.size() / batch;
+  std::vector<Layer> layers;
+  for (std::size_t window = 0; window < batch; ++window) {
+    auto rows = rows_of(&output.elements[window * size], size, expressions);
+    auto own = Unwinder(expressions, window, shape.steps).unwind(std::move(rows));
+    if (window > 0 && own != layers) throw NotNative("the model does not treat every window of its batch alike");
+    layers = std::move(own);
+  }
+  return layers;
+}
+
+}  // namespace
+
+RecognisedNetwork recognise(const SubgraphSource& subgraphs) {
+  const auto& graph = subgraphs(0);
+  if (graph.inputs.size() != 1 || graph.outputs.size() != 1)
+    throw NotNative("the model has " + std::to_string(graph.inputs.size()) + " inputs and " +
+                    std::to_string(graph.outputs.size()) + " outputs; a native network has one of each");
+  const auto& input = graph.tensors[static_cast<std::size_t>(graph.inputs[0])];
+  const auto shape = shape_of(input);
+
+  Expressions expressions;
+  Evaluator evaluator(subgraphs, expressions);
+  const auto output = evaluator.run(0, {symbolic_input(shape, input, expressions)}).front();
+  const auto layers = layers_of(*output, shape, expressions);
+  if (layers.empty()) throw NotNative("the model computes nothing");
+
+  RecognisedNetwork network;
+  network.spec.steps = shape.steps;
+  network.spec.features = shape.features;
+  network.spec.sequence_input = shape.sequence;
+  network.spec.layers = Writer(expressions).write(layers);
+  network.output_shape = output->shape;
+  network.quantised_weights = evaluator.quantised_weights();
+  return network;
+}
+
+}  // namespace linkcast::tflite
