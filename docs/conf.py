@@ -23,7 +23,7 @@ version = release = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").r
 extensions = ["myst_parser"]
 root_doc = INDEX
 source_suffix = {".md": "markdown"}
-include_patterns = ["docs/**/*.md", "*.md", "examples/*.md", "benchmarks/*.md", "metadata/*.md"]
+include_patterns = ["docs/**", "*.md", "examples/*.md", "benchmarks/*.md", "metadata/*.md"]
 exclude_patterns = [".*", "**/.*", "build", "docs/tools", "engine", "cpp", "bindings", "tests", "models"]
 
 myst_heading_anchors = 4
