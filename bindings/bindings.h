@@ -61,6 +61,7 @@ struct BoundEngine {
   std::shared_ptr<Engine> engine;
   std::vector<std::shared_ptr<BoundModel>> models;  // as the metadata's models
   std::shared_ptr<BoundPool> pool;                  // that forecast and forecast_many use
+  MetadataTexts texts;                              // what was checked, for Python to parse
 };
 
 /// Holds a model, or what else has such a flag, for one call. @throws std::runtime_error when another thread is using

@@ -20,14 +20,16 @@ void log_models(const BoundEngine& bound, double seconds) {
 }
 
 std::unique_ptr<BoundEngine> open_engine(const py::object& path, const std::string& backend, int threads,
-                                         const std::string& precision) {
+                                         const std::string& precision, const py::object& public_key) {
   const Model::Options options = model_options(backend, threads, precision);
   const std::string folder = path_bytes(path);
+  const std::string key = public_key.is_none() ? std::string() : path_bytes(public_key);
   auto bound = std::make_unique<BoundEngine>();
   const std::uint64_t start = monotonic_ns();
   {
     const py::gil_scoped_release release;
-    bound->engine = std::make_shared<Engine>(folder, options);
+    const Signers signers = Signers::configured(public_key.is_none() ? nullptr : key.c_str());
+    bound->engine = std::make_shared<Engine>(folder, options, signers, &bound->texts);
     for (std::size_t k = 0; k < bound->engine->metadata().models.size(); ++k) {
       bound->models.push_back(std::make_shared<BoundModel>());
       BoundModel& model = *bound->models.back();
@@ -44,6 +46,12 @@ std::vector<std::string> names(const BoundEngine& bound) {
   std::vector<std::string> names;
   for (const ModelSpec& spec : bound.engine->metadata().models) names.push_back(spec.name);
   return names;
+}
+
+py::str metadata_text(const BoundEngine& bound, const std::string& name) {
+  const auto found = bound.texts.find(name);
+  if (found == bound.texts.end()) throw std::invalid_argument("name: expected a metadata file, got \"" + name + "\"");
+  return found->second;
 }
 
 Role role_from_name(const std::string& name) {
@@ -187,8 +195,8 @@ std::size_t find_with_target(const BoundEngine& bound, const std::string& name) 
 void bind_engine(py::module_& module) {
   py::class_<BoundEngine>(module, "Engine", "The models of one bundle folder with their scalers.")
       .def(py::init(&open_engine), py::arg("folder"), py::arg("backend") = "auto", py::arg("threads") = 1,
-           py::arg("precision") = "float32",
-           R"(Reads metadata/ and models/ of a folder, and checks each file.
+           py::arg("precision") = "float32", py::kw_only(), py::arg("public_key") = py::none(),
+           R"(Reads metadata/ and models/ of a folder, and checks each file; with a public key the signature, too.
 
 Raises:
     LoadError: a file is missing, damaged or wrong; names it, and the key in a metadata file.)")
@@ -196,6 +204,8 @@ Raises:
       .def_property_readonly("names", &names, "Every model's name, in the manifest's order.")
       .def_property_readonly(
           "folder", [](const BoundEngine& b) { return b.engine->folder(); }, "The bundle folder.")
+      .def("metadata_text", &metadata_text, py::arg("name"),
+           "A metadata file as it was read and checked when the engine was opened: metadata_text(\"manifest.json\").")
       .def(
           "model", [](const BoundEngine& b, const std::string& name) { return b.models[b.engine->find(name)]; },
           py::arg("name"), "The model with this name, the same object at each call; ValueError naming the known ones.")

@@ -1,6 +1,7 @@
 # Finds libtensorflowlite_c.so, the TensorFlow Lite runtime that is installed beside linkcast.
 #
-# Sets TensorFlowLiteC_LIBRARY and, where there is one, TensorFlowLiteC_LICENSE. LINKCAST_TFLITE_LIBRARY (a CMake
+# Sets TensorFlowLiteC_LIBRARY and, where there is one, TensorFlowLiteC_LICENSE; TensorFlowLiteC_KNOWN where it is one of
+# the files known here. LINKCAST_TFLITE_LIBRARY (a CMake
 # variable, or else the environment variable) names another build of it. Without either, the one that the wheel
 # pymicro-wakeword carries is taken from the Python of the build environment, and has to be the very file known here.
 
@@ -53,4 +54,10 @@ for f in d.files:
   endif()
 endif()
 file(SHA256 "${TensorFlowLiteC_LIBRARY}" TensorFlowLiteC_SHA256)  # what the library asks for when it opens the runtime
+set(TensorFlowLiteC_KNOWN OFF)
+foreach(_known IN LISTS _known_sha256_x86_64 _known_sha256_aarch64 _known_sha256_armv7l)
+  if(TensorFlowLiteC_SHA256 STREQUAL _known)
+    set(TensorFlowLiteC_KNOWN ON)
+  endif()
+endforeach()
 message(STATUS "TensorFlow Lite: ${TensorFlowLiteC_LIBRARY}")

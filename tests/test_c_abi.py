@@ -56,11 +56,10 @@ def test_a_moved_field_a_changed_constant_and_what_is_gone_break_the_abi_and_a_f
     assert len(before) > 120
     middle = layout(header.replace("  float p10_mbps; /*", "  double p05_mbps;\n  float p10_mbps; /*", 1))
     assert "linkcast_answer.p10_mbps 12 4: now 24 4" in breaks(before, middle)
-    size = next(line.split()[1] for line in before if line.startswith("linkcast_engine_options "))
-    end = "  linkcast_source stand_in;\n};"
-    padding = breaks(before, layout(header.replace(end, end.replace("}", "  int late;\n}"), 1)))
+    size = next(line.split()[1] for line in before if line.startswith("linkcast_answer "))
+    padding = breaks(before, layout(header.replace("\n} linkcast_answer;", "\n  int late;\n} linkcast_answer;", 1)))
     assert len(padding) == 1
-    assert padding[0].endswith(f"within the {size} bytes that linkcast_engine_options had before")
+    assert padding[0].endswith(f"within the {size} bytes that linkcast_answer had before")
     assert breaks(before, layout(header.replace("LINKCAST_CAUSE_FAILED = 2", "LINKCAST_CAUSE_FAILED = 7"))) == [
         "LINKCAST_CAUSE_FAILED 2: now 7"
     ]

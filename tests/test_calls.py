@@ -20,6 +20,7 @@ import pytest
 import linkcast
 from conftest import run
 from linkcast import _native
+from linkcast.traces import trace_from_arrays
 
 WINDOW = np.tile(np.array([28.0, 12.5, 0.001, 0.998], np.float32), (10, 1))
 BOUND = [value for value in vars(_native).values() if isinstance(value, type) and value.__module__ == _native.__name__]
@@ -291,7 +292,7 @@ def test_words_and_booleans_are_no_numbers(engine: linkcast.Engine) -> None:
         lambda: linkcast.RouteChooser(2).choose([True, False]),
         lambda: linkcast.Scaler(["0"], ["1"]),
         lambda: engine.scaler("internet_lstm").transform(WINDOW > 0),
-        lambda: linkcast.traces.trace_from_arrays(WINDOW.astype(str)),
+        lambda: trace_from_arrays(WINDOW.astype(str)),
         lambda: linkcast.BandwidthPredictor().evaluate(WINDOW[None], ["12.5"]),
     ):
         with pytest.raises(ValueError, match="expected plain numbers, got"):

@@ -12,7 +12,8 @@ import pytest
 import linkcast
 
 GROUPS = ["Streaming", "Gaming", "Social Media", "Shopping", "Software"]
-COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train", "export-edge"]
+COMMANDS = ["predict", "forecast", "decide", "groups", "replay", "evaluate", "inspect", "bench", "train", "convert"]
+COMMANDS += ["explain", "export-edge", "keygen", "sign", "verify"]
 
 
 def test_the_version_is_the_packages(run):

@@ -17,7 +17,7 @@ import linkcast
 from linkcast import read_trace, training
 from linkcast.baselines import BASELINES
 from linkcast.evaluation import baseline_label
-from linkcast.training import bundle, datasets, forecasters, networks, pipeline, public, settings
+from linkcast.training import bundle, datasets, forecasters, networks, plan, public, settings
 from linkcast.training.ranges import Range, ScalerRanges
 from tiny_training import DATA, QUIET, ROOT, TINY, public_folder, run, simulated_rows, write_csv
 
@@ -193,15 +193,15 @@ def test_training_with_public_traces_scores_each_of_them(tmp_path):
 
 
 def test_a_forecaster_without_each_family_and_the_classic_recipe_stand_beside_the_internet_one():
-    jobs = pipeline._simulated_jobs(replace(TINY, unseen=TINY.internet), "folder")
-    rivals = {name for job in jobs for name in job if name not in pipeline.MODELS}
+    jobs = plan.simulated_jobs(replace(TINY, unseen=TINY.internet), "folder")
+    rivals = {name for job in jobs for name in job if name not in plan.MODELS}
     assert rivals == {
         "internet_lstm, classic",
         *(f"internet_lstm, no {family}" for family in public.FAMILIES),
     }
-    names = [name for job in pipeline._chosen(jobs, ["internet"], ["gaming_fallback"]) for name in job]
+    names = [name for job in plan.choose(jobs, ["internet"], ["gaming_fallback"]) for name in job]
     assert set(names) == {"internet_lstm", *rivals, "internet_ddqn", "gaming_fallback"}
-    assert not [name for job in pipeline._simulated_jobs(TINY, "folder") for name in job if "," in name]
+    assert not [name for job in plan.simulated_jobs(TINY, "folder") for name in job if "," in name]
 
 
 def test_the_classic_recipe_halves_the_rate_on_a_plateau_and_then_stops():

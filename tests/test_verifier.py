@@ -222,7 +222,10 @@ def weight_of_nan(model: Any) -> None:
         (many_dimensions, "tensor 0: expected at most 8 dimensions, got 9"),
         (unknown_version, "FULLY_CONNECTED (node 8): expected version 1 to 12"),
         (blockwise, "blockwise quantisation is not known to TensorFlow Lite 2.17.1"),
-        (custom, "FlexMatMul (node 8): custom operators are not taken; this one needs all of TensorFlow"),
+        (
+            custom,
+            "FlexMatMul (node 8): custom operators are not taken; this one needs all of TensorFlow: `linkcast conv",
+        ),
         (no_options, "STRIDED_SLICE (node 7): expected options of kind 32, got none"),
         (buffer_behind_the_end, "got 64 from 18446744073709551600 on"),
         (short_constant, "expected 96 bytes for FLOAT32 (24), got a buffer of 92"),

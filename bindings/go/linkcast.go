@@ -173,12 +173,24 @@ type Engine struct {
 	handle    *C.linkcast_engine
 }
 
+// Options of an Engine; the zero value is what Open takes.
+type Options struct {
+	// PublicKey names a PEM file with Ed25519 keys: every folder that is opened or reloaded has to be signed with one of
+	// them. "" is what LINKCAST_PUBLIC_KEY names, or else no signature is asked for.
+	PublicKey string
+}
+
 // Open loads the models of a folder that holds models/ and metadata/; "" takes those installed with the library.
-func Open(folder string) (*Engine, error) {
+func Open(folder string) (*Engine, error) { return OpenWith(folder, Options{}) }
+
+// OpenWith is Open with options.
+func OpenWith(folder string, given Options) (*Engine, error) {
 	name := cString(folder)
 	defer C.free(unsafe.Pointer(name))
 	engine := &Engine{}
 	options := C.engine_options()
+	options.public_key = cString(given.PublicKey)
+	defer C.free(unsafe.Pointer(options.public_key))
 	if _, err := call(func() C.linkcast_status { return C.linkcast_engine_open(name, &options, &engine.handle) }); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package linkcast
 import (
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -260,5 +262,22 @@ func TestAClosedEngineIsAnError(t *testing.T) {
 	}
 	if _, err := p.Decide(sequence(1)[0]); err != ErrClosed {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestAKeyAsksForASignature(t *testing.T) {
+	_, err := OpenWith("", Options{PublicKey: "/nowhere/key.pub"})
+	if err == nil || !strings.Contains(err.Error(), "public key: /nowhere/key.pub: can't be opened") {
+		t.Errorf("a key that is not there: %v", err)
+	}
+	key := filepath.Join(t.TempDir(), "key.pub")
+	// Of RFC 8032's first test vector; the bundled models are signed with no key.
+	pem := "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n"
+	if err := os.WriteFile(key, []byte(pem), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = OpenWith("", Options{PublicKey: key})
+	if err == nil || !strings.Contains(err.Error(), "asks for a signature") {
+		t.Errorf("an unsigned folder: %v", err)
 	}
 }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from linkcast import _native
@@ -36,8 +35,11 @@ class Engine(_native.Engine):
         threads: for TFLite's own kernels.
         precision: of the forecasters' native weights: "float32", "bfloat16" or "int8"; see `Model`. Allocators and
             fallbacks keep float32.
+        public_key: a PEM file with Ed25519 public keys: the folder has to be signed with one of them (`linkcast sign`).
+            None is what LINKCAST_PUBLIC_KEY names, or else no signature is asked for.
     Raises:
-        LoadError: a model or metadata file is missing, damaged or wrong; the text names the file and the key.
+        LoadError: a model or metadata file is missing, damaged, wrong or not signed as it has to be; the text names the
+            file and the key.
         ValueError: an unknown backend or precision, or threads below 1.
     """
 
@@ -47,10 +49,13 @@ class Engine(_native.Engine):
         backend: str = "auto",
         threads: int = 1,
         precision: str = "float32",
+        *,
+        public_key: str | os.PathLike[str] | None = None,
     ) -> None:
         bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
-        super().__init__(bundle, backend, threads, precision)
-        self._opened = os.path.abspath(bundle), backend, threads, precision
+        super().__init__(bundle, backend, threads, precision, public_key=public_key)
+        key = None if public_key is None else os.path.abspath(public_key)
+        self._reopen = partial(type(self), os.path.abspath(bundle), backend, threads, precision, public_key=key)
 
     @classmethod
     def load(
@@ -59,12 +64,14 @@ class Engine(_native.Engine):
         backend: str = "auto",
         threads: int = 1,
         precision: str = "float32",
+        *,
+        public_key: str | os.PathLike[str] | None = None,
     ) -> Engine:
         """Another name of the constructor."""
-        return cls(folder, backend, threads, precision)
+        return cls(folder, backend, threads, precision, public_key=public_key)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_opened"):  # a traceback shows one whose folder could not be opened
+        if not hasattr(self, "_reopen"):  # a traceback shows one whose folder could not be opened
             return "Engine(not open)"
         return f"Engine({self.folder!r}, {len(self.names)} models)"
 
@@ -73,11 +80,11 @@ class Engine(_native.Engine):
         rows = [(spec["name"], spec["role"], spec["serves"], self.model(spec["name"]).backend) for spec in specs]
         return rows_table(f"Engine {self.folder}", ("model", "role", "serves", "runs on"), rows)
 
-    def __reduce__(self) -> tuple[type[Engine], tuple[str, str, int, str]]:
+    def __reduce__(self) -> tuple[partial[Engine], tuple[()]]:
         """Pickles and copies are engines of their own, opened from the same folder with the same options."""
-        if not hasattr(self, "_opened"):
+        if not hasattr(self, "_reopen"):
             raise TypeError("Engine: expected one that is open, got one whose folder could not be opened")
-        return type(self), self._opened
+        return self._reopen, ()
 
     def allocate(self, name: str, states: npt.ArrayLike) -> Allocation:
         """`decide`, with the cause of each row.
@@ -103,6 +110,5 @@ class Engine(_native.Engine):
         return find_group(self.groups, name)
 
     def _metadata(self, stem: str) -> dict[str, Any]:
-        text = (Path(self.folder) / "metadata" / f"{stem}.json").read_text(encoding="utf-8")
-        parsed: dict[str, Any] = json.loads(text)
+        parsed: dict[str, Any] = json.loads(self.metadata_text(f"{stem}.json"))
         return parsed

@@ -26,6 +26,7 @@ from linkcast.features import (
 from linkcast.kernels import scaling_kernels
 from linkcast.log import LOGGER
 from linkcast.notebook import rows_table
+from linkcast.signing import SIGNATURE
 
 if TYPE_CHECKING:
     from linkcast.evaluation import Evaluation
@@ -106,7 +107,12 @@ class BandwidthPredictor:
         source, target = Path(self._engine.folder), Path(folder)
         manifest = Path("metadata") / "manifest.json"
         listed = json.loads((source / manifest).read_text(encoding="utf-8"))["files"]
+        signature = manifest.with_name(SIGNATURE)
         files = [manifest, *map(Path, listed)]
+        if (source / signature).exists():
+            files.append(signature)
+        else:  # one of other models does not fit these
+            (target / signature).unlink(missing_ok=True)
         files += [Path(self._engine.spec(name)["file"]) for name in self._engine.names]
         for file in files:
             destination = target / file

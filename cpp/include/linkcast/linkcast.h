@@ -330,9 +330,12 @@ struct linkcast_engine_options {
   double plausible_margin;    /* this and the next two: of linkcast_forecast and linkcast_forecast_many */
   double stand_in_weight;
   linkcast_source stand_in;
+  const char* public_key; /* a PEM file with Ed25519 keys: every folder that is opened or reloaded has to be signed with
+                             one of them (`linkcast sign`). Read at open; NULL: $LINKCAST_PUBLIC_KEY, or else no
+                             signature is asked for */
 };
 #define LINKCAST_ENGINE_OPTIONS_INIT \
-  {sizeof(linkcast_engine_options), NULL, NULL, 1, 1, 1, 0, NULL, 0.5, 0.3, LINKCAST_SOURCE_LAST}
+  {sizeof(linkcast_engine_options), NULL, NULL, 1, 1, 1, 0, NULL, 0.5, 0.3, LINKCAST_SOURCE_LAST, NULL}
 
 struct linkcast_stream_options {
   size_t size;
@@ -513,8 +516,8 @@ LINKCAST_API linkcast_status linkcast_controller_read_stats(linkcast_controller*
 
 /* Loads, verifies and warms `folder` (NULL: the one opened) on the calling thread, then puts it in place of the present
  * models: a call under way ends with the old, the next one uses the new, and none waits. Returns when the old ones are
- * freed. A folder that is bad, or lacks one of the present models or has it with another input or output, leaves the
- * present models in place. Stats begin anew. Streams and controllers opened before keep the models that they were
+ * freed. A folder that is bad, is not signed as public_key asks, or lacks one of the present models or has it with
+ * another input or output, leaves the present models in place. Stats begin anew. Streams and controllers opened before keep the models that they were
  * opened with, in memory too: linkcast_stream_follow moves a stream over with its windows; a controller is opened
  * again.
  * Any thread, also while another one calls on the engine; not from within a log function. LOAD, ARGUMENT, HANDLE, MEMORY.

@@ -21,7 +21,8 @@ bool interchangeable(const ModelSpec& a, const ModelSpec& b) {
 }  // namespace
 
 Bundle::Bundle(const std::string& folder, const BundleOptions& options, const Bundle* before)
-    : engine_(std::make_unique<Engine>(folder, options.model)), index_(engine_->metadata().models.size()) {
+    : engine_(std::make_unique<Engine>(folder, options.model, options.signers)),
+      index_(engine_->metadata().models.size()) {
   std::iota(index_.begin(), index_.end(), std::size_t{0});
   if (before) keep_numbers(*before);
   number_.resize(index_.size());

@@ -8,12 +8,14 @@
 
 #include "engine/engine.h"
 #include "engine/forecaster_pool.h"
+#include "engine/signature.h"
 
 namespace linkcast::c_api {
 
 struct BundleOptions {
   Model::Options model;
   ForecasterPool::Options pool;  // with the largest batch that room is made for
+  Signers signers;               // of every folder that is loaded
 };
 
 /// One thread at a time uses it.

@@ -1,6 +1,7 @@
 #include "c_api/engine.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <iterator>
 #include <sstream>
 
@@ -15,7 +16,7 @@ namespace linkcast::c_api {
 namespace {
 
 // Sizes of the structs in the first version that had them.
-constexpr std::size_t kFirstEngineOptions = sizeof(linkcast_engine_options);
+constexpr std::size_t kFirstEngineOptions = offsetof(linkcast_engine_options, public_key);
 constexpr std::size_t kFirstModelInfo = sizeof(linkcast_model_info);
 constexpr std::size_t kFirstRequest = sizeof(linkcast_request);
 constexpr std::size_t kFirstModelStats = sizeof(linkcast_model_stats);
@@ -40,6 +41,7 @@ BundleOptions bundle_options(const linkcast_engine_options& given) {
   options.pool.spin_us = given.spin_us;
   options.pool.batch = given.batch;
   options.pool.safeguard = safeguard_options(given);
+  options.signers = Signers::configured(given.public_key);
   return options;
 }
 

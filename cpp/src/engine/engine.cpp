@@ -26,8 +26,8 @@ constexpr double kPhysicalTolerance = 1e-4;  // likewise, in the target's unit; 
 
 }  // namespace
 
-Engine::Engine(const std::string& folder, const Model::Options& options)
-    : folder_(folder), metadata_(Metadata::load(folder)) {
+Engine::Engine(const std::string& folder, const Model::Options& options, const Signers& signers, MetadataTexts* texts)
+    : folder_(folder), metadata_(Metadata::load(folder, signers, texts)) {
   for (const ModelSpec& spec : metadata_.models) load(spec, options);
   for (std::size_t index = 0; index < models_.size(); ++index) {
     verify(index);

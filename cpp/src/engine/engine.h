@@ -11,6 +11,7 @@
 #include "engine/allocation.h"
 #include "engine/metadata.h"
 #include "engine/model.h"
+#include "engine/signature.h"
 #include "engine/stats.h"
 
 namespace linkcast {
@@ -22,8 +23,11 @@ class Engine {
   /// its golden inputs, scaled and in physical units, whose outputs have to be the golden ones.
   /// @param folder   holds models/ and metadata/
   /// @param options  its precision is the forecasters'; allocators and fallbacks keep float32
+  /// @param signers  those whose signature the folder has to have, if any
+  /// @param texts    out, unless null: the metadata files as they were checked
   /// @throws LoadError  naming the file, and the key where there is one
-  Engine(const std::string& folder, const Model::Options& options);
+  Engine(const std::string& folder, const Model::Options& options, const Signers& signers = Signers::configured(),
+         MetadataTexts* texts = nullptr);
 
   /// Runs every model once for itself and once in a batch of this size, so that later calls find all memory there.
   void warm(std::size_t batch);

@@ -42,11 +42,13 @@ class Files {
     }
   }
 
-  Json parse(const std::string& name) const {
+  const std::string& text(const std::string& name) const {
     const std::string key = "metadata/" + name;
     static_cast<void>(manifest_.at(key));  // the error names the manifest
-    return parse_root(texts_.at(key), folder_ + "/" + key);
+    return texts_.at(key);
   }
+
+  Json parse(const std::string& name) const { return parse_root(text(name), folder_ + "/metadata/" + name); }
 
  private:
   std::string folder_;
@@ -339,9 +341,11 @@ const char* role_name(Role role) noexcept {
   return "";
 }
 
-Metadata Metadata::load(const std::string& folder) {
+Metadata Metadata::load(const std::string& folder, const Signers& signers, MetadataTexts* texts) {
   const std::string path = folder + "/metadata/manifest.json";
-  const Json manifest = parse_root(read_file(path, kMostMetadataBytes), path);
+  std::string text = read_file(path, kMostMetadataBytes);
+  signers.check(path, text);
+  const Json manifest = parse_root(text, path);
   const Files files(folder, manifest);
   Metadata metadata;
   metadata.models = parse_manifest(manifest);
@@ -355,6 +359,11 @@ Metadata Metadata::load(const std::string& folder) {
   metadata.groups = parse_mappings(files.parse("service_mappings.json"), metadata.models);
   const Json stats = files.parse("service_group_stats.json");
   for (ServiceGroup& group : metadata.groups) parse_stats(stats, group);
+  if (texts) {
+    for (const char* name : {"feature_list.json", "scalers.json", "service_mappings.json", "service_group_stats.json"})
+      texts->emplace(name, files.text(name));
+    texts->emplace("manifest.json", std::move(text));
+  }
   return metadata;
 }
 

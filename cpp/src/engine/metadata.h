@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/scaler.h"
+#include "engine/signature.h"
 #include "engine/units.h"
 
 namespace linkcast {
@@ -74,13 +75,19 @@ struct ServiceGroup {
 /// How large a file of metadata/ may be: a hundred times what 14 models need.
 constexpr std::size_t kMostMetadataBytes = 32U << 20;
 
+/// The files of metadata/ by name.
+using MetadataTexts = std::map<std::string, std::string>;
+
 struct Metadata {
   std::vector<ModelSpec> models;     // in the manifest's order
   std::vector<ServiceGroup> groups;  // in the mapping's order
 
-  /// Reads the files of `folder`, and checks each one that the manifest lists against its SHA-256.
+  /// Reads the files of `folder`, and checks the manifest's signature and each file that it lists against its SHA-256.
+  /// What is checked is what is parsed: each file is read once.
+  /// @param signers  those whose signature is asked for, if any
+  /// @param texts    out, unless null: what was read, by file name ("scalers.json"), the manifest included
   /// @throws LoadError  naming the file and the key
-  static Metadata load(const std::string& folder);
+  static Metadata load(const std::string& folder, const Signers& signers = {}, MetadataTexts* texts = nullptr);
 };
 
 }  // namespace linkcast

@@ -152,6 +152,9 @@ void binary(LayoutCall& call) {
 
 namespace {
 
+constexpr std::size_t kMostQuantisedAxes = 4;  // the runtime's mean of quantised values writes beyond its list of more
+constexpr std::int64_t kMostSorted = 16;       // floats: a longer sort reads outside its list where one is NaN
+
 std::vector<bool> axes(const LayoutCall& call, std::size_t input, std::size_t rank) {
   std::vector<bool> chosen(rank, false);
   for (const std::int64_t given : call.values(input)) chosen[axis_of(given, rank)] = true;
@@ -245,6 +248,7 @@ void reduce(LayoutCall& call) {
   call.work = elements_of(x);
   const auto& from = *call.in[0];
   if (quantised(from.type)) {
+    require(call.values(1).size() <= kMostQuantisedAxes, "names more than 4 dimensions of a quantised tensor");
     check_activations(call);
     check_scales(call, static_cast<double>(from.scale));
     const bool extreme = call.code == kReduceMax || call.code == kReduceMin;
@@ -270,6 +274,9 @@ void top_k(LayoutCall& call) {
   require(call.rank(0) >= 1, "expects at least one dimension");
   const std::int64_t k = call.value(1);
   require(k >= 1 && k <= call.shape(0).back(), "wants more values than there are");
+  // Of fewer than all a heap is kept, which stays within its bounds whatever the order.
+  require(call.in[0]->type != kTypeFloat32 || k < call.shape(0).back() || k <= kMostSorted,
+          "sorts more than 16 numbers, which may be NaN");
   require(elements_of(call.shape(1)) == 1 && call.rank(1) <= 1, "expects one number of values");
   Shape shape = call.shape(0);
   shape.back() = k;

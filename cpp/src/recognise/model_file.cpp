@@ -286,7 +286,10 @@ class Reader {
     op.label = operator_name(code.code, code.custom.c_str()) + " " + at;
     if (code.code == kCustom)
       refusal_.refuse(op.label + ": custom operators are not taken" +
-                      (code.custom.starts_with("Flex") ? "; this one needs all of TensorFlow" : ""));
+                      (code.custom.starts_with("Flex")
+                           ? "; this one needs all of TensorFlow: `linkcast convert MODEL.keras -o "
+                             "model.tflite` makes a file of batch 1 that does not"
+                           : ""));
     if (!op.rule || op.rule->versions == 0)
       refusal_.refuse(op.label + ": is not among the operators that can be verified; see the table in operators.cpp");
     if (code.version < 1 || code.version > op.rule->versions)
@@ -315,7 +318,9 @@ class Reader {
       const auto entry = model.entry(list, n, "a metadata entry");
       const std::string which = "metadata entry " + std::to_string(n);
       if (!entry.has(field::kMetadataName)) refusal_.invalid(which + " has no name");
-      entry.text(field::kMetadataName, "a metadata entry's name");
+      // The runtime takes the indices of operators that stand there as they are.
+      if (entry.text(field::kMetadataName, "a metadata entry's name") == "model_control_dependencies")
+        refusal_.refuse(which + ": control dependencies between operators are not taken");
       const auto buffer = entry.get<std::uint32_t>(field::kMetadataBuffer, 0);
       if (buffer >= buffers_.size() || !buffers_[buffer].data)
         refusal_.invalid(which + " names buffer " + std::to_string(buffer) + ", which holds nothing");

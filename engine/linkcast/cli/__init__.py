@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from linkcast.cli.bench import bench
+from linkcast.cli.convert import convert
 from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
 from linkcast.cli.explain import explain
@@ -20,6 +21,7 @@ from linkcast.cli.inspect import inspect
 from linkcast.cli.measure_codecs import measure_codecs
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
+from linkcast.cli.sign import keygen, sign, verify
 from linkcast.cli.train import train
 from linkcast.console import fail, say_in_any_encoding
 
@@ -79,7 +81,11 @@ for _command in (
     bench,
     measure_codecs,
     train,
+    convert,
     export_edge,
+    keygen,
+    sign,
+    verify,
 ):
     app.command(cls=_Command)(_command)
 

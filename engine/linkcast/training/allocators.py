@@ -26,8 +26,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
-import tf_keras
 
 from linkcast import simulation
 from linkcast.engine import Engine
@@ -39,6 +37,7 @@ from linkcast.training.environment import ACTIONS, AllocatedLinks, Policy
 from linkcast.training.forecasters import Progress
 from linkcast.training.ranges import Range, ScalerRanges
 from linkcast.training.settings import AllocatorSettings
+from linkcast.training.start import tf, tf_keras
 
 FloatArray = npt.NDArray[np.float64]
 States = npt.NDArray[np.float32]  # scaled

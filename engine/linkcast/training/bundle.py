@@ -17,10 +17,12 @@ import jsonschema
 import numpy as np
 
 from linkcast import _native
+from linkcast.signing import SIGNATURE
 from linkcast.training.ranges import Range, ScalerRanges
 
 SCHEMA_VERSION = 1
 UNITS_OF_SHARES = ("fraction",)  # what a value in such a unit is held to 0..1 for
+SCORE_DIGITS = 6  # significant digits of a score in the manifest
 METADATA = ("feature_list", "scalers", "service_mappings", "service_group_stats", "manifest")
 REPORT = "training_report.md"
 
@@ -167,6 +169,7 @@ def write(folder: Path, bundle: Bundle, files: Mapping[str, Json], report: str) 
         (stage / "metadata" / REPORT).write_text(report, encoding="utf-8")
         manifest = seal(stage)
         moves = [path.relative_to(stage) for path in sorted(stage.rglob("*")) if path.is_file()]
+        (folder / "metadata" / SIGNATURE).unlink(missing_ok=True)  # it is of the models that go
         for path in sorted(moves, key=lambda path: path.name == "manifest.json"):
             os.replace(stage / path, folder / path)
         return manifest
@@ -179,7 +182,8 @@ def seal(folder: Path) -> Json:
     physical units.
 
     For a folder that was changed, or put together from two: what the manifest says about models, training and skill
-    stays, as do the golden rows that TensorFlow gave, which the others follow from. The files themselves stay.
+    stays, as do the golden rows that TensorFlow gave, which the others follow from. The files themselves stay; a
+    signature, which is of the manifest as it was, goes.
 
     Raises:
         ValueError: a metadata file does not follow its schema; the manifest is as before then.
@@ -208,6 +212,7 @@ def seal(folder: Path) -> Json:
     validate("manifest", manifest)
     fresh = path.with_suffix(".fresh")
     _write_json(fresh, manifest)
+    path.with_name(SIGNATURE).unlink(missing_ok=True)  # it is of the manifest that goes
     os.replace(fresh, path)
     return manifest
 
@@ -251,6 +256,17 @@ def _first(limits: Range, scaled: Any) -> Any:
         return np.arange(1.0, len(scaled) + 1.0)[:, None]
     level = (scaled * (limits.max - limits.min) + limits.min) / (1.0 - limits.share)
     return level if limits.log_offset is None else np.exp(level) - limits.log_offset
+
+
+def rounded(value: Any) -> Any:
+    """Numbers to SCORE_DIGITS significant digits; what is not finite, and so not JSON, to null."""
+    if isinstance(value, dict):
+        return {key: rounded(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(entry) for entry in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.{SCORE_DIGITS}g}") if np.isfinite(value) else None
+    return value
 
 
 def _write_json(path: Path, content: Json) -> None:

@@ -235,7 +235,6 @@ def recertify(folder: Path) -> list[str]:
         The allocators' names.
     """
     from linkcast.training import allocators, report, settings
-    from linkcast.training.trainer import rounded
 
     held = bundle.read(folder)
     files = bundle.read_metadata(folder)
@@ -251,8 +250,8 @@ def recertify(folder: Path) -> list[str]:
         scored = allocators.certify(profile, model.content, ranges, golden, chosen.allocator, manifest["seed"])
         entry = {
             **model.manifest,
-            "skill": rounded(allocators.skill(scored.rewards)),
-            "certificate": rounded(scored.certificate),
+            "skill": bundle.rounded(allocators.skill(scored.rewards)),
+            "certificate": bundle.rounded(scored.certificate),
         }
         held.models[name] = replace(model, manifest=entry)
         names.append(name)

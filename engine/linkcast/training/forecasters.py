@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tf_keras
 
 from linkcast.features import BANDWIDTH, NEUTRAL, TELEMETRY
+from linkcast.metrics import mae
 from linkcast.training import guide, networks
 from linkcast.training.datasets import Dataset, Part, seed_of
 from linkcast.training.guide import Guide
 from linkcast.training.ranges import ScalerRanges, ranges_of
-from linkcast.training.settings import Augmentation, ForecasterSettings, GuideSettings
+from linkcast.training.settings import Augmentation, ForecasterSettings, GuideSettings, warm
+from linkcast.training.start import tf_keras
+from linkcast.training.warm_start import Start
 
 FloatArray = npt.NDArray[np.float64]
 CALIBRATION_WINDOWS = 4096
+NEAREST_WINDOWS = 1_000  # that starts are compared on
 LEAST_MEAN_MBPS = 1e-3  # of a window that is resized: idle ones are not blown up
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what a line of text says)."""
@@ -32,6 +35,7 @@ class Trained:
     ranges: ScalerRanges
     history: dict[str, Any]
     golden: dict[str, Any]
+    seen: tuple[float, float] | None = None  # Mbit/s of earlier training, where there was one
 
     def forecast(self, part: Part) -> FloatArray:
         """(n,) Mbit/s for each window of the part, by TensorFlow's interpreter from the written file."""
@@ -45,6 +49,7 @@ def train_forecaster(
     seed: int,
     progress: Progress,
     guide_settings: GuideSettings | None = None,
+    start: Start | None = None,
 ) -> Trained:
     """Fits one LSTM forecaster.
 
@@ -54,14 +59,21 @@ def train_forecaster(
     learns from; validation is on what came. A scale-free forecaster's answer to a steady window is made exact at the
     end.
 
+    With a start there are no trials: training goes on from its weights, by its ranges, and where no epoch is better the
+    weights stay. A start of another network than this one gives nothing but its name.
+
     Returns:
         The model at the epoch of the least validation loss, converted at batch 1.
     Raises:
         RuntimeError: the validation loss is not finite.
     """
     networks.make_deterministic(seed)
-    ranges = ranges_of(dataset)
     window, features = dataset.train.windows.shape[1:]
+    if start is not None:
+        went_on = _train_on(start, dataset, settings, seed, progress)
+        if went_on is not None:
+            return went_on
+    ranges = ranges_of(dataset)
     rng = np.random.default_rng(seed)
     sample = ranges.scale(dataset.train.windows[dataset.train.draw(CALIBRATION_WINDOWS, rng)])
     teacher = None
@@ -97,6 +109,38 @@ def train_forecaster(
     return _trained(content, dataset.test, ranges, {**history, **fit.history()})
 
 
+def _train_on(
+    start: Start, dataset: Dataset, settings: ForecasterSettings, seed: int, progress: Progress
+) -> Trained | None:
+    """A forecaster trained from a start's weights; None where they are those of another network."""
+    window, features = dataset.train.windows.shape[1:]
+    weights = networks.forecaster_weights(start.content)
+    model = networks.forecaster(window, features, settings.dropout)
+    if weights is None or not networks.begin_from(model, weights):
+        return None
+    settings = warm(settings)
+    fit = _Fit(model, dataset.train, dataset.validation, start.ranges, settings, begun=True)
+    _finish(fit, settings, np.random.default_rng(seed), progress)
+    single = networks.forecaster(window, features, settings.dropout, batch=1, unroll=False)
+    single.set_weights(fit.best_weights)
+    history = {"start": start.origin(), "starting_loss": fit.starting_loss, **fit.history()}
+    return _trained(networks.convert(single, fused_lstms=3), dataset.test, start.ranges, history)
+
+
+def as_trained(start: Start, test: Part) -> Trained:
+    """A start as it is, on another test part."""
+    return _trained(start.content, test, start.ranges, {"start": start.origin(), "epochs": 0})
+
+
+def nearest(starts: Sequence[Start], validation: Part) -> Start:
+    """The one of the least mean absolute error on the validation part."""
+    if len(starts) == 1:
+        return starts[0]
+    rows = validation.draw(min(len(validation), NEAREST_WINDOWS), np.random.default_rng(0))
+    part = replace(validation, windows=validation.windows[rows], targets=validation.targets[rows])
+    return min(starts, key=lambda start: mae(as_trained(start, part).forecast(part), part.targets))
+
+
 def train_fallback(
     parts: tuple[Part, Part, Part], ranges: ScalerRanges, settings: ForecasterSettings, seed: int, progress: Progress
 ) -> Trained:
@@ -121,7 +165,8 @@ class _Fit:
 
     An epoch is `epoch_windows` windows drawn by their chances, or all when there are fewer. The learning rate falls
     along half a cosine (Loshchilov and Hutter 2017), or is halved on a plateau; `stop_patience` epochs without a better
-    validation loss end it. With a teacher training targets are its forecasts.
+    validation loss end it. With a teacher training targets are its forecasts. A model that has `begun` is its own first
+    best.
     """
 
     def __init__(
@@ -133,6 +178,7 @@ class _Fit:
         settings: ForecasterSettings,
         augmentation: Augmentation | None = None,
         teacher: Guide | None = None,
+        begun: bool = False,
     ) -> None:
         self._model, self._train, self._ranges, self._settings = model, train, ranges, settings
         self._augmentation, self._teacher = augmentation, teacher
@@ -145,7 +191,8 @@ class _Fit:
         self._validation = self._scaled(validation, validation.draw(count, np.random.default_rng(0)))
         self._since_best, self._rate = 0, settings.learning_rate
         self.losses: list[float] = []  # on the validation part, by epoch
-        self.best_weights: list[npt.NDArray[np.float32]] = []
+        self.best_weights: list[npt.NDArray[np.float32]] = model.get_weights() if begun else []
+        self.starting_loss = self._validation_loss() if begun else np.inf
 
     @property
     def finished(self) -> bool:
@@ -157,17 +204,24 @@ class _Fit:
         drawn = rng.permutation(self._train.draw(min(len(self._train), settings.epoch_windows), rng))
         inputs, targets, weights = self._scaled(self._train, drawn, rng)
         self._model.fit(inputs, targets, sample_weight=weights, batch_size=settings.batch, shuffle=False, verbose=0)
-        inputs, targets, weights = self._validation
-        errors = np.abs(self._model.predict(inputs, batch_size=1024, verbose=0) - targets)[:, 0].astype(np.float64)
-        loss = float(np.average(errors**2 if settings.loss == "mse" else errors, weights=weights))
+        loss = self._validation_loss()
         if not np.isfinite(loss):
             raise RuntimeError(f"training diverged: the validation loss of epoch {len(self.losses) + 1} is {loss}")
-        better = not self.losses or loss < min(self.losses)
+        better = loss < self.best_loss
         self.losses.append(loss)
         if better:
             self.best_weights, self._since_best = self._model.get_weights(), 0
         else:
             self._since_best += 1
+
+    @property
+    def best_loss(self) -> float:
+        return min([self.starting_loss, *self.losses])
+
+    def _validation_loss(self) -> float:
+        inputs, targets, weights = self._validation
+        errors = np.abs(self._model.predict(inputs, batch_size=1024, verbose=0) - targets)[:, 0].astype(np.float64)
+        return float(np.average(errors**2 if self._settings.loss == "mse" else errors, weights=weights))
 
     def _next_rate(self) -> float:
         settings = self._settings
@@ -180,9 +234,9 @@ class _Fit:
         return self._rate
 
     def history(self) -> dict[str, Any]:
-        """Goes into the manifest."""
-        best = int(np.argmin(self.losses))
-        return {"epochs": len(self.losses), "best_epoch": best + 1, "validation_loss": self.losses[best]}
+        """Goes into the manifest; best epoch 0 is the beginning."""
+        best = int(np.argmin([self.starting_loss, *self.losses]))
+        return {"epochs": len(self.losses), "best_epoch": best, "validation_loss": self.best_loss}
 
     def _scaled(
         self, part: Part, rows: npt.NDArray[np.int64], rng: np.random.Generator | None = None
@@ -218,7 +272,7 @@ def _finish(fit: _Fit, settings: ForecasterSettings, rng: np.random.Generator, p
     while not fit.finished:
         fit.epoch(rng)
         progress(begun + len(fit.losses), begun + settings.epochs, f"validation loss {fit.losses[-1]:.4f}")
-    progress(begun + settings.epochs, begun + settings.epochs, f"best validation loss {min(fit.losses):.4f}")
+    progress(begun + settings.epochs, begun + settings.epochs, f"best validation loss {fit.best_loss:.4f}")
 
 
 def _trained(content: bytes, test: Part, ranges: ScalerRanges, history: dict[str, Any]) -> Trained:

@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
-import tf_keras
-from tf_keras import layers
 
 from linkcast.baselines import ewma, harmonic_mean
 from linkcast.features import BANDWIDTH, TELEMETRY
 from linkcast.training.datasets import FloatArray, Part, level_of
 from linkcast.training.ranges import LOG_OFFSET_MBPS, SCALE_FREE
 from linkcast.training.settings import GuideSettings
+from linkcast.training.start import layers, tf, tf_keras
 
 Float32 = npt.NDArray[np.float32]
 Vary = Callable[[Part, np.random.Generator], None]

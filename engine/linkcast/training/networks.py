@@ -1,25 +1,13 @@
-"""The Keras networks of linkcast and their way into .tflite files. Importing this module loads TensorFlow.
-
-Only the legacy Keras (tf-keras) converts an LSTM to TensorFlow Lite's fused UNIDIRECTIONAL_SEQUENCE_LSTM, so the
-variable that selects it is set before TensorFlow is imported.
-"""
+"""The Keras networks of linkcast and their way into .tflite files. Importing this module loads TensorFlow."""
 
 from __future__ import annotations
 
-import os
-import warnings
 from typing import Any
 
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its rounding differs with the machine
-warnings.filterwarnings("ignore", message="(?s).*tf.lite.Interpreter is deprecated", category=UserWarning)
+import numpy as np
+import numpy.typing as npt
 
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-import tensorflow as tf  # noqa: E402
-import tf_keras  # noqa: E402
-from tf_keras import layers  # noqa: E402
+from linkcast.training.start import layers, quiet, tf, tf_keras
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -102,6 +90,63 @@ def calibrate_normalisation(model: Any, samples: FloatArray) -> None:
         values = layer(values, training=False)
 
 
+FORECASTER = (
+    *(FUSED_LSTM, "MUL", "ADD") * 2,
+    *(FUSED_LSTM, "STRIDED_SLICE"),
+    *("FULLY_CONNECTED",) * 3,
+)
+"""The operators of a forecaster's file: the last normalisation is folded into the dense layer behind it."""
+
+
+def forecaster_weights(content: bytes) -> list[list[FloatArray]] | None:
+    """The weights in a forecaster's .tflite file, for each layer of `forecaster` that has some; None if the file holds
+    another network."""
+    interpreter = tf.lite.Interpreter(
+        model_content=content,
+        experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    nodes = interpreter._get_ops_details()
+    if tuple(node["op_name"] for node in nodes) != FORECASTER:
+        return None
+    layers_found: list[list[FloatArray]] = []
+    for node in nodes:
+        constants = [np.array([]) if index < 0 else interpreter.get_tensor(index) for index in node["inputs"][1:]]
+        if any(constant.dtype.kind == "i" and constant.dtype.itemsize == 1 for constant in constants):
+            return None
+        if node["op_name"] == FUSED_LSTM:  # gates i, f, c, o in both
+            kernel, recurrent = (np.concatenate(constants[first : first + 4]).T for first in (0, 4))
+            layers_found.append([kernel, recurrent, np.concatenate(constants[11:15])])
+        elif node["op_name"] == "MUL":
+            layers_found.append(_fixed_normalisation(constants[0]))
+        elif node["op_name"] == "ADD":
+            layers_found[-1][1] = constants[0]
+        elif node["op_name"] == "STRIDED_SLICE":
+            layers_found.append(_fixed_normalisation(np.ones(layers_found[-1][1].shape[0], np.float32)))
+        else:
+            layers_found.append([constants[0].T, constants[1]])
+    return layers_found
+
+
+def _fixed_normalisation(factor: FloatArray) -> list[FloatArray]:
+    """gamma, beta, mean and variance of a batch normalisation that only multiplies."""
+    zeros = np.zeros_like(factor)
+    return [factor, zeros, zeros, np.full_like(factor, 1.0 - layers.BatchNormalization().epsilon)]
+
+
+def begin_from(model: Any, weights: list[list[FloatArray]]) -> bool:
+    """Gives a `forecaster` the weights of `forecaster_weights`, with its normalisation fixed; False where they do not
+    fit, and the model is as before."""
+    receivers = [layer for layer in model.layers if layer.weights]
+    shapes = [[tuple(values.shape) for values in layer.get_weights()] for layer in receivers]
+    if shapes != [[values.shape for values in entry] for entry in weights]:
+        return False
+    for layer, values in zip(receivers, weights, strict=True):
+        layer.set_weights(values)
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
+    return True
+
+
 def shift_output(model: Any, sample: FloatArray) -> None:
     """Moves the last layer's bias so that the answer to `sample` (1, ...) is exactly 0."""
     bias = model.layers[-1].bias
@@ -141,8 +186,9 @@ class TFLite:
     """TensorFlow's own interpreter of a .tflite file: the reference for golden outputs and for every score."""
 
     def __init__(self, content: bytes) -> None:
-        self._interpreter = tf.lite.Interpreter(model_content=content)
-        self._interpreter.allocate_tensors()
+        with quiet():  # the first one says what it was made of
+            self._interpreter = tf.lite.Interpreter(model_content=content)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
 

@@ -1,4 +1,7 @@
-"""One training run: which models on which data, carried through to a written bundle."""
+"""One training run: which models on which data, carried through to a written bundle.
+
+Everything that was asked for is checked, and the telemetry read, before TensorFlow is imported: it takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -16,24 +19,16 @@ from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-from linkcast import simulation
-from linkcast.groups import group_key
 from linkcast.traces import Columns, Layout
-from linkcast.training import bundle, datasets, forecasters, public, report, settings, telemetry
-from linkcast.training.bundle import Bundle, Json
-from linkcast.training.datasets import Dataset, GroupRows
+from linkcast.training import bundle, report, settings
+from linkcast.training.bundle import Bundle, Json, rounded
+from linkcast.training.new_group import NewGroup
+from linkcast.training.plan import COMPARED, Held, Job, plan
 from linkcast.training.settings import Settings
-from linkcast.training.trainer import Trainer, rounded
-
-MODELS = (
-    *(f"{profile}_lstm" for profile in simulation.PROFILES),
-    *(f"{profile}_ddqn" for profile in simulation.PROFILES),
-    *(f"{group}_model" for group in simulation.GROUPS),
-    *(f"{group}_fallback" for group in simulation.GROUPS),
-)
-"""Every model of a bundle, in the manifest's order."""
+from linkcast.training.start import check_installed
 
 NOTES = (
     "Forecasters: bandwidth as the logarithm relative to the window's first sample, the target relative to its last. "
@@ -48,11 +43,6 @@ NOTES = (
     "Allocators: the state's bandwidth is that of a link of trained_on.capacity_mbps; scale it for another link.",
 )
 
-
-COMPARED = "internet_lstm"  # beside rivals, on every link
-
-Job = dict[str, Callable[[Trainer, forecasters.Progress], None]]
-"""Models that one trainer trains one after the other, by name. A job can be sent to another process."""
 
 Show = Callable[[str, int, int, str], None]
 """Called with a model's name and its progress."""
@@ -79,6 +69,7 @@ def run(
     only: Sequence[str] | None = None,
     columns: Columns | Layout | None = None,
     base: str | os.PathLike[str] | None = None,
+    group: NewGroup | None = None,
     run_settings: Settings | None = None,
     recipe: str = "default",
     workers: int = 1,
@@ -93,6 +84,10 @@ def run(
     in the simulator: what a link carried does not say what it would have carried at another allocation. Whatever is
     not trained is carried over, unchanged, from the base bundle, so that the folder is always complete.
 
+    On telemetry a forecaster begins with the weights of the base bundle's, and is kept where its mean absolute error on
+    the held-out part is the smaller; otherwise the base's weights stay (`skill.start` in the manifest has both). A new
+    group begins with those of the group whose forecaster is nearest to its validation part.
+
     Args:
         output: the bundle folder; made when it is not there, its models and metadata replaced when it is.
         telemetry_file: CSV or Parquet with `bandwidth_mbps`, and what there is of the other telemetry columns,
@@ -103,6 +98,7 @@ def run(
         only: profiles and service groups to train, by name; without a telemetry file also single models.
         columns: as `linkcast.read_trace` takes them.
         base: bundle folder to carry over from; by default the one that ships.
+        group: a service group that the base bundle has not, to train on the telemetry file and to add.
         run_settings: sizes and hyper-parameters, instead of those that `quick` chooses.
         recipe: "default", or "classic" for the forecasters: Adam at 1e-3, squared error, batch 32, up to 100 epochs
             with early stopping and learning-rate reduction.
@@ -111,35 +107,22 @@ def run(
         console: where progress and the closing tables go; None is standard error, Console(quiet=True) is nowhere.
     Raises:
         ValueError: an unknown name in `only` or recipe, traces together with a telemetry file, a negative seed, no
-            workers, or a telemetry file with missing columns or too few rows.
+            workers, a group whose name or ids are in use, or a telemetry file with missing columns or too few rows.
         OSError: a file cannot be read or written.
         ImportError: the train extra is not installed.
     """
     started = perf_counter()
-    if seed < 0:
-        raise ValueError(f"seed: expected 0 or more, got {seed}")
+    check_installed()
     if workers < 1:
         raise ValueError(f"workers: expected 1 or more, got {workers}")
     chosen = run_settings or (settings.quick() if quick else settings.full())
-    if recipe not in settings.RECIPES:
-        raise ValueError(f"recipe: expected {' or '.join(settings.RECIPES)}, got {recipe}")
-    if recipe == "classic":
-        chosen = settings.by_classic_recipe(chosen)
-    if traces is not None and telemetry_file is not None:
-        raise ValueError("traces: expected none together with a telemetry file")
-    models = [name for name in only or () if name in MODELS] if telemetry_file is None else []
-    names = _known([name for name in only if name not in models] if only is not None else None, models)
-    if telemetry_file is None:
-        jobs = _chosen(_simulated_jobs(chosen, traces), names, models)
-    else:
-        jobs = _telemetry_jobs(chosen, telemetry_file, names, columns)
-    asked = [name for job in jobs for name in job if name in MODELS]
-    carried_over = [name for name in MODELS if name not in asked]
-    kept = bundle.read(Path(base) if base is not None else bundle.bundled_folder()) if carried_over else Bundle()
+    planned = plan(telemetry_file, traces, chosen, seed, only, columns, base, group, recipe)
+    chosen, names, kept = planned.settings, planned.trained, planned.base
 
     console = console or Console(stderr=True)
+    console.print(settings.said(chosen, telemetry_file is not None), highlight=False, style="dim")
     trained = Bundle()
-    for part in _run_jobs(jobs, chosen, seed, workers, console):
+    for part in _run_jobs(planned.jobs, chosen, seed, planned.held, workers, console):
         trained.models.update(part.models)
         trained.groups.update(part.groups)
         for kind, rows in part.comparisons.items():
@@ -147,146 +130,50 @@ def run(
     if trained.comparisons:
         trained.models[COMPARED].manifest["skill"]["links"] = rounded(trained.comparisons)
     complete = Bundle(
-        {name: trained.models.get(name) or kept.models[name] for name in MODELS},
-        {group: trained.groups.get(group) or kept.groups[group] for group in simulation.GROUPS},
+        {name: trained.models.get(name) or kept.models[name] for name in planned.order}, kept.groups | trained.groups
     )
     seconds = perf_counter() - started
     training = {
         "mode": "quick" if chosen.quick else "full",
         "seconds": round(seconds, 1),
         "settings": asdict(chosen),
-        "carried_over": carried_over,
+        "carried_over": [name for name in planned.order if name not in names],
         "notes": list(NOTES),
     }
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     files = bundle.metadata(complete, _generator(), created, seed, training)
     folder = Path(output)
     manifest = bundle.write(folder, complete, files, report.markdown(files["manifest"]))
-    for table in (report.forecaster_table(files["manifest"], asked), report.allocator_table(files["manifest"], asked)):
+    for table in (report.forecaster_table(files["manifest"], names), report.allocator_table(files["manifest"], names)):
         if table.row_count:
             console.print(table)
-    return TrainingResult(folder, manifest, folder / "metadata" / bundle.REPORT, tuple(asked), seconds)
+    return TrainingResult(folder, manifest, folder / "metadata" / bundle.REPORT, tuple(names), seconds)
 
 
-def _known(only: Sequence[str] | None, models: Sequence[str]) -> list[str] | None:
-    if only is None:
-        return None
-    if models and not only:
-        return []
-    known = [*simulation.PROFILES, *simulation.GROUPS]
-    names = [group_key(name) for name in only]
-    unknown = [name for name, key in zip(only, names, strict=True) if key not in known]
-    if unknown or not names:
-        raise ValueError(f"only: expected names among {', '.join(known)}, got {', '.join(unknown) or 'none'}")
-    return names
+class _TimeLeft(ProgressColumn):
+    """By the pace so far, as if no training ended early."""
+
+    def render(self, task: Task) -> Text:
+        if task.finished or task.time_remaining is None:
+            return Text("")
+        minutes, seconds = divmod(int(task.time_remaining), 60)
+        return Text(f"at most {minutes} min left" if minutes > 1 else f"at most {60 * minutes + seconds} s left")
 
 
-def _chosen(jobs: list[Job], names: list[str] | None, models: Sequence[str]) -> list[Job]:
-    """The jobs, with what was asked for; the rivals of a forecaster go with it."""
-    if names is None:
-        return jobs
-    wanted = {model for name in names for model in MODELS if model.rsplit("_", 1)[0] == name} | set(models)
-    some = [{name: work for name, work in job.items() if name.split(",")[0] in wanted} for job in jobs]
-    return [job for job in some if job]
-
-
-def _simulated_jobs(chosen: Settings, traces: str | os.PathLike[str] | None) -> list[Job]:
-    """The longest first, so that no worker is left with one at the end."""
-    profiles, groups = list(simulation.PROFILES), list(simulation.GROUPS)
-    links: list[Job] = [{f"{profile}_lstm": partial(_link, profile=profile, traces=traces)} for profile in profiles]
-    allocators: list[Job] = [{f"{profile}_ddqn": partial(_allocator, profile=profile)} for profile in profiles]
-    pairs: list[Job] = [
-        {f"{group}_model": partial(_group, group=group), f"{group}_fallback": partial(_fallback, group=group)}
-        for group in groups
-    ]
-    rivals: list[Job] = []
-    if traces is not None and chosen.unseen is not None:
-        rivals = [{f"{COMPARED}, classic": partial(_classic, traces=traces)}]
-        rivals += [
-            {f"{COMPARED}, no {family}": partial(_unseen, traces=traces, family=family)} for family in public.FAMILIES
-        ]
-    return [*reversed(links), *rivals, *pairs, *allocators]
-
-
-def _link(
-    trainer: Trainer, progress: forecasters.Progress, profile: str, traces: str | os.PathLike[str] | None
-) -> None:
-    chosen = trainer.settings
-    dataset = datasets.link_dataset(profile, chosen, trainer.seed)
-    if profile == "internet":
-        dataset = replace(dataset, scale_free=True, augmentation=chosen.augmentation)
-        if traces is not None:
-            dataset = public.internet_dataset(traces, dataset, chosen, trainer.seed)
-    trainer.link(profile, dataset, progress)
-
-
-def _unseen(trainer: Trainer, progress: forecasters.Progress, traces: str | os.PathLike[str], family: str) -> None:
-    """The internet forecaster without a family of traces, scored on that family: on links of a kind never seen."""
-    assert trainer.settings.unseen is not None
-    dataset = _measured(trainer, traces, family)
-    trainer.rival("unseen", f"internet_lstm/{family}", dataset, trainer.settings.unseen, progress)
-
-
-def _classic(trainer: Trainer, progress: forecasters.Progress, traces: str | os.PathLike[str]) -> None:
-    classic = settings.classic(trainer.settings.internet)
-    trainer.rival("classic", "internet_lstm/classic", _measured(trainer, traces), classic, progress)
-
-
-def _measured(trainer: Trainer, traces: str | os.PathLike[str], without: str | None = None) -> Dataset:
-    simulated = datasets.link_dataset("internet", trainer.settings, trainer.seed)
-    simulated = replace(simulated, scale_free=True, augmentation=trainer.settings.augmentation)
-    return public.internet_dataset(traces, simulated, trainer.settings, trainer.seed, without)
-
-
-def _allocator(trainer: Trainer, progress: forecasters.Progress, profile: str) -> None:
-    trainer.allocator(profile, progress)
-
-
-def _group(trainer: Trainer, progress: forecasters.Progress, group: str) -> None:
-    dataset = datasets.group_dataset(group, trainer.settings, trainer.seed)
-    trainer.group(group, dataset, datasets.typical_rows(group, trainer.settings, trainer.seed), progress)
-
-
-def _fallback(trainer: Trainer, progress: forecasters.Progress, group: str) -> None:
-    trainer.fallback(group, datasets.typical_rows(group, trainer.settings, trainer.seed), progress)
-
-
-def _telemetry_jobs(
-    chosen: Settings, file: str | os.PathLike[str], names: list[str] | None, columns: Columns | Layout | None
-) -> list[Job]:
-    jobs: list[Job] = []
-    for name, trace in telemetry.read(file, names, columns).items():
-        dataset = datasets.telemetry_dataset(trace, chosen, calendar=name in simulation.GROUPS)
-        if name in simulation.PROFILES:
-            jobs.append({f"{name}_lstm": partial(_measured_link, profile=name, dataset=dataset)})
-        else:
-            rows = datasets.telemetry_rows(trace)
-            jobs.append(
-                {
-                    f"{name}_model": partial(_measured_group, group=name, dataset=dataset, rows=rows),
-                    f"{name}_fallback": partial(_measured_fallback, group=name, rows=rows),
-                }
-            )
-    return jobs
-
-
-def _measured_link(trainer: Trainer, progress: forecasters.Progress, profile: str, dataset: Dataset) -> None:
-    trainer.link(profile, dataset, progress)
-
-
-def _measured_group(
-    trainer: Trainer, progress: forecasters.Progress, group: str, dataset: Dataset, rows: GroupRows
-) -> None:
-    trainer.group(group, dataset, rows, progress)
-
-
-def _measured_fallback(trainer: Trainer, progress: forecasters.Progress, group: str, rows: GroupRows) -> None:
-    trainer.fallback(group, rows, progress)
-
-
-def _run_jobs(jobs: Sequence[Job], chosen: Settings, seed: int, workers: int, console: Console) -> list[Bundle]:
+def _run_jobs(
+    jobs: Sequence[Job], chosen: Settings, seed: int, held: Held, workers: int, console: Console
+) -> list[Bundle]:
     """What each job trained; a progress bar for each model."""
-    columns = (TextColumn("{task.description:22}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    side_by_side = workers > 1 and len(jobs) > 1
+    if not side_by_side:
+        import linkcast.training.trainer  # noqa: F401 - TensorFlow, before a bar is drawn
+    columns = (
+        TextColumn("{task.description:22}"),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        _TimeLeft(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=console) as bars:
         shown: dict[str, TaskID] = {}
 
@@ -298,16 +185,18 @@ def _run_jobs(jobs: Sequence[Job], chosen: Settings, seed: int, workers: int, co
             if done >= total and not ended and not console.is_terminal:  # a log file shows no bars before the end
                 console.print(f"{name}: {note}, {bars.tasks[shown[name]].elapsed:.0f} s")
 
-        if workers == 1 or len(jobs) == 1:
-            return [_train(job, chosen, seed, show) for job in jobs]
-        return _run_side_by_side(jobs, chosen, seed, min(workers, len(jobs)), show)
+        if not side_by_side:
+            return [_train(job, chosen, seed, held, show) for job in jobs]
+        return _run_side_by_side(jobs, chosen, seed, held, min(workers, len(jobs)), show)
 
 
-def _run_side_by_side(jobs: Sequence[Job], chosen: Settings, seed: int, workers: int, show: Show) -> list[Bundle]:
+def _run_side_by_side(
+    jobs: Sequence[Job], chosen: Settings, seed: int, held: Held, workers: int, show: Show
+) -> list[Bundle]:
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool:
         news = manager.Queue()
-        results = [pool.submit(_train_in_worker, job, chosen, seed, news) for job in jobs]
+        results = [pool.submit(_train_in_worker, job, chosen, seed, held, news) for job in jobs]
         try:
             while not all(result.done() for result in results):
                 with contextlib.suppress(queue.Empty):
@@ -326,15 +215,19 @@ def _run_side_by_side(jobs: Sequence[Job], chosen: Settings, seed: int, workers:
         return [result.result() for result in results]
 
 
-def _train(job: Job, chosen: Settings, seed: int, show: Show) -> Bundle:
-    trainer = Trainer(chosen, seed, Bundle())
+def _train(job: Job, chosen: Settings, seed: int, held: Held, show: Show) -> Bundle:
+    from linkcast.training.trainer import Trainer
+
+    trainer = Trainer(chosen, seed, Bundle(), held.starts, held.identities)
     for name, work in job.items():
         work(trainer, partial(show, name))
     return trainer.bundle
 
 
-def _train_in_worker(job: Job, chosen: Settings, seed: int, news: queue.Queue[tuple[str, int, int, str]]) -> Bundle:
-    return _train(job, chosen, seed, lambda *progress: news.put(progress))
+def _train_in_worker(
+    job: Job, chosen: Settings, seed: int, held: Held, news: queue.Queue[tuple[str, int, int, str]]
+) -> Bundle:
+    return _train(job, chosen, seed, held, lambda *progress: news.put(progress))
 
 
 def _generator() -> str:

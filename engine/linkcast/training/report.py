@@ -9,6 +9,7 @@ from rich.table import Table
 
 from linkcast.console import table
 from linkcast.evaluation import baseline_label
+from linkcast.training.warm_start import sentence
 
 Json = dict[str, Any]
 MSE = 3  # its place among the cells of `_score_cells`
@@ -80,6 +81,8 @@ def markdown(manifest: Json) -> str:
     for name, entry in forecasters.items():
         for label, skill in _cards(name, entry["skill"]):
             origin = f" {_origin(entry['trained_on'])}" if label == name else ""
+            if "start" in skill:
+                lines.append(f"- {sentence(name, skill)}")
             lines.append(f"- **{label}**: {skill['verdict']}{_interval(skill)}{origin}")
     lines += _links(forecasters)
     lines += _ablation(forecasters)
@@ -189,6 +192,10 @@ def _interval(skill: Json) -> str:
 
 def _methods(skill: Json) -> list[tuple[str, Json]]:
     methods = [("model", skill["model"])]
+    if "start" in skill:
+        kept = skill["start"]["kept"]
+        other = "trained" if kept == "bundled" else "bundled"
+        methods = [(f"{kept} model: kept", skill["model"]), (f"{other} model", skill["start"][other])]
     methods += [(baseline_label(name), row) for name, row in skill["baselines"].items()]
     if "reference" in skill:
         methods.append(("LightGBM (reference)", skill["reference"]))

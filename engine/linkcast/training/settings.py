@@ -100,6 +100,13 @@ class Settings:
     allocator: AllocatorSettings = AllocatorSettings()
 
 
+def warm(base: ForecasterSettings) -> ForecasterSettings:
+    """For training that goes on from weights that are good already: smaller steps, and sooner at an end."""
+    return replace(
+        base, learning_rate=5e-4, epochs=min(base.epochs, 40), trials=1, stop_patience=min(base.stop_patience, 10)
+    )
+
+
 def classic(base: ForecasterSettings) -> ForecasterSettings:
     """The usual settings: Adam at 1e-3, squared error, batch 32, up to 100 epochs, early stopping, reduction of the
     learning rate on a plateau."""
@@ -128,6 +135,26 @@ def by_classic_recipe(base: Settings) -> Settings:
 def full() -> Settings:
     """The settings of design.md; three quarters of an hour on two cores."""
     return Settings(quick=False)
+
+
+def said(chosen: Settings, on_telemetry: bool) -> str:
+    """What kind of run it is, in a line for people."""
+    if on_telemetry:
+        most, other = warm(chosen.forecaster), warm((full() if chosen.quick else quick()).forecaster)
+        if chosen.recipe != "default":
+            return f"Classic recipe: from random weights, at most {chosen.forecaster.epochs} epochs."
+        if chosen.quick:
+            return (
+                f"Quick run: at most {most.epochs} epochs from the bundled weights, a first look; without --quick "
+                f"{other.epochs}."
+            )
+        return (
+            f"Full run: at most {most.epochs} epochs from the bundled weights, fewer once {most.stop_patience} in a "
+            f"row bring nothing; --quick is {other.epochs}."
+        )
+    if chosen.quick:
+        return "Quick run: every step with few epochs and episodes, minutes; its models work, and are not good."
+    return "Full run: as the bundled models were trained, more than half an hour; --quick is minutes, and not good."
 
 
 def quick() -> Settings:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,18 @@ from linkcast.reference import lightgbm_forecasts
 from linkcast.traces import GAP_STEPS
 from linkcast.training import allocators, datasets, forecasters, links, networks
 from linkcast.training.ablation import ablate
-from linkcast.training.bundle import Bundle, BundledGroup, BundledModel, Json, model_entry
+from linkcast.training.bundle import Bundle, BundledGroup, BundledModel, Json, model_entry, rounded
 from linkcast.training.datasets import Dataset, GroupRows, Part, seed_of
 from linkcast.training.environment import ACTIONS
 from linkcast.training.forecasters import Progress, Trained
+from linkcast.training.new_group import Identity, simulated_identity
 from linkcast.training.ranges import Range, ScalerRanges, fallback_target, ranges_of
 from linkcast.training.settings import ForecasterSettings, Settings
+from linkcast.training.warm_start import Start
 
 FloatArray = npt.NDArray[np.float64]
 
 TARGET = {"name": "bandwidth_mbps", "unit": UNITS["bandwidth_mbps"]}
-SCORE_DIGITS = 6  # significant digits of a score in the manifest
 REFERENCE_WINDOWS = 20_000  # of the training part that LightGBM is fitted on
 
 
@@ -58,13 +59,18 @@ class Trainer:
     settings: Settings
     seed: int
     bundle: Bundle
+    starts: Mapping[str, Sequence[Start]] = field(default_factory=dict)  # by profile or group
+    identities: Mapping[str, Identity] = field(default_factory=dict)  # of groups that the simulator does not know
     forecasters: dict[str, Trained] = field(default_factory=dict)  # of the groups, to score the fallbacks beside
 
     def link(self, profile: str, dataset: Dataset, progress: Progress) -> None:
         """The forecaster of a profile."""
         name = f"{profile}_lstm"
-        trained = self._trained(name, dataset, self.settings.internet, progress)
-        skill = _forecaster_skill(trained, dataset, not self.settings.quick)
+        if self.starts.get(profile):
+            trained, skill = self._from_start(name, profile, dataset, progress)
+        else:
+            trained = self._trained(name, dataset, self.settings.internet, progress)
+            skill = _forecaster_skill(trained, dataset, not self.settings.quick)
         if dataset.links:
             ranges, rng = ranges_of(dataset), np.random.default_rng(seed_of(self.seed, name, "linear"))
             self.bundle.comparisons["model"] = links.compare(dataset.links, trained.forecast)
@@ -87,6 +93,29 @@ class Trainer:
         chosen = dataset if guided or not dataset.scale_free else replace(dataset, augmentation=None)
         return forecasters.train_forecaster(chosen, settings, seed_of(self.seed, name), progress, guide)
 
+    def _from_start(
+        self, name: str, serves: str, dataset: Dataset, progress: Progress, profile: FloatArray | None = None
+    ) -> tuple[Trained, Json]:
+        """A forecaster that goes on from a bundled one, or that one where training did not make it better.
+
+        By the classic recipe training begins from random weights, and is compared just the same.
+        """
+        start = forecasters.nearest(self.starts[serves], dataset.validation)
+        begin = start if self.settings.recipe == "default" else None
+        seed = seed_of(self.seed, name)
+        trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed, progress, None, begin)
+        bundled = forecasters.as_trained(start, dataset.test)
+        scores = {
+            "trained": metrics.summary(trained.forecast(dataset.test), dataset.test.targets),
+            "bundled": metrics.summary(bundled.forecast(dataset.test), dataset.test.targets),
+        }
+        kept = min(("bundled", "trained"), key=lambda who: scores[who]["mae"])
+        if kept == "bundled":
+            trained = replace(bundled, history={**trained.history, **bundled.history}, seen=start.target_range)
+        skill = _forecaster_skill(trained, dataset, True, profile)
+        skill["start"] = {"kept": kept, "bundled_model": start.name, **scores}
+        return trained, skill
+
     def allocator(self, profile: str, progress: Progress) -> None:
         """The allocator of a profile."""
         name = f"{profile}_ddqn"
@@ -107,12 +136,17 @@ class Trainer:
     def group(self, group: str, dataset: Dataset, rows: GroupRows, progress: Progress) -> None:
         """The forecaster of a service group, and the group's statistics."""
         name = f"{group}_model"
-        trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed_of(self.seed, name), progress)
-        skill = _forecaster_skill(trained, dataset, not self.settings.quick, rows.profile("train"))
+        if self.starts.get(group):
+            trained, skill = self._from_start(name, group, dataset, progress, rows.profile("train"))
+        else:
+            seed = seed_of(self.seed, name)
+            trained = forecasters.train_forecaster(dataset, self.settings.forecaster, seed, progress)
+            skill = _forecaster_skill(trained, dataset, not self.settings.quick, rows.profile("train"))
         skill["ablation"] = ablate(trained.forecast, dataset.test, dataset.features)
         self._add_forecaster(name, group, dataset, trained, skill)
         self.forecasters[group] = trained
-        self.bundle.groups[group] = _group_entry(group, rows)
+        identity = self.identities.get(group) or simulated_identity(group)
+        self.bundle.groups[group] = _group_entry(group, identity, rows)
 
     def fallback(self, group: str, rows: GroupRows, progress: Progress) -> None:
         """The fallback of a service group: calendar in, bandwidth at typical use out."""
@@ -137,7 +171,10 @@ class Trainer:
             "features": _features(dataset.features),
             "target": TARGET,
         }
-        trained_on = {**dataset.origin, "target_range": target_range(dataset), "history": trained.history}
+        low, high = target_range(dataset)
+        if trained.seen is not None:
+            low, high = min(low, trained.seen[0]), max(high, trained.seen[1])
+        trained_on = {**dataset.origin, "target_range": [low, high], "history": trained.history}
         if dataset.links:
             trained_on["measured_range"] = measured_range(dataset)
         self._add(
@@ -254,26 +291,23 @@ def _score_beside(skill: Json, fallback: Trained, primary: Trained, moments: Par
     )
 
 
-def _group_entry(group: str, rows: GroupRows) -> BundledGroup:
-    parameters = simulation.group_profile(group)
+def _group_entry(group: str, identity: Identity, rows: GroupRows) -> BundledGroup:
     mapping = {
-        "name": parameters.name,
-        "group_id": parameters.group_id,
-        "default_service_id": parameters.default_service_id,
-        "services": parameters.services,
+        "name": identity.name,
+        "group_id": identity.group_id,
+        "default_service_id": identity.default_service_id,
+        "services": dict(identity.services),
         "model": f"{group}_model",
         "fallback": f"{group}_fallback",
     }
     bandwidth = np.concatenate([rows.features(part) for part in datasets.PARTS])[:, BANDWIDTH]
+    most = bandwidth.max() if identity.max_bandwidth_mbps is None else identity.max_bandwidth_mbps
     stats: Json = {
-        "max_bandwidth_mbps": bandwidth.max(),
+        "max_bandwidth_mbps": most,
         "mean_bandwidth_mbps": bandwidth.mean(),
         "std_bandwidth_mbps": bandwidth.std(),
-        "typical_usage_percentage": 100.0 * bandwidth.mean() / bandwidth.max(),
-        "device_groups": {
-            device: {"bandwidth_factor": factors[0], "latency_factor": factors[1]}
-            for device, factors in parameters.device_groups.items()
-        },
+        "typical_usage_percentage": 100.0 * bandwidth.mean() / most,
+        "device_groups": dict(identity.device_groups),
     }
     profile = rows.profile(*datasets.PARTS)
     if profile is not None:
@@ -296,14 +330,3 @@ def _range(limits: Range) -> Json:
     if limits.bound is not None:
         entry["bound"] = limits.bound
     return entry
-
-
-def rounded(value: Any) -> Any:
-    """Numbers to SCORE_DIGITS significant digits; what is not finite, and so not JSON, to null."""
-    if isinstance(value, dict):
-        return {key: rounded(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(entry) for entry in value]
-    if isinstance(value, (float, np.floating)):
-        return float(f"{value:.{SCORE_DIGITS}g}") if np.isfinite(value) else None
-    return value
