@@ -24,6 +24,7 @@ enum Code : int {
   kFloorMod = 95,
   kIf = 118,
   kWhile = 119,
+  kBatchMatmul = 126,
 };
 
 class LayoutCall;

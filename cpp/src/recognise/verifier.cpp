@@ -7,6 +7,7 @@
 
 #include "recognise/layout.h"
 #include "recognise/model_file.h"
+#include "recognise/operators.h"
 
 namespace linkcast::tflite {
 namespace {
