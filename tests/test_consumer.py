@@ -6,6 +6,7 @@ What is installed is copied to another folder first: nothing in it may name the 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
