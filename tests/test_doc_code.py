@@ -35,7 +35,11 @@ HELD = {  # pages whose blocks other tests run, by language
     "docs/decision-log.md": {"python": "tests/test_docs.py", "console": "tests/test_decision_log.py"},
     "docs/metrics.md": {"python": "tests/test_docs.py"},
     "docs/shadow.md": {"python": "tests/test_docs.py"},
-    "docs/run.md": {"python": "tests/test_docs.py", "console": "tests/test_live_daemon.py", "toml": "tests/test_live_config.py"},
+    "docs/run.md": {
+        "python": "tests/test_docs.py",
+        "console": "tests/test_live_daemon.py",
+        "toml": "tests/test_live_config.py",
+    },
     "docs/fleet.md": {name: "tests/test_fleet.py" for name in ("python", "c", "console", "sh", "toml")},
     "docs/signed-bundles.md": {"indented": "tests/test_signing.py"},
     "docs/processes.md": {"python": "tests/test_integrity.py"},
@@ -49,7 +53,12 @@ HELD = {  # pages whose blocks other tests run, by language
 GENERATED = "<!-- Written by docs/tools/generate.py"
 PAGES = sorted(
     str(page.relative_to(ROOT))
-    for page in [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+    for page in [
+        *DOCS.rglob("*.md"),
+        *ROOT.glob("*.md"),
+        *(ROOT / "examples").glob("*.md"),
+        *(ROOT / "benchmarks").glob("*.md"),
+    ]
     if not page.read_text(encoding="utf-8").startswith(GENERATED)
 )
 

@@ -105,7 +105,9 @@ def test_every_command_and_option_has_an_entry() -> None:
     assert set(re.findall(r"^## `linkcast (\S+)`", text, flags=re.MULTILINE)) == commands
 
 
-@pytest.mark.parametrize(("path", "made"), [("reference/metadata.md", other_pages.metadata), ("models.md", other_pages.models)])
+@pytest.mark.parametrize(
+    ("path", "made"), [("reference/metadata.md", other_pages.metadata), ("models.md", other_pages.models)]
+)
 def test_pages_of_files_are_as_they_would_be_written(path: str, made) -> None:
     assert (ROOT / "docs" / path).read_text(encoding="utf-8").split("\n\n", 1)[1] == made()
 
@@ -113,7 +115,9 @@ def test_pages_of_files_are_as_they_would_be_written(path: str, made) -> None:
 def rows(title: str) -> dict[str, list[str]]:
     """The table under a heading of the answers' page: its rows by each name in the first cell."""
     section = ANSWERS.split(f"\n## {title}\n")[1].split("\n## ")[0]
-    cells = [re.split(r" *(?<!\\)\| *", line.strip("|")) for line in re.findall(r"^\|.*\|$", section, flags=re.MULTILINE)]
+    cells = [
+        re.split(r" *(?<!\\)\| *", line.strip("|")) for line in re.findall(r"^\|.*\|$", section, flags=re.MULTILINE)
+    ]
     action = [cell.strip() for cell in cells[0]].index("what to do")
     found = {}
     for row in cells[2:]:

@@ -12,7 +12,12 @@ import pytest
 from conftest import ROOT, run
 
 DOCS = ROOT / "docs"
-PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(f"docs/{page.relative_to(DOCS)}" for page in DOCS.rglob("*.md"))]
+PAGES = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *sorted(f"docs/{page.relative_to(DOCS)}" for page in DOCS.rglob("*.md")),
+]
 
 
 def links(page: Path) -> set[str]:

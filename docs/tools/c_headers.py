@@ -204,7 +204,9 @@ def opening(lines: list[str]) -> list[str]:
     for paragraph in paragraphs:
         if paragraph.startswith("    "):
             code = re.sub(r"^    ", "", paragraph, flags=re.MULTILINE)
-            blocks.append(f"<!-- listing: the shape of a program; examples/c/hello.c is one that runs -->\n```c\n{code}\n```")
+            blocks.append(
+                f"<!-- listing: the shape of a program; examples/c/hello.c is one that runs -->\n```c\n{code}\n```"
+            )
         else:
             lead = re.match(r"([A-Z][a-z]+(?: [a-z]+)?)\. (?=[A-Z\"\"])", paragraph)
             text = " ".join(paragraph.split())
@@ -269,12 +271,15 @@ def cpp_page() -> str:
     """docs/reference/cpp.md."""
     xml = read("linkcast.hpp")
     lines = (HEADERS / "linkcast.hpp").read_text(encoding="utf-8").splitlines()
-    comment = [line.removeprefix("//").removeprefix(" ") for line in lines[: lines.index("#ifndef LINKCAST_LINKCAST_HPP")]]
+    comment = [
+        line.removeprefix("//").removeprefix(" ") for line in lines[: lines.index("#ifndef LINKCAST_LINKCAST_HPP")]
+    ]
     text, code = "\n".join(comment).strip().split("\n\n", 1)
     blocks = ["# C++: linkcast.hpp", escaped(" ".join(text.split()))]
     code = re.sub(r"^    ", "", code, flags=re.MULTILINE).strip()
     blocks.append(f"<!-- listing: the shape of a program; examples/cpp has two that run -->\n```cpp\n{code}\n```")
     blocks.append("Structs and enums that begin with `linkcast_` are those of [linkcast.h](c.md).")
+    blocks.append("## Classes")
     compounds = [
         compound
         for root in xml.values()

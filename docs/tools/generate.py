@@ -46,7 +46,9 @@ def main(arguments: list[str]) -> int:
             continue
         stale += 1
         if check:
-            difference = difflib.unified_diff(before.splitlines(), now.splitlines(), str(path), "would be", lineterm="", n=1)
+            difference = difflib.unified_diff(
+                before.splitlines(), now.splitlines(), str(path), "would be", lineterm="", n=1
+            )
             print("\n".join(list(difference)[:40]))
         else:
             path.write_text(now, encoding="utf-8")

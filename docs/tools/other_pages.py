@@ -75,7 +75,9 @@ def go_package() -> str:
     for section in sections:
         title, body = section.split("\n", 1)
         blocks.append(f"## {title.capitalize()}")
-        for declaration, words in re.findall(r"^(\S.*?(?:\n(?:\t.*|[)}].*|(?=\n\t).*))*)\n((?:    .*\n|\n(?=    ))*)", body, flags=re.M):
+        for declaration, words in re.findall(
+            r"^(\S.*?(?:\n(?:\t.*|[)}].*|(?=\n\t).*))*)\n((?:    .*\n|\n(?=    ))*)", body, flags=re.M
+        ):
             name = re.match(r"(?:func (?:\(\w+ \*?(\w+)\) )?|type |var |const )(\w+)?", declaration)
             if name and name.group(2):
                 blocks.append(f"### `{name.group(1)}.{name.group(2)}`" if name.group(1) else f"### `{name.group(2)}`")
@@ -132,7 +134,9 @@ def expected(value: dict[str, Any]) -> str:
         )
         if key in value
     ]
-    return " ".join([f"{kind} of {expected(value['items'])}" if isinstance(value.get("items"), dict) else kind, *bounds])
+    return " ".join(
+        [f"{kind} of {expected(value['items'])}" if isinstance(value.get("items"), dict) else kind, *bounds]
+    )
 
 
 def metadata() -> str:
@@ -148,7 +152,10 @@ def metadata() -> str:
         rows = ["| key | expected | |", "| --- | --- | --- |"]
         definitions = [("", schema), *((f"({key})", part) for key, part in schema.get("$defs", {}).items())]
         for prefix, part in definitions:
-            rows += [f"| `{key}` | {wanted} | {words.replace('|', chr(92) + '|')} |" for key, wanted, words in schema_rows(part, prefix)]
+            rows += [
+                f"| `{key}` | {wanted} | {words.replace('|', chr(92) + '|')} |"
+                for key, wanted, words in schema_rows(part, prefix)
+            ]
         blocks.append("\n".join(rows))
     return "\n\n".join(blocks) + "\n"
 
@@ -171,20 +178,31 @@ def card(name: str, entry: dict[str, Any]) -> Iterator[str]:
     if "samples" in skill:
         rows += [
             ("scored on", f"{skill['samples']:,} samples that took no part in training"),
-            ("mean absolute error", f"{skill['model']['mae']:.4g} Mbit/s; {share(skill['model']['within_10_percent'])} within 10 %"),
+            (
+                "mean absolute error",
+                f"{skill['model']['mae']:.4g} Mbit/s; {share(skill['model']['within_10_percent'])} within 10 %",
+            ),
             ("best naive rule", f"{best}, chosen in hindsight: {skill['baselines'][best]['mae']:.4g} Mbit/s"),
             ("skill over it", f"{100.0 * skill['skill']:+.1f} %"),
         ]
     else:
         rows += [
             ("scored over", f"{skill['seeds']} seeds of the simulator"),
-            ("reward of a step", f"{skill['model']['reward']:.4f} +- {skill['model']['interval']:.4f}; oracle {skill['oracle']['reward']:.4f}"),
-            ("best rule", f"{best}, chosen in hindsight: the model gains {skill['gain']:.4f} +- {skill['gain_interval']:.4f}"),
+            (
+                "reward of a step",
+                f"{skill['model']['reward']:.4f} +- {skill['model']['interval']:.4f}; oracle {skill['oracle']['reward']:.4f}",
+            ),
+            (
+                "best rule",
+                f"{best}, chosen in hindsight: the model gains {skill['gain']:.4f} +- {skill['gain_interval']:.4f}",
+            ),
             ("certificate", "; ".join(entry["certificate"]["guarantees"])),
         ]
     yield "\n".join(["| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows)])
     yield str(skill["verdict"])
-    credits = sorted({one["credit"] for one in trained.get("traces", {}).values()} if isinstance(trained.get("traces"), dict) else ())
+    credits = sorted(
+        {one["credit"] for one in trained.get("traces", {}).values()} if isinstance(trained.get("traces"), dict) else ()
+    )
     if credits:
         yield "Traces: " + "; ".join(credits) + "."
     losing = [
@@ -193,9 +211,13 @@ def card(name: str, entry: dict[str, Any]) -> Iterator[str]:
         if isinstance(part, dict) and part.get("skill", 0.0) < 0.0
     ]
     if losing:
-        yield "Where it loses to the best naive rule in hindsight: " + "; ".join(
-            f"{source} ({100.0 * part['skill']:+.1f} %, {part['best_baseline']})" for source, part in losing
-        ) + "."
+        yield (
+            "Where it loses to the best naive rule in hindsight: "
+            + "; ".join(
+                f"{source} ({100.0 * part['skill']:+.1f} %, {part['best_baseline']})" for source, part in losing
+            )
+            + "."
+        )
 
 
 def source_of(trained: dict[str, Any]) -> str:
@@ -213,7 +235,7 @@ def models() -> str:
         f"{manifest['seed']} (`linkcast train`, {manifest['training']['seconds'] / 60.0:.0f} minutes). Every score of every rule stands in "
         "[the training report](../metadata/training_report.md); how they do in streams and on public traces: [accuracy](accuracy.md).",
         "For all of them: they forecast or decide from ten rows of telemetry, or from the calendar; they know nothing about people, addresses or "
-        "content. What says \"simulated\" was made by the simulator, not measured: on a link of yours, `linkcast evaluate FILE` before you believe it, "
+        'content. What says "simulated" was made by the simulator, not measured: on a link of yours, `linkcast evaluate FILE` before you believe it, '
         "and `linkcast train --telemetry FILE` where it is not good.",
     ]
     for name, entry in manifest["models"].items():

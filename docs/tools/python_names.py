@@ -16,7 +16,14 @@ from linkcast import _native
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "engine" / "linkcast"
-GIVEN = ("InvokeError", "ForecasterPool", "Expert", "Stats", "Spec", "Operator")  # types that public calls give or raise
+GIVEN = (
+    "InvokeError",
+    "ForecasterPool",
+    "Expert",
+    "Stats",
+    "Spec",
+    "Operator",
+)  # types that public calls give or raise
 SPECIAL = {"__len__": "len(...)", "__getitem__": "...[row]", "__float__": "float(...)"}
 
 
@@ -182,7 +189,11 @@ def typed_dict(name: str) -> Iterator[str]:
         if isinstance(one, ast.AnnAssign):
             line = lines[one.lineno - 1]
             comment = line.split("#", 1)[1].strip() if "#" in line else ""
-            rows.append(f"| `{ast.unparse(one.target)}` | `{ast.unparse(one.annotation)}` | {comment} |".replace("| None", "or None"))
+            rows.append(
+                f"| `{ast.unparse(one.target)}` | `{ast.unparse(one.annotation)}` | {comment} |".replace(
+                    "| None", "or None"
+                )
+            )
     yield "\n".join(rows)
 
 
