@@ -17,7 +17,7 @@ INDEX = "docs/README"
 
 project = "linkcast"
 author = "the linkcast authors"
-copyright = "Apache-2.0"  # noqa: A001  # Sphinx's name for the line at the foot of a page
+copyright = "Apache-2.0"  # Sphinx's name for the line at the foot of a page
 version = release = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[0]
 
 extensions = ["myst_parser"]

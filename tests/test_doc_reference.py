@@ -1,4 +1,4 @@
-"""The reference has every public name and none that is gone; what it says of answers and files is what the code says."""
+"""The reference has every public name and none that is gone, and what the code says of answers and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the pages that come from code: `python docs/tools/generate.py`; with --check, says which are not as they would be.
+"""Writes the pages that come from code; with --check, says which are not as they would be written.
 
 Needs linkcast, doxygen (C and C++) and go. `only` some: python docs/tools/generate.py python models.
 """

@@ -34,8 +34,10 @@ def command_line() -> str:
     body = text.split("\n", 2)[2].strip()
     body = re.sub(r"(?s)Commands:\n\n.*?(?=\n## )", f"Commands:\n\n{commands()}\n", body)
     introduction = (
-        "# Command line\n\nFrom the commands' own `--help`. The exit status is 0, 1 after an error (one line on standard error, `expected X, got Y`), "
-        "2 for wrong usage, 130 after Ctrl-C; `bench` and log replays have more, said there. `--json` goes to standard output, "
+        "# Command line\n\nFrom the commands' own `--help`. The exit status is 0, 1 after an error (one line on "
+        "standard error, `expected X, got Y`), "
+        "2 for wrong usage, 130 after Ctrl-C; `bench` and log replays have more, said there. `--json` goes to "
+        "standard output, "
         "progress and notices to standard error."
     )
     return re.sub(r"\n{3,}", "\n\n", f"{introduction}\n\n{body}\n")
@@ -143,8 +145,10 @@ def metadata() -> str:
     """docs/reference/metadata.md, from metadata/schema/."""
     blocks = [
         "# Metadata files",
-        "What a bundle's `metadata/` holds, from the JSON schemas in `metadata/schema/`. Loading checks more than a schema can say (hashes, shapes, "
-        "that names agree), and names the file and the key. `NAME` stands for a key of the bundle's own, `[]` for each item of a list.",
+        "What a bundle's `metadata/` holds, from the JSON schemas in `metadata/schema/`. Loading checks more than a "
+        "schema can say (hashes, shapes, "
+        "that names agree), and names the file and the key. `NAME` stands for a key of the bundle's own, `[]` for "
+        "each item of a list.",
     ]
     for name in SCHEMAS:
         schema = json.loads((ROOT / "metadata" / "schema" / f"{name}.schema.json").read_text(encoding="utf-8"))
@@ -190,7 +194,8 @@ def card(name: str, entry: dict[str, Any]) -> Iterator[str]:
             ("scored over", f"{skill['seeds']} seeds of the simulator"),
             (
                 "reward of a step",
-                f"{skill['model']['reward']:.4f} +- {skill['model']['interval']:.4f}; oracle {skill['oracle']['reward']:.4f}",
+                f"{skill['model']['reward']:.4f} +- {skill['model']['interval']:.4f}; oracle "
+                f"{skill['oracle']['reward']:.4f}",
             ),
             (
                 "best rule",
@@ -231,11 +236,16 @@ def models() -> str:
     manifest = json.loads((ROOT / "metadata" / "manifest.json").read_text(encoding="utf-8"))
     blocks = [
         "# Model cards",
-        f"The models that ship, as `metadata/manifest.json` has them: made by {manifest['generator']} on {manifest['created'][:10]} with seed "
-        f"{manifest['seed']} (`linkcast train`, {manifest['training']['seconds'] / 60.0:.0f} minutes). Every score of every rule stands in "
-        "[the training report](../metadata/training_report.md); how they do in streams and on public traces: [accuracy](accuracy.md).",
-        "For all of them: they forecast or decide from ten rows of telemetry, or from the calendar; they know nothing about people, addresses or "
-        'content. What says "simulated" was made by the simulator, not measured: on a link of yours, `linkcast evaluate FILE` before you believe it, '
+        f"The models that ship, as `metadata/manifest.json` has them: made by {manifest['generator']} on "
+        f"{manifest['created'][:10]} with seed "
+        f"{manifest['seed']} (`linkcast train`, {manifest['training']['seconds'] / 60.0:.0f} minutes). Every score of "
+        "every rule stands in "
+        "[the training report](../metadata/training_report.md); how they do in streams and on public traces: "
+        "[accuracy](accuracy.md).",
+        "For all of them: they forecast or decide from ten rows of telemetry, or from the calendar; they know nothing "
+        "about people, addresses or "
+        'content. What says "simulated" was made by the simulator, not measured: on a link of yours, `linkcast '
+        "evaluate FILE` before you believe it, "
         "and `linkcast train --telemetry FILE` where it is not good.",
     ]
     for name, entry in manifest["models"].items():

@@ -1,4 +1,4 @@
-"""Markdown of linkcast's public Python names: what `linkcast.__all__` holds, the types that these give, and what pages import."""
+"""Markdown of linkcast's public Python names: `linkcast.__all__`, the types that these give, and what pages import."""
 
 from __future__ import annotations
 
@@ -140,6 +140,7 @@ def python_signature(function: Any) -> str:
     found = inspect.signature(function)
     parameters = [one.replace(annotation=plain(one.annotation)) for one in found.parameters.values()]
     text = str(found.replace(parameters=parameters, return_annotation=plain(found.return_annotation)))
+    text = re.sub(r"<function (\w+) at 0x\w+>", r"\1", text)
     return re.sub(r"\(self(, )?", "(", text)
 
 
@@ -160,7 +161,7 @@ def class_blocks(name: str, owner: Any, qualified: str) -> Iterator[str]:
     node = STUB.get(name)
     if issubclass(owner, BaseException):
         yield f"```python\nclass {name}({owner.__bases__[0].__name__})\n```"
-    elif owner.__module__ != "linkcast._native" and "__init__" in vars(owner) or hasattr(owner, "_fields"):
+    elif (owner.__module__ != "linkcast._native" and "__init__" in vars(owner)) or hasattr(owner, "_fields"):
         yield f"```python\n{name}{python_signature(owner).split(' -> ')[0]}\n```"
     elif isinstance(node, ast.ClassDef):
         init = next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
@@ -172,7 +173,8 @@ def class_blocks(name: str, owner: Any, qualified: str) -> Iterator[str]:
     if issubclass(owner, BaseException):
         return
     for label, signature, documentation in members(owner, name):
-        yield f"#### `{qualified.split('.')[-1]}.{label}`" if label.isidentifier() else f"#### `{label}` of {name}"
+        owned = f"{qualified.rsplit('.', maxsplit=1)[-1]}.{label}"
+        yield f"#### `{owned}`" if label.isidentifier() else f"#### `{label}` of {name}"
         if label.isidentifier():
             yield f"```python\n{label}{signature}\n```"
         yield from prose(documentation)
@@ -213,8 +215,10 @@ def page() -> str:
     """docs/reference/python.md."""
     blocks = [
         "# Python",
-        "What `import linkcast` promises ([versions](../versioning.md)), written from the docstrings. A module is loaded when a name of it is "
-        "first used. Arrays are NumPy's; what a call takes as `ArrayLike` may also be a list, or a frame whose columns have the features' names.",
+        "What `import linkcast` promises ([versions](../versioning.md)), written from the docstrings. A module is "
+        "loaded when a name of it is "
+        "first used. Arrays are NumPy's; what a call takes as `ArrayLike` may also be a list, or a frame whose "
+        "columns have the features' names.",
         "## Names of `linkcast`",
     ]
     for name in sorted(linkcast.__all__, key=lambda one: (one.startswith("_"), one.lower())):
