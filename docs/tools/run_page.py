@@ -7,8 +7,10 @@ to be what stands below it: the same words, and numbers within TOLERANCE, since 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,25 +57,37 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._groups: list[int] = []  # of processes, one for each block
         self._exports = ""  # of the page's shell blocks so far
         beside = str(Path(sys.executable).parent)
         self._environment = {**os.environ, "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "80"}
 
     def shell(self, commands: str) -> str:
-        done = subprocess.run(
-            ["bash", "-ec", self._exports + commands],
-            cwd=self._folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        if done.returncode != 0:
-            raise AssertionError(f"{commands.strip()}\nexit status {done.returncode}\n{done.stdout}{done.stderr}")
+        with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as errors:  # a pipe waits for `&`
+            running = subprocess.Popen(
+                ["bash", "-ec", self._exports + commands],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=errors,
+                start_new_session=True,
+            )
+            self._groups.append(running.pid)
+            status = running.wait(timeout=120)
+            printed.seek(0)
+            errors.seek(0)
+            output = printed.read()
+            if status != 0:
+                raise AssertionError(f"{commands.strip()}\nexit status {status}\n{output}{errors.read()}")
         self._exports += "".join(line + "\n" for line in commands.splitlines() if line.startswith("export "))
-        return done.stdout
+        return output
+
+    def close(self) -> None:
+        """Ends what the page has left running."""
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGTERM)
 
     def run(self, block: Block) -> None:
         """Raises AssertionError where something is not as the page says."""
@@ -105,8 +119,11 @@ def run_page(page: Path, folder: Path) -> int:
     """Runs a page's blocks; the number of those that ran."""
     reader = Reader(folder)
     found = blocks_of(page)
-    for block in found:
-        reader.run(block)
+    try:
+        for block in found:
+            reader.run(block)
+    finally:
+        reader.close()
     return sum(block.mark not in ("listing", "run") for block in found)
 
 
