@@ -40,7 +40,8 @@ HELD = {  # pages whose blocks other tests run, by language
         "console": "tests/test_live_daemon.py",
         "toml": "tests/test_live_config.py",
     },
-    "docs/fleet.md": dict.fromkeys(("python", "c", "console", "sh", "toml"), "tests/test_fleet.py"),
+    "docs/fleet.md": dict.fromkeys(("python", "console", "sh", "indented"), "tests/test_fleet.py"),
+    "docs/fuzzing.md": {"": "fuzz/CMakeLists.txt", "sh": "fuzz/CMakeLists.txt", "indented": "fuzz/CMakeLists.txt"},
     "docs/signed-bundles.md": {"indented": "tests/test_signing.py"},
     "docs/processes.md": {"python": "tests/test_integrity.py"},
     "docs/accuracy.md": {"console": "benchmarks/forecasts.py"},
@@ -63,12 +64,27 @@ PAGES = sorted(
 )
 
 
+def drawn(picture: Path) -> list[str] | bytes:
+    """What a picture says: the texts of an SVG, the size of a PNG."""
+    content = picture.read_bytes()
+    if content[:4] == b"\x89PNG":
+        return content[16:24]
+    texts = re.findall(r"<text[^>]*>([^<]*)<", content.decode("utf-8"))
+    assert len(texts) > 5
+    return texts
+
+
 @pytest.mark.parametrize("page", READ)
 def test_a_page_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
     if page == "tutorial.md":
         pytest.importorskip("matplotlib")
     blocks = blocks_of(DOCS / page)
     assert run_page(DOCS / page, tmp_path) == sum(block.mark not in ("listing", "run") for block in blocks)
+    for picture in set(
+        re.findall(r"--plot (\S+\.\w+)$", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    ):
+        kept, made = DOCS / "pictures" / picture, tmp_path / picture
+        assert drawn(kept) == drawn(made), f"docs/pictures/{picture} is not what the page's command draws"
 
 
 @pytest.mark.parametrize("page", PAGES)
