@@ -106,6 +106,15 @@ def test_what_is_said_to_run_a_page_is_there(page: str) -> None:
     assert [path for path in paths if not (ROOT / path).is_file()] == []
 
 
+@pytest.mark.parametrize("page", READ)
+def test_a_file_that_a_page_needs_is_named_where_readers_see_it(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for block in blocks_of(DOCS / page):
+        if block.mark == "file":
+            before = text.split(f"<!-- file: {block.words} -->")[0].rstrip().rsplit("\n\n", 1)[-1]
+            assert f"`{block.words}`" in before, f"{page}: {block.words}"
+
+
 def test_lines_are_alike_when_words_are_and_numbers_are_near() -> None:
     assert alike("stream   11.0 %", "stream 11.2 %")
     assert not alike("stream 11.0 %", "stream 15.0 %")

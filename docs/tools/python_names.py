@@ -40,6 +40,17 @@ def imported_by_pages() -> dict[str, list[str]]:
     return {module: sorted(names) for module, names in sorted(found.items())}
 
 
+SHORT = {"npt.": "", "np.": "", "_Float32": "NDArray[float32]", "_Float64": "NDArray[float64]"}
+SHORT["_Pushed"] = "Answer | None | Answers"  # of one row; of more
+
+
+def readable(annotation: str) -> str:
+    """A type without the abbreviations of the stub."""
+    for name, full in SHORT.items():
+        annotation = annotation.replace(name, full)
+    return annotation
+
+
 def stub() -> dict[str, ast.ClassDef | ast.FunctionDef]:
     """The declarations of _native.pyi by name, which have the types."""
     tree = ast.parse((PACKAGE / "_native.pyi").read_text(encoding="utf-8"))
@@ -63,7 +74,7 @@ def stub_signature(node: ast.FunctionDef, documentation: str) -> str:
         arguments = re.sub(rf"(\b{name}: [^=]*?)=\.\.\.", rf"\1={value}", arguments)
     arguments = re.sub(r"^self(, )?", "", arguments)
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    return re.sub(r"(\w)=(?=[\w'.\-])", r"\1 = ", f"({arguments}){returns}").replace("npt.", "").replace("np.", "")
+    return readable(re.sub(r"(\w)=(?=[\w'.\-])", r"\1 = ", f"({arguments}){returns}"))
 
 
 def prose(documentation: str | None) -> list[str]:
@@ -130,10 +141,10 @@ def members(owner: type, name: str) -> Iterator[tuple[str, str, str | None]]:
 
 def property_type(value: Any, node: ast.FunctionDef | None) -> str:
     if node is not None and node.returns is not None:
-        return ": " + ast.unparse(node.returns).replace("npt.", "").replace("np.", "")
+        return readable(": " + ast.unparse(node.returns))
     function = getattr(value, "fget", None) or getattr(value, "func", None)
     annotation = getattr(function, "__annotations__", {}).get("return")
-    return f": {annotation}".replace("npt.", "").replace("np.", "") if annotation else ""
+    return readable(f": {annotation}") if annotation else ""
 
 
 def python_signature(function: Any) -> str:
@@ -153,7 +164,7 @@ class _Plain(str):
 
 def plain(annotation: Any) -> Any:
     text = getattr(annotation, "__forward_arg__", annotation)
-    return _Plain(text.replace("npt.", "").replace("np.", "")) if isinstance(text, str) else annotation
+    return _Plain(readable(text)) if isinstance(text, str) else annotation
 
 
 def class_blocks(name: str, owner: Any, qualified: str) -> Iterator[str]:
