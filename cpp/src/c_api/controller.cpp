@@ -1,7 +1,6 @@
 #include "engine/controller.h"
 
 #include <cstddef>
-#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -108,22 +107,12 @@ linkcast_status linkcast_controller_open(linkcast_engine* handle, const char* pr
   if (!controller || !profile || !options)
     return fail(LINKCAST_ERROR_ARGUMENT, "profile, options and controller: expected pointers, got null");
   *controller = nullptr;
-  const auto engine = find_engine(handle);
-  if (!engine) return LINKCAST_ERROR_HANDLE;
-  try {
-    linkcast_controller_options given = LINKCAST_CONTROLLER_OPTIONS_INIT;
-    if (const auto status = read_struct(options, kFirstControllerOptions, given)) return status;
-    auto bundle = engine->live.shared();  // before the call: it may wait for a reload that waits for the call to end
-    const Call call(*engine);
-    if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-    auto opened = std::make_unique<ControllerHandle>();
-    opened->engine = engine->self;
-    opened->bundle = std::move(bundle);
-    opened->controller = make_controller(opened->bundle->engine(), profile, controller_options(given));
-    open_owned(Kind::controller, std::move(opened), controller);
+  const auto make = [&](ControllerHandle& opened, const linkcast_controller_options& given) {
+    opened.controller = make_controller(opened.bundle->engine(), profile, controller_options(given));
     return LINKCAST_OK;
-  }
-  LINKCAST_CATCH
+  };
+  return open_in_its_engine<ControllerHandle>(handle, Kind::controller, options, kFirstControllerOptions,
+                                              LINKCAST_CONTROLLER_OPTIONS_INIT, controller, make);
 }
 
 linkcast_status linkcast_controller_close(linkcast_controller* handle) {
@@ -151,16 +140,8 @@ linkcast_status linkcast_controller_reset(linkcast_controller* handle) {
 }
 
 linkcast_status linkcast_controller_snapshot(linkcast_controller* handle, void* bytes, size_t capacity, size_t* size) {
-  return with_controller(handle, [&](Controller& controller) {
-    if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
-    *size = controller.snapshot_size();
-    if (!bytes) return LINKCAST_OK;
-    if (capacity < *size)
-      return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", *size, capacity);
-    const std::vector<std::byte> taken = controller.snapshot();
-    std::memcpy(bytes, taken.data(), taken.size());
-    return LINKCAST_OK;
-  });
+  return with_controller(handle,
+                         [&](Controller& controller) { return write_snapshot(controller, bytes, capacity, size); });
 }
 
 linkcast_status linkcast_controller_restore(linkcast_controller* handle, const void* bytes, size_t size,

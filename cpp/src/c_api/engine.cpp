@@ -55,29 +55,20 @@ void log_bundle(const char* what, const Bundle& bundle) {
   }
 }
 
-linkcast_role role_number(Role role) {
-  switch (role) {
-    case Role::forecaster:
-      return LINKCAST_ROLE_FORECASTER;
-    case Role::allocator:
-      return LINKCAST_ROLE_ALLOCATOR;
-    case Role::fallback:
-      return LINKCAST_ROLE_FALLBACK;
-  }
-  return LINKCAST_ROLE_ANY;
-}
+// The numbers of linkcast.h, in the order of the core's enumerators.
+constexpr linkcast_role kRoles[] = {LINKCAST_ROLE_FORECASTER, LINKCAST_ROLE_ALLOCATOR, LINKCAST_ROLE_FALLBACK};
+constexpr linkcast_source kSourceNumbers[] = {
+    LINKCAST_SOURCE_NONE, LINKCAST_SOURCE_MODEL,         LINKCAST_SOURCE_MIXTURE,      LINKCAST_SOURCE_FALLBACK,
+    LINKCAST_SOURCE_LAST, LINKCAST_SOURCE_FORECAST_MEAN, LINKCAST_SOURCE_MEASURED_MEAN};
+constexpr linkcast_cause kCauseNumbers[] = {
+    LINKCAST_CAUSE_NONE,        LINKCAST_CAUSE_DEADLINE,         LINKCAST_CAUSE_FAILED,       LINKCAST_CAUSE_NOT_FINITE,
+    LINKCAST_CAUSE_IMPLAUSIBLE, LINKCAST_CAUSE_OUTSIDE_TRAINING, LINKCAST_CAUSE_OVER_CAPACITY};
+static_assert(std::size(kSourceNumbers) == kSources && std::size(kCauseNumbers) == kCauses);
 
 std::size_t find_index(const Engine& engine, const char* name, linkcast_role role) {
-  switch (role) {
-    case LINKCAST_ROLE_ANY:
-      return engine.find(name);
-    case LINKCAST_ROLE_FORECASTER:
-      return engine.find(name, Role::forecaster);
-    case LINKCAST_ROLE_ALLOCATOR:
-      return engine.find(name, Role::allocator);
-    case LINKCAST_ROLE_FALLBACK:
-      return engine.find(name, Role::fallback);
-  }
+  if (role == LINKCAST_ROLE_ANY) return engine.find(name);
+  for (std::size_t k = 0; k < std::size(kRoles); ++k)
+    if (role == kRoles[k]) return engine.find(name, static_cast<Role>(k));
   throw Error(LINKCAST_ERROR_ARGUMENT, "role: expected a linkcast_role, got " + std::to_string(static_cast<int>(role)));
 }
 
@@ -202,45 +193,8 @@ linkcast_status check_units(const std::vector<Feature>& features, const std::vec
               "features: %s at position %zu", text, bad);
 }
 
-linkcast_source source_number(Source source) noexcept {
-  switch (source) {
-    case Source::none:
-      return LINKCAST_SOURCE_NONE;
-    case Source::model:
-      return LINKCAST_SOURCE_MODEL;
-    case Source::mixture:
-      return LINKCAST_SOURCE_MIXTURE;
-    case Source::fallback:
-      return LINKCAST_SOURCE_FALLBACK;
-    case Source::last:
-      return LINKCAST_SOURCE_LAST;
-    case Source::forecast_mean:
-      return LINKCAST_SOURCE_FORECAST_MEAN;
-    case Source::measured_mean:
-      return LINKCAST_SOURCE_MEASURED_MEAN;
-  }
-  return LINKCAST_SOURCE_NONE;
-}
-
-linkcast_cause cause_number(Cause cause) noexcept {
-  switch (cause) {
-    case Cause::none:
-      return LINKCAST_CAUSE_NONE;
-    case Cause::deadline:
-      return LINKCAST_CAUSE_DEADLINE;
-    case Cause::failed:
-      return LINKCAST_CAUSE_FAILED;
-    case Cause::not_finite:
-      return LINKCAST_CAUSE_NOT_FINITE;
-    case Cause::implausible:
-      return LINKCAST_CAUSE_IMPLAUSIBLE;
-    case Cause::outside_training:
-      return LINKCAST_CAUSE_OUTSIDE_TRAINING;
-    case Cause::over_capacity:
-      return LINKCAST_CAUSE_OVER_CAPACITY;
-  }
-  return LINKCAST_CAUSE_NONE;
-}
+linkcast_source source_number(Source source) noexcept { return kSourceNumbers[static_cast<std::size_t>(source)]; }
+linkcast_cause cause_number(Cause cause) noexcept { return kCauseNumbers[static_cast<std::size_t>(cause)]; }
 
 linkcast_status check_answers(const linkcast_answer* answers, std::size_t count, std::size_t rows) noexcept {
   if (!answers) return fail(LINKCAST_ERROR_ARGUMENT, "answers: expected a pointer, got null");
@@ -397,7 +351,7 @@ linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model 
     own.backend = engine.keep(loaded.backend());
     own.backend_reason = engine.keep(loaded.backend_reason());
     own.isa = engine.keep(loaded.isa());
-    own.role = role_number(spec.role);
+    own.role = kRoles[static_cast<std::size_t>(spec.role)];
     own.window = static_cast<std::uint32_t>(spec.window);
     own.features = static_cast<std::uint32_t>(spec.features.size());
     own.outputs = static_cast<std::uint32_t>(loaded.row_outputs());
@@ -422,6 +376,15 @@ linkcast_status linkcast_forecast_many(linkcast_engine* handle, linkcast_request
                                        uint64_t deadline_ns) {
   return in_call(handle,
                  [&](Bundle& bundle) { return forecast_all(bundle, requests, count, deadline_in(deadline_ns)); });
+}
+
+linkcast_status linkcast_forecast_raw(linkcast_engine* handle, linkcast_model model, const float* windows,
+                                      size_t values, float* mbps, size_t batch) {
+  return in_call(handle, [&](Bundle& bundle) {
+    if (const auto status = check_rows(bundle, model, false, windows, values, mbps, batch)) return status;
+    bundle.engine().forecast_raw(bundle.index(static_cast<std::size_t>(model)), windows, batch, mbps);
+    return LINKCAST_OK;
+  });
 }
 
 linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, const float* states, size_t values,

@@ -1,12 +1,14 @@
 // What an engine's handle stands for.
 #pragma once
 
+#include <cstring>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/fork.h"
 #include "c_api/bundle.h"
@@ -67,6 +69,41 @@ linkcast_status in_its_engine(const void* handle, Kind kind, Run run) {
     return run(*found);
   }
   LINKCAST_CATCH
+}
+
+/// Opens a handle of an object on an engine's present models: `make(engine, bundle)` gives it, or an Error.
+/// @param given  options with their defaults; where `options` has some, they are read over those
+template <class Object, class Handle, class Options, class Make>
+linkcast_status open_in_its_engine(linkcast_engine* handle, Kind kind, const Options* options, std::size_t first_size,
+                                   Options given, Handle** out, Make make) {
+  const auto engine = find_engine(handle);
+  if (!engine) return LINKCAST_ERROR_HANDLE;
+  try {
+    if (const auto status = read_struct(options, first_size, given)) return status;
+    auto bundle = engine->live.shared();  // before the call: it may wait for a reload that waits for the call to end
+    const Call call(*engine);
+    if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+    auto opened = std::make_unique<Object>();
+    opened->engine = engine->self;
+    opened->bundle = std::move(bundle);
+    if (const auto status = make(*opened, given)) return status;
+    open_owned(kind, std::move(opened), out);
+    return LINKCAST_OK;
+  }
+  LINKCAST_CATCH
+}
+
+/// The snapshot of a stream or a controller, for whoever asks for its bytes or for their number alone.
+template <class Object>
+linkcast_status write_snapshot(const Object& object, void* bytes, std::size_t capacity, std::size_t* size) {
+  if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
+  *size = object.snapshot_size();
+  if (!bytes) return LINKCAST_OK;
+  if (capacity < *size)
+    return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", *size, capacity);
+  const std::vector<std::byte> taken = object.snapshot();
+  std::memcpy(bytes, taken.data(), taken.size());
+  return LINKCAST_OK;
 }
 
 /// Closes a handle of an object that belongs to an engine, and frees it.

@@ -1,7 +1,6 @@
 #include "engine/stream.h"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -112,35 +111,25 @@ using namespace linkcast::c_api;
 
 extern "C" {
 
-linkcast_status linkcast_stream_open(linkcast_engine* engine_handle, linkcast_model model, size_t rows,
+linkcast_status linkcast_stream_open(linkcast_engine* engine, linkcast_model model, size_t rows,
                                      const linkcast_stream_options* options, linkcast_stream** stream) {
   if (!stream) return fail(LINKCAST_ERROR_ARGUMENT, "stream: expected a place for the handle, got null");
   *stream = nullptr;
-  const auto engine = find_engine(engine_handle);
-  if (!engine) return LINKCAST_ERROR_HANDLE;
-  try {
-    linkcast_stream_options given = LINKCAST_STREAM_OPTIONS_INIT;
-    if (const auto status = read_struct(options, kFirstStreamOptions, given)) return status;
-    if (rows == 0 || rows > LINKCAST_MAX_BATCH)
-      return fail(LINKCAST_ERROR_ARGUMENT, "rows: expected 1 to %d, got %zu", LINKCAST_MAX_BATCH, rows);
-    auto bundle = engine->live.shared();
-    const Call call(*engine);
-    if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-    if (!known_model(*bundle, model)) return LINKCAST_ERROR_ARGUMENT;
-    auto opened = std::make_unique<StreamHandle>();
-    opened->engine = engine->self;
-    opened->bundle = std::move(bundle);
-    opened->model = static_cast<std::size_t>(model);
-    opened->options.most_held = given.most_held;
-    opened->options.mixture = given.mixture != 0;
-    opened->options.outlook = {given.horizon, given.level};
-    opened->options.safeguard = safeguard_options(given);
-    opened->answers.resize(rows);
-    opened->stream = make_stream(*opened, *opened->bundle, rows);
-    open_owned(Kind::stream, std::move(opened), stream);
+  if (rows == 0 || rows > LINKCAST_MAX_BATCH)
+    return fail(LINKCAST_ERROR_ARGUMENT, "rows: expected 1 to %d, got %zu", LINKCAST_MAX_BATCH, rows);
+  const auto make = [&](StreamHandle& opened, const linkcast_stream_options& given) {
+    if (!known_model(*opened.bundle, model)) return LINKCAST_ERROR_ARGUMENT;
+    opened.model = static_cast<std::size_t>(model);
+    opened.options.most_held = given.most_held;
+    opened.options.mixture = given.mixture != 0;
+    opened.options.outlook = {given.horizon, given.level};
+    opened.options.safeguard = safeguard_options(given);
+    opened.answers.resize(rows);
+    opened.stream = make_stream(opened, *opened.bundle, rows);
     return LINKCAST_OK;
-  }
-  LINKCAST_CATCH
+  };
+  return open_in_its_engine<StreamHandle>(engine, Kind::stream, options, kFirstStreamOptions,
+                                          LINKCAST_STREAM_OPTIONS_INIT, stream, make);
 }
 
 linkcast_status linkcast_stream_close(linkcast_stream* handle) {
@@ -248,16 +237,7 @@ linkcast_status linkcast_stream_expert(linkcast_stream* handle, size_t row, size
 }
 
 linkcast_status linkcast_stream_snapshot(linkcast_stream* handle, void* bytes, size_t capacity, size_t* size) {
-  return with_stream(handle, [&](StreamHandle& found) {
-    if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
-    *size = found.stream->snapshot_size();
-    if (!bytes) return LINKCAST_OK;
-    if (capacity < *size)
-      return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", *size, capacity);
-    const std::vector<std::byte> taken = found.stream->snapshot();
-    std::memcpy(bytes, taken.data(), taken.size());
-    return LINKCAST_OK;
-  });
+  return with_stream(handle, [&](StreamHandle& found) { return write_snapshot(*found.stream, bytes, capacity, size); });
 }
 
 linkcast_status linkcast_stream_restore(linkcast_stream* handle, const void* bytes, size_t size) {

@@ -10,7 +10,6 @@ The shadow gets the same telemetry at the same times, after the live decision is
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 from collections.abc import Mapping
 from time import perf_counter_ns, time_ns
@@ -18,6 +17,7 @@ from typing import Any
 
 from linkcast import __version__
 from linkcast.engine import Engine
+from linkcast.files import sha256
 from linkcast.live.record import NAN, Forecast, Header, Shadow, Tick
 from linkcast.live.score import NaiveRules, Score
 from linkcast.live.shadow import Contest
@@ -354,7 +354,7 @@ def forecast_of(decision: Any) -> Forecast:
 def models_id(models: Mapping[str, str]) -> str:
     """Twelve digits that stand for these models: of the SHA-256 of their names and SHA-256s."""
     text = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(models.items()))
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+    return sha256(text.encode("utf-8"))[:12]
 
 
 def reason_of(decision: Any, options: Mapping[str, Any], actions: int) -> str:

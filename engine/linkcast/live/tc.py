@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from linkcast.files import write_whole
+
 HANDLE = "4c43:"
 CLASS = "4c43:1"
 LEAF = "4c44:"
@@ -149,14 +151,9 @@ def read_state(path: Path) -> State | None:
 
 
 def write_state(path: Path, state: State) -> None:
-    """The whole of it or nothing, whatever happens meanwhile. TcError: it can't be written."""
-    part = path.with_suffix(".part")
+    """TcError: it can't be written."""
     try:
-        with open(part, "w", encoding="utf-8") as file:
-            json.dump(asdict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        write_whole(path, json.dumps(asdict(state)).encode("utf-8"))
     except OSError as error:
         raise TcError(f"{path}: {error.strerror}") from None
 
