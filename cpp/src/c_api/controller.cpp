@@ -17,6 +17,19 @@ constexpr std::size_t kFirstControllerOptions = offsetof(linkcast_controller_opt
 constexpr std::size_t kFirstDecision = offsetof(linkcast_decision, queue_ms);
 constexpr std::size_t kFirstStats = sizeof(linkcast_controller_stats);
 
+constexpr bool has_defaults(const linkcast_controller_options& given) {
+  constexpr Controller::Options defaults;
+  return has_default_safeguard(given) && given.capacity_mbps == defaults.capacity_mbps &&
+         given.least_fraction == defaults.least_fraction && given.most_fraction == defaults.most_fraction &&
+         given.safe_fraction == defaults.safe_fraction && given.headroom == defaults.headroom &&
+         given.slew_per_s == defaults.slew_per_s && given.hold_s == defaults.hold_s &&
+         given.stall_s == defaults.stall_s && given.measured_weight == defaults.measured_weight &&
+         given.deadline_ns == defaults.deadline_ns && given.most_held == defaults.stream.most_held &&
+         given.risk == defaults.risk && given.queue_ms == defaults.queue_ms &&
+         given.congestion_step == defaults.congestion_step && given.stall_cut == defaults.stall_cut;
+}
+static_assert(has_defaults(LINKCAST_CONTROLLER_OPTIONS_INIT));
+
 /// What a controller's handle stands for.
 struct ControllerHandle {
   std::shared_ptr<EngineHandle> engine;

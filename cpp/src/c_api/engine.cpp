@@ -21,6 +21,8 @@ constexpr std::size_t kFirstModelInfo = sizeof(linkcast_model_info);
 constexpr std::size_t kFirstRequest = sizeof(linkcast_request);
 constexpr std::size_t kFirstModelStats = sizeof(linkcast_model_stats);
 
+static_assert(has_default_safeguard(linkcast_engine_options LINKCAST_ENGINE_OPTIONS_INIT));
+
 template <class Number>
 void check_range(const char* name, Number value, long long least, long long most) {
   if (static_cast<long long>(value) >= least && static_cast<long long>(value) <= most) return;

@@ -140,6 +140,14 @@ Safeguard::Options safeguard_options(const Options& given) {
   return options;
 }
 
+/// Whether the _INIT macro of an options struct gives what the core's options default to.
+template <class Options>
+constexpr bool has_default_safeguard(const Options& given) {
+  constexpr Safeguard::Options defaults;
+  return given.plausible_margin == defaults.plausible_margin && given.stand_in_weight == defaults.stand_in_weight &&
+         (given.stand_in == LINKCAST_SOURCE_LAST) == (defaults.stand_in == Safeguard::StandIn::last);
+}
+
 linkcast_source source_number(Source source) noexcept;
 linkcast_cause cause_number(Cause cause) noexcept;
 

@@ -18,6 +18,14 @@ constexpr std::size_t kFirstStreamOptions = sizeof(linkcast_stream_options);
 constexpr std::size_t kFirstStreamInfo = sizeof(linkcast_stream_info);
 constexpr std::size_t kFirstExpert = sizeof(linkcast_expert);
 
+constexpr bool has_defaults(const linkcast_stream_options& given) {
+  constexpr Stream::Options defaults;
+  return has_default_safeguard(given) && given.most_held == defaults.most_held &&
+         (given.mixture != 0) == defaults.mixture && given.horizon == defaults.outlook.horizon &&
+         given.level == defaults.outlook.level;
+}
+static_assert(has_defaults(LINKCAST_STREAM_OPTIONS_INIT));
+
 /// What a stream's handle stands for.
 struct StreamHandle {
   std::shared_ptr<EngineHandle> engine;

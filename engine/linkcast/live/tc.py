@@ -28,8 +28,6 @@ HANDLE = "4c43:"
 CLASS = "4c43:1"
 LEAF = "4c44:"
 SCHEMA = 1
-KINDS = ("htb", "cake")
-LEAVES = ("auto", "fq_codel", "pfifo")
 
 _QUEUE_MS = 50.0  # what a full queue of a plain leaf takes to drain at the highest rate: less than people notice
 _PACKET_BYTES = 1514
