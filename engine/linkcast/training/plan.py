@@ -41,7 +41,7 @@ Job = dict[str, Callable[["Trainer", Tell], None]]
 
 
 @dataclass(frozen=True)
-class Held:
+class OfBase:
     """What a trainer needs of the base bundle."""
 
     starts: dict[str, list[Start]] = field(default_factory=dict)  # by profile or group: what training may begin from
@@ -54,7 +54,7 @@ class Plan:
 
     settings: Settings
     jobs: list[Job]
-    held: Held
+    of_base: OfBase
     base: Bundle  # what is not trained; empty where all is
     trained: list[str]  # the models of the jobs that go into the bundle
     order: list[str]  # every model of the bundle, as in the manifest
@@ -92,7 +92,7 @@ def plan(
     jobs = _telemetry_jobs(chosen, telemetry_file, names, columns, identities)
     trained = [name for job in jobs for name in job]
     order = [*kept.models, *(name for name in trained if name not in kept.models)]
-    return Plan(chosen, jobs, Held(_starts(kept, trained, chosen), identities), kept, trained, order)
+    return Plan(chosen, jobs, OfBase(_starts(kept, trained, chosen), identities), kept, trained, order)
 
 
 def _simulated(
@@ -107,7 +107,7 @@ def _simulated(
     trained = [name for job in jobs for name in job if name in MODELS]
     kept = _base(base) if base is not None or len(trained) < len(MODELS) else Bundle()
     order = [*MODELS, *(name for name in kept.models if name not in MODELS)]
-    return Plan(chosen, jobs, Held(), kept, trained, order)
+    return Plan(chosen, jobs, OfBase(), kept, trained, order)
 
 
 def _base(folder: str | os.PathLike[str] | None) -> Bundle:
