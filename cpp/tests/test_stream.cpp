@@ -1,6 +1,7 @@
 // Expected forecasts come from whole windows, run by the engine and by TensorFlow Lite's own kernels.
 #include "engine/stream.h"
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <deque>

@@ -33,7 +33,7 @@ static_assert(has_defaults(LINKCAST_CONTROLLER_OPTIONS_INIT));
 /// What a controller's handle stands for.
 struct ControllerHandle {
   std::shared_ptr<EngineHandle> engine;
-  std::shared_ptr<Bundle> bundle;  // whose models the controller runs on
+  std::shared_ptr<ModelSet> models;  // whose models the controller runs on
   std::unique_ptr<Controller> controller;
 };
 
@@ -82,7 +82,7 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
   if (telemetry) {
     if (values != controller.features())
       return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats, got %zu", controller.features(), values);
-    if (const auto status = check_units(controller.feature_list(), controller.bounds(), telemetry, values))
+    if (const auto status = units_status(controller.feature_list(), controller.bounds(), telemetry, values))
       return status;
   }
   const Decision& made = controller.tick(telemetry, now_ns);
@@ -121,7 +121,7 @@ linkcast_status linkcast_controller_open(linkcast_engine* handle, const char* pr
     return fail(LINKCAST_ERROR_ARGUMENT, "profile, options and controller: expected pointers, got null");
   *controller = nullptr;
   const auto make = [&](ControllerHandle& opened, const linkcast_controller_options& given) {
-    opened.controller = make_controller(opened.bundle->engine(), profile, controller_options(given));
+    opened.controller = make_controller(opened.models->engine(), profile, controller_options(given));
     return LINKCAST_OK;
   };
   return open_in_its_engine<ControllerHandle>(handle, Kind::controller, options, kFirstControllerOptions,

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "base/fork.h"
-#include "c_api/bundle.h"
 #include "c_api/handles.h"
 #include "c_api/hot_swap.h"
+#include "c_api/model_set.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
 #include "linkcast/linkcast.h"
@@ -21,17 +21,17 @@
 namespace linkcast::c_api {
 
 struct EngineHandle {
-  EngineHandle(std::string folder_, BundleOptions options_)
+  EngineHandle(std::string folder_, ModelSetOptions options_)
       : folder(std::move(folder_)),
         options(std::move(options_)),
-        live(std::make_shared<Bundle>(folder, options, nullptr)) {}
+        live(std::make_shared<ModelSet>(folder, options, nullptr)) {}
 
   const char* keep(std::string_view text);
 
   std::shared_ptr<EngineHandle> self;  // until it is closed; streams and controllers hold it too
   const std::string folder;            // that was opened
-  const BundleOptions options;
-  HotSwap<Bundle> live;
+  const ModelSetOptions options;
+  HotSwap<ModelSet> live;
   ForkLock reloading;  // one reload at a time
   ForkLock texts_lock;
   std::list<std::string> texts;  // handed out by linkcast_model_describe, each once; under texts_lock
@@ -45,17 +45,17 @@ class Call {
  public:
   explicit Call(EngineHandle& engine) noexcept;
   ~Call() {
-    if (bundle_) engine_.live.leave();
+    if (models_) engine_.live.leave();
   }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
   /// The models; nullptr, and the text for linkcast_last_error, when another thread is calling.
-  Bundle* bundle() const noexcept { return bundle_; }
+  ModelSet* models() const noexcept { return models_; }
 
  private:
   EngineHandle& engine_;
-  Bundle* bundle_;
+  ModelSet* models_;
 };
 
 /// Runs `run(object)` of an open handle, whose `engine` no other thread is in meanwhile.
@@ -64,14 +64,14 @@ linkcast_status in_its_engine(const void* handle, Kind kind, Run run) {
   const Pinned<Object> found(handle, kind);
   if (!found) return LINKCAST_ERROR_HANDLE;
   const Call call(*found->engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  if (!call.models()) return LINKCAST_ERROR_BUSY;
   try {
     return run(*found);
   }
   LINKCAST_CATCH
 }
 
-/// Opens a handle of an object on an engine's present models: `make(engine, bundle)` gives it, or an Error.
+/// Opens a handle of an object on an engine's present models: `make(engine, models)` gives it, or an Error.
 /// @param given  options with their defaults; where `options` has some, they are read over those
 template <class Object, class Handle, class Options, class Make>
 linkcast_status open_in_its_engine(linkcast_engine* handle, Kind kind, const Options* options, std::size_t first_size,
@@ -80,12 +80,12 @@ linkcast_status open_in_its_engine(linkcast_engine* handle, Kind kind, const Opt
   if (!engine) return LINKCAST_ERROR_HANDLE;
   try {
     if (const auto status = read_struct(options, first_size, given)) return status;
-    auto bundle = engine->live.shared();  // before the call: it may wait for a reload that waits for the call to end
+    auto models = engine->live.shared();  // before the call: it may wait for a reload that waits for the call to end
     const Call call(*engine);
-    if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+    if (!call.models()) return LINKCAST_ERROR_BUSY;
     auto opened = std::make_unique<Object>();
     opened->engine = engine->self;
-    opened->bundle = std::move(bundle);
+    opened->models = std::move(models);
     if (const auto status = make(*opened, given)) return status;
     open_owned(kind, std::move(opened), out);
     return LINKCAST_OK;
@@ -114,16 +114,16 @@ linkcast_status close_in_its_engine(const void* handle, Kind kind) {
   if (!found) return LINKCAST_ERROR_HANDLE;
   const std::shared_ptr<EngineHandle> engine = found->engine;  // outlives the call
   const Call call(*engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  if (!call.models()) return LINKCAST_ERROR_BUSY;
   return close_and_free(found);
 }
 
-/// Whether `model` is one of the bundle's; else the text for linkcast_last_error stands.
-bool known_model(const Bundle& bundle, linkcast_model model) noexcept;
+/// Whether `model` is one of the set's; else the text for linkcast_last_error stands.
+bool known_model(const ModelSet& models, linkcast_model model) noexcept;
 
 /// Whether every value is finite and of its feature's unit; allocates nothing, where the core would throw.
-linkcast_status check_units(const std::vector<Feature>& features, const std::vector<Bounds>& bounds,
-                            const float* values, std::size_t count) noexcept;
+linkcast_status units_status(const std::vector<Feature>& features, const std::vector<Bounds>& bounds,
+                             const float* values, std::size_t count) noexcept;
 
 /// What an options struct says of when the model's forecast can't be used, and what answers then. @throws Error
 template <class Options>
