@@ -1,4 +1,4 @@
-"""Files that are written whole, and hashed: the one place for both."""
+"""Files that are written whole, and hashed: the one place for both (but for `live.tc`, which the guard runs alone)."""
 
 from __future__ import annotations
 

@@ -22,8 +22,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from linkcast.files import write_whole
-
 HANDLE = "4c43:"
 CLASS = "4c43:1"
 LEAF = "4c44:"
@@ -149,9 +147,15 @@ def read_state(path: Path) -> State | None:
 
 
 def write_state(path: Path, state: State) -> None:
-    """TcError: it can't be written."""
+    """The whole of it or nothing, whatever happens meanwhile. TcError: it can't be written."""
+    # As files.write_whole, which is not there for the guard: it runs this file without the package.
+    part = path.with_suffix(".part")
     try:
-        write_whole(path, json.dumps(asdict(state)).encode("utf-8"))
+        with open(part, "w", encoding="utf-8") as file:
+            json.dump(asdict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
     except OSError as error:
         raise TcError(f"{path}: {error.strerror}") from None
 
