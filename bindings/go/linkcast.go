@@ -288,17 +288,21 @@ func (e *Engine) Forecast(model Model, window []float32, deadline time.Duration)
 
 // ForecastRaw returns the model's own numbers for a batch of windows, one after the other in `windows`: not judged, not
 // counted, and nothing stands in for them. Forecast is what to act on.
-func (e *Engine) ForecastRaw(model Model, windows []float32, batch int) ([]float32, error) {
+func (e *Engine) ForecastRaw(model Model, windows []float32, batch int) ([]float64, error) {
 	if batch < 1 {
 		return nil, shapeError("batch", 1, batch)
 	}
-	mbps := make([]float32, batch)
+	given := make([]float32, batch)
 	err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
 		return C.linkcast_forecast_raw(handle, C.linkcast_model(model), floats(windows), C.size_t(len(windows)),
-			floats(mbps), C.size_t(batch))
+			floats(given), C.size_t(batch))
 	})
 	if err != nil {
 		return nil, err
+	}
+	mbps := make([]float64, batch)
+	for row, value := range given {
+		mbps[row] = float64(value)
 	}
 	return mbps, nil
 }
