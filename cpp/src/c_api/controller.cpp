@@ -153,8 +153,9 @@ linkcast_status linkcast_controller_reset(linkcast_controller* handle) {
 }
 
 linkcast_status linkcast_controller_snapshot(linkcast_controller* handle, void* bytes, size_t capacity, size_t* size) {
-  return with_controller(handle,
-                         [&](Controller& controller) { return write_snapshot(controller, bytes, capacity, size); });
+  return with_controller(handle, [&](Controller& controller) {
+    return write_snapshot(controller.snapshot_size(), [&] { return controller.snapshot(); }, bytes, capacity, size);
+  });
 }
 
 linkcast_status linkcast_controller_restore(linkcast_controller* handle, const void* bytes, size_t size,

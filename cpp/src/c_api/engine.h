@@ -93,15 +93,16 @@ linkcast_status open_in_its_engine(linkcast_engine* handle, Kind kind, const Opt
   LINKCAST_CATCH
 }
 
-/// The snapshot of a stream or a controller, for whoever asks for its bytes or for their number alone.
-template <class Object>
-linkcast_status write_snapshot(const Object& object, void* bytes, std::size_t capacity, std::size_t* size) {
+/// A snapshot of `needed` bytes that `take()` gives; without `bytes` the size alone.
+template <class Take>
+linkcast_status write_snapshot(std::size_t needed, const Take& take, void* bytes, std::size_t capacity,
+                               std::size_t* size) {
   if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
-  *size = object.snapshot_size();
+  *size = needed;
   if (!bytes) return LINKCAST_OK;
-  if (capacity < *size)
-    return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", *size, capacity);
-  const std::vector<std::byte> taken = object.snapshot();
+  if (capacity < needed)
+    return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", needed, capacity);
+  const std::vector<std::byte> taken = take();
   std::memcpy(bytes, taken.data(), taken.size());
   return LINKCAST_OK;
 }

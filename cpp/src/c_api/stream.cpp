@@ -245,13 +245,34 @@ linkcast_status linkcast_stream_expert(linkcast_stream* handle, size_t row, size
 }
 
 linkcast_status linkcast_stream_snapshot(linkcast_stream* handle, void* bytes, size_t capacity, size_t* size) {
-  return with_stream(handle, [&](StreamHandle& found) { return write_snapshot(*found.stream, bytes, capacity, size); });
+  return with_stream(handle, [&](StreamHandle& found) {
+    const Stream& stream = *found.stream;
+    return write_snapshot(stream.snapshot_size(), [&] { return stream.snapshot(); }, bytes, capacity, size);
+  });
 }
 
 linkcast_status linkcast_stream_restore(linkcast_stream* handle, const void* bytes, size_t size) {
   return with_stream(handle, [&](StreamHandle& found) {
     if (!bytes) return fail(LINKCAST_ERROR_ARGUMENT, "bytes: expected a pointer, got null");
     found.stream->restore(static_cast<const std::byte*>(bytes), size);
+    return LINKCAST_OK;
+  });
+}
+
+linkcast_status linkcast_stream_snapshot_row(linkcast_stream* handle, size_t row, void* bytes, size_t capacity,
+                                             size_t* size) {
+  return with_stream(handle, [&](StreamHandle& found) {
+    const Stream& stream = *found.stream;
+    if (const auto status = check_row(stream, row)) return status;
+    return write_snapshot(stream.row_snapshot_size(), [&] { return stream.snapshot_row(row); }, bytes, capacity, size);
+  });
+}
+
+linkcast_status linkcast_stream_restore_row(linkcast_stream* handle, size_t row, const void* bytes, size_t size) {
+  return with_stream(handle, [&](StreamHandle& found) {
+    if (!bytes) return fail(LINKCAST_ERROR_ARGUMENT, "bytes: expected a pointer, got null");
+    if (const auto status = check_row(*found.stream, row)) return status;
+    found.stream->restore_row(row, static_cast<const std::byte*>(bytes), size);
     return LINKCAST_OK;
   });
 }
