@@ -18,6 +18,7 @@ constexpr std::size_t kFirstRouteChoice = sizeof(linkcast_route_choice);
 
 /// What a route's handle stands for. It has no engine to keep other threads out, so it does that itself.
 struct RouteHandle {
+  explicit RouteHandle(RouteChooser of) : chooser(std::move(of)) {}
   RouteChooser chooser;
   std::atomic_flag busy = ATOMIC_FLAG_INIT;
 };
