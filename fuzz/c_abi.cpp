@@ -23,8 +23,8 @@
 namespace {
 
 constexpr std::size_t kFeatures = 4, kWindow = 10;
-constexpr float kValues[] = {0.0F,  0.5F, 1.0F,  20.0F, 100.0F,    99.9F,         -1.0F,
-                             1e30F, 3e38F, 1e-40F, NAN,  INFINITY, -INFINITY,     1e6F};
+constexpr float kValues[] = {0.0F,  0.5F,  1.0F,   20.0F, 100.0F,   99.9F,     -1.0F,
+                             1e30F, 3e38F, 1e-40F, NAN,   INFINITY, -INFINITY, 1e6F};
 
 /// A struct of the header on the heap, as long as its size says.
 template <class Struct>
@@ -32,7 +32,8 @@ class Sized {
  public:
   Sized(FuzzedDataProvider& from, const Struct& whole, std::size_t count = 1) : count_(count) {
     const std::size_t own = sizeof(Struct);
-    const std::size_t sizes[] = {own, own, own, own, own, own, own + 8, own + 256, own + 264, own - 8, own / 2, 8, 0, SIZE_MAX};
+    const std::size_t sizes[] = {own,       own,       own,     own,     own, own, own + 8,
+                                 own + 256, own + 264, own - 8, own / 2, 8,   0,   SIZE_MAX};
     size_ = from.PickValueInArray(sizes);
     stride_ = size_ < sizeof(std::size_t) ? sizeof(std::size_t) : std::min(size_, own + 512);
     // Structs lie as far apart as they are large. Where their size is refused, only its field is read.
@@ -72,7 +73,8 @@ std::vector<float> numbers(FuzzedDataProvider& from, std::size_t count) {
 }
 
 std::size_t count_near(FuzzedDataProvider& from, std::size_t right) {
-  const std::size_t counts[] = {right, right, right, right, right, right, right + 1, right > 0 ? right - 1 : 0, 0, 2 * right, 3};
+  const std::size_t counts[] = {right, right,     right, right, right, right, right + 1, right > 0 ? right - 1 : 0,
+                                0,     2 * right, 3};
   return from.PickValueInArray(counts);
 }
 
@@ -87,7 +89,8 @@ const char* text(FuzzedDataProvider& from, std::initializer_list<const char*> kn
 }
 
 double number(FuzzedDataProvider& from, double usual) {
-  const double values[] = {usual, usual, usual, 0.0, 1.0, -1.0, 0.5, 1e308, static_cast<double>(NAN), static_cast<double>(INFINITY), 1e-300};
+  const double values[] = {
+      usual, usual, usual, 0.0, 1.0, -1.0, 0.5, 1e308, static_cast<double>(NAN), static_cast<double>(INFINITY), 1e-300};
   return from.PickValueInArray(values);
 }
 
@@ -108,22 +111,57 @@ class Calls {
   void run() {
     for (int calls = 0; calls < 60 && from_.remaining_bytes() > 0; ++calls) {
       switch (from_.ConsumeIntegralInRange(0, 19)) {
-        case 0: return_status(reload()); break;
-        case 1: return_status(describe()); break;
-        case 2: return_status(forecast()); break;
-        case 3: return_status(forecast_many()); break;
-        case 4: return_status(decide()); break;
-        case 5: return_status(open_stream()); break;
-        case 6: return_status(close_stream()); break;
-        case 7: case 8: case 9: return_status(push()); break;
-        case 10: return_status(ask_stream()); break;
-        case 11: return_status(stream_snapshot()); break;
-        case 12: return_status(open_controller()); break;
-        case 13: case 14: case 15: return_status(tick()); break;
-        case 16: return_status(controller_snapshot()); break;
-        case 17: return_status(routes()); break;
-        case 18: return_status(compression()); break;
-        default: return_status(ask_controller());
+        case 0:
+          return_status(reload());
+          break;
+        case 1:
+          return_status(describe());
+          break;
+        case 2:
+          return_status(forecast());
+          break;
+        case 3:
+          return_status(forecast_many());
+          break;
+        case 4:
+          return_status(decide());
+          break;
+        case 5:
+          return_status(open_stream());
+          break;
+        case 6:
+          return_status(close_stream());
+          break;
+        case 7:
+        case 8:
+        case 9:
+          return_status(push());
+          break;
+        case 10:
+          return_status(ask_stream());
+          break;
+        case 11:
+          return_status(stream_snapshot());
+          break;
+        case 12:
+          return_status(open_controller());
+          break;
+        case 13:
+        case 14:
+        case 15:
+          return_status(tick());
+          break;
+        case 16:
+          return_status(controller_snapshot());
+          break;
+        case 17:
+          return_status(routes());
+          break;
+        case 18:
+          return_status(compression());
+          break;
+        default:
+          return_status(ask_controller());
       }
     }
   }
@@ -139,9 +177,15 @@ class Calls {
   template <class Handle>
   Handle* handle(Handle* good) {
     if (from_.ConsumeIntegralInRange(0, 11)) return good;
-    const std::uintptr_t others[] = {0, 1, 0x123450, SIZE_MAX, reinterpret_cast<std::uintptr_t>(engine_),
-                                     reinterpret_cast<std::uintptr_t>(closed_), reinterpret_cast<std::uintptr_t>(good) + 1,
-                                     reinterpret_cast<std::uintptr_t>(good) ^ 0x100, reinterpret_cast<std::uintptr_t>(this)};
+    const std::uintptr_t others[] = {0,
+                                     1,
+                                     0x123450,
+                                     SIZE_MAX,
+                                     reinterpret_cast<std::uintptr_t>(engine_),
+                                     reinterpret_cast<std::uintptr_t>(closed_),
+                                     reinterpret_cast<std::uintptr_t>(good) + 1,
+                                     reinterpret_cast<std::uintptr_t>(good) ^ 0x100,
+                                     reinterpret_cast<std::uintptr_t>(this)};
     return reinterpret_cast<Handle*>(from_.PickValueInArray(others));
   }
 
@@ -179,7 +223,8 @@ class Calls {
     return_status(linkcast_model_count(handle(engine_), &count));
     linkcast_model found = 0;
     const auto role = static_cast<linkcast_role>(from_.ConsumeIntegralInRange(-1, 5));
-    return_status(linkcast_model_find(handle(engine_), text(from_, {"internet", "streaming", "internet_lstm"}), role, &found));
+    return_status(
+        linkcast_model_find(handle(engine_), text(from_, {"internet", "streaming", "internet_lstm"}), role, &found));
     Sized info(from_, linkcast_model_info LINKCAST_MODEL_INFO_INIT);
     return_status(linkcast_model_describe(handle(engine_), model(), info.get_or_null(from_)));
     Sized stats(from_, linkcast_model_stats LINKCAST_MODEL_STATS_INIT);
@@ -200,8 +245,8 @@ class Calls {
     const auto values = numbers(from_, count_near(from_, count * kWindow * kFeatures));
     Sized answers(from_, linkcast_answer LINKCAST_ANSWER_INIT, count);
     Sized result(from_, linkcast_result LINKCAST_RESULT_INIT);
-    const auto status = linkcast_forecast(handle(engine_), model(), values.data(), values.size(), deadline(), answers.get(), count,
-                                          result.get_or_null(from_));
+    const auto status = linkcast_forecast(handle(engine_), model(), values.data(), values.size(), deadline(),
+                                          answers.get(), count, result.get_or_null(from_));
     check_answers(status, answers, count);
     return status;
   }
@@ -267,8 +312,8 @@ class Calls {
     Sized answers(from_, linkcast_answer LINKCAST_ANSWER_INIT, count);
     Sized result(from_, linkcast_result LINKCAST_RESULT_INIT);
     const std::vector<std::uint8_t> present(to.rows, from_.ConsumeBool());
-    const auto status = linkcast_stream_push(to.handle, from_.ConsumeIntegralInRange(0, 7) ? samples.data() : nullptr, samples.size(),
-                                             from_.ConsumeBool() ? present.data() : nullptr, deadline(),
+    const auto status = linkcast_stream_push(to.handle, from_.ConsumeIntegralInRange(0, 7) ? samples.data() : nullptr,
+                                             samples.size(), from_.ConsumeBool() ? present.data() : nullptr, deadline(),
                                              answers.get(), count, result.get_or_null(from_));
     check_answers(status, answers, count);
     return from_.ConsumeBool() ? linkcast_stream_advance(to.handle) : status;
@@ -284,7 +329,8 @@ class Calls {
     return_status(status);
     return_status(linkcast_stream_peak(of.handle, row, steps, answer.get_or_null(from_)));
     Sized expert(from_, linkcast_expert LINKCAST_EXPERT_INIT);
-    return_status(linkcast_stream_expert(of.handle, row, from_.ConsumeIntegralInRange<std::size_t>(0, 16), expert.get_or_null(from_)));
+    return_status(linkcast_stream_expert(of.handle, row, from_.ConsumeIntegralInRange<std::size_t>(0, 16),
+                                         expert.get_or_null(from_)));
     Sized info(from_, linkcast_stream_info LINKCAST_STREAM_INFO_INIT);
     return_status(linkcast_stream_describe(of.handle, row, info.get_or_null(from_)));
     return from_.ConsumeBool() ? linkcast_stream_reset(of.handle, row) : LINKCAST_OK;
@@ -298,7 +344,8 @@ class Calls {
     return_status(take(of, bytes.data(), from_.ConsumeIntegralInRange(0, 7) ? size : size - 1, &size));
     if (!bytes.empty() && from_.ConsumeIntegralInRange(0, 3) == 0)
       bytes[from_.ConsumeIntegralInRange<std::size_t>(0, bytes.size() - 1)] ^= 0x40;
-    if (from_.ConsumeIntegralInRange(0, 7) == 0) bytes.resize(from_.ConsumeIntegralInRange<std::size_t>(0, bytes.size()));
+    if (from_.ConsumeIntegralInRange(0, 7) == 0)
+      bytes.resize(from_.ConsumeIntegralInRange<std::size_t>(0, bytes.size()));
     bytes.shrink_to_fit();
     return bytes;
   }
@@ -318,14 +365,14 @@ class Calls {
     linkcast_controller_options given LINKCAST_CONTROLLER_OPTIONS_INIT;
     given.capacity_mbps = number(from_, 100);
     if (from_.ConsumeBool())
-      for (double* option : {&given.least_fraction, &given.most_fraction, &given.safe_fraction, &given.headroom, &given.slew_per_s,
-                             &given.hold_s, &given.stall_s, &given.measured_weight, &given.risk, &given.queue_ms,
-                             &given.congestion_step, &given.stall_cut})
+      for (double* option : {&given.least_fraction, &given.most_fraction, &given.safe_fraction, &given.headroom,
+                             &given.slew_per_s, &given.hold_s, &given.stall_s, &given.measured_weight, &given.risk,
+                             &given.queue_ms, &given.congestion_step, &given.stall_cut})
         if (from_.ConsumeIntegralInRange(0, 5) == 0) *option = number(from_, *option);
     Sized options(from_, given);
     linkcast_controller* opened = nullptr;
-    const auto status =
-        linkcast_controller_open(handle(engine_), text(from_, {"internet", "internet", "streaming"}), options.get_or_null(from_), &opened);
+    const auto status = linkcast_controller_open(handle(engine_), text(from_, {"internet", "internet", "streaming"}),
+                                                 options.get_or_null(from_), &opened);
     FUZZ_CHECK((status == LINKCAST_OK) == (opened != nullptr), "status %d", static_cast<int>(status));
     if (opened) controllers_.push_back(opened);
     return status;
@@ -337,8 +384,8 @@ class Calls {
     const std::uint64_t steps[] = {0, 1, 1'000'000'000, 1'000'000'000, 30'000'000'000, std::uint64_t{1} << 62};
     now_ += from_.PickValueInArray(steps);
     Sized decision(from_, linkcast_decision LINKCAST_DECISION_INIT);
-    const auto status = linkcast_controller_tick(of, from_.ConsumeIntegralInRange(0, 5) ? telemetry.data() : nullptr, telemetry.size(),
-                                                 now_, decision.get_or_null(from_));
+    const auto status = linkcast_controller_tick(of, from_.ConsumeIntegralInRange(0, 5) ? telemetry.data() : nullptr,
+                                                 telemetry.size(), now_, decision.get_or_null(from_));
     if (status == LINKCAST_OK && decision.whole()) {
       const auto made = decision.read();
       FUZZ_CHECK(made.allocation_fraction >= 0 && made.allocation_fraction <= 1 && std::isfinite(made.allocation_mbps),
@@ -361,7 +408,8 @@ class Calls {
   linkcast_status routes() {
     const std::size_t counts[] = {1, 2, 3, 0, SIZE_MAX};
     const std::size_t paths = from_.PickValueInArray(counts);
-    Sized options(from_, linkcast_route_options{sizeof(linkcast_route_options), number(from_, 0.1), number(from_, 10), number(from_, 3)});
+    Sized options(from_, linkcast_route_options{sizeof(linkcast_route_options), number(from_, 0.1), number(from_, 10),
+                                                number(from_, 3)});
     linkcast_route* opened = nullptr;
     const auto status = linkcast_route_open(paths, options.get_or_null(from_), &opened);
     if (status != LINKCAST_OK) return status;
@@ -377,16 +425,20 @@ class Calls {
 
   linkcast_status compression() {
     const std::size_t count = from_.ConsumeIntegralInRange<std::size_t>(0, 3);
-    Sized codecs(from_, linkcast_codec{sizeof(linkcast_codec), number(from_, 0.5), number(from_, 800), number(from_, 900)}, count);
+    Sized codecs(from_,
+                 linkcast_codec{sizeof(linkcast_codec), number(from_, 0.5), number(from_, 800), number(from_, 900)},
+                 count);
     linkcast_answer band LINKCAST_ANSWER_INIT;
-    for (float* value : {&band.mbps, &band.p10_mbps, &band.p50_mbps, &band.p90_mbps}) *value = from_.PickValueInArray(kValues);
+    for (float* value : {&band.mbps, &band.p10_mbps, &band.p50_mbps, &band.p90_mbps})
+      *value = from_.PickValueInArray(kValues);
     Sized given(from_, band);
-    Sized options(from_, linkcast_compression_options{sizeof(linkcast_compression_options),
-                                                      static_cast<linkcast_quantile>(from_.ConsumeIntegralInRange(9, 51)),
-                                                      from_.ConsumeIntegralInRange(-1, 2)});
+    Sized options(from_,
+                  linkcast_compression_options{sizeof(linkcast_compression_options),
+                                               static_cast<linkcast_quantile>(from_.ConsumeIntegralInRange(9, 51)),
+                                               from_.ConsumeIntegralInRange(-1, 2)});
     Sized choice(from_, linkcast_compression_choice LINKCAST_COMPRESSION_CHOICE_INIT);
-    const auto status = linkcast_compression_choose(codecs.get(), count, from_.ConsumeIntegral<std::uint64_t>(), given.get(),
-                                                    options.get_or_null(from_), choice.get_or_null(from_));
+    const auto status = linkcast_compression_choose(codecs.get(), count, from_.ConsumeIntegral<std::uint64_t>(),
+                                                    given.get(), options.get_or_null(from_), choice.get_or_null(from_));
     if (status == LINKCAST_OK && choice.whole())
       FUZZ_CHECK(choice.read().codec >= -1 && choice.read().codec < static_cast<std::int32_t>(count), "codec %d",
                  choice.read().codec);

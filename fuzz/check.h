@@ -5,12 +5,12 @@
 #include <cstdlib>
 
 /// Ends the process, which makes libFuzzer keep the input.
-#define FUZZ_CHECK(holds, ...)                                        \
-  do {                                                                \
-    if (!(holds)) {                                                   \
+#define FUZZ_CHECK(holds, ...)                                         \
+  do {                                                                 \
+    if (!(holds)) {                                                    \
       std::fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #holds); \
-      std::fprintf(stderr, __VA_ARGS__);                              \
-      std::fputc('\n', stderr);                                       \
-      std::abort();                                                   \
-    }                                                                 \
+      std::fprintf(stderr, __VA_ARGS__);                               \
+      std::fputc('\n', stderr);                                        \
+      std::abort();                                                    \
+    }                                                                  \
   } while (false)

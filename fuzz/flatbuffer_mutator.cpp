@@ -25,10 +25,11 @@ struct Place {
   enum Kind { any, index, dimension, code, floating, offset } kind;
 };
 
-constexpr std::array<std::int64_t, 26> kNumbers{-1,  0,   1,   2,    3,    4,       5,        6,        7,
-                                                 8,   9,   10,  15,   16,   17,      31,       32,       64,
-                                                 100, 127, 128, 1024, 4096, 1 << 20, 1 << 30, 2147483647};
-constexpr std::array<float, 12> kFloats{0.0F, -0.0F, 1.0F, -1.0F, 1e-6F, 1e-40F, 1e30F, 3e38F, 0.5F, 10.0F, -3e38F, 1e-20F};
+constexpr std::array<std::int64_t, 26> kNumbers{-1,  0,   1,   2,    3,    4,       5,       6,         7,
+                                                8,   9,   10,  15,   16,   17,      31,      32,        64,
+                                                100, 127, 128, 1024, 4096, 1 << 20, 1 << 30, 2147483647};
+constexpr std::array<float, 12> kFloats{0.0F,  -0.0F, 1.0F, -1.0F, 1e-6F,  1e-40F,
+                                        1e30F, 3e38F, 0.5F, 10.0F, -3e38F, 1e-20F};
 
 /// Walks the graph of a file, whatever stands in it, and collects its numbers.
 class Places {

@@ -23,7 +23,8 @@ using linkcast::Network;
 using linkcast::NetworkSpec;
 using linkcast::Precision;
 
-constexpr std::array kActivations{Activation::none, Activation::relu, Activation::relu6, Activation::tanh, Activation::sigmoid};
+constexpr std::array kActivations{Activation::none, Activation::relu, Activation::relu6, Activation::tanh,
+                                  Activation::sigmoid};
 
 /// float32: sums of some hundred terms of size one lose some 1e-7, and each layer hands that on.
 constexpr double kFloatTolerance = 2e-6;
@@ -46,7 +47,8 @@ NetworkSpec network_of(FuzzedDataProvider& from, reference::Random& random, doub
       case 0:
         if (!sequence) break;
         spec.layers.push_back(random.lstm(width, units));
-        if (from.ConsumeBool()) std::get<linkcast::LstmSpec>(spec.layers.back()).cell_clip = random.uniform(0.05F, 10.0F);
+        if (from.ConsumeBool())
+          std::get<linkcast::LstmSpec>(spec.layers.back()).cell_clip = random.uniform(0.05F, 10.0F);
         width = units;
         gain = 1;  // tanh
         break;
@@ -89,7 +91,8 @@ std::vector<float> run(Network& network, const std::vector<float>& input, std::s
   return output;
 }
 
-void check_near(const std::vector<float>& got, const std::vector<double>& expected, double tolerance, const char* which) {
+void check_near(const std::vector<float>& got, const std::vector<double>& expected, double tolerance,
+                const char* which) {
   FUZZ_CHECK(got.size() == expected.size(), "%s: %zu outputs, not %zu", which, got.size(), expected.size());
   double unit = 1;
   for (const double value : expected) unit = std::max(unit, std::fabs(value));
@@ -99,8 +102,8 @@ void check_near(const std::vector<float>& got, const std::vector<double>& expect
                tolerance * unit);
 }
 
-void check_steps(Network& network, const std::vector<float>& input, std::size_t batch, const std::vector<double>& expected,
-                 double tolerance, const char* which) {
+void check_steps(Network& network, const std::vector<float>& input, std::size_t batch,
+                 const std::vector<double>& expected, double tolerance, const char* which) {
   if (!network.can_step()) return;
   std::vector<float> states(batch * network.state_size()), output(batch * network.outputs());
   const std::size_t window = network.steps() * network.features();
@@ -131,7 +134,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
     const double rounding = kRounding[static_cast<int>(precision)];
     // Each layer adds its rounding, and hands on that of those before it.
-    const double loose = std::max(kFloatTolerance, 4 * rounding * static_cast<double>(spec.layers.size()) * gain) * scale;
+    const double loose =
+        std::max(kFloatTolerance, 4 * rounding * static_cast<double>(spec.layers.size()) * gain) * scale;
     std::vector<double> scalar;
     for (const Isa isa : linkcast::supported_isas()) {
       Network network(spec, isa, precision);
@@ -139,8 +143,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const char* which = text_of(isa, precision, batch);
       const auto got = run(network, input, batch);
       check_near(got, expected, precision == Precision::float32 ? kFloatTolerance * gain * scale : loose, which);
-      check_steps(network, input, batch, expected, precision == Precision::float32 ? kFloatTolerance * gain * scale : loose,
-                  which);
+      check_steps(network, input, batch, expected,
+                  precision == Precision::float32 ? kFloatTolerance * gain * scale : loose, which);
       if (isa == Isa::scalar) scalar.assign(got.begin(), got.end());
       const std::string name = network.kernels_name();
       const bool rounds_inputs = name.find("dot") != std::string::npos || name.find("vnni") != std::string::npos;

@@ -27,8 +27,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<const char*, 5> kFiles{"manifest.json", "feature_list.json", "scalers.json", "service_mappings.json",
-                                            "service_group_stats.json"};
+constexpr std::array<const char*, 5> kFiles{"manifest.json", "feature_list.json", "scalers.json",
+                                            "service_mappings.json", "service_group_stats.json"};
 
 std::string read(const fs::path& path) {
   std::ostringstream text;
@@ -70,17 +70,20 @@ struct Place {
 
 void check(const linkcast::ModelSpec& spec) {
   std::size_t row = 1, answer = 1;
-  for (const int size : spec.input_shape) FUZZ_CHECK(size >= 1, "%s: an input dimension of %d", spec.name.c_str(), size);
-  for (const int size : spec.output_shape) FUZZ_CHECK(size >= 1, "%s: an output dimension of %d", spec.name.c_str(), size);
+  for (const int size : spec.input_shape)
+    FUZZ_CHECK(size >= 1, "%s: an input dimension of %d", spec.name.c_str(), size);
+  for (const int size : spec.output_shape)
+    FUZZ_CHECK(size >= 1, "%s: an output dimension of %d", spec.name.c_str(), size);
   for (std::size_t d = 1; d < spec.input_shape.size(); ++d) row *= static_cast<std::size_t>(spec.input_shape[d]);
   for (std::size_t d = 1; d < spec.output_shape.size(); ++d) answer *= static_cast<std::size_t>(spec.output_shape[d]);
-  FUZZ_CHECK(spec.golden.inputs.size() == spec.golden.count * row && spec.golden.outputs.size() == spec.golden.count * answer,
-             "%s: golden rows of another size", spec.name.c_str());
+  FUZZ_CHECK(
+      spec.golden.inputs.size() == spec.golden.count * row && spec.golden.outputs.size() == spec.golden.count * answer,
+      "%s: golden rows of another size", spec.name.c_str());
   FUZZ_CHECK(row == spec.steps() * spec.features.size(), "%s: %zu inputs", spec.name.c_str(), row);
   FUZZ_CHECK(spec.bounds.size() == spec.features.size() && spec.scaler.features() == spec.features.size(),
              "%s: features, bounds and scaler differ", spec.name.c_str());
-  FUZZ_CHECK(spec.window == 0 || (spec.step_s > 0 && std::isfinite(spec.step_s)), "%s: a step of %g s", spec.name.c_str(),
-             spec.step_s);
+  FUZZ_CHECK(spec.window == 0 || (spec.step_s > 0 && std::isfinite(spec.step_s)), "%s: a step of %g s",
+             spec.name.c_str(), spec.step_s);
   std::vector<float> scaled(row);
   for (const double value : {0.0, 1.0, -1.0, 1e9}) {
     const std::vector<double> features(row, value);
@@ -102,10 +105,32 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
   if (size < 8 || below(3) == 0) return LLVMFuzzerMutate(data, size, most);
   // One value of the text becomes another: what stands between two of these, anywhere.
   static constexpr std::string_view kEnds = ",:[]{}";
-  static constexpr std::array<std::string_view, 26> kValues{
-      "0",    "1",      "2",     "-1",    "1e308", "-1e308", "1e-320", "4294967297", "2147483648", "9007199254740993", "0.5",
-      "null", "true",   "[]",    "{}",    "\"\"",  "[0]",    "[1,2]",  "\"last\"",   "\"first\"",  "\"fraction\"",     "\"ms\"",
-      "10",   "\"s\"", "1e19", "\"../x\""};
+  static constexpr std::array<std::string_view, 26> kValues{"0",
+                                                            "1",
+                                                            "2",
+                                                            "-1",
+                                                            "1e308",
+                                                            "-1e308",
+                                                            "1e-320",
+                                                            "4294967297",
+                                                            "2147483648",
+                                                            "9007199254740993",
+                                                            "0.5",
+                                                            "null",
+                                                            "true",
+                                                            "[]",
+                                                            "{}",
+                                                            "\"\"",
+                                                            "[0]",
+                                                            "[1,2]",
+                                                            "\"last\"",
+                                                            "\"first\"",
+                                                            "\"fraction\"",
+                                                            "\"ms\"",
+                                                            "10",
+                                                            "\"s\"",
+                                                            "1e19",
+                                                            "\"../x\""};
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   std::size_t begin = text.find_first_of(kEnds, 1 + below(size - 1));
   if (begin == text.npos) return LLVMFuzzerMutate(data, size, most);
@@ -136,7 +161,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto metadata = linkcast::Metadata::load(place.folder.string());
     for (const auto& spec : metadata.models) check(spec);
   } catch (const linkcast::LoadError& error) {
-    FUZZ_CHECK(std::string_view(error.what()).starts_with(place.folder.string()), "a file is not named: %s", error.what());
+    FUZZ_CHECK(std::string_view(error.what()).starts_with(place.folder.string()), "a file is not named: %s",
+               error.what());
   }
   place.write(n, place.texts[n]);
   if (n > 0) place.write(0, place.texts[0]);

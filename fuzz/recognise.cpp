@@ -61,7 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto expected = answers(plain, windows, kBatch);
     const auto got = answers(native, windows, kBatch);
     // XNNPACK, which the plain one has, rounds the activations in front of int8 weights in a way of its own.
-    const double tolerance = native.proof_error() > 1e-5 ? 5e-2 : linkcast::proof_tolerance(linkcast::Precision::float32);
+    const double tolerance =
+        native.proof_error() > 1e-5 ? 5e-2 : linkcast::proof_tolerance(linkcast::Precision::float32);
     for (std::size_t n = 0; n < got.size(); ++n) {
       const auto wanted = static_cast<double>(expected[n]), seen = static_cast<double>(got[n]);
       if (!std::isfinite(wanted) && !std::isfinite(seen)) continue;
