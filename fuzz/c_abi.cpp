@@ -454,17 +454,18 @@ class Calls {
   std::uint64_t now_ = 1'000'000'000;
 };
 
+linkcast_engine* engine = nullptr;
+
 }  // namespace
 
+extern "C" int LLVMFuzzerInitialize(int* /*count*/, char*** /*arguments*/) {
+  linkcast_engine_options options LINKCAST_ENGINE_OPTIONS_INIT;
+  const auto status = linkcast_engine_open(std::getenv("LINKCAST_BUNDLE"), &options, &engine);
+  FUZZ_CHECK(status == LINKCAST_OK, "%s", linkcast_last_error());
+  return 0;
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static linkcast_engine* engine = [] {
-    linkcast_engine* opened = nullptr;
-    linkcast_engine_options options LINKCAST_ENGINE_OPTIONS_INIT;
-    const char* bundle = std::getenv("LINKCAST_BUNDLE");
-    const auto status = linkcast_engine_open(bundle, &options, &opened);
-    FUZZ_CHECK(status == LINKCAST_OK, "%s", linkcast_last_error());
-    return opened;
-  }();
   FuzzedDataProvider from(data, size);
   Calls(engine, from).run();
   return 0;

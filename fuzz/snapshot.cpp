@@ -187,6 +187,11 @@ void fuzz_controller(FuzzedDataProvider& from) {
 
 }  // namespace
 
+extern "C" int LLVMFuzzerInitialize(int* /*count*/, char*** /*arguments*/) {
+  bundle();  // loads and proves every model: not in the time of the first input
+  return 0;
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   FuzzedDataProvider from(data, size);
   if (from.ConsumeBool())

@@ -230,10 +230,12 @@ def _header(content: dict[str, Any]) -> Header:
 
 def _tick(content: dict[str, Any]) -> Tick:
     sample = content.get("sample")
-    if isinstance(sample, dict):  # NaN has a name there: null says that a value is missing
-        content["sample"] = {name: _SIGNS.get(str(value), value) for name, value in sample.items()}
+    named = {}
+    if isinstance(sample, dict):  # what JSON has no number for: null says there that a value is missing
+        named = {name: _SIGNS[value] for name, value in sample.items() if isinstance(value, str) and value in _SIGNS}
+        content["sample"] = {**sample, **dict.fromkeys(named)}
     tick: Tick = record(Tick, content)
-    return tick
+    return replace(tick, sample={**tick.sample, **named}) if tick.sample is not None and named else tick
 
 
 def _named(value: float | None) -> float | str | None:
