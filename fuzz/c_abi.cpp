@@ -460,7 +460,9 @@ linkcast_engine* engine = nullptr;
 
 extern "C" int LLVMFuzzerInitialize(int* /*count*/, char*** /*arguments*/) {
   linkcast_engine_options options LINKCAST_ENGINE_OPTIONS_INIT;
-  const auto status = linkcast_engine_open(std::getenv("LINKCAST_BUNDLE"), &options, &engine);
+  auto status = LINKCAST_ERROR_LOAD;  // on a busy machine, an instrumented load may take more than its ten seconds
+  for (int tries = 0; tries < 5 && status != LINKCAST_OK; ++tries)
+    status = linkcast_engine_open(std::getenv("LINKCAST_BUNDLE"), &options, &engine);
   FUZZ_CHECK(status == LINKCAST_OK, "%s", linkcast_last_error());
   return 0;
 }
