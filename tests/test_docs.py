@@ -45,7 +45,7 @@ def test_python_of_the_forecasts_page_runs(block: str, tmp_path: Path) -> None:
     assert "Mbit/s next" in done.stdout
 
 
-@pytest.mark.parametrize("page", ["decision-log.md", "metrics.md", "shadow.md"])
+@pytest.mark.parametrize("page", ["decision-log.md", "metrics.md", "run.md", "shadow.md"])
 def test_python_of_the_pages_of_a_live_loop_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = blocks(page, "python")

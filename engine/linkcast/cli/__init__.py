@@ -21,8 +21,10 @@ from linkcast.cli.inspect import inspect
 from linkcast.cli.measure_codecs import measure_codecs
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
+from linkcast.cli.run import run
 from linkcast.cli.sign import keygen, sign, verify
 from linkcast.cli.train import train
+from linkcast.cli.watch import watch
 from linkcast.console import fail, say_in_any_encoding
 
 _NEGATIVE = re.compile(r"-((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|nan)", re.IGNORECASE)
@@ -76,6 +78,8 @@ for _command in (
     groups,
     replay,
     explain,
+    watch,
+    run,
     evaluate,
     inspect,
     bench,
