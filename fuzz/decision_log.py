@@ -13,10 +13,12 @@ import tempfile
 from pathlib import Path
 
 import atheris
+from instrument import instrument
 
-with atheris.instrument_imports(include=["linkcast.live.log", "linkcast.live.record", "linkcast.live.explain"]):
-    from linkcast.live.explain import explain
-    from linkcast.live.log import is_log, read_log, tick_line
+from linkcast.live import explain as explain_module
+from linkcast.live import fields, log
+from linkcast.live.explain import explain
+from linkcast.live.log import is_log, read_log, tick_line
 
 VALUES = (b'null true -1 0 1e308 1e400 NaN "" [] {} "NaN" 99999999999999999999 [[]] {"a":1} "x" 0.5 1 2').split(b" ")
 VALUE = re.compile(rb'(?<=:)(null|true|false|"[^"]*"|-?[0-9][0-9.eE+-]*|\[[^][{}]*\]|\{[^][{}]*\})')
@@ -64,5 +66,6 @@ def one_input(data: bytes) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("TZ", "UTC")
+    instrument(log, fields, explain_module)
     atheris.Setup(sys.argv, one_input, custom_mutator=mutate)
     atheris.Fuzz()

@@ -10,12 +10,12 @@ import sys
 import zlib
 
 import atheris
+import numpy as np
+from instrument import instrument
 
-with atheris.instrument_imports(include=["linkcast.traces"]):
-    import numpy as np
-
-    from linkcast.traces import Layout, trace_from_table
-    from linkcast.traces.reading import table_of_bytes
+import linkcast.traces
+from linkcast.traces import Layout, trace_from_table
+from linkcast.traces.reading import table_of_bytes
 
 PIECES = [
     *b'nan -  1e400 99999999999999999999 " , ; { } [ null Z +99:99 2026-13-45 25:61:61 -1 1e-320 IST | true'.split(
@@ -66,5 +66,6 @@ def one_input(data: bytes) -> None:
 
 
 if __name__ == "__main__":
+    instrument(*(module for name, module in sys.modules.items() if name.startswith(linkcast.traces.__name__)))
     atheris.Setup(sys.argv, one_input, custom_mutator=mutate)
     atheris.Fuzz()
