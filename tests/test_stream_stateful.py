@@ -34,8 +34,8 @@ TOLERANCE = 2e-4
 ticks that build on each other."""
 
 EXAMPLES = settings(
-    max_examples=20,
-    stateful_step_count=14,
+    max_examples=35,
+    stateful_step_count=16,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -160,18 +160,15 @@ class StreamAndModel(RuleBasedStateMachine):
             got = None if answer is None else (answer.mbps, answer.p10, answer.p50, answer.p90, answer.reserve)
             self.compare(row.mixture.ahead(steps, peak) if row.count == WINDOW else None, got, f"{steps} ahead")
 
-    @rule(row=st.integers(0, 1))
-    def reset(self, row: int) -> None:
+    @rule(row=st.integers(0, 1), forget=st.booleans(), then=st.sampled_from([0, 13]))
+    def reset(self, row: int, forget: bool, then: int) -> None:
         row %= len(self.rows)
-        self.stream.reset(row)
+        (self.stream.forget if forget else self.stream.reset)(row)
         self.rows[row].reset()
-
-    @rule(row=st.integers(0, 1))
-    def forget(self, row: int) -> None:
-        row %= len(self.rows)
-        self.stream.forget(row)
-        self.rows[row].reset()
-        self.rows[row].mixture.forget()
+        if forget:
+            self.rows[row].mixture.forget()
+        for _ in range(then):
+            self.tick([True] * len(self.rows))
 
     @rule()
     def keep(self) -> None:
