@@ -200,6 +200,11 @@ class Calls {
     return {handle(opened.handle), opened.rows};
   }
 
+  std::size_t some_row(const Opened& of) {
+    const std::size_t rows[] = {0, 0, of.rows - 1, of.rows, SIZE_MAX};
+    return from_.PickValueInArray(rows);
+  }
+
   linkcast_controller* controller() {
     if (controllers_.empty()) return nullptr;
     return handle(controllers_[from_.ConsumeIntegralInRange<std::size_t>(0, controllers_.size() - 1)]);
@@ -321,8 +326,7 @@ class Calls {
 
   linkcast_status ask_stream() {
     const Opened of = stream();
-    const std::size_t rows[] = {0, 0, of.rows - 1, of.rows, SIZE_MAX};
-    const std::size_t row = from_.PickValueInArray(rows), steps = from_.ConsumeIntegralInRange<std::size_t>(0, 12);
+    const std::size_t row = some_row(of), steps = from_.ConsumeIntegralInRange<std::size_t>(0, 12);
     Sized answer(from_, linkcast_answer LINKCAST_ANSWER_INIT);
     auto status = linkcast_stream_horizon(of.handle, row, steps, answer.get_or_null(from_));
     check_answers(status, answer, 1);
@@ -336,8 +340,8 @@ class Calls {
     return from_.ConsumeBool() ? linkcast_stream_reset(of.handle, row) : LINKCAST_OK;
   }
 
-  template <class Handle>
-  std::vector<unsigned char> snapshot(Handle* of, linkcast_status (*take)(Handle*, void*, std::size_t, std::size_t*)) {
+  template <class Handle, class Take>
+  std::vector<unsigned char> snapshot(Handle* of, const Take& take) {
     std::size_t size = 0;
     if (take(of, nullptr, 0, &size) != LINKCAST_OK) return {};
     std::vector<unsigned char> bytes(size);
@@ -351,6 +355,15 @@ class Calls {
   }
 
   linkcast_status stream_snapshot() {
+    if (from_.ConsumeBool()) {  // one row, into another one
+      const Opened of = stream(), to = stream();
+      const std::size_t row = some_row(of);
+      const auto one =
+          snapshot(of.handle, [row](linkcast_stream* handle, void* bytes, std::size_t capacity, std::size_t* size) {
+            return linkcast_stream_snapshot_row(handle, row, bytes, capacity, size);
+          });
+      return linkcast_stream_restore_row(to.handle, some_row(to), one.data(), one.size());
+    }
     const auto bytes = snapshot(stream().handle, linkcast_stream_snapshot);
     return linkcast_stream_restore(stream().handle, bytes.data(), bytes.size());
   }
