@@ -24,6 +24,7 @@ static_assert(has_defaults(LINKCAST_ROUTE_OPTIONS_INIT));
 
 /// What a route's handle stands for. It has no engine to keep other threads out, so it does that itself.
 struct RouteHandle {
+  explicit RouteHandle(RouteChooser of) : chooser(std::move(of)) {}
   RouteChooser chooser;
   std::atomic_flag busy = ATOMIC_FLAG_INIT;
 };
