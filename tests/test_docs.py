@@ -12,7 +12,12 @@ import pytest
 from conftest import ROOT, run
 
 DOCS = ROOT / "docs"
-PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(f"docs/{page.name}" for page in DOCS.glob("*.md"))]
+PAGES = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *sorted(f"docs/{page.relative_to(DOCS)}" for page in DOCS.rglob("*.md")),
+]
 
 
 def links(page: Path) -> set[str]:
@@ -28,7 +33,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_index_names_every_page() -> None:
-    pages = {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
     assert pages <= links(DOCS / "README.md")
 
 

@@ -286,6 +286,27 @@ func (e *Engine) Forecast(model Model, window []float32, deadline time.Duration)
 	return answersOf(answer)[0], err
 }
 
+// ForecastRaw returns the model's own numbers for a batch of windows, one after the other in `windows`: not judged, not
+// counted, and nothing stands in for them. Forecast is what to act on.
+func (e *Engine) ForecastRaw(model Model, windows []float32, batch int) ([]float64, error) {
+	if batch < 1 {
+		return nil, shapeError("batch", 1, batch)
+	}
+	given := make([]float32, batch)
+	err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
+		return C.linkcast_forecast_raw(handle, C.linkcast_model(model), floats(windows), C.size_t(len(windows)),
+			floats(given), C.size_t(batch))
+	})
+	if err != nil {
+		return nil, err
+	}
+	mbps := make([]float64, batch)
+	for row, value := range given {
+		mbps[row] = float64(value)
+	}
+	return mbps, nil
+}
+
 // Decide returns the action of a state: action a allocates (a+1)*10 %. Whatever the state: more bandwidth never means a
 // smaller allocation, a link that is full or over its capacity gets all, and no state gets less than one action below
 // what it carries.

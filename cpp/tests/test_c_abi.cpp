@@ -7,8 +7,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
+#include <numeric>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -30,8 +33,10 @@ std::vector<float> group_window() {
 /// A copy of the bundle that a test may damage; removed at the end.
 class Copy {
  public:
-  Copy() : folder_(std::filesystem::temp_directory_path() / ("linkcast_c_abi_" + std::to_string(std::rand()))) {
-    std::filesystem::create_directories(folder_);
+  Copy() {
+    std::string name = (std::filesystem::temp_directory_path() / "linkcast_c_abi_XXXXXX").string();
+    if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
+    folder_ = name;
     for (const char* name : {"models", "metadata"})
       std::filesystem::copy(std::filesystem::path(bundle()) / name, folder_ / name,
                             std::filesystem::copy_options::recursive);
@@ -254,6 +259,27 @@ TEST(several_models_in_one_call_give_what_single_calls_give) {
   CHECK_EQ(results[0].status, LINKCAST_OK);
   CHECK_EQ(results[1].status, LINKCAST_ERROR_NOT_FINITE);
   CHECK(std::isnan(answers[1].mbps));
+}
+
+TEST(raw_forecasts_are_the_models_numbers_and_are_not_counted) {
+  std::vector<float> windows = window();
+  const std::vector<float> second = window(5.0F);
+  windows.insert(windows.end(), second.begin(), second.end());
+  const auto answers_so_far = [] {
+    const linkcast_model_stats stats = engine().stats(internet());
+    return std::accumulate(std::begin(stats.sources), std::end(stats.sources), std::uint64_t{0});
+  };
+  const std::uint64_t before = answers_so_far();
+  std::array<float, 2> raw{};
+  engine().forecast_raw(internet(), windows, raw.data(), raw.size());
+  CHECK_EQ(answers_so_far(), before);
+  linkcast::Answers answers = linkcast::make_answers(2);
+  engine().forecast(internet(), windows, answers);
+  for (std::size_t row = 0; row < 2; ++row) {
+    CHECK_EQ(answers[row].source, LINKCAST_SOURCE_MODEL);
+    CHECK_EQ(raw[row], answers[row].mbps);
+  }
+  CHECK(raw[0] != raw[1]);
 }
 
 TEST(a_missed_deadline_is_answered_by_the_fallback) {

@@ -151,6 +151,11 @@ class Engine {
     return result;
   }
 
+  /// The model's own numbers: not judged, not counted. @param windows (batch, time steps, features)  @param mbps (batch)
+  void forecast_raw(linkcast_model model, Floats windows, float* mbps, std::size_t batch) {
+    check(linkcast_forecast_raw(get(), model, windows.data(), windows.size(), mbps, batch));
+  }
+
   /// Several models in one call: each request's own status is in its result.
   void forecast_many(linkcast_request* requests, std::size_t count, std::uint64_t deadline_ns = 0) {
     check(linkcast_forecast_many(get(), requests, count, deadline_ns));

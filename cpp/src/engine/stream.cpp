@@ -117,7 +117,8 @@ std::size_t Stream::push(const Real* samples, const std::uint8_t* present, Answe
     spec.target_scaler->inverse_transform(forecaster_.outputs(), rows_, mbps_.data(),
                                           sample_at(0, (ticks_ - 1) % window_) + spec.target_column,
                                           window_ * features_);
-  for (std::size_t row = 0; row < rows_; ++row) answers[row] = ready(row) ? settle(row, cause) : Answer{};
+  for (std::size_t row = 0; row < rows_; ++row)
+    answers[row] = ready(row) ? settle(row, cause) : forecaster_.measured_answer(row);
   if (full > 0) forecaster_.count_call(start, deadline);
   return full;
 }
@@ -131,6 +132,11 @@ Answer Stream::settle(std::size_t row, Cause run) noexcept {
   Answer answer = forecaster_.settle(row, mbps_[row], run, sample_at(row, (ticks_ - 1) % window_));
   causes_[row] = answer.cause;
   if (mixture_) mix(row, answer);
+  if (answer.source == Source::last || answer.source == Source::forecast_mean || answer.source == Source::none) {
+    // What is measured now says more about the link than what the model said before.
+    const Answer measured = forecaster_.measured_answer(row, answer.cause);
+    if (measured.source != Source::none) answer = measured;
+  }
   forecaster_.count(answer);
   return answer;
 }
@@ -189,6 +195,7 @@ void Stream::take(const Real* samples, const std::uint8_t* present) {
         counts_[row] = 0;
       }
     }
+    if (came) forecaster_.observe(row, sample[spec.target_column]);
     if (mixture_) mixture_->observe(row, came ? sample[spec.target_column] : kNone);
     is_held_[row * window_ + position] = !came;
     if (came || counts_[row] > 0) counts_[row] = std::min(counts_[row] + 1, window_);
@@ -399,6 +406,7 @@ void Stream::restore_row(std::size_t row, const std::byte* bytes, std::size_t si
   gaps_[row] = one.gaps_[0];
   missing_[row] = one.missing_[0];
   causes_[row] = Cause::none;
+  forecaster_.forget(row);
   forecaster_.remember(row, one.forecaster_.earlier(0));
 }
 

@@ -60,7 +60,8 @@ class Stream {
   /// One tick of every row.
   /// @param samples   (rows, features), physical units; null: no row has a sample in this tick
   /// @param present   (rows) 0 where a row has no sample in this tick (it is not read); null: all have one
-  /// @param answers   (rows) out; NaN and Source::none where the window is not full
+  /// @param answers   (rows) out; where the window is not full: NaN and Source::none, or with
+  ///                  Safeguard::Options::measured_weight the moving average of what was measured
   /// @param deadline  only counts: a push that ends behind it is `late` in the model's stats
   /// @return how many windows are full
   /// @throws std::invalid_argument  a value is not finite; no row has ticked then
@@ -83,6 +84,10 @@ class Stream {
   Answer peak(std::size_t row, std::size_t steps) noexcept;
   /// What the rows have learnt; null without one.
   const Mixture* mixture() const noexcept { return mixture_.get(); }
+
+  /// The moving average of what was measured of a row's target; NaN without any, or where it is not kept.
+  double measured(std::size_t row = 0) const noexcept { return forecaster_.measured(row); }
+  void remember_measured(std::size_t row, double mbps) noexcept { forecaster_.remember_measured(row, mbps); }
 
   bool ready(std::size_t row = 0) const noexcept { return counts_[row] >= window_; }
   std::size_t samples_in(std::size_t row = 0) const noexcept { return counts_[row]; }  ///< at most window()

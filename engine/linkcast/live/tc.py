@@ -26,8 +26,6 @@ HANDLE = "4c43:"
 CLASS = "4c43:1"
 LEAF = "4c44:"
 SCHEMA = 1
-KINDS = ("htb", "cake")
-LEAVES = ("auto", "fq_codel", "pfifo")
 
 _QUEUE_MS = 50.0  # what a full queue of a plain leaf takes to drain at the highest rate: less than people notice
 _PACKET_BYTES = 1514
@@ -150,6 +148,7 @@ def read_state(path: Path) -> State | None:
 
 def write_state(path: Path, state: State) -> None:
     """The whole of it or nothing, whatever happens meanwhile. TcError: it can't be written."""
+    # As files.write_whole, which is not there for the guard: it runs this file without the package.
     part = path.with_suffix(".part")
     try:
         with open(part, "w", encoding="utf-8") as file:

@@ -26,7 +26,7 @@ from linkcast.traces import Columns, Layout
 from linkcast.training import bundle, report, settings
 from linkcast.training.bundle import Bundle, Json, rounded
 from linkcast.training.new_group import NewGroup
-from linkcast.training.plan import COMPARED, Held, Job, plan
+from linkcast.training.plan import COMPARED, Job, OfBase, plan
 from linkcast.training.settings import Settings
 from linkcast.training.start import check_installed
 
@@ -122,7 +122,7 @@ def run(
     console = console or Console(stderr=True)
     console.print(settings.said(chosen, telemetry_file is not None), highlight=False, style="dim")
     trained = Bundle()
-    for part in _run_jobs(planned.jobs, chosen, seed, planned.held, workers, console):
+    for part in _run_jobs(planned.jobs, chosen, seed, planned.of_base, workers, console):
         trained.models.update(part.models)
         trained.groups.update(part.groups)
         for kind, rows in part.comparisons.items():
@@ -161,7 +161,7 @@ class _TimeLeft(ProgressColumn):
 
 
 def _run_jobs(
-    jobs: Sequence[Job], chosen: Settings, seed: int, held: Held, workers: int, console: Console
+    jobs: Sequence[Job], chosen: Settings, seed: int, of_base: OfBase, workers: int, console: Console
 ) -> list[Bundle]:
     """What each job trained; a progress bar for each model."""
     side_by_side = workers > 1 and len(jobs) > 1
@@ -186,17 +186,17 @@ def _run_jobs(
                 console.print(f"{name}: {note}, {bars.tasks[shown[name]].elapsed:.0f} s")
 
         if not side_by_side:
-            return [_train(job, chosen, seed, held, show) for job in jobs]
-        return _run_side_by_side(jobs, chosen, seed, held, min(workers, len(jobs)), show)
+            return [_train(job, chosen, seed, of_base, show) for job in jobs]
+        return _run_side_by_side(jobs, chosen, seed, of_base, min(workers, len(jobs)), show)
 
 
 def _run_side_by_side(
-    jobs: Sequence[Job], chosen: Settings, seed: int, held: Held, workers: int, show: Show
+    jobs: Sequence[Job], chosen: Settings, seed: int, of_base: OfBase, workers: int, show: Show
 ) -> list[Bundle]:
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool:
         news = manager.Queue()
-        results = [pool.submit(_train_in_worker, job, chosen, seed, held, news) for job in jobs]
+        results = [pool.submit(_train_in_worker, job, chosen, seed, of_base, news) for job in jobs]
         try:
             while not all(result.done() for result in results):
                 with contextlib.suppress(queue.Empty):
@@ -215,19 +215,19 @@ def _run_side_by_side(
         return [result.result() for result in results]
 
 
-def _train(job: Job, chosen: Settings, seed: int, held: Held, show: Show) -> Bundle:
+def _train(job: Job, chosen: Settings, seed: int, of_base: OfBase, show: Show) -> Bundle:
     from linkcast.training.trainer import Trainer
 
-    trainer = Trainer(chosen, seed, Bundle(), held.starts, held.identities)
+    trainer = Trainer(chosen, seed, Bundle(), of_base.starts, of_base.identities)
     for name, work in job.items():
         work(trainer, partial(show, name))
     return trainer.bundle
 
 
 def _train_in_worker(
-    job: Job, chosen: Settings, seed: int, held: Held, news: queue.Queue[tuple[str, int, int, str]]
+    job: Job, chosen: Settings, seed: int, of_base: OfBase, news: queue.Queue[tuple[str, int, int, str]]
 ) -> Bundle:
-    return _train(job, chosen, seed, held, lambda *progress: news.put(progress))
+    return _train(job, chosen, seed, of_base, lambda *progress: news.put(progress))
 
 
 def _generator() -> str:

@@ -6,14 +6,13 @@ import csv
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from linkcast.features import TELEMETRY
 from linkcast.live.sources.sample import Sample
 from linkcast.traces.clock import NO_TIME, read_times
 from linkcast.traces.layout import ALIASES, BASES, COUNTERS, UNITS, Layout, name_and_unit, plain
 from linkcast.traces.numbers import numbers_of
-from linkcast.traces.table import text_column
+from linkcast.traces.table import flat, text_column
 
 SEPARATORS = ",;\t|"
 
@@ -53,7 +52,7 @@ class LineReader:
         if not text or text.startswith("#"):
             return None
         if text.startswith("{"):
-            return self._sample(_flat(json.loads(text)), again=True)
+            return self._sample(flat(json.loads(text)), again=True)
         if not self._names:
             self._header(text)
             return None
@@ -124,16 +123,3 @@ class LineReader:
             return None
         ahead = 0 if clock.offset[0] == NO_TIME else int(clock.offset[0])
         return (int(clock.wall[0]) - ahead) / 1e6
-
-
-def _flat(record: Any, prefix: str = "") -> dict[str, str]:
-    """A JSON object's names, with dots for what is nested, and its values as text."""
-    if not isinstance(record, dict):
-        raise ValueError(f"expected a JSON object, got {str(record)[:40]}")
-    cells: dict[str, str] = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            cells.update(_flat(value, f"{prefix}{name}."))
-        else:
-            cells[f"{prefix}{name}"] = "" if value is None else str(value)
-    return cells
