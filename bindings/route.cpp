@@ -53,7 +53,8 @@ Raises:
     ValueError: no path, too many, or an option below 0.)")
       .def("__repr__",
            [](const RouteChooser& chooser) {
-             return "RouteChooser(" + std::to_string(chooser.paths()) + " paths, " + describe_choice(chooser.last()) + ")";
+             return "RouteChooser(" + std::to_string(chooser.paths()) + " paths, " + describe_choice(chooser.last()) +
+                    ")";
            })
       .def("choose", &choose_path, py::arg("p10_mbps"), py::arg("now_s") = py::none(),
            R"(The path to send over.

@@ -551,6 +551,31 @@ func (s *Stream) Restore(snapshot []byte) error {
 	return err
 }
 
+// SnapshotRow is one row as the snapshot of a stream of one row, which RestoreRow brings into any row.
+func (s *Stream) SnapshotRow(row int) ([]byte, error) {
+	var bytes []byte
+	_, err := s.do(func() C.linkcast_status {
+		var size C.size_t
+		if status := C.linkcast_stream_snapshot_row(s.handle, C.size_t(row), nil, 0, &size); status != C.LINKCAST_OK {
+			return status
+		}
+		bytes = make([]byte, size)
+		return C.linkcast_stream_snapshot_row(s.handle, C.size_t(row), unsafe.Pointer(&bytes[0]), size, &size)
+	})
+	return bytes, err
+}
+
+// RestoreRow goes on in a row where the snapshot of one was taken.
+func (s *Stream) RestoreRow(row int, snapshot []byte) error {
+	if len(snapshot) == 0 {
+		return shapeError("snapshot", 1, 0)
+	}
+	_, err := s.do(func() C.linkcast_status {
+		return C.linkcast_stream_restore_row(s.handle, C.size_t(row), unsafe.Pointer(&snapshot[0]), C.size_t(len(snapshot)))
+	})
+	return err
+}
+
 // Follow moves the stream with its window to the models that the engine has after a reload.
 func (s *Stream) Follow() error {
 	_, err := s.do(func() C.linkcast_status { return C.linkcast_stream_follow(s.handle) })

@@ -200,8 +200,18 @@ func TestEachRowGetsWhatAStreamOfItsOwnGives(t *testing.T) {
 	if err := other.Restore(bytes); err != nil {
 		t.Fatal(err)
 	}
+	row, err := together.SnapshotRow(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.RestoreRow(0, row); err != nil {
+		t.Fatal(err)
+	}
 	first, _ := together.PushRows(nil, nil, 0)
 	second, _ := other.PushRows(nil, nil, 0)
+	if first[1].Mbps != second[0].Mbps {
+		t.Errorf("row 1 in row 0: %v, expected %v", second[0], first[1])
+	}
 	if math.Abs(first[1].Mbps-second[1].Mbps) > 1e-3 {
 		t.Errorf("restored: %v, expected %v", second[1], first[1])
 	}

@@ -187,6 +187,35 @@ TEST(a_snapshot_goes_on_where_it_was_taken) {
   CHECK_NEAR(one.push(kSample)->mbps, two.push(kSample)->mbps, 1e-3);
 }
 
+TEST(a_row_moves_to_another_stream_and_goes_on_bit_for_bit) {
+  linkcast::Stream three(engine(), internet(), 3);
+  linkcast::Answers together = linkcast::make_answers(3);
+  linkcast::Stream one(engine(), internet());
+  std::vector<float> samples(3 * kSample.size());
+  const auto fill = [&](int tick) {
+    for (std::size_t k = 0; k < samples.size(); ++k)
+      samples[k] =
+          kSample[k % 4] * (k % 4 == 1 ? 1.0F + 0.1F * static_cast<float>((tick * 7 + static_cast<int>(k)) % 5) : 1.0F);
+  };
+  const auto of_row = [&](std::size_t row) {
+    return std::vector<float>(samples.begin() + static_cast<std::ptrdiff_t>(4 * row),
+                              samples.begin() + static_cast<std::ptrdiff_t>(4 * row + 4));
+  };
+  for (int tick = 0; tick < 25; ++tick) fill(tick), three.push(samples, together);
+  for (int tick = 0; tick < 4; ++tick) one.push(kSample);  // to be forgotten
+  one.restore_row(0, three.snapshot_row(1));
+  for (int tick = 25; tick < 60; ++tick) {
+    fill(tick);
+    three.push(samples, together);
+    const auto alone = one.push(of_row(1));
+    CHECK(together[1].mbps == alone->mbps && together[1].p90_mbps == alone->p90);
+  }
+  std::size_t size = 0;
+  CHECK_EQ(linkcast_stream_snapshot_row(three.get(), 3, nullptr, 0, &size), LINKCAST_ERROR_ARGUMENT);
+  const auto all = three.snapshot();
+  CHECK_EQ(linkcast_stream_restore_row(three.get(), 0, all.data(), all.size()), LINKCAST_ERROR_ARGUMENT);
+}
+
 TEST(a_missing_sample_is_held) {
   linkcast::Stream stream(engine(), internet());
   for (int tick = 0; tick < 10; ++tick) stream.push(kSample);

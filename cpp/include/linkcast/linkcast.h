@@ -663,6 +663,17 @@ LINKCAST_API linkcast_status linkcast_stream_snapshot(linkcast_stream* stream, v
  * Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_stream_restore(linkcast_stream* stream, const void* bytes, size_t size);
 
+/* One row, as the snapshot of a stream of one row: a link moves between streams with the same model and options, and goes on
+ * bit for bit as it would have.
+ *
+ * row:  ARGUMENT when the stream has no such row
+ *
+ * Otherwise as linkcast_stream_snapshot and linkcast_stream_restore; the other rows are as before. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_stream_snapshot_row(linkcast_stream* stream, size_t row, void* bytes,
+                                                          size_t capacity, size_t* size);
+LINKCAST_API linkcast_status linkcast_stream_restore_row(linkcast_stream* stream, size_t row, const void* bytes,
+                                                         size_t size);
+
 /* Writes all that the controller's next decisions depend on: its window, what it has learnt, its limits' timers and its
  * allocation. As linkcast_stream_snapshot. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_controller_snapshot(linkcast_controller* controller, void* bytes, size_t capacity,

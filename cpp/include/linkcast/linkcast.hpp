@@ -261,6 +261,17 @@ class Stream {
   void restore(const std::vector<unsigned char>& bytes) {
     check(linkcast_stream_restore(get(), bytes.data(), bytes.size()));
   }
+  /// One row, as the snapshot of a stream of one row.
+  std::vector<unsigned char> snapshot_row(std::size_t row) const {
+    std::size_t size = 0;
+    check(linkcast_stream_snapshot_row(get(), row, nullptr, 0, &size));
+    std::vector<unsigned char> bytes(size);
+    check(linkcast_stream_snapshot_row(get(), row, bytes.data(), bytes.size(), &size));
+    return bytes;
+  }
+  void restore_row(std::size_t row, const std::vector<unsigned char>& bytes) {
+    check(linkcast_stream_restore_row(get(), row, bytes.data(), bytes.size()));
+  }
 
  private:
   std::optional<Answer> push_one(const float* sample, std::size_t values, std::uint64_t deadline_ns) {

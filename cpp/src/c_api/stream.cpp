@@ -43,6 +43,19 @@ linkcast_status with_stream(const void* handle, Run run) {
   return in_its_engine<StreamHandle>(handle, Kind::stream, run);
 }
 
+/// Asked without `bytes`: the size alone.
+template <class Take>
+linkcast_status write_snapshot(std::size_t needed, const Take& take, void* bytes, size_t capacity, size_t* size) {
+  if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
+  *size = needed;
+  if (!bytes) return LINKCAST_OK;
+  if (capacity < needed)
+    return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", needed, capacity);
+  const std::vector<std::byte> taken = take();
+  std::memcpy(bytes, taken.data(), taken.size());
+  return LINKCAST_OK;
+}
+
 linkcast_status check_row(const Stream& stream, std::size_t row) noexcept {
   if (row < stream.rows()) return LINKCAST_OK;
   return fail(LINKCAST_ERROR_ARGUMENT, "row: expected 0 to %zu, got %zu", stream.rows() - 1, row);
@@ -249,14 +262,8 @@ linkcast_status linkcast_stream_expert(linkcast_stream* handle, size_t row, size
 
 linkcast_status linkcast_stream_snapshot(linkcast_stream* handle, void* bytes, size_t capacity, size_t* size) {
   return with_stream(handle, [&](StreamHandle& found) {
-    if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
-    *size = found.stream->snapshot_size();
-    if (!bytes) return LINKCAST_OK;
-    if (capacity < *size)
-      return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", *size, capacity);
-    const std::vector<std::byte> taken = found.stream->snapshot();
-    std::memcpy(bytes, taken.data(), taken.size());
-    return LINKCAST_OK;
+    const Stream& stream = *found.stream;
+    return write_snapshot(stream.snapshot_size(), [&] { return stream.snapshot(); }, bytes, capacity, size);
   });
 }
 
@@ -264,6 +271,24 @@ linkcast_status linkcast_stream_restore(linkcast_stream* handle, const void* byt
   return with_stream(handle, [&](StreamHandle& found) {
     if (!bytes) return fail(LINKCAST_ERROR_ARGUMENT, "bytes: expected a pointer, got null");
     found.stream->restore(static_cast<const std::byte*>(bytes), size);
+    return LINKCAST_OK;
+  });
+}
+
+linkcast_status linkcast_stream_snapshot_row(linkcast_stream* handle, size_t row, void* bytes, size_t capacity,
+                                             size_t* size) {
+  return with_stream(handle, [&](StreamHandle& found) {
+    const Stream& stream = *found.stream;
+    if (const auto status = check_row(stream, row)) return status;
+    return write_snapshot(stream.row_snapshot_size(), [&] { return stream.snapshot_row(row); }, bytes, capacity, size);
+  });
+}
+
+linkcast_status linkcast_stream_restore_row(linkcast_stream* handle, size_t row, const void* bytes, size_t size) {
+  return with_stream(handle, [&](StreamHandle& found) {
+    if (!bytes) return fail(LINKCAST_ERROR_ARGUMENT, "bytes: expected a pointer, got null");
+    if (const auto status = check_row(*found.stream, row)) return status;
+    found.stream->restore_row(row, static_cast<const std::byte*>(bytes), size);
     return LINKCAST_OK;
   });
 }

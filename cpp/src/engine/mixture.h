@@ -99,6 +99,10 @@ class Mixture {
   /// Whether restore() may take these bytes: their numbers are finite, and nothing points outside.
   bool is_snapshot(const std::byte* bytes, std::size_t size) const;
   void restore(const std::byte* bytes) noexcept;
+  /// One row, as the bytes of a mixture of one row.
+  void snapshot_row(std::size_t row, std::byte* bytes) const noexcept;
+  /// Makes `row` what a row of another mixture with the same options is.
+  void copy_row(std::size_t row, const Mixture& from, std::size_t from_row) noexcept;
 
  private:
   static constexpr std::size_t kNaive = 11;         // experts that every target shares

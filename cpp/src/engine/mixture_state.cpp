@@ -155,4 +155,24 @@ void Mixture::restore(const std::byte* bytes) noexcept {
   take(links_), take(targets_), take(grams_), take(sides_), take(moments_), take(expectations_);
 }
 
+void Mixture::snapshot_row(std::size_t row, std::byte* bytes) const noexcept {
+  const auto put = [&](const auto& values) {
+    const std::size_t each = values.size() / rows_;
+    const std::size_t size = each * sizeof(values[0]);
+    if (size > 0) std::memcpy(bytes, values.data() + row * each, size);
+    bytes += size;
+  };
+  put(links_), put(targets_), put(grams_), put(sides_), put(moments_), put(expectations_);
+}
+
+void Mixture::copy_row(std::size_t row, const Mixture& from, std::size_t from_row) noexcept {
+  const auto copy = [&](auto& values, const auto& others) {
+    const std::size_t each = values.size() / rows_;
+    std::copy_n(others.begin() + static_cast<std::ptrdiff_t>(from_row * each), each,
+                values.begin() + static_cast<std::ptrdiff_t>(row * each));
+  };
+  copy(links_, from.links_), copy(targets_, from.targets_), copy(grams_, from.grams_), copy(sides_, from.sides_);
+  copy(moments_, from.moments_), copy(expectations_, from.expectations_);
+}
+
 }  // namespace linkcast

@@ -15,6 +15,7 @@ from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
 from linkcast.cli.explain import explain
 from linkcast.cli.export_edge import export_edge
+from linkcast.cli.fleet import fleet
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
 from linkcast.cli.inspect import inspect
@@ -92,6 +93,7 @@ for _command in (
     verify,
 ):
     app.command(cls=_Command)(_command)
+app.add_typer(fleet, name="fleet")
 
 
 def main() -> None:
