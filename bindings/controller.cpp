@@ -50,12 +50,12 @@ py::dict counts(const BoundController& bound) {
   return dict;
 }
 
-py::bytes snapshot(const BoundController& bound) {
+py::bytes controller_snapshot(const BoundController& bound) {
   const auto bytes = bound.controller.snapshot();
   return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-void restore(BoundController& bound, const py::bytes& snapshot, bool same_model) {
+void restore_controller(BoundController& bound, const py::bytes& snapshot, bool same_model) {
   const std::string_view bytes = snapshot;
   const Lease forecaster(*bound.forecaster);
   bound.controller.restore(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(), same_model);
@@ -97,7 +97,7 @@ py::dict options(const BoundController& bound) {
   return dict;
 }
 
-std::string describe(const Decision& decision) {
+std::string describe_decision(const Decision& decision) {
   std::string text = "Decision(" + std::to_string(decision.allocation_mbps) + " Mbit/s for a forecast of " +
                      std::to_string(decision.forecast.mbps) + " by " + source_name(decision.forecast.source);
   if (decision.allocation_cause != Cause::none) text += std::string(", ") + cause_name(decision.allocation_cause);
@@ -110,12 +110,12 @@ std::string describe(const Decision& decision) {
   return text + ")";
 }
 
-std::string describe_as_html(const Decision& decision) {
+std::string decision_as_html(const Decision& decision) {
   py::dict values;
   values["allocation"] = std::to_string(decision.allocation_mbps) + " Mbit/s";
   values["forecast"] = std::to_string(decision.forecast.mbps) + " Mbit/s by " + source_name(decision.forecast.source);
   values["queue"] = std::to_string(decision.queue_ms) + " ms";
-  values["said"] = describe(decision);
+  values["said"] = describe_decision(decision);
   return html_of("Decision", values);
 }
 
@@ -142,8 +142,8 @@ void bind_decision(py::module_& module) {
       .def_property_readonly(
           "latency_us", [](const Decision& decision) { return static_cast<double>(decision.latency_ns) * 1e-3; },
           "Of the tick.")
-      .def("__repr__", &describe)
-      .def("_repr_html_", &describe_as_html);
+      .def("__repr__", &describe_decision)
+      .def("_repr_html_", &decision_as_html);
 }
 
 }  // namespace
@@ -182,8 +182,8 @@ Raises:
       .def(
           "reset", [](BoundController& bound) { bound.controller.reset(); },
           "As at the start: no telemetry, the safe allocation.")
-      .def("snapshot", &snapshot, "All that the next decisions depend on, as bytes: what restore takes.")
-      .def("restore", &restore, py::arg("snapshot"), py::arg("same_model") = true,
+      .def("snapshot", &controller_snapshot, "All that the next decisions depend on, as bytes: what restore takes.")
+      .def("restore", &restore_controller, py::arg("snapshot"), py::arg("same_model") = true,
            R"(Goes on where the snapshot was taken.
 
 With the same models, options and kernels, the same telemetry at the same times decides the same, bit for bit; so now_s

@@ -56,7 +56,7 @@ py::bytes bytes_of(const void* data, std::size_t size) { return {static_cast<con
 
 /// (path, or None; content, or None; backend, threads, precision; limits; golden windows): what opens the same model
 /// in another process. A model that has a file is read from it anew.
-py::tuple state_of(const BoundModel& bound) {
+py::tuple model_state(const BoundModel& bound) {
   const Model& model = *bound.model;
   const Model::Options& options = model.options();
   const Model::Limits& limits = options.limits;
@@ -84,7 +84,7 @@ std::shared_ptr<BoundModel> open_state(const py::tuple& state) {
   return open(py::module_::import("os").attr("fsdecode")(state[0]), options);
 }
 
-std::string describe(const BoundModel& bound) {
+std::string describe_model(const BoundModel& bound) {
   const Model& model = *bound.model;
   return "Model(" + std::string(py::repr(py::str(model.path()))) + ", " +
          shape_text({model.input_shape().begin(), model.input_shape().end()}) + " -> " +
@@ -92,7 +92,7 @@ std::string describe(const BoundModel& bound) {
          (model.network() ? std::string("native ") + model.isa() : model.backend()) + ")";
 }
 
-std::string describe_as_html(const BoundModel& bound) {
+std::string model_as_html(const BoundModel& bound) {
   const Model& model = *bound.model;
   py::dict values;
   values["input"] = shape_text({model.input_shape().begin(), model.input_shape().end()});
@@ -221,9 +221,9 @@ Raises:
         has several inputs or an input that is not float32; or it does not run as asked for (backend "native", a reduced
         precision).
     ValueError: an unknown backend or precision, or threads < 1 or above their bound.)")
-      .def(py::pickle(&state_of, &open_state))
-      .def("__repr__", &describe)
-      .def("_repr_html_", &describe_as_html)
+      .def(py::pickle(&model_state, &open_state))
+      .def("__repr__", &describe_model)
+      .def("_repr_html_", &model_as_html)
       .def_property_readonly(
           "path", [](const BoundModel& b) { return b.model->path(); }, R"("<bytes>" for a model that came as bytes.)")
       .def_property_readonly("input", &input, "Writable float32 view on the input tensor, input_shape.")

@@ -7,7 +7,7 @@
 namespace linkcast::bindings {
 namespace {
 
-RouteChoice choose(RouteChooser& chooser, const py::object& p10_mbps, const std::optional<double>& now_s) {
+RouteChoice choose_path(RouteChooser& chooser, const py::object& p10_mbps, const std::optional<double>& now_s) {
   const auto values = as_numbers(p10_mbps, "p10_mbps");
   const auto paths = static_cast<py::ssize_t>(chooser.paths());
   const bool fits = (values.ndim() == 1 || (values.ndim() == 2 && values.shape(1) > 0)) && values.shape(0) == paths;
@@ -17,7 +17,7 @@ RouteChoice choose(RouteChooser& chooser, const py::object& p10_mbps, const std:
   return chooser.choose(values.data(), static_cast<std::size_t>(values.size() / paths), nanoseconds(now_s));
 }
 
-std::string describe(const RouteChoice& choice) {
+std::string describe_choice(const RouteChoice& choice) {
   return "RouteChoice(path " + std::to_string(choice.path) + ", " + std::to_string(choice.mbps) + " Mbit/s" +
          (choice.changed ? ", changed" : "") + (choice.staying ? ", staying" : "") + ")";
 }
@@ -32,7 +32,7 @@ void bind_route(py::module_& module) {
       .def_readonly("mbps", &RouteChoice::mbps, "What the path is forecast to carry at the least: its value.")
       .def_readonly("changed", &RouteChoice::changed, "Another one than before.")
       .def_readonly("staying", &RouteChoice::staying, "A better one is passed by, for the minimum stay.")
-      .def("__repr__", &describe);
+      .def("__repr__", &describe_choice);
   const RouteChooser::Options defaults;
   py::class_<RouteChooser>(module, "RouteChooser",
                            R"(Chooses the path with the best P10 over the horizon. Used by one thread at a time.
@@ -53,9 +53,10 @@ Raises:
     ValueError: no path, too many, or an option below 0.)")
       .def("__repr__",
            [](const RouteChooser& chooser) {
-             return "RouteChooser(" + std::to_string(chooser.paths()) + " paths, " + describe(chooser.last()) + ")";
+             return "RouteChooser(" + std::to_string(chooser.paths()) + " paths, " + describe_choice(chooser.last()) +
+                    ")";
            })
-      .def("choose", &choose, py::arg("p10_mbps"), py::arg("now_s") = py::none(),
+      .def("choose", &choose_path, py::arg("p10_mbps"), py::arg("now_s") = py::none(),
            R"(The path to send over.
 
 Args:

@@ -216,12 +216,13 @@ py::dict push_many(BoundStream& bound, const py::object& samples, const py::obje
   return all;
 }
 
-py::bytes snapshot(const BoundStream& bound, const std::optional<std::size_t>& row) {
+py::bytes stream_snapshot(const BoundStream& bound, const std::optional<std::size_t>& row) {
   const auto bytes = row ? bound.stream.snapshot_row(checked_row(bound, *row)) : bound.stream.snapshot();
   return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-void restore(BoundStream& bound, const py::bytes& snapshot, bool same_model, const std::optional<std::size_t>& row) {
+void restore_stream(BoundStream& bound, const py::bytes& snapshot, bool same_model,
+                    const std::optional<std::size_t>& row) {
   const std::string_view bytes = snapshot;
   const auto* data = reinterpret_cast<const std::byte*>(bytes.data());
   const StreamLease lease(bound);
@@ -244,12 +245,12 @@ std::string described_rows(const BoundStream& bound) {
   return std::to_string(rows) + (rows == 1 ? " row" : " rows");
 }
 
-std::string describe(const BoundStream& bound) {
+std::string describe_stream(const BoundStream& bound) {
   return "Stream(" + bound.name() + ", " + described_rows(bound) + ", window " + std::to_string(bound.stream.window()) +
          ", " + bound.stream.mode() + ", " + std::to_string(bound.stream.ticks()) + " ticks)";
 }
 
-std::string describe_as_html(const BoundStream& bound) {
+std::string stream_as_html(const BoundStream& bound) {
   const Stream& stream = bound.stream;
   std::size_t ready = 0;
   for (std::size_t row = 0; row < stream.rows(); ++row) ready += stream.ready(row) ? 1 : 0;
@@ -316,10 +317,10 @@ Raises:
           "The rest of the last push's work; push does it when it was not called.")
       .def("reset", &reset, py::arg("row") = py::none(), "Empties the window of one row, or of all.")
       .def(
-          "snapshot", &snapshot, py::arg("row") = py::none(),
+          "snapshot", &stream_snapshot, py::arg("row") = py::none(),
           R"(The windows and what was learnt, as bytes, with the hash of the model: what restore takes, on any machine of this
 byte order. Of one row: the snapshot of a stream of one row.)")
-      .def("restore", &restore, py::arg("snapshot"), py::arg("same_model") = true, py::arg("row") = py::none(),
+      .def("restore", &restore_stream, py::arg("snapshot"), py::arg("same_model") = true, py::arg("row") = py::none(),
            R"(Goes on where the snapshot was taken.
 
 Args:
@@ -374,8 +375,8 @@ Raises:
           },
           py::arg("row") = 0, "Empties a row's window and what was learnt of its link.")
       .def("__len__", [](const BoundStream& bound) { return bound.stream.rows(); })
-      .def("__repr__", &describe)
-      .def("_repr_html_", &describe_as_html)
+      .def("__repr__", &describe_stream)
+      .def("_repr_html_", &stream_as_html)
       .def("ready", of_row(&Stream::ready), py::arg("row") = 0, "Whether a row's window is full.")
       .def("samples_in", of_row(&Stream::samples_in), py::arg("row") = 0, "Samples in a window, at most its length.")
       .def("held", of_row(&Stream::held), py::arg("row") = 0, "How many of a window's samples are held ones.")
