@@ -158,8 +158,8 @@ TEST(reload_under_load_fails_no_call_and_keeps_no_memory) {
     CHECK_EQ(caller.failed, 0L);
     CHECK_EQ(caller.wrong, 0L);
   }
-  // Two engines more would be some 40 MB.
-  if (!kSanitized) CHECK(late_kb - early_kb < 4 * 1024);
+  // At either time the streams may hold an engine that was replaced. Two engines more would be some 40 MB.
+  if (!kSanitized) CHECK(late_kb - early_kb < 16 * 1024);
 }
 
 /// What is said of the heap's pages stays said: were weights of the heap, each reload would make more of it huge pages.

@@ -110,7 +110,8 @@ def text_of(lines: list[dict[str, Any]]) -> str:
     return "\n".join(
         [
             f"{last['ticks']:,} ticks in {last['t_s'] / 60.0:.1f} min, {last['late']:,} began late; "
-            f"{last['reloads']} reloads and {last['refused_reloads']} refused, {last['bad_inputs']:,} bad inputs refused, "
+            f"{last['reloads']} reloads and {last['refused_reloads']} refused, "
+            f"{last['bad_inputs']:,} bad inputs refused, "
             f"{last['silent']:,} ticks without telemetry, {last['forks']} forks; {last['unexpected']} unexpected",
             f"memory: {slope_of(lines, 'rss_kb'):+.1f} kB a minute resident, {min(idle):,} to {max(idle):,} kB; "
             f"heap in use {slope_of(lines, 'heap_in_use') / 1024.0:+.1f} kB a minute",

@@ -258,10 +258,10 @@ int main(int argc, char** argv) {
     std::vector<std::uint64_t> latencies;
     latencies.reserve(4096);
     const std::uint64_t start = now_ns();
-    const auto end = static_cast<long>(seconds * 1000);
+    const std::uint64_t end = start + static_cast<std::uint64_t>(seconds * static_cast<double>(kSecond));
     long followed = 0;
     std::uint64_t due = start;
-    for (long n = 0; n < end; ++n) {
+    for (long n = 0; due < end; ++n) {
       const std::uint64_t begin = now_ns();
       loop.tick(n);
       latencies.push_back(now_ns() - begin);

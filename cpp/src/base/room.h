@@ -1,11 +1,16 @@
-// Whether memory can be had, found out before somebody needs it who can't bear to be refused.
+// Memory of the whole process: whether more can be had, found out before somebody needs it who can't bear to be refused,
+// and what is no longer needed.
 #pragma once
 
 #include <cstddef>
+#include <cstdlib>
 #include <new>
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#endif
+#if defined(__GLIBC__)
+#include <malloc.h>
 #endif
 
 namespace linkcast {
@@ -19,6 +24,14 @@ inline void require_room(std::size_t bytes) {
   munmap(got, bytes);
 #else
   ::operator delete(::operator new(bytes));
+#endif
+}
+
+/// Gives the system back what the heap holds free, where the C library can: a millisecond or two, in which other
+/// threads that allocate may wait.
+inline void give_back_room() noexcept {
+#if defined(__GLIBC__)
+  malloc_trim(0);
 #endif
 }
 
