@@ -6,7 +6,6 @@
 #include <sstream>
 
 #include "base/clock.h"
-#include "base/room.h"
 #include "c_api/handles.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
@@ -355,7 +354,6 @@ linkcast_status linkcast_engine_reload(linkcast_engine* handle, const char* fold
       auto fresh = std::make_shared<Bundle>(from, engine->options, engine->live.shared().get());
       log_bundle("reloaded", *fresh);
       engine->live.publish(std::move(fresh));
-      give_back_room();  // two engines, and what loading needs for a moment, are more than what stays
       return LINKCAST_OK;
     } catch (const std::exception& error) {
       log(LINKCAST_LOG_ERROR, "reload of " + from + " failed, the present models stay: " + error.what());
