@@ -183,6 +183,31 @@ py::array_t<float> q_values(BoundEngine& bound, const std::string& name, const p
   return values;
 }
 
+py::dict stats_dict(const BoundEngine& bound, const std::string& name) {
+  const Engine& engine = *bound.engine;
+  const ModelStats& stats = engine.stats(engine.find(name));
+  const auto microseconds = [](std::uint64_t ns) { return static_cast<double>(ns) * 1e-3; };
+  py::dict sources;
+  for (std::size_t k = 0; k < kSources; ++k) sources[source_name(static_cast<Source>(k))] = stats.sources[k].value();
+  py::dict causes;  // those of a decision are an allocator's alone
+  const auto decided = static_cast<std::size_t>(Cause::outside_training);
+  const std::size_t known = engine.spec(engine.find(name)).role == Role::allocator ? kCauses : decided;
+  for (std::size_t k = 1; k < known; ++k) causes[cause_name(static_cast<Cause>(k))] = stats.causes[k].value();
+  py::dict latency;
+  latency["p50"] = microseconds(stats.latency.percentile_ns(0.5));
+  latency["p90"] = microseconds(stats.latency.percentile_ns(0.9));
+  latency["p99"] = microseconds(stats.latency.percentile_ns(0.99));
+  latency["p99.9"] = microseconds(stats.latency.percentile_ns(0.999));
+  latency["max"] = microseconds(stats.latency.max_ns());
+  py::dict dict;
+  dict["calls"] = stats.latency.count();
+  dict["sources"] = sources;
+  dict["causes"] = causes;
+  dict["late"] = stats.late.value();
+  dict["latency_us"] = latency;
+  return dict;
+}
+
 }  // namespace
 
 std::size_t find_with_target(const BoundEngine& bound, const std::string& name) {
@@ -270,7 +295,13 @@ Raises:
       .def("q_values", &q_values, py::arg("name"), py::arg("states"),
            R"(The network's own Q-values, (batch, actions) float32, with nothing held to what training has seen.
 
-Arguments and errors as in decide, whose action need not be that of the highest Q-value.)");
+Arguments and errors as in decide, whose action need not be that of the highest Q-value.)")
+      .def("stats", &stats_dict, py::arg("name"),
+           R"(What happened to a model's calls, but for the raw ones.
+
+Returns:
+    {"calls", "sources": {who: answers}, "causes": {why the model did not answer: answers}, "late": calls that ended
+    behind their deadline, "latency_us": {"p50", "p90", "p99", "p99.9", "max"}}; percentiles are at most 1/8 too large.)");
 }
 
 }  // namespace linkcast::bindings

@@ -164,49 +164,7 @@ py::array_t<bool> plausible(BoundEngine& bound, const std::string& name, const p
   return usable;
 }
 
-py::dict stats_dict(const BoundEngine& bound, const std::string& name) {
-  const Engine& engine = *bound.engine;
-  const ModelStats& stats = engine.stats(engine.find(name));
-  const auto microseconds = [](std::uint64_t ns) { return static_cast<double>(ns) * 1e-3; };
-  py::dict sources;
-  for (std::size_t k = 0; k < kSources; ++k) sources[source_name(static_cast<Source>(k))] = stats.sources[k].value();
-  py::dict causes;  // those of a decision are an allocator's alone
-  const auto decided = static_cast<std::size_t>(Cause::outside_training);
-  const std::size_t known = engine.spec(engine.find(name)).role == Role::allocator ? kCauses : decided;
-  for (std::size_t k = 1; k < known; ++k) causes[cause_name(static_cast<Cause>(k))] = stats.causes[k].value();
-  py::dict latency;
-  latency["p50"] = microseconds(stats.latency.percentile_ns(0.5));
-  latency["p90"] = microseconds(stats.latency.percentile_ns(0.9));
-  latency["p99"] = microseconds(stats.latency.percentile_ns(0.99));
-  latency["p99.9"] = microseconds(stats.latency.percentile_ns(0.999));
-  latency["max"] = microseconds(stats.latency.max_ns());
-  py::dict dict;
-  dict["calls"] = stats.latency.count();
-  dict["sources"] = sources;
-  dict["causes"] = causes;
-  dict["late"] = stats.late.value();
-  dict["latency_us"] = latency;
-  return dict;
-}
-
 }  // namespace
-
-const char* stand_in_name(Safeguard::StandIn stand_in) noexcept {
-  return source_name(stand_in == Safeguard::StandIn::last ? Source::last : Source::forecast_mean);
-}
-
-Safeguard::Options safeguard_options(double plausible_margin, const std::string& stand_in, double stand_in_weight) {
-  for (const auto known : {Safeguard::StandIn::last, Safeguard::StandIn::forecast_mean})
-    if (stand_in == stand_in_name(known)) return {plausible_margin, known, stand_in_weight};
-  throw std::invalid_argument("stand_in: expected \"last\" or \"forecast_mean\", got \"" + stand_in + "\"");
-}
-
-std::shared_ptr<BoundModel> fallback_of(const BoundEngine& bound, std::size_t forecaster) {
-  const std::string& name = bound.engine->spec(forecaster).name;
-  for (const ServiceGroup& group : bound.engine->metadata().groups)
-    if (group.model == name) return bound.models[bound.engine->find(group.fallback)];
-  return nullptr;
-}
 
 void bind_forecaster_pool(py::module_& module) {
   py::class_<BoundPool, std::shared_ptr<BoundPool>>(module, "ForecasterPool",
@@ -282,12 +240,6 @@ Args:
         manifest.json) or up to the group's maximum; widened at either end by this share of the range.
     stand_in: "last" or "forecast_mean": what answers when neither the model nor a fallback can.
     stand_in_weight: of the newest forecast in their average, above 0 and at most 1.)");
-  engine.def("stats", &stats_dict, py::arg("name"),
-             R"(What happened to a model's calls, but for the raw ones.
-
-Returns:
-    {"calls", "sources": {who: answers}, "causes": {why the model did not answer: answers}, "late": calls that ended
-    behind their deadline, "latency_us": {"p50", "p90", "p99", "p99.9", "max"}}; percentiles are at most 1/8 too large.)");
 }
 
 }  // namespace linkcast::bindings

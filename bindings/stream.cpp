@@ -143,24 +143,39 @@ std::vector<Expert> experts(const BoundStream& bound, std::size_t row) {
   return experts;
 }
 
-/// Many ticks of one row in one call: what push, horizon and peak give, in arrays.
+/// Many ticks in one call: what push, horizon and peak give, in arrays.
 py::dict push_many(BoundStream& bound, const py::object& samples, const py::object& present) {
-  if (bound.stream.rows() != 1)
-    throw std::invalid_argument("push_many: expected a stream of one row, got " + std::to_string(bound.stream.rows()));
   const std::vector<Feature>& named = bound.engine->spec(bound.stream.model()).features;
   const auto features = static_cast<int>(named.size());
-  const Rows rows = as_rows(samples, {features}, "samples", &named);
+  const auto links = static_cast<py::ssize_t>(bound.stream.rows());
+  const bool one = links == 1;
+  const Rows rows = one ? as_rows(samples, {features}, "samples", &named)
+                        : as_rows(samples, {static_cast<int>(links), features}, "samples", nullptr);
   const auto ticks = static_cast<py::ssize_t>(rows.count);
   const auto horizon = static_cast<py::ssize_t>(bound.stream.mixture() ? bound.stream.mixture()->options().horizon : 0);
   py::array_t<bool, py::array::c_style> flags;
   const std::uint8_t* flag = nullptr;
   if (!present.is_none()) {
-    flags = as_flags(present, ticks, "present");
+    py::array marks = py::module_::import("numpy").attr("asarray")(present);
+    if (!one) {
+      if (marks.ndim() != 2 || marks.shape(0) != ticks || marks.shape(1) != links)
+        throw std::invalid_argument("present: expected (" + std::to_string(ticks) + ", " + std::to_string(links) +
+                                    ") booleans, got " + shape_text({marks.shape(), marks.shape() + marks.ndim()}));
+      marks = marks.attr("reshape")(-1);
+    }
+    flags = as_flags(marks, ticks * links, "present");
     flag = static_cast<const std::uint8_t*>(flags.request().ptr);
   }
   constexpr py::ssize_t kValues = 5;
-  py::array_t<float> next({ticks, kValues}), ahead({ticks, horizon, kValues}), peaks({ticks, horizon, kValues});
-  py::array_t<std::uint8_t> sources(ticks);
+  const auto shape = [&](std::initializer_list<py::ssize_t> last) {
+    std::vector<py::ssize_t> all{ticks};
+    if (!one) all.push_back(links);
+    all.insert(all.end(), last);
+    return all;
+  };
+  py::array_t<float> next(shape({kValues})), ahead(shape({horizon, kValues})), peaks(shape({horizon, kValues}));
+  py::array_t<std::uint8_t> sources(shape({}));
+  std::vector<Answer> answers(bound.stream.rows());
   {
     float* to_next = next.mutable_data();
     float* to_ahead = ahead.mutable_data();
@@ -174,17 +189,18 @@ py::dict push_many(BoundStream& bound, const py::object& samples, const py::obje
       for (const float value : {answer.mbps, answer.p10, answer.p50, answer.p90, answer.reserve}) *to++ = value;
     };
     for (py::ssize_t tick = 0; tick < ticks; ++tick) {
-      Answer answer;
-      const std::uint8_t* here = flag ? flag + tick : nullptr;
+      const std::uint8_t* here = flag ? flag + tick * links : nullptr;
       if (is_float32)
-        bound.stream.push(static_cast<const float*>(data) + tick * features, here, &answer);
+        bound.stream.push(static_cast<const float*>(data) + tick * links * features, here, answers.data());
       else
-        bound.stream.push(static_cast<const double*>(data) + tick * features, here, &answer);
-      put(answer, to_next);
-      *to_sources++ = static_cast<std::uint8_t>(answer.source);
-      for (py::ssize_t steps = 1; steps <= horizon; ++steps) {
-        put(bound.stream.horizon(0, static_cast<std::size_t>(steps)), to_ahead);
-        put(bound.stream.peak(0, static_cast<std::size_t>(steps)), to_peaks);
+        bound.stream.push(static_cast<const double*>(data) + tick * links * features, here, answers.data());
+      for (std::size_t row = 0; row < answers.size(); ++row) {
+        put(answers[row], to_next);
+        *to_sources++ = static_cast<std::uint8_t>(answers[row].source);
+        for (py::ssize_t steps = 1; steps <= horizon; ++steps) {
+          put(bound.stream.horizon(row, static_cast<std::size_t>(steps)), to_ahead);
+          put(bound.stream.peak(row, static_cast<std::size_t>(steps)), to_peaks);
+        }
       }
       bound.stream.advance();
     }
@@ -200,15 +216,19 @@ py::dict push_many(BoundStream& bound, const py::object& samples, const py::obje
   return all;
 }
 
-py::bytes snapshot(const BoundStream& bound) {
-  const auto bytes = bound.stream.snapshot();
+py::bytes snapshot(const BoundStream& bound, const std::optional<std::size_t>& row) {
+  const auto bytes = row ? bound.stream.snapshot_row(checked_row(bound, *row)) : bound.stream.snapshot();
   return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-void restore(BoundStream& bound, const py::bytes& snapshot, bool same_model) {
+void restore(BoundStream& bound, const py::bytes& snapshot, bool same_model, const std::optional<std::size_t>& row) {
   const std::string_view bytes = snapshot;
+  const auto* data = reinterpret_cast<const std::byte*>(bytes.data());
   const StreamLease lease(bound);
-  bound.stream.restore(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(), same_model);
+  if (row)
+    bound.stream.restore_row(checked_row(bound, *row), data, bytes.size(), same_model);
+  else
+    bound.stream.restore(data, bytes.size(), same_model);
 }
 
 void reset(BoundStream& bound, const std::optional<std::size_t>& row) {
@@ -295,24 +315,29 @@ Raises:
           },
           "The rest of the last push's work; push does it when it was not called.")
       .def("reset", &reset, py::arg("row") = py::none(), "Empties the window of one row, or of all.")
-      .def("snapshot", &snapshot,
-           "The windows as bytes, with the hash of the model: what restore takes, on any machine of this byte order.")
-      .def("restore", &restore, py::arg("snapshot"), py::arg("same_model") = true,
+      .def(
+          "snapshot", &snapshot, py::arg("row") = py::none(),
+          R"(The windows and what was learnt, as bytes, with the hash of the model: what restore takes, on any machine of this
+byte order. Of one row: the snapshot of a stream of one row.)")
+      .def("restore", &restore, py::arg("snapshot"), py::arg("same_model") = true, py::arg("row") = py::none(),
            R"(Goes on where the snapshot was taken.
 
 Args:
     same_model: refuse the snapshot of another model file; False carries the windows over to a new model.
+    row: the one that goes on; the snapshot is of one row. None: all.
 Raises:
     ValueError: damaged, of another shape, or of another model; nothing has changed then.)")
       .def("push_many", &push_many, py::arg("samples"), py::arg("present") = py::none(),
-           R"(Many ticks of a stream of one row in one call; releases the GIL.
+           R"(Many ticks in one call; releases the GIL.
 
 Args:
-    samples: (ticks, features) in physical units, or a frame with a row for each tick, read by name.
-    present: (ticks,) booleans, False where no sample came; None: all came.
+    samples: (ticks, features) in physical units, or a frame with a row for each tick, read by name; with more than one
+        row (ticks, rows, features).
+    present: (ticks,) or (ticks, rows) booleans, False where no sample came; None: all came.
 Returns:
     A dict of arrays, NaN where the window is not full or nothing is known: next (ticks, 5), horizon and peak
-    (ticks, horizon, 5), each with mbps, p10, p50, p90, reserve last; source (ticks,), an index of source_names.
+    (ticks, horizon, 5), each with mbps, p10, p50, p90, reserve last; source (ticks,), an index of source_names. With more
+    than one row all are (ticks, rows, ...).
 Raises:
     ValueError: another shape, or a value that is not finite or not in its unit; the ticks before it have been taken then.)")
       .def(

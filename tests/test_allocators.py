@@ -19,7 +19,7 @@ TINY = replace(
 
 
 def test_replay_keeps_the_last_transitions():
-    replay = allocators.Replay(6)
+    replay = allocators.ReplayMemory(6)
     for step in range(4):  # 12 transitions, two at a time
         states = np.full((2, 4), step, np.float32)
         replay.add(states, np.array([step, step]), np.array([0.0, 1.0]), states + 1.0)

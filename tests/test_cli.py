@@ -23,13 +23,13 @@ def test_the_version_is_the_packages(run):
 def test_help_names_every_command(run):
     status, out, _ = run("--help")
     assert status == 0
-    for command in COMMANDS:
+    for command in (*COMMANDS, "fleet"):
         assert command in out
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "fleet score", "fleet report", "fleet train"])
 def test_every_command_has_json_and_help(run, command):
-    status, out, _ = run(command, "--help")
+    status, out, _ = run(*command.split(), "--help")
     assert status == 0
     assert "--json" in out
 

@@ -6,6 +6,7 @@ What is installed is copied to another folder first: nothing in it may name the 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -179,23 +180,11 @@ def test_the_go_module_passes_its_tests(go_environment: dict[str, str]) -> None:
     assert output.startswith("ok")
 
 
-GO_PROGRAM = """package main
-
-import (
-	"fmt"
-
-	"linkcast"
-)
-
-func main() {
-	engine, err := linkcast.Open("")
-	if err != nil {
-		panic(err)
-	}
-	defer engine.Close()
-	fmt.Println(linkcast.Version())
-}
-"""
+def go_of(page: str) -> str:
+    """The block of Go in a page."""
+    found = re.search(r"^```go\n(.*?)^```", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.M | re.S)
+    assert found
+    return found.group(1)
 
 
 @needs_go
@@ -207,11 +196,13 @@ def test_a_go_project_takes_the_module_that_is_installed(
     folder: Path = request.getfixturevalue(installed)
     module = folder / "go" if installed == "wheel" else folder / "share" / "linkcast" / "go"
     found = go_environment | {"PKG_CONFIG_PATH": str(next(folder.glob("**/pkgconfig")))}
-    (tmp_path / "main.go").write_text(GO_PROGRAM, encoding="ascii")
+    (tmp_path / "main.go").write_text(go_of("howto/go.md"), encoding="ascii")
+    a_function = f'package main\n\nimport (\n\t"fmt"\n\n\t"linkcast"\n)\n\n{go_of("forecasts.md")}'
+    (tmp_path / "tick.go").write_text(a_function, encoding="ascii")
     go = str(tool("go"))
     run(go, "mod", "init", "project", cwd=tmp_path, env=found)
     run(go, "mod", "edit", "-require=linkcast@v0.0.0", f"-replace=linkcast={module}", cwd=tmp_path, env=found)
-    assert run(go, "run", ".", cwd=tmp_path, env=found) == f"{linkcast.__version__}\n"
+    assert run(go, "run", ".", cwd=tmp_path, env=found).count("Mbit/s next, reserve") == 11
 
 
 def test_the_folders_that_builds_ask_for_are_there() -> None:

@@ -28,7 +28,7 @@ MAP = {folder: what for folders, what in rows("The map") for folder in re.findal
 
 # Folders whose files the map names one by one.
 CPP = ["base", "kernels", "recognise", "tflite", "engine", "c_api"]
-PYTHON = [f"engine/linkcast/{name}" for name in ("", "edge/", "simulation/", "traces/", "training/")]
+PYTHON = [f"engine/linkcast/{name}" for name in ("", "edge/", "fleet/", "simulation/", "traces/", "training/")]
 
 
 def test_every_question_has_a_place() -> None:

@@ -134,6 +134,39 @@ def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(short: Path) -> 
         rerun(short)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"sample": 3}, r"sample: expected an object, got 3"),
+        ({"forecast": {"mbps": "x"}}, r"forecast\.mbps: expected a number, got 'x'"),
+        ({"forecast": None}, r"forecast: expected an object, got None"),
+        ({"telemetry": [1, []]}, r"telemetry\[1\]: expected a number, got \[\]"),
+        ({"index": 1.5}, r"index: expected a whole number, got 1\.5"),
+        ({"time_ns": 10**30}, r"time_ns: expected a whole number, got 1000"),
+        ({"congested": 1}, r"congested: expected true or false, got 1"),
+        ({"shadow": {"verdict": "undecided"}}, r"shadow\.forecast: expected it, and it is missing"),
+        ({"type": []}, r"expected a header or a tick, got \[\]"),
+    ],
+)
+def test_a_value_of_another_type_is_an_error_that_names_line_and_field(
+    short: Path, change: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"line 21: {says}"):
+        list(read_log(changed(short, 20, change))[1])
+
+
+def test_lines_nested_without_an_end_are_an_error_that_names_them(short: Path) -> None:
+    with short.open("ab") as file:
+        file.write(b"[" * 100_000 + b"\n")
+    with pytest.raises(ValueError, match="line 92: expected a record of a decision log"):
+        list(read_log(short)[1])
+
+
+def test_a_header_whose_units_are_not_those_of_its_features_is_refused(short: Path) -> None:
+    with pytest.raises(ValueError, match="line 1: units: expected 4, one for each feature, got 1"):
+        read_log(changed(short, 0, {"units": ["ms"]}))
+
+
 def test_a_newer_schema_is_refused_and_an_added_field_is_not(short: Path) -> None:
     assert rerun(changed(short, 5, {"added_later": 1})).same == 90
     with pytest.raises(ValueError, match="line 6: expected schema 1, got 2"):

@@ -12,7 +12,12 @@ import pytest
 from conftest import ROOT, run
 
 DOCS = ROOT / "docs"
-PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(f"docs/{page.name}" for page in DOCS.glob("*.md"))]
+PAGES = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *sorted(f"docs/{page.relative_to(DOCS)}" for page in DOCS.rglob("*.md")),
+]
 
 
 def links(page: Path) -> set[str]:
@@ -28,7 +33,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_index_names_every_page() -> None:
-    pages = {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
     assert pages <= links(DOCS / "README.md")
 
 
@@ -45,7 +50,7 @@ def test_python_of_the_forecasts_page_runs(block: str, tmp_path: Path) -> None:
     assert "Mbit/s next" in done.stdout
 
 
-@pytest.mark.parametrize("page", ["decision-log.md", "metrics.md", "shadow.md"])
+@pytest.mark.parametrize("page", ["decision-log.md", "metrics.md", "run.md", "shadow.md"])
 def test_python_of_the_pages_of_a_live_loop_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = blocks(page, "python")

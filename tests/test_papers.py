@@ -69,7 +69,7 @@ def test_the_bill_names_what_is_installed_with_its_hash(sbom: Any) -> None:
 def operators() -> dict[str, bool]:
     """Every operator of the gate's table, and whether it is let through."""
     (table,) = (ROOT / "cpp" / "src").rglob("operators.cpp")
-    rows = re.findall(r'\{\.name = "(\w+)"(, \.versions = \d+)?', table.read_text(encoding="utf-8"))
+    rows = re.findall(r'\{\.code = \w+, \.name = "(\w+)"(, \.versions = \d+)?', table.read_text(encoding="utf-8"))
     return {name: bool(versions) for name, versions in rows}
 
 

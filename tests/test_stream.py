@@ -203,3 +203,39 @@ def test_pushes_and_late_ones_are_counted(engine, walk):
     stats = own.stats("internet_lstm")
     assert stats["calls"] == stats["sources"]["model"] == stats["late"] == 21
     assert 0 < stats["latency_us"]["p50"] <= stats["latency_us"]["max"]
+
+
+@pytest.mark.parametrize("name", ["internet", "datacenter"])
+def test_a_row_has_the_bits_of_a_stream_of_its_own_whatever_stands_beside_it(engine, name):
+    rng = np.random.default_rng(12)
+    samples = np.empty((60, 13, 4))
+    samples[...] = [20.0, 0.0, 0.01, 0.99]
+    samples[..., 1] = np.exp(rng.normal(2.0, 0.3, (60, 13)))
+    present = rng.random((60, 13)) > 0.1
+    for rows in (2, 3, 7, 13):
+        together = engine.stream(name, rows, horizon=2).push_many(samples[:, :rows], present[:, :rows])
+        for row in range(rows):
+            alone = engine.stream(name, horizon=2).push_many(samples[:, row], present[:, row])
+            for key in ("next", "horizon", "peak", "source"):
+                assert np.ascontiguousarray(together[key][:, row]).tobytes() == alone[key].tobytes()
+
+
+def test_rows_move_to_another_stream_and_go_on_bit_for_bit(engine, walk):
+    samples = np.stack([walk[k : k + 120] for k in range(5)], axis=1)
+    whole = engine.stream("internet", 5, horizon=2).push_many(samples)
+    first = engine.stream("internet", 5, horizon=2)
+    first.push_many(samples[:61])
+    second = engine.stream("internet", 3, horizon=2)
+    second.push_many(samples[:17, :3])  # to be forgotten
+    moved = [4, 0, 2]
+    for row, link in enumerate(moved):
+        second.restore(first.snapshot(row=link), row=row)
+    then = second.push_many(samples[61:, moved])
+    for key in ("next", "horizon", "peak"):
+        assert np.ascontiguousarray(whole[key][61:, moved]).tobytes() == then[key].tobytes()
+    with pytest.raises(ValueError, match="row: expected below 3, got 3"):
+        second.snapshot(row=3)
+    with pytest.raises(ValueError, match="expected \\(rows, window, features\\) of \\(1, 10, 4\\), got \\(5, 10, 4\\)"):
+        second.restore(first.snapshot(), row=0)
+    with pytest.raises(ValueError, match="present: expected \\(59, 3\\) booleans"):
+        second.push_many(samples[61:, :3], np.ones(59, bool))

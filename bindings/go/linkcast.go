@@ -286,6 +286,27 @@ func (e *Engine) Forecast(model Model, window []float32, deadline time.Duration)
 	return answersOf(answer)[0], err
 }
 
+// ForecastRaw returns the model's own numbers for a batch of windows, one after the other in `windows`: not judged, not
+// counted, and nothing stands in for them. Forecast is what to act on.
+func (e *Engine) ForecastRaw(model Model, windows []float32, batch int) ([]float64, error) {
+	if batch < 1 {
+		return nil, shapeError("batch", 1, batch)
+	}
+	given := make([]float32, batch)
+	err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
+		return C.linkcast_forecast_raw(handle, C.linkcast_model(model), floats(windows), C.size_t(len(windows)),
+			floats(given), C.size_t(batch))
+	})
+	if err != nil {
+		return nil, err
+	}
+	mbps := make([]float64, batch)
+	for row, value := range given {
+		mbps[row] = float64(value)
+	}
+	return mbps, nil
+}
+
 // Decide returns the action of a state: action a allocates (a+1)*10 %. Whatever the state: more bandwidth never means a
 // smaller allocation, a link that is full or over its capacity gets all, and no state gets less than one action below
 // what it carries.
@@ -547,6 +568,31 @@ func (s *Stream) Restore(snapshot []byte) error {
 	}
 	_, err := s.do(func() C.linkcast_status {
 		return C.linkcast_stream_restore(s.handle, unsafe.Pointer(&snapshot[0]), C.size_t(len(snapshot)))
+	})
+	return err
+}
+
+// SnapshotRow is one row as the snapshot of a stream of one row, which RestoreRow brings into any row.
+func (s *Stream) SnapshotRow(row int) ([]byte, error) {
+	var bytes []byte
+	_, err := s.do(func() C.linkcast_status {
+		var size C.size_t
+		if status := C.linkcast_stream_snapshot_row(s.handle, C.size_t(row), nil, 0, &size); status != C.LINKCAST_OK {
+			return status
+		}
+		bytes = make([]byte, size)
+		return C.linkcast_stream_snapshot_row(s.handle, C.size_t(row), unsafe.Pointer(&bytes[0]), size, &size)
+	})
+	return bytes, err
+}
+
+// RestoreRow goes on in a row where the snapshot of one was taken.
+func (s *Stream) RestoreRow(row int, snapshot []byte) error {
+	if len(snapshot) == 0 {
+		return shapeError("snapshot", 1, 0)
+	}
+	_, err := s.do(func() C.linkcast_status {
+		return C.linkcast_stream_restore_row(s.handle, C.size_t(row), unsafe.Pointer(&snapshot[0]), C.size_t(len(snapshot)))
 	})
 	return err
 }

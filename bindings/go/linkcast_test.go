@@ -48,6 +48,34 @@ func TestTheInterfaceForecastsAndDecides(t *testing.T) {
 	}
 }
 
+func TestRawForecastsAreTheModelsNumbers(t *testing.T) {
+	engine := open(t)
+	model, err := engine.Find("internet", Forecaster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var windows []float32
+	for _, state := range sequence(20) {
+		windows = append(windows, state.features()...)
+	}
+	raw, err := engine.ForecastRaw(model, windows, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row := range raw {
+		answer, err := engine.Forecast(model, windows[40*row:40*(row+1)], 0)
+		if err != nil || answer.Source != FromModel || answer.Mbps != raw[row] {
+			t.Errorf("row %d: %v, expected %v of the model (%v)", row, raw[row], answer, err)
+		}
+	}
+	if _, err := engine.ForecastRaw(model, windows, 3); err == nil || !strings.Contains(err.Error(), "expected 120 floats") {
+		t.Errorf("two windows for a batch of three: %v", err)
+	}
+	if _, err := engine.ForecastRaw(model, windows, 0); err == nil {
+		t.Error("an empty batch was taken")
+	}
+}
+
 func TestBadInputGivesNaNAndAnError(t *testing.T) {
 	p := predictor(t, open(t))
 	if mbps := p.PredictBandwidth(sequence(9)); !math.IsNaN(mbps) {
@@ -200,8 +228,18 @@ func TestEachRowGetsWhatAStreamOfItsOwnGives(t *testing.T) {
 	if err := other.Restore(bytes); err != nil {
 		t.Fatal(err)
 	}
+	row, err := together.SnapshotRow(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.RestoreRow(0, row); err != nil {
+		t.Fatal(err)
+	}
 	first, _ := together.PushRows(nil, nil, 0)
 	second, _ := other.PushRows(nil, nil, 0)
+	if first[1].Mbps != second[0].Mbps {
+		t.Errorf("row 1 in row 0: %v, expected %v", second[0], first[1])
+	}
 	if math.Abs(first[1].Mbps-second[1].Mbps) > 1e-3 {
 		t.Errorf("restored: %v, expected %v", second[1], first[1])
 	}

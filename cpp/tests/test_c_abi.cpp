@@ -7,8 +7,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
+#include <numeric>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -30,8 +33,10 @@ std::vector<float> group_window() {
 /// A copy of the bundle that a test may damage; removed at the end.
 class Copy {
  public:
-  Copy() : folder_(std::filesystem::temp_directory_path() / ("linkcast_c_abi_" + std::to_string(std::rand()))) {
-    std::filesystem::create_directories(folder_);
+  Copy() {
+    std::string name = (std::filesystem::temp_directory_path() / "linkcast_c_abi_XXXXXX").string();
+    if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
+    folder_ = name;
     for (const char* name : {"models", "metadata"})
       std::filesystem::copy(std::filesystem::path(bundle()) / name, folder_ / name,
                             std::filesystem::copy_options::recursive);
@@ -187,6 +192,35 @@ TEST(a_snapshot_goes_on_where_it_was_taken) {
   CHECK_NEAR(one.push(kSample)->mbps, two.push(kSample)->mbps, 1e-3);
 }
 
+TEST(a_row_moves_to_another_stream_and_goes_on_bit_for_bit) {
+  linkcast::Stream three(engine(), internet(), 3);
+  linkcast::Answers together = linkcast::make_answers(3);
+  linkcast::Stream one(engine(), internet());
+  std::vector<float> samples(3 * kSample.size());
+  const auto fill = [&](int tick) {
+    for (std::size_t k = 0; k < samples.size(); ++k)
+      samples[k] =
+          kSample[k % 4] * (k % 4 == 1 ? 1.0F + 0.1F * static_cast<float>((tick * 7 + static_cast<int>(k)) % 5) : 1.0F);
+  };
+  const auto of_row = [&](std::size_t row) {
+    return std::vector<float>(samples.begin() + static_cast<std::ptrdiff_t>(4 * row),
+                              samples.begin() + static_cast<std::ptrdiff_t>(4 * row + 4));
+  };
+  for (int tick = 0; tick < 25; ++tick) fill(tick), three.push(samples, together);
+  for (int tick = 0; tick < 4; ++tick) one.push(kSample);  // to be forgotten
+  one.restore_row(0, three.snapshot_row(1));
+  for (int tick = 25; tick < 60; ++tick) {
+    fill(tick);
+    three.push(samples, together);
+    const auto alone = one.push(of_row(1));
+    CHECK(together[1].mbps == alone->mbps && together[1].p90_mbps == alone->p90);
+  }
+  std::size_t size = 0;
+  CHECK_EQ(linkcast_stream_snapshot_row(three.get(), 3, nullptr, 0, &size), LINKCAST_ERROR_ARGUMENT);
+  const auto all = three.snapshot();
+  CHECK_EQ(linkcast_stream_restore_row(three.get(), 0, all.data(), all.size()), LINKCAST_ERROR_ARGUMENT);
+}
+
 TEST(a_missing_sample_is_held) {
   linkcast::Stream stream(engine(), internet());
   for (int tick = 0; tick < 10; ++tick) stream.push(kSample);
@@ -225,6 +259,27 @@ TEST(several_models_in_one_call_give_what_single_calls_give) {
   CHECK_EQ(results[0].status, LINKCAST_OK);
   CHECK_EQ(results[1].status, LINKCAST_ERROR_NOT_FINITE);
   CHECK(std::isnan(answers[1].mbps));
+}
+
+TEST(raw_forecasts_are_the_models_numbers_and_are_not_counted) {
+  std::vector<float> windows = window();
+  const std::vector<float> second = window(5.0F);
+  windows.insert(windows.end(), second.begin(), second.end());
+  const auto answers_so_far = [] {
+    const linkcast_model_stats stats = engine().stats(internet());
+    return std::accumulate(std::begin(stats.sources), std::end(stats.sources), std::uint64_t{0});
+  };
+  const std::uint64_t before = answers_so_far();
+  std::array<float, 2> raw{};
+  engine().forecast_raw(internet(), windows, raw.data(), raw.size());
+  CHECK_EQ(answers_so_far(), before);
+  linkcast::Answers answers = linkcast::make_answers(2);
+  engine().forecast(internet(), windows, answers);
+  for (std::size_t row = 0; row < 2; ++row) {
+    CHECK_EQ(answers[row].source, LINKCAST_SOURCE_MODEL);
+    CHECK_EQ(raw[row], answers[row].mbps);
+  }
+  CHECK(raw[0] != raw[1]);
 }
 
 TEST(a_missed_deadline_is_answered_by_the_fallback) {

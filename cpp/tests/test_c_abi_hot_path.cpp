@@ -128,6 +128,7 @@ struct Loop {
   std::vector<float> windows;       // (kBatch, 10, 4)
   linkcast::Answers batch_answers = linkcast::make_answers(kBatch);
   std::array<std::int32_t, kBatch> actions{};
+  std::array<float, kBatch> mbps{};
   std::array<linkcast_request, 5> requests{};
   linkcast::Answers request_answers = linkcast::make_answers(5);
   linkcast::Answers row_answers = linkcast::make_answers(4);
@@ -178,6 +179,13 @@ struct Loop {
     for (const std::size_t batch : {kBatch, std::size_t{3}})
       if (linkcast_forecast(engine.get(), forecaster, windows.data(), batch * 40, 0, batch_answers.data(), batch,
                             nullptr) != LINKCAST_OK)
+        return false;
+    return true;
+  }
+  bool forecast_raw() {
+    for (const std::size_t batch : {std::size_t{1}, kBatch})
+      if (linkcast_forecast_raw(engine.get(), forecaster, windows.data(), batch * 40, mbps.data(), batch) !=
+          LINKCAST_OK)
         return false;
     return true;
   }
@@ -236,6 +244,7 @@ constexpr Named kCalls[] = {{"forecast", &Loop::forecast},
                             {"forecast_many", &Loop::forecast_many},
                             {"decide", &Loop::decide},
                             {"forecast of batches", &Loop::forecast_batches},
+                            {"forecast_raw", &Loop::forecast_raw},
                             {"decide of a batch", &Loop::decide_batch},
                             {"stream_push", &Loop::push},
                             {"stream_advance", &Loop::advance},

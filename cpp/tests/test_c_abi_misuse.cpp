@@ -63,6 +63,8 @@ TEST(null_pointers_give_a_status) {
   CHECK_EQ(linkcast_forecast(handle, internet(), nullptr, 40, 0, &answer, 1, nullptr), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_forecast(handle, internet(), values.data(), 40, 0, nullptr, 1, nullptr), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_forecast_many(handle, nullptr, 1, 0), LINKCAST_ERROR_ARGUMENT);
+  CHECK_EQ(linkcast_forecast_raw(handle, internet(), nullptr, 40, &answer.mbps, 1), LINKCAST_ERROR_ARGUMENT);
+  CHECK_EQ(linkcast_forecast_raw(handle, internet(), values.data(), 40, nullptr, 1), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_decide(handle, allocator(), nullptr, 4, &action, 1, nullptr), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_decide(handle, allocator(), kSample.data(), 4, nullptr, 1, nullptr), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_stream_open(handle, internet(), 1, nullptr, nullptr), LINKCAST_ERROR_ARGUMENT);
@@ -102,6 +104,9 @@ TEST(numbers_out_of_range_give_a_status) {
   CHECK(error_has("40") && error_has("36"));
   CHECK_EQ(linkcast_forecast(handle, internet(), values.data(), 0, 0, &answer, 0, nullptr), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_forecast(handle, allocator(), values.data(), 4, 0, &answer, 1, nullptr), LINKCAST_ERROR_ARGUMENT);
+  CHECK_EQ(linkcast_forecast_raw(handle, internet(), values.data(), 40, &answer.mbps, 2), LINKCAST_ERROR_ARGUMENT);
+  CHECK(error_has("80") && error_has("40"));
+  CHECK_EQ(linkcast_forecast_raw(handle, allocator(), values.data(), 4, &answer.mbps, 1), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_decide(handle, internet(), values.data(), 40, &action, 1, nullptr), LINKCAST_ERROR_ARGUMENT);
   linkcast_stream* stream = nullptr;
   CHECK_EQ(linkcast_stream_open(handle, allocator(), 1, nullptr, &stream), LINKCAST_ERROR_ARGUMENT);
@@ -140,6 +145,8 @@ TEST(values_that_are_not_finite_give_a_status_and_leave_a_stream_as_it_was) {
     CHECK_EQ(linkcast_forecast(engine().get(), internet(), values.data(), 40, 0, &answer, 1, nullptr),
              LINKCAST_ERROR_NOT_FINITE);
     CHECK(error_has("17"));
+    CHECK_EQ(linkcast_forecast_raw(engine().get(), internet(), values.data(), 40, &answer.mbps, 1),
+             LINKCAST_ERROR_NOT_FINITE);
     const std::array<float, 4> state{20.0F, bad, 0.0F, 1.0F};
     CHECK_EQ(linkcast_decide(engine().get(), allocator(), state.data(), 4, &action, 1, nullptr),
              LINKCAST_ERROR_NOT_FINITE);

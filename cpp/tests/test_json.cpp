@@ -58,3 +58,9 @@ TEST(a_wrong_type_names_the_key_path) {
 TEST(a_missing_file_is_named) {
   CHECK_THROWS(Json::parse_file("/nowhere/a.json", 1000), "/nowhere/a.json: can't be opened");
 }
+
+TEST(a_long_key_with_many_values_below_it_is_refused_before_it_takes_memory) {
+  std::string text = "{\"" + std::string(1 << 20, 'k') + "\": [0";
+  for (int k = 0; k < 4000; ++k) text += ",0";  // a megabyte of path for each
+  CHECK_THROWS(parse(text + "]}"), "shorter keys");
+}

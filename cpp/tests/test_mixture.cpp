@@ -229,6 +229,32 @@ TEST(a_snapshot_goes_on_bit_for_bit_wherever_in_a_tick_it_is_taken) {
   }
 }
 
+TEST(a_snapshot_with_a_number_that_its_place_cannot_hold_is_refused) {
+  // Three targets: two steps and their peak. Only regrets may be far below 0, four for the answer and four for each of
+  // four quantiles; and a count of ticks may be any.
+  constexpr std::size_t kRegrets = 3 * 4 * (1 + 4), kTicks = 1;
+  Mixture mixture(1, kWindow, {.horizon = 2});
+  std::vector<double> values(kWindow, 10.0);
+  for (int k = 0; k < 60; ++k) {
+    values.erase(values.begin());
+    values.push_back(10 + k % 7);
+    mixture.observe(0, values.back());
+    mixture.answer(0, values.data(), 11);
+    mixture.advance(0);
+  }
+  std::vector<std::byte> bytes(mixture.snapshot_size());
+  mixture.snapshot(bytes.data());
+  CHECK(mixture.is_snapshot(bytes.data(), bytes.size()));
+  std::size_t taken = 0;
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof(double)) {
+    auto damaged = bytes;
+    const double far_below = -1e300;
+    std::memcpy(&damaged[at], &far_below, sizeof(far_below));
+    taken += mixture.is_snapshot(damaged.data(), damaged.size());
+  }
+  CHECK_EQ(taken, kRegrets + kTicks);
+}
+
 TEST(a_snapshot_of_another_size_or_with_a_number_that_is_none_is_refused) {
   Link link;
   for (int k = 0; k < 50; ++k) link.tick(10, 10);

@@ -1,6 +1,7 @@
 // Expected forecasts come from whole windows, run by the engine and by TensorFlow Lite's own kernels.
 #include "engine/stream.h"
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <deque>
@@ -451,6 +452,27 @@ TEST(an_implausible_forecast_is_answered_with_the_last_good_one_and_counted) {
   CHECK(answer.source == Source::last);
   CHECK_EQ(answer.mbps, wanted[0]);
   CHECK_EQ(engine.stats(model).causes[static_cast<std::size_t>(Cause::implausible)].value(), 2U);
+}
+
+TEST(what_was_measured_answers_before_the_window_is_full_where_it_is_asked_for) {
+  // By hand: 2, then 2 + 0.5 * (4 - 2), held at a tick without a sample, then 3 + 0.5 * (8 - 3).
+  Stream::Options options = model_alone(3);
+  options.safeguard.measured_weight = 0.5;
+  Stream stream(bundle(), internet(), options);
+  Answer answer;
+  const std::array<double, 4> measured{2, 4, 0, 8};  // 0: no sample
+  const std::array<float, 4> mean{2.0F, 3.0F, 3.0F, 5.5F};
+  for (std::size_t k = 0; k < measured.size(); ++k) {
+    const std::array<double, kFeatures> sample{30, measured[k], 0, 1};
+    CHECK_EQ(stream.push(measured[k] > 0 ? sample.data() : nullptr, nullptr, &answer), 0U);
+    CHECK(answer.source == Source::measured_mean && answer.cause == Cause::none);
+    CHECK_EQ(answer.mbps, mean[k]);
+  }
+  stream.reset();
+  stream.push(static_cast<const double*>(nullptr), nullptr, &answer);
+  CHECK(answer.source == Source::none);
+  options.safeguard.measured_weight = 1.5;
+  CHECK_THROWS(Stream(bundle(), internet(), options), "measured_weight");
 }
 
 TEST(what_is_no_forecaster_or_has_no_rows_is_refused) {

@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Required, Unpack
 
 _Float32 = npt.NDArray[np.float32]
 _Float64 = npt.NDArray[np.float64]
@@ -154,67 +155,49 @@ class Engine:
     def q_values(self, name: str, states: npt.ArrayLike) -> _Float32: ...
     @overload
     def stream(  # type: ignore[overload-overlap]  # 1 is an int, too
-        self,
-        name: str,
-        rows: Literal[1] = 1,
-        *,
-        most_held: int = ...,
-        plausible_margin: float = ...,
-        stand_in: str = ...,
-        stand_in_weight: float = ...,
-        mixture: bool = ...,
-        horizon: int = ...,
-        level: float = ...,
+        self, name: str, rows: Literal[1] = 1, **options: Unpack[StreamOptions]
     ) -> Stream[Answer | None]: ...
     @overload
-    def stream(
-        self,
-        name: str,
-        rows: int,
-        *,
-        most_held: int = ...,
-        plausible_margin: float = ...,
-        stand_in: str = ...,
-        stand_in_weight: float = ...,
-        mixture: bool = ...,
-        horizon: int = ...,
-        level: float = ...,
-    ) -> Stream[Answers]: ...
-    def forecaster_pool(
-        self,
-        *,
-        threads: int = ...,
-        cpus: Sequence[int] = ...,
-        spin_us: int = ...,
-        batch: int = ...,
-        plausible_margin: float = ...,
-        stand_in: str = ...,
-        stand_in_weight: float = ...,
-    ) -> ForecasterPool: ...
-    def controller(
-        self,
-        profile: str,
-        *,
-        capacity_mbps: float,
-        least_fraction: float = ...,
-        most_fraction: float = ...,
-        safe_fraction: float = ...,
-        headroom: float = ...,
-        slew_per_s: float = ...,
-        hold_s: float = ...,
-        stall_s: float = ...,
-        measured_weight: float = ...,
-        deadline_ms: float = ...,
-        most_held: int = ...,
-        plausible_margin: float = ...,
-        stand_in: str = ...,
-        stand_in_weight: float = ...,
-        risk: float = ...,
-        queue_ms: float = ...,
-        congestion_step: float = ...,
-        stall_cut: float = ...,
-    ) -> Controller: ...
+    def stream(self, name: str, rows: int, **options: Unpack[StreamOptions]) -> Stream[Answers]: ...
+    def forecaster_pool(self, **options: Unpack[PoolOptions]) -> ForecasterPool: ...
+    def controller(self, profile: str, **options: Unpack[ControllerOptions]) -> Controller: ...
     def stats(self, name: str) -> Stats: ...
+
+class SafeguardOptions(TypedDict, total=False):
+    """What stands in for a model's forecast, and when. The defaults of all options are those of C++."""
+
+    plausible_margin: float
+    stand_in: str
+    stand_in_weight: float
+
+class StreamOptions(SafeguardOptions, total=False):
+    most_held: int
+    mixture: bool
+    horizon: int
+    level: float
+
+class PoolOptions(SafeguardOptions, total=False):
+    threads: int
+    cpus: Sequence[int]
+    spin_us: int
+    batch: int
+
+class ControllerOptions(SafeguardOptions, total=False):
+    capacity_mbps: Required[float]
+    least_fraction: float
+    most_fraction: float
+    safe_fraction: float
+    headroom: float
+    slew_per_s: float
+    hold_s: float
+    stall_s: float
+    measured_weight: float
+    deadline_ms: float
+    most_held: int
+    risk: float
+    queue_ms: float
+    congestion_step: float
+    stall_cut: float
 
 class Stats(TypedDict):
     calls: int
@@ -297,8 +280,8 @@ class Stream(Generic[_Pushed]):
     def push_missing(self, deadline_ms: float | None = None) -> _Pushed: ...
     def advance(self) -> None: ...
     def reset(self, row: int | None = None) -> None: ...
-    def snapshot(self) -> bytes: ...
-    def restore(self, snapshot: bytes, same_model: bool = True) -> None: ...
+    def snapshot(self, row: int | None = None) -> bytes: ...
+    def restore(self, snapshot: bytes, same_model: bool = True, row: int | None = None) -> None: ...
     def push_many(self, samples: npt.ArrayLike, present: npt.ArrayLike | None = None) -> dict[str, Any]: ...
     def horizon(self, steps: int, row: int = 0) -> Answer | None: ...
     def peak(self, steps: int, row: int = 0) -> Answer | None: ...
@@ -367,7 +350,7 @@ class Controller:
     def restore(self, snapshot: bytes, same_model: bool = True) -> None: ...
     def weights(self) -> dict[str, float]: ...
     @property
-    def options(self) -> dict[str, Any]: ...
+    def options(self) -> ControllerOptions: ...
     @property
     def last(self) -> Decision: ...
     @property

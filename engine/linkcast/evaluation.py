@@ -186,8 +186,8 @@ def evaluate_forecasts(
     """Scores forecasts and, on the same windows, every naive baseline.
 
     Args:
-        forecasts: (n,) Mbps, in the order of time.
-        targets: (n,) Mbps, what came.
+        forecasts: (n,) Mbit/s, in the order of time.
+        targets: (n,) Mbit/s, what came.
         windows: (n, T, F) in physical units.
         bandwidth: the column of the windows that is forecast.
         earlier: as in `baseline_forecasts`.

@@ -1,44 +1,51 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are written whole, and hashed: the one place for both (but for `live.tc`, which the guard runs alone)."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a UTF-8 file. Where that fails (a full disk, a crash), what stood there before stays.
+def sha256(content: bytes | Path) -> str:
+    """Of bytes, or of what a file holds, as manifests have it. OSError: it can't be read."""
+    return hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()
 
-    It is written beside its place and moved there, with the rights that were there before; what is no regular file,
-    such as /dev/stdout or a pipe, is written to directly.
+
+def write_whole(path: Path, content: bytes) -> None:
+    """In one go, whatever happens meanwhile: a reader finds the file as it was, or all of the new one.
+
+    Raises:
+        OSError: it can't be written; the file is as before then.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(fresh, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """A UTF-8 file for a user, whole as above: a link stays one, and a file keeps its rights.
+
+    What is no regular file, such as /dev/stdout or a pipe, is written to directly.
 
     Raises:
         OSError: it can't be written; with the file's own name.
     """
-    path = Path(os.path.realpath(path))  # a link stays one
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
-        return
+    path = Path(os.path.realpath(path))
     try:
-        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        rights = path.stat().st_mode & 0o777 if path.exists() else None
+        write_whole(path, text.encode("utf-8"))
+        if rights is not None:
+            path.chmod(rights)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from error
-    try:
-        with open(number, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        os.replace(name, path)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-
-
-def _umask() -> int:
-    """Of this process; read by setting it, as there is no other way."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -223,7 +223,7 @@ class BandwidthPredictor:
         Args:
             sequence: (batch, 10, 4) or (10, 4): latency_ms, bandwidth_mbps, packet_loss, reliability; oldest first.
         Returns:
-            (batch,) float32, Mbps, as `Engine.forecast` answers: NaN where nobody can.
+            (batch,) float32, Mbit/s, as `Engine.forecast` answers: NaN where nobody can.
         Raises:
             ValueError: wrong shape, or a value is not finite.
         """
@@ -249,12 +249,12 @@ class BandwidthPredictor:
 
         Args:
             windows: (n, 10, 4) as in `predict_bandwidth`.
-            targets: (n,) Mbps, what came after each window.
+            targets: (n,) Mbit/s, what came after each window.
         Returns:
             {"samples", "model": scores, "interval": {"mae", "skill"}, "baselines": {name: scores}, "best_baseline",
-            "skill", "verdict"}; scores are within_2_percent, within_10_percent (0..1), mae (Mbps), mse, mape (percent)
-            and r2; intervals are of 95 %, by a bootstrap of blocks of windows that follow each other. The verdict says
-            so when persistence ties or wins.
+            "skill", "verdict"}; scores are within_2_percent, within_10_percent (0..1), mae (Mbit/s), mse, mape
+            (percent) and r2; intervals are of 95 %, by a bootstrap of blocks of windows that follow each other. The
+            verdict says so when persistence ties or wins.
         Raises:
             ValueError: wrong shapes, or a value is not finite.
         """

@@ -36,7 +36,7 @@ class Replay:
     window: int
     backend: dict[str, str]  # by model name: "native (avx512)" or "tflite"
     starts: npt.NDArray[np.int64]  # (ticks,) first row of each window
-    forecasts: npt.NDArray[np.float32]  # (ticks,) Mbps, the model alone
+    forecasts: npt.NDArray[np.float32]  # (ticks,) Mbit/s, the model alone
     actions: npt.NDArray[np.int32]  # (ticks,) 0..9
     forecast_us: npt.NDArray[np.float64]  # (ticks,) time of one forecast
     decide_us: npt.NDArray[np.float64]  # (ticks,) time of one decision
@@ -45,17 +45,17 @@ class Replay:
     skill_ticks: int  # that the next one looks at
     rolling_skill: npt.NDArray[np.float64]  # (ticks,) 1 - stream's errors / EWMA's over the last ticks; NaN before
     stream: StreamScores  # (ticks,) what a stream answers, one step ahead
-    baselines: dict[str, npt.NDArray[np.float64]]  # (ticks,) Mbps each
+    baselines: dict[str, npt.NDArray[np.float64]]  # (ticks,) Mbit/s each
 
     @property
     def targets(self) -> npt.NDArray[np.float64]:
-        """(ticks,) Mbps, the bandwidth that came after each window."""
+        """(ticks,) Mbit/s, the bandwidth that came after each window."""
         targets: npt.NDArray[np.float64] = self.trace.features[self.starts + self.window, BANDWIDTH]
         return targets
 
     @property
     def answers(self) -> npt.NDArray[np.float64]:
-        """(ticks,) Mbps, what a stream answers; the last value where nobody could."""
+        """(ticks,) Mbit/s, what a stream answers; the last value where nobody could."""
         return answered(self.stream, self.baselines)
 
     def report(self) -> dict[str, Any]:

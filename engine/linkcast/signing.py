@@ -8,12 +8,13 @@ checks it natively where a public key is configured; only keys and signatures ar
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from linkcast.files import sha256, write_whole
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -75,7 +76,7 @@ def sign(folder: Path, key_file: Path) -> str:
     manifest = folder / "metadata" / "manifest.json"
     signature = manifest.with_name(SIGNATURE)
     before = signature.read_bytes() if signature.exists() else None
-    _replace(signature, key.sign(manifest.read_bytes()))
+    write_whole(signature, key.sign(manifest.read_bytes()))
     try:
         with tempfile.TemporaryDirectory() as scratch:
             public = Path(scratch) / f"{key_file.name}.pub"
@@ -86,7 +87,7 @@ def sign(folder: Path, key_file: Path) -> str:
         if before is None:
             signature.unlink()
         else:
-            _replace(signature, before)
+            write_whole(signature, before)
         raise
 
 
@@ -109,18 +110,11 @@ def fingerprints(public_key: Path) -> list[str]:
     """The SHA-256 of each key of a PEM file in DER, as `openssl pkey -pubin -outform DER | sha256sum` says it."""
     text = public_key.read_text(encoding="ascii")
     keys = re.findall(r"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----", text, flags=re.DOTALL)
-    return [hashlib.sha256(base64.b64decode(key)).hexdigest() for key in keys]
+    return [sha256(base64.b64decode(key)) for key in keys]
 
 
 def _signature_of(engine: Engine) -> Path:
     return Path(engine.folder) / "metadata" / SIGNATURE
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """In one go, so that a reader sees the old or the new one."""
-    fresh = path.with_name(f"{path.name}.fresh")
-    fresh.write_bytes(content)
-    os.replace(fresh, path)
 
 
 def _read_private_key(path: Path) -> Ed25519PrivateKey:

@@ -1,4 +1,4 @@
-"""A walk in a terminal, one line a tick, as it goes."""
+"""Ticks in a terminal, one line each, as they go: of a walk here, of a live link in linkcast.live.screen."""
 
 from __future__ import annotations
 
@@ -53,48 +53,47 @@ def _play(walk: Walk, ticks: Iterator[Tick], console: Console, speed: float) -> 
                 drawn = now
 
 
-class Screen:
-    """What the terminal shows after the ticks so far. A line is what came and what had been said about it before."""
+class Lines:
+    """The newest ticks below a summary. A line is what came, and what had been said about it before.
 
-    def __init__(self, walk: Walk, console: Console) -> None:
-        self._walk = walk
+    Args:
+        console: a terminal.
+        capacity_mbps: right end of the lane.
+    """
+
+    def __init__(self, console: Console, capacity_mbps: float) -> None:
         self._console = console
-        self._dated = (walk.trace.step_s or 1.0) >= 60.0  # the time of day alone would not tell the ticks apart
+        self._capacity = capacity_mbps
         self._ascii = not console.encoding.startswith("utf")
         self._signs = tuple("o-|=" if self._ascii else "●─┃━")  # what came, the band, what was reserved, what lacked
         self._lines: deque[Tick] = deque(maxlen=MOST_LINES)
-        self._ticks = self._short = 0
-        self._reserved = self._came = 0.0
 
     def add(self, tick: Tick) -> None:
         """The next tick."""
         self._lines.append(tick)
-        self._ticks += 1
-        self._short += tick.short_mbps > 0.0
-        self._reserved += tick.reserved_mbps
-        self._came += tick.came_mbps
 
     def picture(self) -> Group:
-        """As many of the newest ticks as the terminal has lines for, below a summary of all."""
+        """As many of the newest ticks as the terminal has lines for, below the summary."""
         width = self._console.width
-        lines = list(self._lines)[-max(3, self._console.height - 6) :]
-        return Group(*self._summary(), self._heading(width), *(self._line(tick, width) for tick in lines))
+        summary = self._summary()
+        lines = list(self._lines)[-max(3, self._console.height - len(summary) - 3) :]
+        return Group(*summary, self._heading(width), *(self._line(tick, width) for tick in lines))
 
     def _summary(self) -> list[Text]:
-        capacity, count = self._walk.capacity_mbps, max(self._ticks, 1)
-        title = Text(self._walk.trace.name, style="bold", no_wrap=True, overflow="ellipsis")
-        so_far = Text(no_wrap=True, overflow="ellipsis")
-        so_far.append(f"{self._ticks:,}/{len(self._walk):,}: ", style=QUIET)
-        so_far.append(f"reserved {self._reserved / count:.0f}", style=RESERVED)
-        so_far.append(f" of {capacity:.0f} Mbit/s, needed {self._came / count:.0f}, ")
-        so_far.append(f"short {100.0 * self._short / count:.1f} %", style=SHORT)
+        raise NotImplementedError
+
+    def _clock(self, row: int) -> str:
+        """The time of a row, always as wide."""
+        raise NotImplementedError
+
+    def _legend(self) -> Text:
         demand, band, reserved, missing = self._signs
         legend = Text(no_wrap=True, overflow="ellipsis")
         legend.append(f"{demand} measured", style=DEMAND)
         legend.append(f"  {band} forecast, P10 to P90", style=BAND)
         legend.append(f"  {reserved} reserved", style=RESERVED)
         legend.append(f"  {missing} short", style=SHORT)
-        return [title, so_far, legend]
+        return legend
 
     def _columns(self, width: int) -> tuple[bool, int, int]:
         """Whether the band is written out, the width of the time, and that of the lane."""
@@ -108,7 +107,7 @@ class Screen:
         micro = "us" if self._ascii else "µs"
         text = Text(f"{'':{clock}} {'measured':>8} {'forecast':>8}{between} {'reserved':>8} {micro:>5}", style=QUIET)
         if lane >= LEAST_LANE:
-            most = f"{self._walk.capacity_mbps:.0f}"
+            most = f"{self._capacity:.0f}"
             text.append(f"  0{most:>{lane - 1}}")
         return text
 
@@ -133,7 +132,7 @@ class Screen:
         demand, band, reserved, missing = self._signs
 
         def cell(mbps: float) -> int:
-            return int(np.clip(mbps / self._walk.capacity_mbps * (width - 1), 0, width - 1))
+            return int(np.clip(mbps / self._capacity * (width - 1), 0, width - 1))
 
         cells, styles = [" "] * width, [""] * width
         if np.isfinite(tick.p90_mbps):
@@ -147,6 +146,34 @@ class Screen:
         cells[kept], styles[kept] = reserved, RESERVED
         cells[came], styles[came] = demand, SHORT if short else DEMAND
         return Text.assemble(*zip(cells, styles, strict=True))
+
+
+class Screen(Lines):
+    """What the terminal shows of a walk after the ticks so far."""
+
+    def __init__(self, walk: Walk, console: Console) -> None:
+        super().__init__(console, walk.capacity_mbps)
+        self._walk = walk
+        self._dated = (walk.trace.step_s or 1.0) >= 60.0  # the time of day alone would not tell the ticks apart
+        self._ticks = self._short = 0
+        self._reserved = self._came = 0.0
+
+    def add(self, tick: Tick) -> None:
+        super().add(tick)
+        self._ticks += 1
+        self._short += tick.short_mbps > 0.0
+        self._reserved += tick.reserved_mbps
+        self._came += tick.came_mbps
+
+    def _summary(self) -> list[Text]:
+        count = max(self._ticks, 1)
+        title = Text(self._walk.trace.name, style="bold", no_wrap=True, overflow="ellipsis")
+        so_far = Text(no_wrap=True, overflow="ellipsis")
+        so_far.append(f"{self._ticks:,}/{len(self._walk):,}: ", style=QUIET)
+        so_far.append(f"reserved {self._reserved / count:.0f}", style=RESERVED)
+        so_far.append(f" of {self._capacity:.0f} Mbit/s, needed {self._came / count:.0f}, ")
+        so_far.append(f"short {100.0 * self._short / count:.1f} %", style=SHORT)
+        return [title, so_far, self._legend()]
 
     def _clock(self, row: int) -> str:
         trace = self._walk.trace

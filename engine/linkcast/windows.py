@@ -29,7 +29,7 @@ def forecast_windows(
         starts: (n,) first row of each window.
         progress: is called with the number of windows done since its last call.
     Returns:
-        (n,) float32, Mbps.
+        (n,) float32, Mbit/s.
     Raises:
         ValueError: the model reads no windows, or the series has another number of features.
     """

@@ -482,6 +482,19 @@ typedef struct linkcast_request {
 LINKCAST_API linkcast_status linkcast_forecast_many(linkcast_engine* engine, linkcast_request* requests, size_t count,
                                                     uint64_t deadline_ns);
 
+/* The model's own number for each window: not judged, not counted, and nothing stands in for it, so that it may be
+ * implausible or not finite. For measuring a model; linkcast_forecast is what to act on.
+ *
+ * model:    a forecaster; or a fallback, whose rows are calendar features
+ * windows:  as in linkcast_forecast
+ * values:   floats in `windows`
+ * mbps:     (batch) out
+ * batch:    windows, 1 to LINKCAST_MAX_BATCH
+ *
+ * Hot. HANDLE, ARGUMENT, NOT_FINITE, UNIT, INVOKE, BUSY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_forecast_raw(linkcast_engine* engine, linkcast_model model, const float* windows,
+                                                   size_t values, float* mbps, size_t batch);
+
 typedef struct linkcast_model_stats {
   size_t size;
   uint64_t calls;  /* that the percentiles are of */
@@ -517,9 +530,9 @@ LINKCAST_API linkcast_status linkcast_controller_read_stats(linkcast_controller*
 /* Loads, verifies and warms `folder` (NULL: the one opened) on the calling thread, then puts it in place of the present
  * models: a call under way ends with the old, the next one uses the new, and none waits. Returns when the old ones are
  * freed. A folder that is bad, is not signed as public_key asks, or lacks one of the present models or has it with
- * another input or output, leaves the present models in place. Stats begin anew. Streams and controllers opened before keep the models that they were
- * opened with, in memory too: linkcast_stream_follow moves a stream over with its windows; a controller is opened
- * again.
+ * another input or output, leaves the present models in place. Stats begin anew. Streams and controllers opened before
+ * keep the models that they were opened with, in memory too: linkcast_stream_follow moves a stream over with its
+ * windows; a controller is opened again.
  * Any thread, also while another one calls on the engine; not from within a log function. LOAD, ARGUMENT, HANDLE, MEMORY.
  * Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_engine_reload(linkcast_engine* engine, const char* folder);
@@ -662,6 +675,17 @@ LINKCAST_API linkcast_status linkcast_stream_snapshot(linkcast_stream* stream, v
 /* ARGUMENT: damaged, or of another model or number of rows; the stream is as before then. HANDLE, BUSY, MEMORY.
  * Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_stream_restore(linkcast_stream* stream, const void* bytes, size_t size);
+
+/* One row, as the snapshot of a stream of one row: a link moves between streams with the same model and options, and goes on
+ * bit for bit as it would have.
+ *
+ * row:  ARGUMENT when the stream has no such row
+ *
+ * Otherwise as linkcast_stream_snapshot and linkcast_stream_restore; the other rows are as before. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_stream_snapshot_row(linkcast_stream* stream, size_t row, void* bytes,
+                                                          size_t capacity, size_t* size);
+LINKCAST_API linkcast_status linkcast_stream_restore_row(linkcast_stream* stream, size_t row, const void* bytes,
+                                                         size_t size);
 
 /* Writes all that the controller's next decisions depend on: its window, what it has learnt, its limits' timers and its
  * allocation. As linkcast_stream_snapshot. Since 0.1.0. */

@@ -151,6 +151,11 @@ class Engine {
     return result;
   }
 
+  /// The model's own numbers: not judged, not counted. @param windows (batch, time steps, features)  @param mbps (batch)
+  void forecast_raw(linkcast_model model, Floats windows, float* mbps, std::size_t batch) {
+    check(linkcast_forecast_raw(get(), model, windows.data(), windows.size(), mbps, batch));
+  }
+
   /// Several models in one call: each request's own status is in its result.
   void forecast_many(linkcast_request* requests, std::size_t count, std::uint64_t deadline_ns = 0) {
     check(linkcast_forecast_many(get(), requests, count, deadline_ns));
@@ -260,6 +265,17 @@ class Stream {
   }
   void restore(const std::vector<unsigned char>& bytes) {
     check(linkcast_stream_restore(get(), bytes.data(), bytes.size()));
+  }
+  /// One row, as the snapshot of a stream of one row.
+  std::vector<unsigned char> snapshot_row(std::size_t row) const {
+    std::size_t size = 0;
+    check(linkcast_stream_snapshot_row(get(), row, nullptr, 0, &size));
+    std::vector<unsigned char> bytes(size);
+    check(linkcast_stream_snapshot_row(get(), row, bytes.data(), bytes.size(), &size));
+    return bytes;
+  }
+  void restore_row(std::size_t row, const std::vector<unsigned char>& bytes) {
+    check(linkcast_stream_restore_row(get(), row, bytes.data(), bytes.size()));
   }
 
  private:

@@ -61,9 +61,13 @@ class JsonParser {
 
  private:
   static constexpr int kDeepest = 64;
+  static constexpr std::size_t kMostPathBytes = std::size_t{256} << 20;  // many times those of a whole metadata file
 
   Json value(std::string path, int depth) {
     if (depth > kDeepest) refuse("at most 64 levels of nesting");
+    // Each value carries its path: a key of a megabyte with a million values below it would take a terabyte.
+    path_bytes_ += path.size();
+    if (path_bytes_ > kMostPathBytes) refuse("shorter keys: paths to all values of at most 256 MB");
     Json json;
     json.path_ = std::move(path);
     json.file_ = file_;
@@ -247,6 +251,7 @@ class JsonParser {
   std::string_view text_;
   std::shared_ptr<const std::string> file_;
   std::size_t at_ = 0;
+  std::size_t path_bytes_ = 0;  // of all values so far
 };
 
 Json Json::parse_file(const std::string& path, std::size_t most_bytes) {

@@ -1,7 +1,6 @@
 #include "engine/controller.h"
 
 #include <cstddef>
-#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -18,10 +17,23 @@ constexpr std::size_t kFirstControllerOptions = offsetof(linkcast_controller_opt
 constexpr std::size_t kFirstDecision = offsetof(linkcast_decision, queue_ms);
 constexpr std::size_t kFirstStats = sizeof(linkcast_controller_stats);
 
+constexpr bool has_defaults(const linkcast_controller_options& given) {
+  constexpr Controller::Options defaults;
+  return has_default_safeguard(given) && given.capacity_mbps == defaults.capacity_mbps &&
+         given.least_fraction == defaults.least_fraction && given.most_fraction == defaults.most_fraction &&
+         given.safe_fraction == defaults.safe_fraction && given.headroom == defaults.headroom &&
+         given.slew_per_s == defaults.slew_per_s && given.hold_s == defaults.hold_s &&
+         given.stall_s == defaults.stall_s && given.measured_weight == defaults.measured_weight &&
+         given.deadline_ns == defaults.deadline_ns && given.most_held == defaults.stream.most_held &&
+         given.risk == defaults.risk && given.queue_ms == defaults.queue_ms &&
+         given.congestion_step == defaults.congestion_step && given.stall_cut == defaults.stall_cut;
+}
+static_assert(has_defaults(LINKCAST_CONTROLLER_OPTIONS_INIT));
+
 /// What a controller's handle stands for.
 struct ControllerHandle {
   std::shared_ptr<EngineHandle> engine;
-  std::shared_ptr<Bundle> bundle;  // whose models the controller runs on
+  std::shared_ptr<ModelSet> models;  // whose models the controller runs on
   std::unique_ptr<Controller> controller;
 };
 
@@ -70,7 +82,7 @@ linkcast_status tick(Controller& controller, const float* telemetry, std::size_t
   if (telemetry) {
     if (values != controller.features())
       return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats, got %zu", controller.features(), values);
-    if (const auto status = check_units(controller.feature_list(), controller.bounds(), telemetry, values))
+    if (const auto status = units_status(controller.feature_list(), controller.bounds(), telemetry, values))
       return status;
   }
   const Decision& made = controller.tick(telemetry, now_ns);
@@ -108,22 +120,12 @@ linkcast_status linkcast_controller_open(linkcast_engine* handle, const char* pr
   if (!controller || !profile || !options)
     return fail(LINKCAST_ERROR_ARGUMENT, "profile, options and controller: expected pointers, got null");
   *controller = nullptr;
-  const auto engine = find_engine(handle);
-  if (!engine) return LINKCAST_ERROR_HANDLE;
-  try {
-    linkcast_controller_options given = LINKCAST_CONTROLLER_OPTIONS_INIT;
-    if (const auto status = read_struct(options, kFirstControllerOptions, given)) return status;
-    auto bundle = engine->live.shared();  // before the call: it may wait for a reload that waits for the call to end
-    const Call call(*engine);
-    if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-    auto opened = std::make_unique<ControllerHandle>();
-    opened->engine = engine->self;
-    opened->bundle = std::move(bundle);
-    opened->controller = make_controller(opened->bundle->engine(), profile, controller_options(given));
-    open_owned(Kind::controller, std::move(opened), controller);
+  const auto make = [&](ControllerHandle& opened, const linkcast_controller_options& given) {
+    opened.controller = make_controller(opened.models->engine(), profile, controller_options(given));
     return LINKCAST_OK;
-  }
-  LINKCAST_CATCH
+  };
+  return open_in_its_engine<ControllerHandle>(handle, Kind::controller, options, kFirstControllerOptions,
+                                              LINKCAST_CONTROLLER_OPTIONS_INIT, controller, make);
 }
 
 linkcast_status linkcast_controller_close(linkcast_controller* handle) {
@@ -152,14 +154,7 @@ linkcast_status linkcast_controller_reset(linkcast_controller* handle) {
 
 linkcast_status linkcast_controller_snapshot(linkcast_controller* handle, void* bytes, size_t capacity, size_t* size) {
   return with_controller(handle, [&](Controller& controller) {
-    if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
-    *size = controller.snapshot_size();
-    if (!bytes) return LINKCAST_OK;
-    if (capacity < *size)
-      return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", *size, capacity);
-    const std::vector<std::byte> taken = controller.snapshot();
-    std::memcpy(bytes, taken.data(), taken.size());
-    return LINKCAST_OK;
+    return write_snapshot(controller.snapshot_size(), [&] { return controller.snapshot(); }, bytes, capacity, size);
   });
 }
 

@@ -21,6 +21,8 @@ constexpr std::size_t kFirstModelInfo = sizeof(linkcast_model_info);
 constexpr std::size_t kFirstRequest = sizeof(linkcast_request);
 constexpr std::size_t kFirstModelStats = sizeof(linkcast_model_stats);
 
+static_assert(has_default_safeguard(linkcast_engine_options LINKCAST_ENGINE_OPTIONS_INIT));
+
 template <class Number>
 void check_range(const char* name, Number value, long long least, long long most) {
   if (static_cast<long long>(value) >= least && static_cast<long long>(value) <= most) return;
@@ -28,11 +30,11 @@ void check_range(const char* name, Number value, long long least, long long most
                                            std::to_string(most) + ", got " + std::to_string(value));
 }
 
-BundleOptions bundle_options(const linkcast_engine_options& given) {
+ModelSetOptions model_set_options(const linkcast_engine_options& given) {
   check_range("threads", given.threads, 1, 1024);
   check_range("batch", given.batch, 1, LINKCAST_MAX_BATCH);
   check_range("pool_threads", given.pool_threads, 1, 1024);
-  BundleOptions options;
+  ModelSetOptions options;
   if (given.backend) options.model.backend = backend_from_name(given.backend);
   options.model.threads = given.threads;
   if (given.tflite_library) options.model.tflite_library = given.tflite_library;
@@ -45,48 +47,39 @@ BundleOptions bundle_options(const linkcast_engine_options& given) {
   return options;
 }
 
-void log_bundle(const char* what, const Bundle& bundle) {
+void log_models(const char* what, const ModelSet& models) {
   std::ostringstream text;
-  text << what << " " << bundle.engine().folder() << ": " << bundle.count() << " models";
+  text << what << " " << models.engine().folder() << ": " << models.count() << " models";
   log(LINKCAST_LOG_INFO, text.str());
-  for (std::size_t number = 0; number < bundle.count(); ++number) {
-    const Model& model = bundle.engine().model(bundle.index(number));
-    log(LINKCAST_LOG_INFO, bundle.spec(number).name + ": " + model.backend() + ", " + model.backend_reason());
+  for (std::size_t number = 0; number < models.count(); ++number) {
+    const Model& model = models.engine().model(models.index(number));
+    log(LINKCAST_LOG_INFO, models.spec(number).name + ": " + model.backend() + ", " + model.backend_reason());
   }
 }
 
-linkcast_role role_number(Role role) {
-  switch (role) {
-    case Role::forecaster:
-      return LINKCAST_ROLE_FORECASTER;
-    case Role::allocator:
-      return LINKCAST_ROLE_ALLOCATOR;
-    case Role::fallback:
-      return LINKCAST_ROLE_FALLBACK;
-  }
-  return LINKCAST_ROLE_ANY;
-}
+// The numbers of linkcast.h, in the order of the core's enumerators.
+constexpr linkcast_role kRoles[] = {LINKCAST_ROLE_FORECASTER, LINKCAST_ROLE_ALLOCATOR, LINKCAST_ROLE_FALLBACK};
+constexpr linkcast_source kSourceNumbers[] = {
+    LINKCAST_SOURCE_NONE, LINKCAST_SOURCE_MODEL,         LINKCAST_SOURCE_MIXTURE,      LINKCAST_SOURCE_FALLBACK,
+    LINKCAST_SOURCE_LAST, LINKCAST_SOURCE_FORECAST_MEAN, LINKCAST_SOURCE_MEASURED_MEAN};
+constexpr linkcast_cause kCauseNumbers[] = {
+    LINKCAST_CAUSE_NONE,        LINKCAST_CAUSE_DEADLINE,         LINKCAST_CAUSE_FAILED,       LINKCAST_CAUSE_NOT_FINITE,
+    LINKCAST_CAUSE_IMPLAUSIBLE, LINKCAST_CAUSE_OUTSIDE_TRAINING, LINKCAST_CAUSE_OVER_CAPACITY};
+static_assert(std::size(kSourceNumbers) == kSources && std::size(kCauseNumbers) == kCauses);
 
 std::size_t find_index(const Engine& engine, const char* name, linkcast_role role) {
-  switch (role) {
-    case LINKCAST_ROLE_ANY:
-      return engine.find(name);
-    case LINKCAST_ROLE_FORECASTER:
-      return engine.find(name, Role::forecaster);
-    case LINKCAST_ROLE_ALLOCATOR:
-      return engine.find(name, Role::allocator);
-    case LINKCAST_ROLE_FALLBACK:
-      return engine.find(name, Role::fallback);
-  }
+  if (role == LINKCAST_ROLE_ANY) return engine.find(name);
+  for (std::size_t k = 0; k < std::size(kRoles); ++k)
+    if (role == kRoles[k]) return engine.find(name, static_cast<Role>(k));
   throw Error(LINKCAST_ERROR_ARGUMENT, "role: expected a linkcast_role, got " + std::to_string(static_cast<int>(role)));
 }
 
 /// What every call on rows of features checks, cheapest first.
-linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allocator, const float* features,
+linkcast_status check_rows(const ModelSet& models, linkcast_model model, bool allocator, const float* features,
                            std::size_t values, const void* answers, std::size_t batch) noexcept {
   if (!features || !answers) return fail(LINKCAST_ERROR_ARGUMENT, "features and answers: expected pointers, got null");
-  if (!known_model(bundle, model)) return LINKCAST_ERROR_ARGUMENT;
-  const ModelSpec& spec = bundle.spec(static_cast<std::size_t>(model));
+  if (!known_model(models, model)) return LINKCAST_ERROR_ARGUMENT;
+  const ModelSpec& spec = models.spec(static_cast<std::size_t>(model));
   if (allocator != (spec.role == Role::allocator))
     return fail(LINKCAST_ERROR_ARGUMENT, "model: expected %s, got %s",
                 allocator ? "an allocator" : "a forecaster or a fallback", spec.name.c_str());
@@ -96,7 +89,7 @@ linkcast_status check_rows(const Bundle& bundle, linkcast_model model, bool allo
   if (values != batch * row)
     return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats (%s takes %zu, times a batch of %zu), got %zu",
                 batch * row, spec.name.c_str(), row, batch, values);
-  return check_units(spec.features, spec.bounds, features, values);
+  return units_status(spec.features, spec.bounds, features, values);
 }
 
 linkcast_status forecast_status(const ForecastResult& result) noexcept {
@@ -127,30 +120,30 @@ linkcast_status run_alone(Source source, linkcast_result* result, Run run) {
   return set_result(LINKCAST_OK, source, cause, monotonic_ns() - start, result);
 }
 
-linkcast_status forecast_one(Bundle& bundle, linkcast_model model, const float* windows, linkcast_answer* answers,
+linkcast_status forecast_one(ModelSet& models, linkcast_model model, const float* windows, linkcast_answer* answers,
                              std::size_t count, Deadline deadline, linkcast_result* result) {
-  const std::size_t index = bundle.index(static_cast<std::size_t>(model));
+  const std::size_t index = models.index(static_cast<std::size_t>(model));
   ForecastResult answered;
   const ForecastRequest request{index, windows, count};
-  bundle.pool().forecast({&request, 1}, {&answered, 1}, deadline);
+  models.pool().forecast({&request, 1}, {&answered, 1}, deadline);
   write_answers(answered.answers, count, answers);
   const linkcast_status status = forecast_status(answered);
   if (status == LINKCAST_ERROR_NO_ANSWER)
     fail(status, "%s: no answer, because of \"%s\", and nothing to fall back to",
-         bundle.engine().spec(index).name.c_str(), cause_name(answered.cause));
+         models.engine().spec(index).name.c_str(), cause_name(answered.cause));
   return set_result(status, answered.source, answered.cause, answered.latency_ns, result);
 }
 
-linkcast_status check_requests(const Bundle& bundle, linkcast_request* requests, std::size_t count) noexcept {
+linkcast_status check_requests(const ModelSet& models, linkcast_request* requests, std::size_t count) noexcept {
   if (!requests || count == 0) return fail(LINKCAST_ERROR_ARGUMENT, "requests: expected at least one, got none");
-  if (count > bundle.count())
-    return fail(LINKCAST_ERROR_ARGUMENT, "requests: expected at most %zu, got %zu", bundle.count(), count);
+  if (count > models.count())
+    return fail(LINKCAST_ERROR_ARGUMENT, "requests: expected at most %zu, got %zu", models.count(), count);
   if (const auto status = check_structs(requests, count, kFirstRequest)) return status;
   for (std::size_t k = 0; k < count; ++k) {
     const linkcast_request& request = struct_at(requests, k);
     if (const auto status = check_struct(request.result, kFirstResult)) return status;
     const auto status =
-        check_rows(bundle, request.model, false, request.windows, request.values, request.answers, request.count);
+        check_rows(models, request.model, false, request.windows, request.values, request.answers, request.count);
     // A window that is not finite, or in other units, is a matter of its request alone.
     if (status != LINKCAST_OK && status != LINKCAST_ERROR_NOT_FINITE && status != LINKCAST_ERROR_UNIT) return status;
     if (const auto room = check_answers(request.answers, request.count, request.count)) return room;
@@ -158,15 +151,15 @@ linkcast_status check_requests(const Bundle& bundle, linkcast_request* requests,
   return LINKCAST_OK;
 }
 
-linkcast_status forecast_all(Bundle& bundle, linkcast_request* requests, std::size_t count, Deadline deadline) {
-  if (const auto status = check_requests(bundle, requests, count)) return status;
+linkcast_status forecast_all(ModelSet& models, linkcast_request* requests, std::size_t count, Deadline deadline) {
+  if (const auto status = check_requests(models, requests, count)) return status;
   for (std::size_t k = 0; k < count; ++k) {
     const linkcast_request& request = struct_at(requests, k);
-    bundle.requests()[k] = {bundle.index(static_cast<std::size_t>(request.model)), request.windows, request.count};
+    models.requests()[k] = {models.index(static_cast<std::size_t>(request.model)), request.windows, request.count};
   }
-  bundle.pool().forecast({bundle.requests().data(), count}, {bundle.results().data(), count}, deadline);
+  models.pool().forecast({models.requests().data(), count}, {models.results().data(), count}, deadline);
   for (std::size_t k = 0; k < count; ++k) {
-    const ForecastResult& answered = bundle.results()[k];
+    const ForecastResult& answered = models.results()[k];
     const linkcast_request& request = struct_at(requests, k);
     write_answers(answered.answers, request.count, request.answers);
     set_result(forecast_status(answered), answered.source, answered.cause, answered.latency_ns, request.result);
@@ -185,14 +178,14 @@ const char* EngineHandle::keep(std::string_view text) {
 
 Pinned<EngineHandle> find_engine(linkcast_engine* handle) noexcept { return {handle, Kind::engine}; }
 
-bool known_model(const Bundle& bundle, linkcast_model model) noexcept {
-  if (model >= 0 && static_cast<std::size_t>(model) < bundle.count()) return true;
-  fail(LINKCAST_ERROR_ARGUMENT, "model: expected 0 to %zu, got %d", bundle.count() - 1, static_cast<int>(model));
+bool known_model(const ModelSet& models, linkcast_model model) noexcept {
+  if (model >= 0 && static_cast<std::size_t>(model) < models.count()) return true;
+  fail(LINKCAST_ERROR_ARGUMENT, "model: expected 0 to %zu, got %d", models.count() - 1, static_cast<int>(model));
   return false;
 }
 
-linkcast_status check_units(const std::vector<Feature>& features, const std::vector<Bounds>& bounds,
-                            const float* values, std::size_t count) noexcept {
+linkcast_status units_status(const std::vector<Feature>& features, const std::vector<Bounds>& bounds,
+                             const float* values, std::size_t count) noexcept {
   const std::size_t bad = first_out_of_bounds(bounds, values, count);
   if (bad == count) return LINKCAST_OK;
   const std::size_t f = bad % bounds.size();
@@ -202,45 +195,8 @@ linkcast_status check_units(const std::vector<Feature>& features, const std::vec
               "features: %s at position %zu", text, bad);
 }
 
-linkcast_source source_number(Source source) noexcept {
-  switch (source) {
-    case Source::none:
-      return LINKCAST_SOURCE_NONE;
-    case Source::model:
-      return LINKCAST_SOURCE_MODEL;
-    case Source::mixture:
-      return LINKCAST_SOURCE_MIXTURE;
-    case Source::fallback:
-      return LINKCAST_SOURCE_FALLBACK;
-    case Source::last:
-      return LINKCAST_SOURCE_LAST;
-    case Source::forecast_mean:
-      return LINKCAST_SOURCE_FORECAST_MEAN;
-    case Source::measured_mean:
-      return LINKCAST_SOURCE_MEASURED_MEAN;
-  }
-  return LINKCAST_SOURCE_NONE;
-}
-
-linkcast_cause cause_number(Cause cause) noexcept {
-  switch (cause) {
-    case Cause::none:
-      return LINKCAST_CAUSE_NONE;
-    case Cause::deadline:
-      return LINKCAST_CAUSE_DEADLINE;
-    case Cause::failed:
-      return LINKCAST_CAUSE_FAILED;
-    case Cause::not_finite:
-      return LINKCAST_CAUSE_NOT_FINITE;
-    case Cause::implausible:
-      return LINKCAST_CAUSE_IMPLAUSIBLE;
-    case Cause::outside_training:
-      return LINKCAST_CAUSE_OUTSIDE_TRAINING;
-    case Cause::over_capacity:
-      return LINKCAST_CAUSE_OVER_CAPACITY;
-  }
-  return LINKCAST_CAUSE_NONE;
-}
+linkcast_source source_number(Source source) noexcept { return kSourceNumbers[static_cast<std::size_t>(source)]; }
+linkcast_cause cause_number(Cause cause) noexcept { return kCauseNumbers[static_cast<std::size_t>(cause)]; }
 
 linkcast_status check_answers(const linkcast_answer* answers, std::size_t count, std::size_t rows) noexcept {
   if (!answers) return fail(LINKCAST_ERROR_ARGUMENT, "answers: expected a pointer, got null");
@@ -265,26 +221,26 @@ linkcast_status set_result(linkcast_status status, Source source, Cause cause, s
   return status;
 }
 
-Call::Call(EngineHandle& engine) noexcept : engine_(engine), bundle_(engine.live.enter()) {
-  if (!bundle_) fail(LINKCAST_ERROR_BUSY, "%s: another thread is calling on this engine", engine.folder.c_str());
+Call::Call(EngineHandle& engine) noexcept : engine_(engine), models_(engine.live.enter()) {
+  if (!models_) fail(LINKCAST_ERROR_BUSY, "%s: another thread is calling on this engine", engine.folder.c_str());
 }
 
 namespace {
 
-/// Runs `run(bundle)` while no other thread is in the engine.
+/// Runs `run(models)` while no other thread is in the engine.
 template <class Run>
 linkcast_status in_call(linkcast_engine* handle, Run run) {
   const auto engine = find_engine(handle);
   if (!engine) return LINKCAST_ERROR_HANDLE;
   const Call call(*engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  if (!call.models()) return LINKCAST_ERROR_BUSY;
   try {
-    return run(*call.bundle());
+    return run(*call.models());
   }
   LINKCAST_CATCH
 }
 
-/// Fills `*out`, which errors call `what`, for a model that there is: `run(engine, bundle)` writes it.
+/// Fills `*out`, which errors call `what`, for a model that there is: `run(engine, models)` writes it.
 template <class Out, class Run>
 linkcast_status of_model(linkcast_engine* handle, linkcast_model model, const char* what, Out* out,
                          std::size_t first_size, Run run) {
@@ -293,9 +249,9 @@ linkcast_status of_model(linkcast_engine* handle, linkcast_model model, const ch
   if (!out) return fail(LINKCAST_ERROR_ARGUMENT, "%s: expected a pointer, got null", what);
   if (const auto status = check_struct(out, first_size)) return status;
   try {
-    const std::shared_ptr<Bundle> bundle = engine->live.shared();
-    if (!known_model(*bundle, model)) return LINKCAST_ERROR_ARGUMENT;
-    run(*engine, *bundle);
+    const std::shared_ptr<ModelSet> models = engine->live.shared();
+    if (!known_model(*models, model)) return LINKCAST_ERROR_ARGUMENT;
+    run(*engine, *models);
     return LINKCAST_OK;
   }
   LINKCAST_CATCH
@@ -316,8 +272,8 @@ linkcast_status linkcast_engine_open(const char* folder, const linkcast_engine_o
   try {
     linkcast_engine_options given = LINKCAST_ENGINE_OPTIONS_INIT;
     if (const auto status = read_struct(options, kFirstEngineOptions, given)) return status;
-    const auto opened = std::make_shared<EngineHandle>(folder ? folder : default_folder(), bundle_options(given));
-    log_bundle("opened", *opened->live.shared());
+    const auto opened = std::make_shared<EngineHandle>(folder ? folder : default_folder(), model_set_options(given));
+    log_models("opened", *opened->live.shared());
     *engine = static_cast<linkcast_engine*>(open_handle(Kind::engine, opened.get()));
     opened->self = opened;  // until linkcast_engine_close
     return LINKCAST_OK;
@@ -334,7 +290,7 @@ linkcast_status linkcast_engine_close(linkcast_engine* handle) {
     std::shared_ptr<EngineHandle> opened = engine->self;  // outlives the call below, and is freed last
     {
       const Call call(*opened);  // a stream or a controller of this engine may be at work, too
-      if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+      if (!call.models()) return LINKCAST_ERROR_BUSY;
       if (const auto status = engine.close()) return status;
       opened->self.reset();
     }
@@ -351,8 +307,8 @@ linkcast_status linkcast_engine_reload(linkcast_engine* handle, const char* fold
     const std::lock_guard reloading(engine->reloading);
     const std::string from = folder ? folder : engine->folder;
     try {
-      auto fresh = std::make_shared<Bundle>(from, engine->options, engine->live.shared().get());
-      log_bundle("reloaded", *fresh);
+      auto fresh = std::make_shared<ModelSet>(from, engine->options, engine->live.shared().get());
+      log_models("reloaded", *fresh);
       engine->live.publish(std::move(fresh));
       return LINKCAST_OK;
     } catch (const std::exception& error) {
@@ -377,8 +333,8 @@ linkcast_status linkcast_model_find(linkcast_engine* handle, const char* name, l
   if (!engine) return LINKCAST_ERROR_HANDLE;
   if (!name || !model) return fail(LINKCAST_ERROR_ARGUMENT, "name and model: expected pointers, got null");
   try {
-    const std::shared_ptr<Bundle> bundle = engine->live.shared();
-    *model = static_cast<linkcast_model>(bundle->number(find_index(bundle->engine(), name, role)));
+    const std::shared_ptr<ModelSet> models = engine->live.shared();
+    *model = static_cast<linkcast_model>(models->number(find_index(models->engine(), name, role)));
     return LINKCAST_OK;
   } catch (const std::invalid_argument& error) {
     return fail(LINKCAST_ERROR_NOT_FOUND, "%s", error.what());
@@ -387,17 +343,17 @@ linkcast_status linkcast_model_find(linkcast_engine* handle, const char* name, l
 }
 
 linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model model, linkcast_model_info* info) {
-  return of_model(handle, model, "info", info, kFirstModelInfo, [&](EngineHandle& engine, Bundle& bundle) {
+  return of_model(handle, model, "info", info, kFirstModelInfo, [&](EngineHandle& engine, ModelSet& models) {
     const auto number = static_cast<std::size_t>(model);
-    const ModelSpec& spec = bundle.spec(number);
-    const Model& loaded = bundle.engine().model(bundle.index(number));
+    const ModelSpec& spec = models.spec(number);
+    const Model& loaded = models.engine().model(models.index(number));
     linkcast_model_info own{};
     own.name = engine.keep(spec.name);
     own.serves = engine.keep(spec.serves);
     own.backend = engine.keep(loaded.backend());
     own.backend_reason = engine.keep(loaded.backend_reason());
     own.isa = engine.keep(loaded.isa());
-    own.role = role_number(spec.role);
+    own.role = kRoles[static_cast<std::size_t>(spec.role)];
     own.window = static_cast<std::uint32_t>(spec.window);
     own.features = static_cast<std::uint32_t>(spec.features.size());
     own.outputs = static_cast<std::uint32_t>(loaded.row_outputs());
@@ -409,34 +365,43 @@ linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model 
 linkcast_status linkcast_forecast(linkcast_engine* handle, linkcast_model model, const float* windows, size_t values,
                                   uint64_t deadline_ns, linkcast_answer* answers, size_t count,
                                   linkcast_result* result) {
-  return in_call(handle, [&](Bundle& bundle) {
+  return in_call(handle, [&](ModelSet& models) {
     const Deadline deadline = deadline_in(deadline_ns);
     if (const auto status = check_struct(result, kFirstResult)) return status;
-    if (const auto status = check_rows(bundle, model, false, windows, values, answers, count)) return status;
+    if (const auto status = check_rows(models, model, false, windows, values, answers, count)) return status;
     if (const auto status = check_answers(answers, count, count)) return status;
-    return forecast_one(bundle, model, windows, answers, count, deadline, result);
+    return forecast_one(models, model, windows, answers, count, deadline, result);
   });
 }
 
 linkcast_status linkcast_forecast_many(linkcast_engine* handle, linkcast_request* requests, size_t count,
                                        uint64_t deadline_ns) {
   return in_call(handle,
-                 [&](Bundle& bundle) { return forecast_all(bundle, requests, count, deadline_in(deadline_ns)); });
+                 [&](ModelSet& models) { return forecast_all(models, requests, count, deadline_in(deadline_ns)); });
+}
+
+linkcast_status linkcast_forecast_raw(linkcast_engine* handle, linkcast_model model, const float* windows,
+                                      size_t values, float* mbps, size_t batch) {
+  return in_call(handle, [&](ModelSet& models) {
+    if (const auto status = check_rows(models, model, false, windows, values, mbps, batch)) return status;
+    models.engine().forecast_raw(models.index(static_cast<std::size_t>(model)), windows, batch, mbps);
+    return LINKCAST_OK;
+  });
 }
 
 linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, const float* states, size_t values,
                                 int32_t* actions, size_t batch, linkcast_result* result) {
-  return in_call(handle, [&](Bundle& bundle) {
+  return in_call(handle, [&](ModelSet& models) {
     if (const auto status = check_struct(result, kFirstResult)) return status;
-    if (const auto status = check_rows(bundle, model, true, states, values, actions, batch)) return status;
-    const std::size_t index = bundle.index(static_cast<std::size_t>(model));
-    return run_alone(Source::model, result, [&] { return bundle.engine().decide(index, states, batch, actions); });
+    if (const auto status = check_rows(models, model, true, states, values, actions, batch)) return status;
+    const std::size_t index = models.index(static_cast<std::size_t>(model));
+    return run_alone(Source::model, result, [&] { return models.engine().decide(index, states, batch, actions); });
   });
 }
 
 linkcast_status linkcast_model_read_stats(linkcast_engine* handle, linkcast_model model, linkcast_model_stats* stats) {
-  return of_model(handle, model, "stats", stats, kFirstModelStats, [&](EngineHandle&, Bundle& bundle) {
-    const ModelStats& from = bundle.engine().stats(bundle.index(static_cast<std::size_t>(model)));
+  return of_model(handle, model, "stats", stats, kFirstModelStats, [&](EngineHandle&, ModelSet& models) {
+    const ModelStats& from = models.engine().stats(models.index(static_cast<std::size_t>(model)));
     linkcast_model_stats own = LINKCAST_MODEL_STATS_INIT;
     own.calls = from.latency.count();
     own.p50_ns = from.latency.percentile_ns(0.5);

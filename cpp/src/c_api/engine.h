@@ -1,17 +1,19 @@
 // What an engine's handle stands for.
 #pragma once
 
+#include <cstring>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/fork.h"
-#include "c_api/bundle.h"
 #include "c_api/handles.h"
 #include "c_api/hot_swap.h"
+#include "c_api/model_set.h"
 #include "c_api/status.h"
 #include "c_api/structs.h"
 #include "linkcast/linkcast.h"
@@ -19,17 +21,17 @@
 namespace linkcast::c_api {
 
 struct EngineHandle {
-  EngineHandle(std::string folder_, BundleOptions options_)
+  EngineHandle(std::string folder_, ModelSetOptions options_)
       : folder(std::move(folder_)),
         options(std::move(options_)),
-        live(std::make_shared<Bundle>(folder, options, nullptr)) {}
+        live(std::make_shared<ModelSet>(folder, options, nullptr)) {}
 
   const char* keep(std::string_view text);
 
   std::shared_ptr<EngineHandle> self;  // until it is closed; streams and controllers hold it too
   const std::string folder;            // that was opened
-  const BundleOptions options;
-  HotSwap<Bundle> live;
+  const ModelSetOptions options;
+  HotSwap<ModelSet> live;
   ForkLock reloading;  // one reload at a time
   ForkLock texts_lock;
   std::list<std::string> texts;  // handed out by linkcast_model_describe, each once; under texts_lock
@@ -43,17 +45,17 @@ class Call {
  public:
   explicit Call(EngineHandle& engine) noexcept;
   ~Call() {
-    if (bundle_) engine_.live.leave();
+    if (models_) engine_.live.leave();
   }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
   /// The models; nullptr, and the text for linkcast_last_error, when another thread is calling.
-  Bundle* bundle() const noexcept { return bundle_; }
+  ModelSet* models() const noexcept { return models_; }
 
  private:
   EngineHandle& engine_;
-  Bundle* bundle_;
+  ModelSet* models_;
 };
 
 /// Runs `run(object)` of an open handle, whose `engine` no other thread is in meanwhile.
@@ -62,11 +64,47 @@ linkcast_status in_its_engine(const void* handle, Kind kind, Run run) {
   const Pinned<Object> found(handle, kind);
   if (!found) return LINKCAST_ERROR_HANDLE;
   const Call call(*found->engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  if (!call.models()) return LINKCAST_ERROR_BUSY;
   try {
     return run(*found);
   }
   LINKCAST_CATCH
+}
+
+/// Opens a handle of an object on an engine's present models: `make(engine, models)` gives it, or an Error.
+/// @param given  options with their defaults; where `options` has some, they are read over those
+template <class Object, class Handle, class Options, class Make>
+linkcast_status open_in_its_engine(linkcast_engine* handle, Kind kind, const Options* options, std::size_t first_size,
+                                   Options given, Handle** out, Make make) {
+  const auto engine = find_engine(handle);
+  if (!engine) return LINKCAST_ERROR_HANDLE;
+  try {
+    if (const auto status = read_struct(options, first_size, given)) return status;
+    auto models = engine->live.shared();  // before the call: it may wait for a reload that waits for the call to end
+    const Call call(*engine);
+    if (!call.models()) return LINKCAST_ERROR_BUSY;
+    auto opened = std::make_unique<Object>();
+    opened->engine = engine->self;
+    opened->models = std::move(models);
+    if (const auto status = make(*opened, given)) return status;
+    open_owned(kind, std::move(opened), out);
+    return LINKCAST_OK;
+  }
+  LINKCAST_CATCH
+}
+
+/// A snapshot of `needed` bytes that `take()` gives; without `bytes` the size alone.
+template <class Take>
+linkcast_status write_snapshot(std::size_t needed, const Take& take, void* bytes, std::size_t capacity,
+                               std::size_t* size) {
+  if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
+  *size = needed;
+  if (!bytes) return LINKCAST_OK;
+  if (capacity < needed)
+    return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", needed, capacity);
+  const std::vector<std::byte> taken = take();
+  std::memcpy(bytes, taken.data(), taken.size());
+  return LINKCAST_OK;
 }
 
 /// Closes a handle of an object that belongs to an engine, and frees it.
@@ -77,16 +115,16 @@ linkcast_status close_in_its_engine(const void* handle, Kind kind) {
   if (!found) return LINKCAST_ERROR_HANDLE;
   const std::shared_ptr<EngineHandle> engine = found->engine;  // outlives the call
   const Call call(*engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  if (!call.models()) return LINKCAST_ERROR_BUSY;
   return close_and_free(found);
 }
 
-/// Whether `model` is one of the bundle's; else the text for linkcast_last_error stands.
-bool known_model(const Bundle& bundle, linkcast_model model) noexcept;
+/// Whether `model` is one of the set's; else the text for linkcast_last_error stands.
+bool known_model(const ModelSet& models, linkcast_model model) noexcept;
 
 /// Whether every value is finite and of its feature's unit; allocates nothing, where the core would throw.
-linkcast_status check_units(const std::vector<Feature>& features, const std::vector<Bounds>& bounds,
-                            const float* values, std::size_t count) noexcept;
+linkcast_status units_status(const std::vector<Feature>& features, const std::vector<Bounds>& bounds,
+                             const float* values, std::size_t count) noexcept;
 
 /// What an options struct says of when the model's forecast can't be used, and what answers then. @throws Error
 template <class Options>
@@ -101,6 +139,14 @@ Safeguard::Options safeguard_options(const Options& given) {
   options.stand_in =
       given.stand_in == LINKCAST_SOURCE_LAST ? Safeguard::StandIn::last : Safeguard::StandIn::forecast_mean;
   return options;
+}
+
+/// Whether the _INIT macro of an options struct gives what the core's options default to.
+template <class Options>
+constexpr bool has_default_safeguard(const Options& given) {
+  constexpr Safeguard::Options defaults;
+  return given.plausible_margin == defaults.plausible_margin && given.stand_in_weight == defaults.stand_in_weight &&
+         (given.stand_in == LINKCAST_SOURCE_LAST) == (defaults.stand_in == Safeguard::StandIn::last);
 }
 
 linkcast_source source_number(Source source) noexcept;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/fork.h"
+#include "base/names.h"
 #include "c_api/status.h"
 
 namespace linkcast::c_api {
@@ -91,17 +92,8 @@ std::uint64_t open_state(const void* handle) noexcept {
 }
 
 const char* kind_name(Kind kind) noexcept {
-  switch (kind) {
-    case Kind::engine:
-      return "engine";
-    case Kind::stream:
-      return "stream";
-    case Kind::controller:
-      return "controller";
-    case Kind::route:
-      return "route";
-  }
-  return "handle";
+  static constexpr const char* kNames[] = {"handle", "engine", "stream", "controller", "route"};
+  return name_of(kNames, kind);
 }
 
 void* refuse(const void* handle, Kind kind, bool forgotten) noexcept {

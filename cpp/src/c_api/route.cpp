@@ -16,8 +16,15 @@ namespace {
 constexpr std::size_t kFirstRouteOptions = sizeof(linkcast_route_options);
 constexpr std::size_t kFirstRouteChoice = sizeof(linkcast_route_choice);
 
+constexpr bool has_defaults(const linkcast_route_options& given) {
+  constexpr RouteChooser::Options defaults;
+  return given.margin == defaults.margin && given.stay_s == defaults.stay_s && given.gone_s == defaults.gone_s;
+}
+static_assert(has_defaults(LINKCAST_ROUTE_OPTIONS_INIT));
+
 /// What a route's handle stands for. It has no engine to keep other threads out, so it does that itself.
 struct RouteHandle {
+  explicit RouteHandle(RouteChooser of) : chooser(std::move(of)) {}
   RouteChooser chooser;
   std::atomic_flag busy = ATOMIC_FLAG_INIT;
 };

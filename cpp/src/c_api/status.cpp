@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdarg>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -10,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/fork.h"
+#include "base/names.h"
 #include "engine/units.h"
 
 namespace linkcast::c_api {
@@ -100,37 +102,23 @@ linkcast_status linkcast_set_log(linkcast_log_function function, void* user, lin
 }
 
 const char* linkcast_status_name(linkcast_status status) {
-  switch (status) {
-    case LINKCAST_OK:
-      return "ok";
-    case LINKCAST_NOT_READY:
-      return "not ready";
-    case LINKCAST_ERROR_ARGUMENT:
-      return "bad argument";
-    case LINKCAST_ERROR_HANDLE:
-      return "not an open handle of this kind";
-    case LINKCAST_ERROR_NOT_FOUND:
-      return "unknown name";
-    case LINKCAST_ERROR_NOT_FINITE:
-      return "value not finite";
-    case LINKCAST_ERROR_STRUCT_SIZE:
-      return "unknown struct size";
-    case LINKCAST_ERROR_LOAD:
-      return "can't be loaded";
-    case LINKCAST_ERROR_INVOKE:
-      return "invoke failed";
-    case LINKCAST_ERROR_BUSY:
-      return "handle in use by another thread";
-    case LINKCAST_ERROR_NO_ANSWER:
-      return "no answer";
-    case LINKCAST_ERROR_MEMORY:
-      return "out of memory";
-    case LINKCAST_ERROR_INTERNAL:
-      return "internal error";
-    case LINKCAST_ERROR_UNIT:
-      return "value not in its unit";
-  }
-  return "unknown status";
+  static constexpr const char* kNames[] = {"ok",
+                                           "not ready",
+                                           "bad argument",
+                                           "not an open handle of this kind",
+                                           "unknown name",
+                                           "value not finite",
+                                           "unknown struct size",
+                                           "can't be loaded",
+                                           "invoke failed",
+                                           "handle in use by another thread",
+                                           "no answer",
+                                           "out of memory",
+                                           "internal error",
+                                           "value not in its unit"};
+  static_assert(std::size(kNames) == LINKCAST_ERROR_UNIT + 1);
+  const char* name = linkcast::name_of(kNames, status);
+  return *name ? name : "unknown status";
 }
 
 const char* linkcast_version(void) { return LINKCAST_VERSION; }

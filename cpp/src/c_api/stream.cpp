@@ -1,7 +1,6 @@
 #include "engine/stream.h"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -19,11 +18,19 @@ constexpr std::size_t kFirstStreamOptions = sizeof(linkcast_stream_options);
 constexpr std::size_t kFirstStreamInfo = sizeof(linkcast_stream_info);
 constexpr std::size_t kFirstExpert = sizeof(linkcast_expert);
 
+constexpr bool has_defaults(const linkcast_stream_options& given) {
+  constexpr Stream::Options defaults;
+  return has_default_safeguard(given) && given.most_held == defaults.most_held &&
+         (given.mixture != 0) == defaults.mixture && given.horizon == defaults.outlook.horizon &&
+         given.level == defaults.outlook.level;
+}
+static_assert(has_defaults(LINKCAST_STREAM_OPTIONS_INIT));
+
 /// What a stream's handle stands for.
 struct StreamHandle {
   std::shared_ptr<EngineHandle> engine;
-  std::shared_ptr<Bundle> bundle;  // whose models the stream runs on
-  std::size_t model;               // number, the same in every bundle of the engine
+  std::shared_ptr<ModelSet> models;  // whose models the stream runs on
+  std::size_t model;                 // number, the same in every set of the engine
   Stream::Options options;
   std::vector<Answer> answers;  // (rows) of the last push
   std::unique_ptr<Stream> stream;
@@ -32,9 +39,9 @@ struct StreamHandle {
 Pinned<StreamHandle> find_stream(const void* handle) noexcept { return {handle, Kind::stream}; }
 
 /// The handle's stream on the engine's present models, empty. To be called within a Call, which keeps others out; the
-/// bundle is fetched before it, because that may wait for a reload that waits for the call to end.
-std::unique_ptr<Stream> make_stream(const StreamHandle& handle, Bundle& bundle, std::size_t rows) {
-  return std::make_unique<Stream>(bundle.engine(), bundle.index(handle.model), handle.options, rows);
+/// models is fetched before it, because that may wait for a reload that waits for the call to end.
+std::unique_ptr<Stream> make_stream(const StreamHandle& handle, ModelSet& models, std::size_t rows) {
+  return std::make_unique<Stream>(models.engine(), models.index(handle.model), handle.options, rows);
 }
 
 /// Calls `run(handle)` while no other thread is in the engine.
@@ -54,10 +61,10 @@ linkcast_status check_samples(const ModelSpec& spec, const Stream& stream, const
   const std::size_t features = stream.features();
   if (values != stream.rows() * features)
     return fail(LINKCAST_ERROR_ARGUMENT, "values: expected %zu floats, got %zu", stream.rows() * features, values);
-  if (!present) return check_units(spec.features, spec.bounds, samples, values);
+  if (!present) return units_status(spec.features, spec.bounds, samples, values);
   for (std::size_t row = 0; row < stream.rows(); ++row) {
     if (!present[row]) continue;
-    if (const auto status = check_units(spec.features, spec.bounds, samples + row * features, features)) return status;
+    if (const auto status = units_status(spec.features, spec.bounds, samples + row * features, features)) return status;
   }
   return LINKCAST_OK;
 }
@@ -67,7 +74,7 @@ linkcast_status push(StreamHandle& handle, const float* samples, std::size_t val
   Stream& stream = *handle.stream;
   if (const auto status = check_struct(result, kFirstResult)) return status;
   if (const auto status = check_answers(answers, count, stream.rows())) return status;
-  if (const auto status = check_samples(handle.bundle->engine().spec(stream.model()), stream, samples, values, present))
+  if (const auto status = check_samples(handle.models->engine().spec(stream.model()), stream, samples, values, present))
     return status;
   const std::uint64_t start = result || deadline_ns ? monotonic_ns() : 0;
   const Deadline deadline{deadline_ns ? start + deadline_ns : 0};
@@ -112,35 +119,25 @@ using namespace linkcast::c_api;
 
 extern "C" {
 
-linkcast_status linkcast_stream_open(linkcast_engine* engine_handle, linkcast_model model, size_t rows,
+linkcast_status linkcast_stream_open(linkcast_engine* engine, linkcast_model model, size_t rows,
                                      const linkcast_stream_options* options, linkcast_stream** stream) {
   if (!stream) return fail(LINKCAST_ERROR_ARGUMENT, "stream: expected a place for the handle, got null");
   *stream = nullptr;
-  const auto engine = find_engine(engine_handle);
-  if (!engine) return LINKCAST_ERROR_HANDLE;
-  try {
-    linkcast_stream_options given = LINKCAST_STREAM_OPTIONS_INIT;
-    if (const auto status = read_struct(options, kFirstStreamOptions, given)) return status;
-    if (rows == 0 || rows > LINKCAST_MAX_BATCH)
-      return fail(LINKCAST_ERROR_ARGUMENT, "rows: expected 1 to %d, got %zu", LINKCAST_MAX_BATCH, rows);
-    auto bundle = engine->live.shared();
-    const Call call(*engine);
-    if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-    if (!known_model(*bundle, model)) return LINKCAST_ERROR_ARGUMENT;
-    auto opened = std::make_unique<StreamHandle>();
-    opened->engine = engine->self;
-    opened->bundle = std::move(bundle);
-    opened->model = static_cast<std::size_t>(model);
-    opened->options.most_held = given.most_held;
-    opened->options.mixture = given.mixture != 0;
-    opened->options.outlook = {given.horizon, given.level};
-    opened->options.safeguard = safeguard_options(given);
-    opened->answers.resize(rows);
-    opened->stream = make_stream(*opened, *opened->bundle, rows);
-    open_owned(Kind::stream, std::move(opened), stream);
+  if (rows == 0 || rows > LINKCAST_MAX_BATCH)
+    return fail(LINKCAST_ERROR_ARGUMENT, "rows: expected 1 to %d, got %zu", LINKCAST_MAX_BATCH, rows);
+  const auto make = [&](StreamHandle& opened, const linkcast_stream_options& given) {
+    if (!known_model(*opened.models, model)) return LINKCAST_ERROR_ARGUMENT;
+    opened.model = static_cast<std::size_t>(model);
+    opened.options.most_held = given.most_held;
+    opened.options.mixture = given.mixture != 0;
+    opened.options.outlook = {given.horizon, given.level};
+    opened.options.safeguard = safeguard_options(given);
+    opened.answers.resize(rows);
+    opened.stream = make_stream(opened, *opened.models, rows);
     return LINKCAST_OK;
-  }
-  LINKCAST_CATCH
+  };
+  return open_in_its_engine<StreamHandle>(engine, Kind::stream, options, kFirstStreamOptions,
+                                          LINKCAST_STREAM_OPTIONS_INIT, stream, make);
 }
 
 linkcast_status linkcast_stream_close(linkcast_stream* handle) {
@@ -178,15 +175,15 @@ linkcast_status linkcast_stream_follow(linkcast_stream* handle) {
   const auto found = find_stream(handle);
   if (!found) return LINKCAST_ERROR_HANDLE;
   try {
-    std::shared_ptr<Bundle> bundle = found->engine->live.shared();
+    std::shared_ptr<ModelSet> models = found->engine->live.shared();
     const Call call(*found->engine);
-    if (!call.bundle()) return LINKCAST_ERROR_BUSY;
-    if (bundle == found->bundle) return LINKCAST_OK;
-    auto stream = make_stream(*found, *bundle, found->stream->rows());
+    if (!call.models()) return LINKCAST_ERROR_BUSY;
+    if (models == found->models) return LINKCAST_OK;
+    auto stream = make_stream(*found, *models, found->stream->rows());
     const std::vector<std::byte> windows = found->stream->snapshot();
     stream->restore(windows.data(), windows.size(), false);
-    found->stream = std::move(stream);  // before the bundle that the old stream refers to
-    found->bundle = std::move(bundle);
+    found->stream = std::move(stream);  // before the models that the old stream refers to
+    found->models = std::move(models);
     return LINKCAST_OK;
   }
   LINKCAST_CATCH
@@ -197,9 +194,9 @@ linkcast_status linkcast_stream_describe(linkcast_stream* handle, size_t row, li
   if (!found) return LINKCAST_ERROR_HANDLE;
   if (!info) return fail(LINKCAST_ERROR_ARGUMENT, "info: expected a pointer, got null");
   if (const auto status = check_struct(info, kFirstStreamInfo)) return status;
-  const std::shared_ptr<Bundle> present = found->engine->live.shared();
+  const std::shared_ptr<ModelSet> present = found->engine->live.shared();
   const Call call(*found->engine);
-  if (!call.bundle()) return LINKCAST_ERROR_BUSY;
+  if (!call.models()) return LINKCAST_ERROR_BUSY;
   const Stream& stream = *found->stream;
   if (const auto status = check_row(stream, row)) return status;
   linkcast_stream_info own = LINKCAST_STREAM_INFO_INIT;
@@ -212,7 +209,7 @@ linkcast_status linkcast_stream_describe(linkcast_stream* handle, size_t row, li
   own.features = static_cast<std::uint32_t>(stream.features());
   own.samples_in = static_cast<std::uint32_t>(stream.samples_in(row));
   own.held = static_cast<std::uint32_t>(stream.held(row));
-  own.outdated = present != found->bundle;
+  own.outdated = present != found->models;
   own.exceeded = std::numeric_limits<double>::quiet_NaN();
   if (const Mixture* mixture = stream.mixture()) {
     own.horizon = static_cast<std::uint32_t>(mixture->options().horizon);
@@ -249,14 +246,8 @@ linkcast_status linkcast_stream_expert(linkcast_stream* handle, size_t row, size
 
 linkcast_status linkcast_stream_snapshot(linkcast_stream* handle, void* bytes, size_t capacity, size_t* size) {
   return with_stream(handle, [&](StreamHandle& found) {
-    if (!size) return fail(LINKCAST_ERROR_ARGUMENT, "size: expected a pointer, got null");
-    *size = found.stream->snapshot_size();
-    if (!bytes) return LINKCAST_OK;
-    if (capacity < *size)
-      return fail(LINKCAST_ERROR_ARGUMENT, "capacity: expected at least %zu bytes, got %zu", *size, capacity);
-    const std::vector<std::byte> taken = found.stream->snapshot();
-    std::memcpy(bytes, taken.data(), taken.size());
-    return LINKCAST_OK;
+    const Stream& stream = *found.stream;
+    return write_snapshot(stream.snapshot_size(), [&] { return stream.snapshot(); }, bytes, capacity, size);
   });
 }
 
@@ -264,6 +255,24 @@ linkcast_status linkcast_stream_restore(linkcast_stream* handle, const void* byt
   return with_stream(handle, [&](StreamHandle& found) {
     if (!bytes) return fail(LINKCAST_ERROR_ARGUMENT, "bytes: expected a pointer, got null");
     found.stream->restore(static_cast<const std::byte*>(bytes), size);
+    return LINKCAST_OK;
+  });
+}
+
+linkcast_status linkcast_stream_snapshot_row(linkcast_stream* handle, size_t row, void* bytes, size_t capacity,
+                                             size_t* size) {
+  return with_stream(handle, [&](StreamHandle& found) {
+    const Stream& stream = *found.stream;
+    if (const auto status = check_row(stream, row)) return status;
+    return write_snapshot(stream.row_snapshot_size(), [&] { return stream.snapshot_row(row); }, bytes, capacity, size);
+  });
+}
+
+linkcast_status linkcast_stream_restore_row(linkcast_stream* handle, size_t row, const void* bytes, size_t size) {
+  return with_stream(handle, [&](StreamHandle& found) {
+    if (!bytes) return fail(LINKCAST_ERROR_ARGUMENT, "bytes: expected a pointer, got null");
+    if (const auto status = check_row(*found.stream, row)) return status;
+    found.stream->restore_row(row, static_cast<const std::byte*>(bytes), size);
     return LINKCAST_OK;
   });
 }

@@ -1,45 +1,21 @@
 #include "engine/answer.h"
 
+#include <iterator>
+
+#include "base/names.h"
+
 namespace linkcast {
+namespace {
 
-const char* source_name(Source source) noexcept {
-  switch (source) {
-    case Source::none:
-      return "none";
-    case Source::model:
-      return "model";
-    case Source::mixture:
-      return "mixture";
-    case Source::fallback:
-      return "fallback";
-    case Source::last:
-      return "last";
-    case Source::forecast_mean:
-      return "forecast_mean";
-    case Source::measured_mean:
-      return "measured_mean";
-  }
-  return "";
-}
+constexpr const char* kSourceNames[] = {"none", "model",         "mixture",      "fallback",
+                                        "last", "forecast_mean", "measured_mean"};
+constexpr const char* kCauseNames[] = {"none",        "deadline",         "failed",       "not_finite",
+                                       "implausible", "outside_training", "over_capacity"};
+static_assert(std::size(kSourceNames) == kSources && std::size(kCauseNames) == kCauses);
 
-const char* cause_name(Cause cause) noexcept {
-  switch (cause) {
-    case Cause::none:
-      return "none";
-    case Cause::deadline:
-      return "deadline";
-    case Cause::failed:
-      return "failed";
-    case Cause::not_finite:
-      return "not_finite";
-    case Cause::implausible:
-      return "implausible";
-    case Cause::outside_training:
-      return "outside_training";
-    case Cause::over_capacity:
-      return "over_capacity";
-  }
-  return "";
-}
+}  // namespace
+
+const char* source_name(Source source) noexcept { return name_of(kSourceNames, source); }
+const char* cause_name(Cause cause) noexcept { return name_of(kCauseNames, cause); }
 
 }  // namespace linkcast

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <sstream>
 #include <stdexcept>
 
@@ -14,7 +13,6 @@
 namespace linkcast {
 namespace {
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr double kSteps = 4;  // of the forecaster, that telemetry may be late by default
 
 void require(bool holds, const char* option, const char* expected, double value) {
@@ -105,6 +103,7 @@ Controller::Controller(Engine& engine, const std::string& profile, const Options
 Stream::Options Controller::stream_options(const Options& options) {
   require(options.risk >= 0 && options.risk < 1, "risk", "a share, 0 or more and below 1", options.risk);
   Stream::Options stream = options.stream;
+  stream.safeguard.measured_weight = options.measured_weight;
   if (options.risk > 0) stream.outlook.level = 1 - options.risk;
   stream.outlook.horizon = 1;  // the next tick is what an allocation of this tick serves
   return stream;
@@ -112,7 +111,6 @@ Stream::Options Controller::stream_options(const Options& options) {
 
 void Controller::reset() noexcept {
   stream_.reset();
-  measured_mean_mbps_ = kNone;
   has_telemetry_ = started_ = retargeted_ = in_trouble_ = false;
   detector_.reset();
   target_fraction_ = options_.safe_fraction;
@@ -129,9 +127,10 @@ const Decision& Controller::tick(const Real* telemetry, std::uint64_t now_ns) {
                                 " after " + std::to_string(tick_ns_));
   if (telemetry) check_units("telemetry", feature_list(), bounds_, telemetry, 1, 1);
   if (has_telemetry_ && seconds(telemetry_ns_, now_ns) > options_.stall_s) stall();
-  forecast(telemetry);
+  stream_.push(telemetry, nullptr, &decision_.forecast);
   ++counts_.ticks;
   if (telemetry) {
+    std::copy_n(telemetry, telemetry_.size(), telemetry_.begin());
     telemetry_ns_ = now_ns;
     has_telemetry_ = true;
     decision_.stalled = false;
@@ -152,24 +151,6 @@ const Decision& Controller::tick(const Real* telemetry, std::uint64_t now_ns) {
 template const Decision& Controller::tick(const float*, std::uint64_t);
 template const Decision& Controller::tick(const double*, std::uint64_t);
 
-/// Moves the window, and sets the forecast.
-template <class Real>
-void Controller::forecast(const Real* telemetry) {
-  Answer& forecast = decision_.forecast;
-  stream_.push(telemetry, nullptr, &forecast);
-  if (telemetry) {
-    std::copy_n(telemetry, telemetry_.size(), telemetry_.begin());
-    const double measured = telemetry_[bandwidth_];
-    double& mean = measured_mean_mbps_;
-    mean = std::isnan(mean) ? measured : mean + options_.measured_weight * (measured - mean);
-  }
-  // What is measured now says more about the link than what the model said before.
-  if (forecast.source == Source::last || forecast.source == Source::forecast_mean || forecast.source == Source::none) {
-    forecast.mbps = static_cast<float>(measured_mean_mbps_);
-    forecast.source = std::isnan(measured_mean_mbps_) ? Source::none : Source::measured_mean;
-  }
-}
-
 /// Telemetry that has stopped says nothing about the link: the window and the average start anew when it comes back.
 void Controller::stall() noexcept {
   has_telemetry_ = false;
@@ -177,7 +158,6 @@ void Controller::stall() noexcept {
   ++counts_.stalls;
   stream_.reset();
   detector_.lost();
-  measured_mean_mbps_ = kNone;
 }
 
 /// What the latency says. The bandwidth was carried under the allocation of the last tick.
@@ -279,7 +259,7 @@ std::vector<std::byte> Controller::snapshot() const {
                       counts_.stalls,
                       counts_.changes,
                       counts_.late,
-                      measured_mean_mbps_,
+                      stream_.measured(),
                       target_fraction_,
                       decision_.allocation_fraction,
                       fraction_before_trouble_,
@@ -332,6 +312,7 @@ void Controller::restore(const std::byte* bytes, std::size_t size, bool same_mod
   if (!detector.restore(record.detector, seconds(0, record.tick_ns)))
     refuse_snapshot("what is usual of the latency is damaged");
   stream_.restore(bytes + fixed + telemetry, header.stream, same_model);
+  stream_.remember_measured(0, record.measured_mean_mbps);
 
   detector_ = detector;
   telemetry_ = std::move(newest);
@@ -344,7 +325,6 @@ void Controller::restore(const std::byte* bytes, std::size_t size, bool same_mod
   retargeted_ = record.retargeted != 0;
   in_trouble_ = record.in_trouble != 0;
   counts_ = {record.ticks, record.missing, record.stalls, record.changes, record.late};
-  measured_mean_mbps_ = record.measured_mean_mbps;
   target_fraction_ = record.target_fraction;
   fraction_before_trouble_ = record.fraction_before_trouble;
   decision_ = {};

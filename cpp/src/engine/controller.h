@@ -123,8 +123,6 @@ class Controller {
   const std::vector<Bounds>& bounds() const noexcept { return bounds_; }  ///< of telemetry; (features)
 
  private:
-  template <class Real>
-  void forecast(const Real* telemetry);
   void stall() noexcept;
   template <class Real>
   void watch(const Real* telemetry, std::uint64_t now_ns) noexcept;
@@ -149,7 +147,6 @@ class Controller {
   double fraction_before_trouble_ = 0;  // the allocation when that began
   std::uint64_t trouble_ns_ = 0;        // when that was
   double to_trained_capacity_ = 1;      // from this link's bandwidth to that of the link that the allocator knows
-  double measured_mean_mbps_ = 0;       // NaN: no telemetry yet
   double target_fraction_ = 0;          // where the allocation goes
   bool has_telemetry_ = false;          // since the start or the last stall
   bool started_ = false;                // there was a tick

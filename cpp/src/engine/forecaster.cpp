@@ -1,6 +1,7 @@
 #include "engine/forecaster.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 
@@ -126,6 +127,14 @@ Answer Forecaster::settle(std::size_t row, float mbps, Cause run, const Real* la
   } else {
     answer.source = safeguard_.rescue(row, last_step, &answer.mbps);
   }
+  return answer;
+}
+
+Answer Forecaster::measured_answer(std::size_t row, Cause cause) const noexcept {
+  Answer answer;
+  answer.cause = cause;
+  answer.mbps = static_cast<float>(safeguard_.measured(row));
+  answer.source = std::isnan(answer.mbps) ? Source::none : Source::measured_mean;
   return answer;
 }
 

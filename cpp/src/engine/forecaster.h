@@ -74,13 +74,21 @@ class Forecaster {
   template <class Real>
   Answer settle(std::size_t row, float mbps, Cause run, const Real* last_step) noexcept;
 
+  /// An answer without a window, or in place of the row's earlier forecasts: the moving average of what was measured.
+  /// Nobody's where Safeguard::Options::measured_weight is 0, or nothing was measured yet.
+  Answer measured_answer(std::size_t row, Cause cause = Cause::none) const noexcept;
+
   void count(const Answer& answer) noexcept { stats_.count(answer.source, answer.cause); }
   /// Ends a call in the statistics. @return how long it took, ns
   std::uint64_t count_call(std::uint64_t start_ns, Deadline deadline) noexcept;
 
   /// What is wrong with a forecast; Cause::none when it can be used.
   Cause judge(float mbps) const noexcept { return safeguard_.judge(mbps); }
-  /// Forgets the earlier forecasts of a row.
+  /// Takes in what the row's target was measured to be.
+  void observe(std::size_t row, double mbps) noexcept { safeguard_.observe(row, mbps); }
+  double measured(std::size_t row) const noexcept { return safeguard_.measured(row); }
+  void remember_measured(std::size_t row, double mbps) noexcept { safeguard_.remember_measured(row, mbps); }
+  /// Forgets the earlier forecasts and measurements of a row.
   void forget(std::size_t row) noexcept { safeguard_.forget(row); }
   Safeguard::Earlier earlier(std::size_t row) const noexcept { return safeguard_.earlier(row); }
   void remember(std::size_t row, Safeguard::Earlier earlier) noexcept { safeguard_.remember(row, earlier); }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/names.h"
 #include "base/sha256.h"
 
 namespace linkcast {
@@ -330,15 +331,8 @@ void parse_stats(const Json& root, ServiceGroup& group) {
 }  // namespace
 
 const char* role_name(Role role) noexcept {
-  switch (role) {
-    case Role::forecaster:
-      return "forecaster";
-    case Role::allocator:
-      return "allocator";
-    case Role::fallback:
-      return "fallback";
-  }
-  return "";
+  static constexpr const char* kNames[] = {"forecaster", "allocator", "fallback"};
+  return name_of(kNames, role);
 }
 
 Metadata Metadata::load(const std::string& folder, const Signers& signers, MetadataTexts* texts) {

@@ -96,9 +96,14 @@ class Mixture {
   /// All that was learnt and is under way, as bytes for the same rows, window and horizon on a machine of the same byte order.
   std::size_t snapshot_size() const noexcept;
   void snapshot(std::byte* bytes) const noexcept;
-  /// Whether restore() may take these bytes: their numbers are finite, and nothing points outside.
+  /// Whether restore() may take these bytes: each number is one that its place can hold (weights sum to 1, flags are 0 or
+  /// 1, sizes are not below 0), none lies beyond 1e100, and nothing points outside.
   bool is_snapshot(const std::byte* bytes, std::size_t size) const;
   void restore(const std::byte* bytes) noexcept;
+  /// One row, as the bytes of a mixture of one row.
+  void snapshot_row(std::size_t row, std::byte* bytes) const noexcept;
+  /// Makes `row` what a row of another mixture with the same options is.
+  void copy_row(std::size_t row, const Mixture& from, std::size_t from_row) noexcept;
 
  private:
   static constexpr std::size_t kNaive = 11;         // experts that every target shares
@@ -111,6 +116,10 @@ class Mixture {
   static constexpr std::size_t kSpreads = 4;
   static constexpr std::size_t kLevels = 4;  // P10, P50, P90, Options::level
   static constexpr std::size_t kLags = 10;   // values of a window that are looked at
+  // What numbers are held to.
+  static constexpr double kMostFeature = 3;
+  static constexpr double kMostFactor = 10;
+  static constexpr double kMostShift = 5;
 
   /// Bernstein online aggregation of N numbers.
   template <std::size_t N>
@@ -120,6 +129,7 @@ class Mixture {
     double mix(const std::array<double, N>& values) const noexcept;
     void learn(const std::array<double, N>& values, double mixed, double slope, double memory) noexcept;
     void weigh(double floor) noexcept;
+    bool is_sound() const noexcept;
   };
 
   struct Regression {
@@ -200,6 +210,9 @@ class Mixture {
   void learn_first(Link& link, const Moment& moment, double outcome) noexcept;
   void learn_ahead(std::size_t row) noexcept;
   void solve_ahead(std::size_t row) noexcept;
+  bool is_sound(const Target& of) const noexcept;
+  bool is_sound(const Link& link) const noexcept;
+  bool is_sound(const Moment& then, std::uint64_t ticks) const noexcept;
 
   Options options_;
   std::size_t rows_;

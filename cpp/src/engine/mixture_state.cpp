@@ -121,29 +121,101 @@ void Mixture::snapshot(std::byte* bytes) const noexcept {
   put(links_), put(targets_), put(grams_), put(sides_), put(moments_), put(expectations_);
 }
 
+namespace {
+
+constexpr double kMost = 1e100;  // of any number: squares, and products of three, are finite then
+constexpr double kMostTicks = 9007199254740992.0;
+
+bool is_size(double value) noexcept { return value >= 0 && value <= kMost; }
+bool is_flag(double value) noexcept { return value == 0 || value == 1; }
+
+template <class Values>
+bool all_sizes(const Values& values) noexcept {
+  return std::all_of(values.begin(), values.end(), is_size);
+}
+
+template <class Values>
+bool all_within(const Values& values, double most) noexcept {
+  return std::all_of(values.begin(), values.end(), [most](double value) { return std::fabs(value) <= most; });
+}
+
+/// Of numbers that did not come, NaN stands in an array.
+template <class Values>
+bool all_within_or_none(const Values& values, double most) noexcept {
+  return std::all_of(values.begin(), values.end(),
+                     [most](double value) { return std::isnan(value) || std::fabs(value) <= most; });
+}
+
+template <std::size_t N>
+bool are_weights(const std::array<double, N>& weights) noexcept {
+  double sum = 0;
+  for (const double weight : weights) sum += weight;
+  return all_sizes(weights) && std::fabs(sum - 1) < 1e-6;
+}
+
+}  // namespace
+
+template <std::size_t N>
+bool Mixture::Aggregation<N>::is_sound() const noexcept {
+  const auto finite = [](double value) { return std::isfinite(value); };
+  const auto positive = [](double value) { return value >= 0 && std::isfinite(value); };
+  return are_weights(weight) && all_sizes(most) && std::all_of(regret.begin(), regret.end(), finite) &&
+         std::all_of(variance.begin(), variance.end(), positive) && std::all_of(rate.begin(), rate.end(), positive);
+}
+
+bool Mixture::is_sound(const Target& of) const noexcept {
+  const auto within = [](const auto& factors) { return all_within(factors, kMostFactor); };
+  const auto sound = [](const auto& spreads) { return spreads.is_sound(); };
+  return are_weights(of.steady) && are_weights(of.quick) && are_weights(of.patient) && of.inputs.is_sound() &&
+         is_size(of.scale) && of.count >= 0 && of.count <= kMostTicks && all_sizes(of.error) &&
+         std::all_of(of.factor.begin(), of.factor.end(), within) &&
+         std::all_of(of.spreads.begin(), of.spreads.end(), sound) && all_within(of.shift, kMostShift);
+}
+
+bool Mixture::is_sound(const Link& link) const noexcept {
+  const auto sound = [](const Regression& of) {
+    return all_within(of.gram, kMost) && all_within(of.right, kMost) && all_within(of.weights, kMost) &&
+           is_size(of.error);
+  };
+  return std::fabs(link.slow) <= kMost && std::fabs(link.slower) <= kMost && is_size(link.level) &&
+         is_flag(link.started) && is_flag(link.resumed) && is_flag(link.answered) && is_flag(link.looked_ahead) &&
+         is_flag(link.advanced) && is_size(link.above) && all_within_or_none(link.outcome, kMost) &&
+         all_within_or_none(link.error, kMost) && std::all_of(link.regression.begin(), link.regression.end(), sound);
+}
+
+/// @param ticks  of its link
+bool Mixture::is_sound(const Moment& then, std::uint64_t ticks) const noexcept {
+  return then.tick <= ticks && all_within(then.features, kMostFeature) && all_within(then.naive, kMost) &&
+         std::fabs(then.last) <= kMost && std::fabs(then.highest) <= kMost && is_size(then.range) &&
+         is_size(then.change) && (then.tick == 0 ? is_size(then.unit) : then.unit >= 1e-6 && then.unit <= kMost);
+}
+
 bool Mixture::is_snapshot(const std::byte* bytes, std::size_t size) const {
   if (size != snapshot_size()) return false;
   Mixture read(rows_, window_, options_);
   read.restore(bytes);
-  // Numbers that are none by design (ticks, what did not come) are set to 0; everything else has to be finite.
-  for (Link& link : read.links_) {
-    for (const Moment& then : read.moments_)
-      if (then.tick > link.ticks && rows_ == 1) return false;
-    link.ticks = 0;
-    for (double& value : link.outcome)
-      if (std::isnan(value)) value = 0;
-    for (double& value : link.error)
-      if (std::isnan(value)) value = 0;
-  }
-  for (Moment& then : read.moments_) then.tick = 0;
-  const auto finite = [](const auto& values) {
-    static_assert(sizeof(values[0]) % sizeof(double) == 0);
-    const auto* numbers = reinterpret_cast<const double*>(values.data());
-    return std::all_of(numbers, numbers + values.size() * (sizeof(values[0]) / sizeof(double)),
-                       [](double value) { return std::isfinite(value); });
+  const auto each = [](const auto& values, const auto& sound) {
+    return std::all_of(values.begin(), values.end(), sound);
   };
-  return finite(read.links_) && finite(read.targets_) && finite(read.grams_) && finite(read.sides_) &&
-         finite(read.moments_) && finite(read.expectations_);
+  for (std::size_t row = 0; row < rows_; ++row)
+    for (std::size_t k = 0; k < depth_; ++k)
+      if (!is_sound(read.moments_[row * depth_ + k], read.links_[row].ticks)) return false;
+  return each(read.links_, [this](const Link& link) { return is_sound(link); }) &&
+         each(read.targets_, [this](const Target& of) { return is_sound(of); }) &&
+         each(read.grams_,
+              [](const SharedGram& of) {
+                return all_within(of.gram, kMost) && all_within(of.factor, kMost) && is_size(of.error) &&
+                       is_size(of.ridge) && is_flag(of.factored);
+              }) &&
+         each(read.sides_,
+              [&each](const AheadSides& of) {
+                const auto within = [](const auto& values) { return all_within(values, kMost); };
+                return each(of.right, within) && each(of.weights, within);
+              }) &&
+         each(read.expectations_, [](const Expectation& of) {
+           return all_within(of.expert, kMost) && all_within(of.inputs, kMost) && all_sizes(of.spread) &&
+                  is_size(of.answer);
+         });
 }
 
 void Mixture::restore(const std::byte* bytes) noexcept {
@@ -153,6 +225,26 @@ void Mixture::restore(const std::byte* bytes) noexcept {
     bytes += size;
   };
   take(links_), take(targets_), take(grams_), take(sides_), take(moments_), take(expectations_);
+}
+
+void Mixture::snapshot_row(std::size_t row, std::byte* bytes) const noexcept {
+  const auto put = [&](const auto& values) {
+    const std::size_t each = values.size() / rows_;
+    const std::size_t size = each * sizeof(values[0]);
+    if (size > 0) std::memcpy(bytes, values.data() + row * each, size);
+    bytes += size;
+  };
+  put(links_), put(targets_), put(grams_), put(sides_), put(moments_), put(expectations_);
+}
+
+void Mixture::copy_row(std::size_t row, const Mixture& from, std::size_t from_row) noexcept {
+  const auto copy = [&](auto& values, const auto& others) {
+    const std::size_t each = values.size() / rows_;
+    std::copy_n(others.begin() + static_cast<std::ptrdiff_t>(from_row * each), each,
+                values.begin() + static_cast<std::ptrdiff_t>(row * each));
+  };
+  copy(links_, from.links_), copy(targets_, from.targets_), copy(grams_, from.grams_), copy(sides_, from.sides_);
+  copy(moments_, from.moments_), copy(expectations_, from.expectations_);
 }
 
 }  // namespace linkcast

@@ -9,6 +9,7 @@
 
 #include "base/aligned.h"
 #include "base/error.h"
+#include "base/names.h"
 #include "engine/proof.h"
 #include "recognise/operators.h"
 
@@ -19,42 +20,16 @@ constexpr double kWorkPerSecond = 1e8;  // multiplications that TensorFlow Lite'
 constexpr double kMostLoadSeconds = 1e6;
 constexpr std::size_t kProofBatch = 7;  // odd, so that the batch kernels and their remainders are both met
 
+constexpr const char* kBackendNames[] = {"auto", "native", "tflite"};
+constexpr const char* kPrecisionNames[] = {"float32", "bfloat16", "int8"};
+
 }  // namespace
 
-const char* backend_name(Backend backend) noexcept {
-  switch (backend) {
-    case Backend::automatic:
-      return "auto";
-    case Backend::native:
-      return "native";
-    case Backend::tflite:
-      return "tflite";
-  }
-  return "";
-}
-
-Backend backend_from_name(const std::string& name) {
-  for (const Backend backend : {Backend::automatic, Backend::native, Backend::tflite})
-    if (name == backend_name(backend)) return backend;
-  throw std::invalid_argument("backend: expected \"auto\", \"native\" or \"tflite\", got \"" + name + "\"");
-}
-
+const char* backend_name(Backend backend) noexcept { return name_of(kBackendNames, backend); }
+Backend backend_from_name(const std::string& name) { return from_name<Backend>(kBackendNames, "backend", name); }
+const char* precision_name(Precision precision) noexcept { return name_of(kPrecisionNames, precision); }
 Precision precision_from_name(const std::string& name) {
-  for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8})
-    if (name == precision_name(precision)) return precision;
-  throw std::invalid_argument("precision: expected \"float32\", \"bfloat16\" or \"int8\", got \"" + name + "\"");
-}
-
-const char* precision_name(Precision precision) noexcept {
-  switch (precision) {
-    case Precision::float32:
-      return "float32";
-    case Precision::bfloat16:
-      return "bfloat16";
-    case Precision::int8:
-      return "int8";
-  }
-  return "";
+  return from_name<Precision>(kPrecisionNames, "precision", name);
 }
 
 /// Batches run on an interpreter of their own where the graph takes any batch; otherwise in chunks of the model's own

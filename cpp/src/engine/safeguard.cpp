@@ -21,6 +21,8 @@ void check(const Safeguard::Options& options) {
   if (!(options.stand_in_weight > 0 && options.stand_in_weight <= 1))
     throw std::invalid_argument("stand_in_weight: expected above 0 and at most 1, got " +
                                 std::to_string(options.stand_in_weight));
+  if (!(options.measured_weight >= 0 && options.measured_weight <= 1))
+    throw std::invalid_argument("measured_weight: expected 0..1, got " + std::to_string(options.measured_weight));
 }
 
 /// Position on a circle of `parts` of the angle with this sine and cosine, rounded to a whole one.
@@ -85,9 +87,19 @@ void Safeguard::reserve(std::size_t rows) {
   if (rows <= last_.size()) return;
   last_.resize(rows, kNone);
   mean_.resize(rows, kNone);
+  measured_.resize(rows, kNone);
 }
 
-void Safeguard::forget(std::size_t row) noexcept { last_[row] = mean_[row] = kNone; }
+void Safeguard::forget(std::size_t row) noexcept {
+  last_[row] = mean_[row] = kNone;
+  measured_[row] = kNone;
+}
+
+void Safeguard::observe(std::size_t row, double mbps) noexcept {
+  if (options_.measured_weight == 0) return;
+  double& mean = measured_[row];
+  mean = std::isnan(mean) ? mbps : mean + options_.measured_weight * (mbps - mean);
+}
 
 Cause Safeguard::judge(float mbps) const noexcept {
   if (!std::isfinite(mbps)) return Cause::not_finite;

@@ -15,7 +15,8 @@ namespace linkcast {
 
 /// Guards the rows of one forecaster; row r is the same link or group from call to call. When the model has no usable
 /// answer for a row, these are asked in turn: the service group's fallback model (given the calendar of the step after
-/// the window), then what the row's earlier forecasts say, then nobody.
+/// the window), then what the row's earlier forecasts say, then nobody. What was measured can be asked instead of the
+/// last two, and before there is a window: measured().
 ///
 /// Not thread-safe; it uses the engine's fallback model.
 class Safeguard {
@@ -30,6 +31,7 @@ class Safeguard {
     double plausible_margin = 0.5;
     StandIn stand_in = StandIn::last;  ///< what answers where neither the model nor a fallback can
     double stand_in_weight = 0.3;      ///< of the newest forecast in their average, above 0 and at most 1
+    double measured_weight = 0;        ///< of the newest measurement in their average, 0..1; 0: it is not kept
   };
 
   /// @throws std::invalid_argument  an option out of range
@@ -47,10 +49,16 @@ class Safeguard {
   template <class Real>
   Source rescue(std::size_t row, const Real* last_step, float* mbps) noexcept;
 
+  /// Takes in what the row's target was measured to be.
+  void observe(std::size_t row, double mbps) noexcept;
+  /// The moving average of what was measured; NaN without any.
+  double measured(std::size_t row) const noexcept { return measured_[row]; }
+  void remember_measured(std::size_t row, double mbps) noexcept { measured_[row] = mbps; }
+
   std::size_t rows() const noexcept { return last_.size(); }
   /// Grows to `rows`; earlier rows keep what they know.
   void reserve(std::size_t rows);
-  /// Forgets the earlier forecasts of a row.
+  /// Forgets the earlier forecasts and measurements of a row.
   void forget(std::size_t row) noexcept;
 
   /// What a row's earlier forecasts say; NaN without any.
@@ -74,6 +82,7 @@ class Safeguard {
   std::vector<double> fallback_features_;  // (fallback features)
   std::vector<float> last_;                // (rows) NaN: none yet
   std::vector<float> mean_;                // (rows) NaN: none yet
+  std::vector<double> measured_;           // (rows) NaN: none yet
 };
 
 }  // namespace linkcast

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/names.h"
+
 namespace linkcast {
 namespace {
 
@@ -33,15 +35,8 @@ float scaled_of(const Range& range, double level, double first) noexcept {
 }  // namespace
 
 const char* reference_name(Reference reference) noexcept {
-  switch (reference) {
-    case Reference::none:
-      return "none";
-    case Reference::first:
-      return "first";
-    case Reference::last:
-      return "last";
-  }
-  return "";
+  static constexpr const char* kNames[] = {"none", "first", "last"};
+  return name_of(kNames, reference);
 }
 
 Scaler::Scaler(std::vector<Range> ranges) : ranges_(std::move(ranges)) {

@@ -117,7 +117,8 @@ std::size_t Stream::push(const Real* samples, const std::uint8_t* present, Answe
     spec.target_scaler->inverse_transform(forecaster_.outputs(), rows_, mbps_.data(),
                                           sample_at(0, (ticks_ - 1) % window_) + spec.target_column,
                                           window_ * features_);
-  for (std::size_t row = 0; row < rows_; ++row) answers[row] = ready(row) ? settle(row, cause) : Answer{};
+  for (std::size_t row = 0; row < rows_; ++row)
+    answers[row] = ready(row) ? settle(row, cause) : forecaster_.measured_answer(row);
   if (full > 0) forecaster_.count_call(start, deadline);
   return full;
 }
@@ -131,6 +132,11 @@ Answer Stream::settle(std::size_t row, Cause run) noexcept {
   Answer answer = forecaster_.settle(row, mbps_[row], run, sample_at(row, (ticks_ - 1) % window_));
   causes_[row] = answer.cause;
   if (mixture_) mix(row, answer);
+  if (answer.source == Source::last || answer.source == Source::forecast_mean || answer.source == Source::none) {
+    // What is measured now says more about the link than what the model said before.
+    const Answer measured = forecaster_.measured_answer(row, answer.cause);
+    if (measured.source != Source::none) answer = measured;
+  }
   forecaster_.count(answer);
   return answer;
 }
@@ -189,6 +195,7 @@ void Stream::take(const Real* samples, const std::uint8_t* present) {
         counts_[row] = 0;
       }
     }
+    if (came) forecaster_.observe(row, sample[spec.target_column]);
     if (mixture_) mixture_->observe(row, came ? sample[spec.target_column] : kNone);
     is_held_[row * window_ + position] = !came;
     if (came || counts_[row] > 0) counts_[row] = std::min(counts_[row] + 1, window_);
@@ -275,13 +282,18 @@ std::size_t Stream::held(std::size_t row) const noexcept {
   return held;
 }
 
-std::size_t Stream::snapshot_size() const noexcept {
+std::size_t Stream::snapshot_size(std::size_t rows) const noexcept {
   const std::size_t row = sizeof(RowRecord) + window_ + window_ * features_ * sizeof(double);
-  return sizeof(SnapshotHeader) + rows_ * row + (mixture_ ? mixture_->snapshot_size() : 0);
+  return sizeof(SnapshotHeader) + rows * (row + (mixture_ ? mixture_->snapshot_size() / rows_ : 0));
 }
 
-std::vector<std::byte> Stream::snapshot() const {
-  std::vector<std::byte> bytes(snapshot_size());
+std::vector<std::byte> Stream::snapshot() const { return snapshot_of(0, rows_); }
+
+std::vector<std::byte> Stream::snapshot_row(std::size_t row) const { return snapshot_of(row, 1); }
+
+/// All rows, or one.
+std::vector<std::byte> Stream::snapshot_of(std::size_t first, std::size_t rows) const {
+  std::vector<std::byte> bytes(snapshot_size(rows));
   std::byte* to = bytes.data();
   const auto put = [&to](const void* from, std::size_t size) {
     std::memcpy(to, from, size);
@@ -289,22 +301,25 @@ std::vector<std::byte> Stream::snapshot() const {
   };
   SnapshotHeader header;
   engine_.spec(model_).sha256.copy(header.sha256, sizeof(header.sha256));
-  header.rows = rows_;
+  header.rows = rows;
   header.window = window_;
   header.features = features_;
   header.ticks = ticks_;
-  header.mixture = mixture_ ? mixture_->snapshot_size() : 0;
+  header.mixture = mixture_ ? mixture_->snapshot_size() / rows_ * rows : 0;
   header.horizon = mixture_ ? options_.outlook.horizon : 0;
   header.level = mixture_ ? options_.outlook.level : 0;
   put(&header, sizeof(header));
-  for (std::size_t row = 0; row < rows_; ++row) {
+  for (std::size_t row = first; row < first + rows; ++row) {
     const RowRecord record{counts_[row], gaps_[row], missing_[row], forecaster_.earlier(row)};
     put(&record, sizeof(record));
     for (std::size_t k = 0; k < window_; ++k) put(&is_held_[row * window_ + (ticks_ + k) % window_], 1);
     for (std::size_t k = 0; k < window_; ++k)
       put(&history_[(row * window_ + (ticks_ + k) % window_) * features_], features_ * sizeof(double));
   }
-  if (mixture_) mixture_->snapshot(to);
+  if (mixture_ && rows == rows_)
+    mixture_->snapshot(to);
+  else if (mixture_)
+    mixture_->snapshot_row(first, to);
   sha256(bytes.data() + sizeof(header), bytes.size() - sizeof(header)).copy(header.content, sizeof(header.content));
   std::memcpy(bytes.data(), &header, sizeof(header));
   return bytes;
@@ -367,6 +382,32 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     if (is_same_model)
       forecaster_.remember(row, records[row].earlier);  // another model's forecasts say nothing of this
   }
+}
+
+void Stream::restore_row(std::size_t row, const std::byte* bytes, std::size_t size, bool same_model) {
+  Stream one(engine_, model_, options_, 1);
+  one.restore(bytes, size, same_model);
+  advance();
+  // Rings are read from the present tick on: positions shift by what the two have ticked apart.
+  for (std::size_t k = 0; k < window_; ++k) {
+    const std::size_t from = (one.ticks_ + k) % window_, to = (ticks_ + k) % window_;
+    std::copy_n(one.sample_at(0, from), features_, sample_at(row, to));
+    std::copy_n(one.level_at(0, from), features_, level_at(row, to));
+    is_held_[row * window_ + to] = one.is_held_[from];
+  }
+  if (network_) {
+    const std::size_t slots = window_ - 1, state = network_->state_size();
+    for (std::size_t k = 0; k < slots; ++k)
+      std::copy_n(one.states_.get() + (one.ticks_ + k) % slots * state, state,
+                  states_.get() + ((ticks_ + k) % slots * rows_ + row) * state);
+  }
+  if (mixture_) mixture_->copy_row(row, *one.mixture_, 0);
+  counts_[row] = one.counts_[0];
+  gaps_[row] = one.gaps_[0];
+  missing_[row] = one.missing_[0];
+  causes_[row] = Cause::none;
+  forecaster_.forget(row);
+  forecaster_.remember(row, one.forecaster_.earlier(0));
 }
 
 /// Makes the states from the window's samples, which stand in history_ with the oldest first, and puts history_ in

@@ -60,7 +60,8 @@ class Stream {
   /// One tick of every row.
   /// @param samples   (rows, features), physical units; null: no row has a sample in this tick
   /// @param present   (rows) 0 where a row has no sample in this tick (it is not read); null: all have one
-  /// @param answers   (rows) out; NaN and Source::none where the window is not full
+  /// @param answers   (rows) out; where the window is not full: NaN and Source::none, or with
+  ///                  Safeguard::Options::measured_weight the moving average of what was measured
   /// @param deadline  only counts: a push that ends behind it is `late` in the model's stats
   /// @return how many windows are full
   /// @throws std::invalid_argument  a value is not finite; no row has ticked then
@@ -84,6 +85,10 @@ class Stream {
   /// What the rows have learnt; null without one.
   const Mixture* mixture() const noexcept { return mixture_.get(); }
 
+  /// The moving average of what was measured of a row's target; NaN without any, or where it is not kept.
+  double measured(std::size_t row = 0) const noexcept { return forecaster_.measured(row); }
+  void remember_measured(std::size_t row, double mbps) noexcept { forecaster_.remember_measured(row, mbps); }
+
   bool ready(std::size_t row = 0) const noexcept { return counts_[row] >= window_; }
   std::size_t samples_in(std::size_t row = 0) const noexcept { return counts_[row]; }  ///< at most window()
   std::size_t held(std::size_t row = 0) const noexcept;                                ///< held samples in the window
@@ -93,12 +98,18 @@ class Stream {
   /// The windows in physical units, what the mixture has learnt, and the hash of the model: what restore() takes, on any
   /// machine and instruction set.
   std::vector<std::byte> snapshot() const;
-  std::size_t snapshot_size() const noexcept;  ///< bytes
+  std::size_t snapshot_size() const noexcept { return snapshot_size(rows_); }  ///< bytes
+  std::size_t row_snapshot_size() const noexcept { return snapshot_size(1); }  ///< bytes
 
   /// Goes on where the snapshot was taken: the next forecasts are those that would have come.
   /// @param same_model  refuse the snapshot of another model file; false carries windows over to a new model
   /// @throws std::invalid_argument  damaged, of another shape, or of another model; the rows are as before then
   void restore(const std::byte* bytes, std::size_t size, bool same_model = true);
+
+  /// One row as the snapshot of a stream of one row, and back into any row of a stream with the same options: a link
+  /// moves between streams, and goes on bit for bit as it would have.
+  std::vector<std::byte> snapshot_row(std::size_t row) const;
+  void restore_row(std::size_t row, const std::byte* bytes, std::size_t size, bool same_model = true);
 
  private:
   template <class Real>
@@ -108,6 +119,8 @@ class Stream {
   void mix(std::size_t row, Answer& answer) noexcept;
   Answer ahead(std::size_t row, bool peak, std::size_t steps) noexcept;
   void move_states() noexcept;
+  std::size_t snapshot_size(std::size_t rows) const noexcept;
+  std::vector<std::byte> snapshot_of(std::size_t first, std::size_t rows) const;
   void replay(std::uint64_t ticks);
   void scale_newest(std::size_t first, float* rows) noexcept;
   double* sample_at(std::size_t row, std::size_t position) noexcept;

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "base/environment.h"
+#include "base/names.h"
 
 #if defined(LINKCAST_KERNELS_X86)
 #include <cpuid.h>
@@ -103,17 +104,8 @@ const CpuFeatures& cpu_features() {
 }
 
 const char* isa_name(Isa isa) {
-  switch (isa) {
-    case Isa::scalar:
-      return "scalar";
-    case Isa::neon:
-      return "neon";
-    case Isa::avx2:
-      return "avx2";
-    case Isa::avx512:
-      return "avx512";
-  }
-  return "unknown";
+  static constexpr const char* names[] = {"scalar", "neon", "avx2", "avx512"};
+  return name_of(names, isa);
 }
 
 std::vector<Isa> supported_isas() {

@@ -49,6 +49,9 @@ struct Network::Impl : kernels::PackedNetwork {
   Deadline deadline;          // of the present run
   bool second_first = false;  // every second run reads half of its dense weights first that the other reads last
   bool given_up = false;      // because it passed
+  /// Dense layers take one row at a time: how their sums are split depends on how many rows go together, so that a row
+  /// of a step would differ in its last bits with what stands beside it.
+  bool row_by_row = false;
 
   Impl(const NetworkSpec& spec, const Kernels& chosen, Precision chosen_precision)
       : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen), precision(chosen_precision) {}
@@ -304,7 +307,10 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
 Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                               std::size_t outputs_written) {
   const std::size_t rows = in.steps * batch;
-  kernels->dense(layer.dense, operand(in, rows, layer.inputs), rows, y, y_stride, outputs_written, second_first);
+  const Operand x = operand(in, rows, layer.inputs);
+  const std::size_t at_once = row_by_row ? 1 : rows;
+  for (std::size_t row = 0; row < rows; row += at_once)
+    kernels->dense(layer.dense, part(x, row), at_once, y + row * y_stride, y_stride, outputs_written, second_first);
   return {y, y_stride, in.steps, layer.width};
 }
 
@@ -331,12 +337,14 @@ Rows Network::Impl::run_flatten(const Layer& layer, const Rows& in, std::size_t 
 void Network::Impl::step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,
                               float* output) {
   Rows now{samples, sample_stride, 1, features};
+  row_by_row = true;
   std::size_t i = 0;
   for (; i < layers.size() && layers[i].kind != LayerKind::last_step; ++i) {
     now =
         layers[i].kind == LayerKind::lstm ? step_lstm(layers[i], now, batch, states) : run_layer(layers[i], now, batch);
   }
   if (output != nullptr) finish(now, i + 1, batch, output);
+  row_by_row = false;
 }
 
 Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states) {

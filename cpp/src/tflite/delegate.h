@@ -6,8 +6,8 @@
 
 #include "kernels/network.h"
 #include "kernels/network_spec.h"
-#include "tflite/c_api.h"
 #include "recognise/recognise.h"
+#include "tflite/c_api.h"
 
 namespace linkcast::tflite {
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "recognise/verifier.h"
 #include "tflite/c_api.h"
 #include "tflite/graph_reader.h"
 #include "tflite/runtime.h"
-#include "recognise/verifier.h"
 
 namespace linkcast::tflite {
 

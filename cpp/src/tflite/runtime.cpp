@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/fork.h"
+#include "base/names.h"
 #include "base/sha256.h"
 
 namespace linkcast::tflite {
@@ -138,30 +139,18 @@ void check_version(const std::string& path, const std::string& version) {
 }  // namespace
 
 const char* status_name(Status status) noexcept {
-  switch (status) {
-    case 0:
-      return "ok";
-    case 1:
-      return "error";
-    case 2:
-      return "delegate error";
-    case 3:
-      return "application error";
-    case 4:
-      return "delegate data not found";
-    case 5:
-      return "delegate data write error";
-    case 6:
-      return "delegate data read error";
-    case 7:
-      return "unresolved operators";
-    case 8:
-      return "cancelled";
-    case 9:
-      return "output shape not known";
-    default:
-      return "unknown status";
-  }
+  static constexpr const char* kNames[] = {"ok",
+                                           "error",
+                                           "delegate error",
+                                           "application error",
+                                           "delegate data not found",
+                                           "delegate data write error",
+                                           "delegate data read error",
+                                           "unresolved operators",
+                                           "cancelled",
+                                           "output shape not known"};
+  const char* name = name_of(kNames, status);
+  return *name ? name : "unknown status";
 }
 
 std::shared_ptr<const Runtime> Runtime::open(const std::string& library) {

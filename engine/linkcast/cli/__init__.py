@@ -15,14 +15,17 @@ from linkcast.cli.decide import decide
 from linkcast.cli.evaluate import evaluate
 from linkcast.cli.explain import explain
 from linkcast.cli.export_edge import export_edge
+from linkcast.cli.fleet import fleet
 from linkcast.cli.forecast import forecast
 from linkcast.cli.groups import groups
 from linkcast.cli.inspect import inspect
 from linkcast.cli.measure_codecs import measure_codecs
 from linkcast.cli.predict import predict
 from linkcast.cli.replay import replay
+from linkcast.cli.run import run
 from linkcast.cli.sign import keygen, sign, verify
 from linkcast.cli.train import train
+from linkcast.cli.watch import watch
 from linkcast.console import fail, say_in_any_encoding
 
 _NEGATIVE = re.compile(r"-((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|nan)", re.IGNORECASE)
@@ -76,6 +79,8 @@ for _command in (
     groups,
     replay,
     explain,
+    watch,
+    run,
     evaluate,
     inspect,
     bench,
@@ -88,6 +93,7 @@ for _command in (
     verify,
 ):
     app.command(cls=_Command)(_command)
+app.add_typer(fleet, name="fleet")
 
 
 def main() -> None:

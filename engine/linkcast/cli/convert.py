@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +10,7 @@ import typer
 
 from linkcast.cli.options import Json
 from linkcast.console import show, table
+from linkcast.files import write_whole
 
 SUFFIX = ".tflite"
 
@@ -39,7 +38,7 @@ def convert(
     from linkcast.training.convert import convert_file
 
     done = convert_file(model)
-    _write(target, done.content)
+    write_whole(target, done.content)
     import linkcast
 
     converted = linkcast.Model(target)
@@ -86,11 +85,3 @@ def convert(
 
 
 _NAMES = {"native": "the native kernels", "tflite": "TensorFlow Lite's own kernels"}
-
-
-def _write(path: Path, content: bytes) -> None:
-    """In one go: nobody reads half a model."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        file.write(content)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)

@@ -73,7 +73,7 @@ def replay(
     evening = file is None and profile == "internet"
     trace = _simulate(profile, rows, seed) if file is None else read_trace(file, reading)
     if evening or watch or fast:
-        from linkcast.cli.watch import show_walk
+        from linkcast.cli.walk import show_walk
         from linkcast.simulation.evening import CAPACITY_MBPS
 
         known = CAPACITY_MBPS if evening and capacity is None else capacity

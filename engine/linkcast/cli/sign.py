@@ -46,7 +46,10 @@ def sign(
 
 
 def verify(
-    folder: Folder,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="A folder with models/ and metadata/; default: the bundled one.", metavar="FOLDER"),
+    ] = None,
     public_key: Annotated[
         Path | None,
         typer.Option(
@@ -59,8 +62,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a bundle as loading does: signature (with a public key), hashes of all files, golden rows of all models."""
-    from linkcast import signing
+    from linkcast import _native, signing
 
+    folder = folder or Path(_native.Engine.default_folder())
     found = signing.verify(folder, public_key)
     if as_json:
         print_json({"folder": str(folder), **found._asdict()})

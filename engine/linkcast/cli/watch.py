@@ -1,144 +1,150 @@
-"""What `linkcast replay --watch` shows: the ticks in a terminal, then what reserving gains, in one table."""
+"""`linkcast watch`: a link as it is now, its forecast, and what would be allocated. Nothing is applied."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from linkcast.console import note, notes_of, print_json, show, table
+import typer
+
+from linkcast.cli.options import Backend, BackendOption, Json, Models, Profile, reads_traces
+from linkcast.console import note
 
 if TYPE_CHECKING:
-    from linkcast.engine import Engine
-    from linkcast.reserving import Reservations
-    from linkcast.traces import Trace
+    from collections.abc import Callable
+
+    from linkcast.live.record import Header, Tick
+    from linkcast.live.sources import Source
+    from linkcast.traces import Layout
+
+SPEED = Path("/sys/class/net")
 
 
-def show_walk(
-    engine: Engine,
-    trace: Trace,
-    profile: str,
-    capacity_mbps: float | None,
-    speed: float,
-    fast: bool,
-    plot: Path | None,
-    as_json: bool,
+@reads_traces
+def watch(
+    link: Annotated[
+        str,
+        typer.Argument(metavar="INTERFACE|FILE|-", help="An interface, a file that grows, or - for standard input."),
+    ],
+    capacity: Annotated[
+        float | None,
+        typer.Option("--capacity", metavar="MBPS", help="Capacity of the link; default: what the interface says."),
+    ] = None,
+    profile: Profile = "internet",
+    received: Annotated[
+        bool, typer.Option("--received", help="What the interface receives; default: what it sends.")
+    ] = False,
+    ping: Annotated[
+        list[str] | None,
+        typer.Option("--ping", metavar="HOST", help="Round trip and loss from its echo replies. May be repeated."),
+    ] = None,
+    ticks: Annotated[int | None, typer.Option("--ticks", metavar="N", min=1, help="End after so many ticks.")] = None,
+    tick: Annotated[
+        float | None, typer.Option("--tick", metavar="SECONDS", help="Between ticks; default: the model's time step.")
+    ] = None,
+    risk: Annotated[float | None, typer.Option("--risk", help="Share of ticks in which it may be short.")] = None,
+    *,
+    reading: Layout,
+    models: Models = None,
+    backend: BackendOption = Backend.AUTO,
+    as_json: Json = False,
 ) -> None:
-    """Walks a trace, shows it as it goes where that can be seen, and prints what came of it."""
+    """Watch a link live: rate, forecast with its band, allocation and why, latency, health. Ctrl-C ends it.
+
+    Round-trip times come from the machine's own TCP connections over the interface; on a router, name a host to --ping.
+    """
     from rich.console import Console
 
-    from linkcast.plots import plot_walk
-    from linkcast.reserving import Walk
+    from linkcast.live.config import check_config
+    from linkcast.live.daemon import Daemon
 
-    walk = Walk(engine, trace, profile, capacity_mbps)
-    console = Console(highlight=False, markup=False)
-    if fast or as_json or not console.is_terminal or console.is_dumb_terminal:
-        for _ in walk:
-            pass
-        result = walk.result()
-    else:
-        from linkcast.view import play
-
-        result = play(walk, console, speed)
-        console.print()
-    if plot is not None:
-        plot_walk(result, plot)
-        note(f"wrote {plot}")
-    questions = notes_of(trace, engine, engine.resolve(profile, "forecaster"))
-    if as_json:
-        print_json({"trace": trace.name, **result.report(), "notices": trace.notices, "warnings": questions})
-        return
-    show(gain(result), reservation_table(result), *_footnotes(result), accuracy(result), accuracy_table(result))
-
-
-def gain(result: Reservations) -> str:
-    """What reserving by the controller was like, in a sentence."""
-    from linkcast.reserving import FIXED, LINKCAST, MATCHED, RISK, RULE
-
-    ours, fixed = result.outcome(LINKCAST), result.outcome(FIXED)["reserved_mbps"]
-    whole = (
-        f"of {fixed:g} Mbit/s on average" if result.capacity_known else f"Mbit/s on average (the peak is {fixed:.1f})"
-    )
-    rules = f"the last value plus 20 % was short in {_percent(result.outcome(RULE))}"
-    if MATCHED in result.rules:
-        unused = result.outcome(MATCHED)["unused_mbps"]
-        rules += f", and with a margin that is short as rarely it leaves {unused:.1f} Mbit/s unused"
-    return (
-        f"{result.trace.name}: linkcast reserved {ours['reserved_mbps']:.1f} {whole}, left "
-        f"{ours['unused_mbps']:.1f} of them unused and was short in {_percent(ours)} of {len(result):,} ticks "
-        f"(set: {100.0 * RISK:g} %); {rules}."
-    )
-
-
-def reservation_table(result: Reservations) -> Any:
-    """What each rule reserved, and how often and by how much it was short, on the same ticks."""
-    from linkcast.reserving import LINKCAST
-
-    rows = table("Reserved for the next tick, Mbit/s on average", "Rule", "Reserved", "Unused", "Short", "by")
-    for rule in result.rules:
-        outcome = result.outcome(rule)
-        rows.add_row(
-            _label(result, rule),
-            f"{outcome['reserved_mbps']:.1f}",
-            f"{outcome['unused_mbps']:.1f}",
-            _percent(outcome),
-            f"{outcome['short_by_mbps']:.1f}" if outcome["short_share"] > 0.0 else "-",
-            style="bold" if rule == LINKCAST else "",
-        )
-    return rows
-
-
-def accuracy(result: Reservations) -> str:
-    """The forecast's verdict, how well its band held, and what a tick took."""
-    report = result.report()
-    held = report["band_held"]
-    band = "" if held is None else f" {100.0 * held:.0f} % of what came lay between its P10 and P90 (80 % should)."
-    took = report["latency_us"]
-    tick = f" A tick, forecast and decision, was answered in {took['p50']:.1f} µs (p99 {took['p99']:.1f})."
-    return result.accuracy["verdict"] + band + tick
-
-
-def accuracy_table(result: Reservations) -> Any:
-    """The forecast beside the naive rules that people know and the best of all."""
-    from linkcast.evaluation import baseline_label
-
-    scores = result.accuracy
-    rows = table("Forecast of the next tick", "Forecast", "MAE [Mbit/s]", "In 10 %")
-    shown = {"linkcast": scores["model"]}
-    for name in dict.fromkeys([scores["best_baseline"], "persistence", "ewma", "moving_average"]):
-        label = "last value" if name == "persistence" else baseline_label(name)
-        best = ", the best naive rule" if name == scores["best_baseline"] else ""
-        shown[label + best] = scores["baselines"][name]
-    least = min(score["mae"] for score in shown.values())
-    for label, score in shown.items():
-        values = f"{score['mae']:.2f}", f"{100.0 * score['within_10_percent']:.1f} %"
-        rows.add_row(label, *values, style="bold" if score["mae"] == least else "")
-    return rows
-
-
-def _footnotes(result: Reservations) -> list[str]:
-    lines = ["Unused: reserved and not needed. Short: ticks in which more came, and by how much then."]
-    if result.matched_factor is not None:
-        lines.append("* The one margin that is short as rarely as linkcast, which nobody knows beforehand.")
-    if not result.capacity_known:
-        lines.append("The capacity was not given (--capacity): the trace's peak stands in for it.")
-    return ["\n".join(lines)]
-
-
-def _label(result: Reservations, rule: str) -> str:
-    from linkcast import reserving
-
-    percent = 100.0 * (1.0 - reserving.RISK)
-    factor = result.matched_factor or 0.0
-    labels = {
-        reserving.LINKCAST: "linkcast",
-        reserving.QUANTILE: f"its {percent:g} % quantile alone",
-        reserving.RULE: "last value +20 %",
-        reserving.MATCHED: f"last value {100.0 * (factor - 1.0):+.0f} %*",
-        reserving.FIXED: "the whole line" if result.capacity_known else "the peak",
-        reserving.ORACLE: "oracle",
+    source = _source(link)
+    if source["kind"] == "interface":
+        source |= {"direction": "received" if received else "sent", "targets": ping or []}
+    content: dict[str, Any] = {
+        "capacity_mbps": _capacity(link, source["kind"]) if capacity is None else capacity,
+        "profile": profile,
+        "backend": backend.value,
+        "source": source,
+        **({} if models is None else {"models": str(models)}),
+        **({} if tick is None else {"tick_s": tick}),
+        **({} if risk is None else {"controller": {"risk": risk}}),
     }
-    return labels[rule]
+    config = check_config(content)
+    own = _own_source(source, reading)
+    console = Console(highlight=False, markup=False)
+    if as_json or not console.is_terminal or console.is_dumb_terminal:
+        lines = _Lines(as_json)
+        daemon = Daemon(config, own, sinks=(lines,), say=lambda _: None)
+        lines.gone = daemon.stop
+        daemon.run(ticks)
+        return
+    from linkcast.live.screen import LiveView
+
+    with LiveView(console, config.top["capacity_mbps"]) as view:
+        Daemon(config, own, (view,), say=lambda _: None).run(ticks)
 
 
-def _percent(outcome: dict[str, float]) -> str:
-    return f"{100.0 * outcome['short_share']:.1f} %"
+class _Lines:
+    """A sink that prints a line a tick."""
+
+    trouble: str | None = None
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self.gone: Callable[[], None] = lambda: None  # called when nobody reads any more
+
+    def write(self, tick: Tick) -> None:
+        from linkcast.live.log import tick_line
+        from linkcast.live.words import line_of
+
+        try:
+            print(tick_line(tick).decode().rstrip("\n") if self._as_json else line_of(tick), flush=True)
+        except BrokenPipeError:  # as when it is piped to head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.gone()
+
+    def reloaded(self, header: Header) -> None:
+        """The next lines are of other models or options."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _source(link: str) -> dict[str, Any]:
+    """What kind of source a word names."""
+    import socket
+
+    if link == "-":
+        return {"kind": "stdin"}
+    interfaces = [name for _, name in socket.if_nameindex()]
+    if link in interfaces:
+        return {"kind": "interface", "interface": link}
+    if Path(link).exists() or "/" in link or "." in link:
+        return {"kind": "file", "path": link}
+    raise ValueError(f"{link}: expected an interface ({', '.join(interfaces)}), a file, or -")
+
+
+def _own_source(source: dict[str, Any], reading: Layout) -> Source | None:
+    """A file or standard input as the options say that it is read; None: the config's own way will do."""
+    from linkcast.live.sources import FileSource, StdinSource
+
+    if source["kind"] == "file":
+        return FileSource(source["path"], reading)
+    return StdinSource(reading) if source["kind"] == "stdin" else None
+
+
+def _capacity(link: str, kind: str) -> float:
+    """The speed that an interface says it has, Mbit/s."""
+    speed = 0
+    if kind == "interface":
+        try:
+            speed = int((SPEED / link / "speed").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            speed = 0
+    if speed <= 0:
+        raise ValueError(f"{link}: expected --capacity MBPS: it does not say how fast it is")
+    note(f"{link}: {speed} Mbit/s by its own account; --capacity says another")
+    return float(speed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from linkcast.edge.edge_deployment import INTERPRETERS
+from linkcast.files import sha256
 from linkcast.groups import group_source
 from linkcast.predictor import BandwidthPredictor
 
@@ -133,7 +133,7 @@ def _not_exported(folder: Path) -> list[str]:
     if not is_own:
         return list(files)
     del files[MANIFEST]
-    return [name for name, path in files.items() if path.is_symlink() or _sha256(path) != written.get(name)]
+    return [name for name, path in files.items() if path.is_symlink() or sha256(path) != written.get(name)]
 
 
 def _write(folder: Path, predictor: BandwidthPredictor) -> None:
@@ -152,7 +152,7 @@ def _write(folder: Path, predictor: BandwidthPredictor) -> None:
     shutil.copyfile(here / PROGRAM, folder / PROGRAM)
     (folder / "README.md").write_text(_readme(here / "readme.md", predictor), encoding="utf-8")
     written = [PROGRAM, "README.md", *(f"metadata/{stem}.json" for stem in contents)]
-    manifest["files"] = {name: _sha256(folder / name) for name in written}
+    manifest["files"] = {name: sha256(folder / name) for name in written}
     _write_json(folder / MANIFEST, manifest)
 
 
@@ -280,10 +280,6 @@ def _move(stage: Path, target: Path, previous: Path) -> bool:
         previous.rename(target)
         raise
     return True
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write_json(path: Path, content: Json) -> None:

@@ -153,14 +153,14 @@ def _experts(experts: Mapping[str, float]) -> str:
 
 
 def _decided(header: Header, tick: Tick) -> str:
-    share, reason = 100.0 * tick.allocation_fraction, _REASONS[tick.reason]
+    share, reason = 100.0 * tick.allocation_fraction, _REASONS.get(tick.reason, tick.reason.replace("_", " "))
     text = f"Allocated: {tick.allocation_mbps:.2f} Mbit/s, {share:.1f} % of the link. Why: {reason}."
     asked = []
     if tick.action >= 0:
         asked.append(f"the allocator's action {tick.action}")
-    risk = header.options["risk"]
-    if float(risk) > 0.0 and math.isfinite(tick.forecast.reserve):
-        asked.append(f"{tick.forecast.reserve:.2f} Mbit/s for a risk of {100.0 * float(risk):g} %")
+    risk = header.options.get("risk", 0.0)
+    if isinstance(risk, (int, float)) and risk > 0.0 and math.isfinite(tick.forecast.reserve):
+        asked.append(f"{tick.forecast.reserve:.2f} Mbit/s for a risk of {100.0 * risk:g} %")
     if tick.allocation_cause != "none":
         asked.append(f"the state was {tick.allocation_cause.replace('_', ' ')}")
     return f"{text} Looked at: {', '.join(asked)}." if asked else text
@@ -194,7 +194,7 @@ def _shadow(shadow: Shadow) -> str:
         "undecided": "not known to be better or worse",
         "shadow_better": "it is better",
         "live_better": "the live model is better",
-    }[shadow.verdict]
+    }.get(shadow.verdict, shadow.verdict.replace("_", " "))
     band = f"{100.0 * shadow.gain_low:+.1f} to {100.0 * shadow.gain_high:+.1f} %"
     return f"{would}; so far its errors are {_less(shadow.gain)} ({band}): {verdict}."
 

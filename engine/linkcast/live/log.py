@@ -11,11 +11,12 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from linkcast.live.record import NAN, SCHEMA, Forecast, Header, Shadow, Tick
+from linkcast.live.fields import record
+from linkcast.live.record import SCHEMA, Forecast, Header, Shadow, Tick
 
 MOST_BYTES = 16 * 2**20
 """Of a file: some four hours at a tick a second."""
@@ -185,66 +186,56 @@ def read_log(path: str | os.PathLike[str]) -> tuple[Header, Iterator[Tick]]:
         OSError: it can't be read.
     """
     lines = _lines(Path(path))
-    kind, content = next(lines, ("", {}))
-    if kind != "header":
+    header = next(lines, None)
+    if not isinstance(header, Header):
         raise ValueError(f"{Path(path).name}: expected a decision log, which begins with a header")
-    return _header(content), _ticks(Path(path), lines)
+    return header, _ticks(Path(path), lines)
 
 
-def _ticks(path: Path, lines: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Tick]:
-    for kind, content in lines:
-        if kind != "tick":
-            raise ValueError(f"{path.name}: expected a tick, got {kind!r}")
-        yield _tick(content)
+def _ticks(path: Path, lines: Iterator[Header | Tick]) -> Iterator[Tick]:
+    for line in lines:
+        if not isinstance(line, Tick):
+            raise ValueError(f"{path.name}: expected a tick, got another header")
+        yield line
 
 
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _lines(path: Path) -> Iterator[Header | Tick]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return  # written when all stopped
+            where = f"{path.name}: line {number}"
             try:
                 content = json.loads(line)
                 kind, schema = content.pop("type"), content["schema"]
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(
-                    f"{path.name}: line {number}: expected a record of a decision log: {error!r}"
-                ) from error
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise ValueError(f"{where}: expected a record of a decision log: {error!r}") from error
             if schema != SCHEMA:
-                raise ValueError(f"{path.name}: line {number}: expected schema {SCHEMA}, got {schema!r}")
-            yield kind, content
+                raise ValueError(f"{where}: expected schema {SCHEMA}, got {schema!r}")
+            if kind not in ("header", "tick"):
+                raise ValueError(f"{where}: expected a header or a tick, got {kind!r}")
+            try:
+                line_of = _header(content) if kind == "header" else _tick(content)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+            yield line_of
 
 
 def _header(content: dict[str, Any]) -> Header:
-    values = _known(Header, content)
-    values["features"], values["units"] = tuple(values["features"]), tuple(values["units"])
-    return Header(**values)
+    header: Header = record(Header, content)
+    if len(header.features) != len(header.units):
+        raise ValueError(f"units: expected {len(header.features)}, one for each feature, got {len(header.units)}")
+    return header
 
 
 def _tick(content: dict[str, Any]) -> Tick:
-    values = _known(Tick, content)
-    if values["sample"] is not None:
-        values["sample"] = {name: _SIGNS.get(str(value), value) for name, value in values["sample"].items()}
-    if values["telemetry"] is not None:
-        values["telemetry"] = tuple(values["telemetry"])
-    values["forecast"] = _numbers(Forecast, values["forecast"])
-    for name in ("skill", "coverage"):
-        values[name] = NAN if values[name] is None else values[name]
-    if values["shadow"] is not None:
-        shadow = dict(values["shadow"])
-        shadow["forecast"] = _numbers(Forecast, shadow["forecast"])
-        values["shadow"] = _numbers(Shadow, shadow)
-    return Tick(**values)
-
-
-def _known(kind: Any, content: dict[str, Any]) -> dict[str, Any]:
-    """What this version knows of a record; fields of a later one are left out."""
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in content.items() if name in names}
-
-
-def _numbers(kind: Any, content: dict[str, Any]) -> Any:
-    return kind(**{name: NAN if value is None else value for name, value in _known(kind, content).items()})
+    sample = content.get("sample")
+    named = {}
+    if isinstance(sample, dict):  # what JSON has no number for: null says there that a value is missing
+        named = {name: _SIGNS[value] for name, value in sample.items() if isinstance(value, str) and value in _SIGNS}
+        content["sample"] = {**sample, **dict.fromkeys(named)}
+    tick: Tick = record(Tick, content)
+    return replace(tick, sample={**tick.sample, **named}) if tick.sample is not None and named else tick
 
 
 def _named(value: float | None) -> float | str | None:

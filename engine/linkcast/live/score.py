@@ -89,11 +89,6 @@ class Score:
         return 1.0 - self._error / best if self._outcomes >= LEAST and best > 0.0 else NAN
 
     @property
-    def best_rule(self) -> str:
-        """The rule with the least error so far."""
-        return list(BASELINES)[self._rules.index(min(self._rules))]
-
-    @property
     def coverage(self) -> float:
         """Share of the outcomes within the band; NaN while little is known."""
         return self._held if self._banded >= LEAST else NAN

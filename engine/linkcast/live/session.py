@@ -10,17 +10,22 @@ The shadow gets the same telemetry at the same times, after the live decision is
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 from collections.abc import Mapping
 from time import perf_counter_ns, time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from linkcast import __version__
 from linkcast.engine import Engine
+from linkcast.files import sha256
 from linkcast.live.record import NAN, Forecast, Header, Shadow, Tick
 from linkcast.live.score import NaiveRules, Score
 from linkcast.live.shadow import Contest
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from linkcast._native import ControllerOptions, Decision
 
 _ROLES = ("forecaster", "fallback", "allocator")
 _ROUNDING = 1e-12  # of a fraction: below it, nothing was raised
@@ -29,7 +34,7 @@ _ROUNDING = 1e-12  # of a fraction: below it, nothing was raised
 class Pilot:
     """A controller on the models of one folder, with what has to be known of them. Of the live side or the shadow's."""
 
-    def __init__(self, engine: Engine, profile: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, engine: Engine, profile: str, options: ControllerOptions) -> None:
         self.engine = engine
         self.controller = engine.controller(profile, **options)
         self.score = Score()
@@ -87,13 +92,19 @@ class Session:
     """
 
     def __init__(
-        self, link: str, engine: Engine, profile: str = "internet", *, shadow: Engine | None = None, **options: Any
+        self,
+        link: str,
+        engine: Engine,
+        profile: str = "internet",
+        *,
+        shadow: Engine | None = None,
+        **options: Unpack[ControllerOptions],
     ) -> None:
         self.link = link
         self.profile = profile
         self.extra: dict[str, Any] = {}  # for the header: source, shaper, dry_run
         self.live = Pilot(engine, profile, options)
-        self.options: dict[str, Any] = self.live.controller.options
+        self.options = self.live.controller.options
         self.shadow = None if shadow is None else Pilot(shadow, profile, self.options)
         self.contest = Contest()
         self.reloads = 0
@@ -102,7 +113,7 @@ class Session:
         self._monotonic_ns = -1
         self._begun: dict[str, Any] = {}
 
-    def decide(self, sample: Mapping[str, float | None] | None, *, time_ns: int, monotonic_ns: int) -> Any:
+    def decide(self, sample: Mapping[str, float | None] | None, *, time_ns: int, monotonic_ns: int) -> Decision:
         """The decision of this tick: the hot part. A sample that cannot be used is none, which the record says.
 
         Args:
@@ -299,7 +310,7 @@ class Session:
         if self._begun:
             raise ValueError(f"tick {self._index}: expected finish() before reload()")
         before, watched = self.live, self.shadow
-        live = Pilot(engine or before.engine, self.profile, {**self.options, **options})
+        live = Pilot(engine or before.engine, self.profile, cast("ControllerOptions", {**self.options, **options}))
         present = live.controller.options
         watching = None if shadow is None else Pilot(shadow, self.profile, present)
         lost = _carry_over(before, live)
@@ -345,7 +356,7 @@ def _carry_over(before: Pilot, after: Pilot) -> str | None:
     return None
 
 
-def forecast_of(decision: Any) -> Forecast:
+def forecast_of(decision: Decision) -> Forecast:
     """A decision's answer as numbers."""
     answer = decision.forecast
     return Forecast(answer.mbps, answer.p10, answer.p50, answer.p90, answer.reserve, answer.source, answer.cause)
@@ -353,11 +364,11 @@ def forecast_of(decision: Any) -> Forecast:
 
 def models_id(models: Mapping[str, str]) -> str:
     """Twelve digits that stand for these models: of the SHA-256 of their names and SHA-256s."""
-    text = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(models.items()))
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+    text = "".join(f"{name} {digest}\n" for name, digest in sorted(models.items()))
+    return sha256(text.encode("utf-8"))[:12]
 
 
-def reason_of(decision: Any, options: Mapping[str, Any], actions: int) -> str:
+def reason_of(decision: Decision, options: Mapping[str, Any], actions: int) -> str:
     """What set the target: one of REASONS. The same comparisons as in the controller, which does not say it."""
     if decision.action < 0 and decision.allocation_cause != "failed":
         return "stalled" if decision.stalled else "no_telemetry"

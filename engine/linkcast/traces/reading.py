@@ -99,6 +99,8 @@ def _unpacked(file: str, data: bytes) -> tuple[bytes, tuple[str, ...]]:
                 if len(names) != 1:
                     raise ValueError(f"{file}: expected a zip of one file, got {len(names)}; unpack it first")
                 return archive.read(names[0]), ()
+    except (RuntimeError, NotImplementedError) as error:  # a zip with a password, or packed in another way
+        raise ValueError(f"{file}: expected a zip that Python unpacks, got one that it does not: {error}") from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError, BadZipFile) as error:
         raise ValueError(f"{file}: expected a whole compressed file, got one that is damaged: {error}") from error
     if data[:4] == b"\x28\xb5\x2f\xfd":

@@ -88,16 +88,19 @@ def text_column(cells: list[str]) -> npt.NDArray[Any]:
 
 def table_of_records(records: list[dict[str, Any]]) -> Table:
     """A table from parsed JSON objects; what is nested gets names with dots, what lacks is ""."""
-    rows = [_flat(record) for record in records]
+    rows = [flat(record) for record in records]
     names = dict.fromkeys(name for row in rows for name in row)
     return Table({name: text_column([row.get(name, "") for row in rows]) for name in names})
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(record: Any, prefix: str = "") -> dict[str, str]:
+    """A JSON object's names, with dots for what is nested, and its values as text."""
+    if not isinstance(record, Mapping):
+        raise ValueError(f"expected a JSON object, got {str(record)[:40]}")
     cells: dict[str, str] = {}
     for name, value in record.items():
         if isinstance(value, Mapping):
-            cells.update(_flat(value, f"{prefix}{name}."))
+            cells.update(flat(value, f"{prefix}{name}."))
         else:
             cells[f"{prefix}{name}"] = "" if value is None else str(value)
     return cells

@@ -26,7 +26,10 @@ def read_json(file: str, text: str) -> Table:
     Raises:
         ValueError: no JSON, JSON that ends in the middle of its first document, or nothing in it that is a table.
     """
-    documents, wrong, rest = _documents(text)
+    try:
+        documents, wrong, rest = _documents(text)
+    except RecursionError as error:
+        raise ValueError(f"{file}: expected JSON with a table in it, got one that is nested too deep") from error
     if not documents:
         where = f"line {text.count(chr(10)) + 1}" if text.strip() else "its first character"
         raise ValueError(f"{file}: expected JSON, got text that is cut off or none at {where}; write the file anew")

@@ -69,7 +69,7 @@ class Certified:
     certificate: dict[str, Any]
 
 
-class Replay:
+class ReplayMemory:
     """The last `capacity` transitions."""
 
     def __init__(self, capacity: int) -> None:
@@ -320,7 +320,7 @@ def _learn(
     rounds = -(-settings.episodes // links)
     gradient_steps = rounds * settings.episode_steps * settings.updates
     agent = DoubleDqn(settings, gradient_steps, seed_of(seed, "weights", profile.name))
-    replay = Replay(settings.replay)
+    replay = ReplayMemory(settings.replay)
     rule = _tuned_drain(profile, settings, seed)[1]
 
     def play_round(act: Callable[[States], environment.Actions], after_step: Callable[[], None]) -> None:

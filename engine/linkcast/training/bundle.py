@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import jsonschema
 import numpy as np
 
 from linkcast import _native
+from linkcast.files import sha256, write_whole
 from linkcast.signing import SIGNATURE
 from linkcast.training.ranges import Range, ScalerRanges
 
@@ -70,7 +70,7 @@ def model_entry(
     """A model's entry of manifest.json."""
     return {
         "file": f"models/{name}.tflite",
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": sha256(content),
         "bytes": len(content),
         "role": role,
         "serves": serves,
@@ -165,7 +165,7 @@ def write(folder: Path, bundle: Bundle, files: Mapping[str, Json], report: str) 
         for model in bundle.models.values():
             (stage / model.manifest["file"]).write_bytes(model.content)
         for name in METADATA:
-            _write_json(stage / "metadata" / f"{name}.json", files[name])
+            (stage / "metadata" / f"{name}.json").write_bytes(_json_bytes(files[name]))
         (stage / "metadata" / REPORT).write_text(report, encoding="utf-8")
         manifest = seal(stage)
         moves = [path.relative_to(stage) for path in sorted(stage.rglob("*")) if path.is_file()]
@@ -196,24 +196,22 @@ def seal(folder: Path) -> Json:
     features = json.loads((folder / "metadata" / "feature_list.json").read_text(encoding="utf-8"))["models"]
     for name, entry in manifest["models"].items():
         content = (folder / entry["file"]).read_bytes()
-        entry["sha256"] = hashlib.sha256(content).hexdigest()
+        entry["sha256"] = sha256(content)
         entry["bytes"] = len(content)
         entry["golden"]["physical"] = physical_rows(
             folder / entry["file"], entry["golden"], features[name], scalers[name]
         )
     others = [*(f"{name}.json" for name in METADATA[:-1]), REPORT]
     hashes = {
-        f"metadata/{name}": hashlib.sha256((folder / "metadata" / name).read_bytes()).hexdigest()
+        f"metadata/{name}": sha256(folder / "metadata" / name)
         for name in others
         if (folder / "metadata" / name).is_file() or name != REPORT
     }
     models = manifest.pop("models")
     manifest |= {"files": hashes, "models": models}  # in this order
     validate("manifest", manifest)
-    fresh = path.with_suffix(".fresh")
-    _write_json(fresh, manifest)
     path.with_name(SIGNATURE).unlink(missing_ok=True)  # it is of the manifest that goes
-    os.replace(fresh, path)
+    write_whole(path, _json_bytes(manifest))
     return manifest
 
 
@@ -269,8 +267,8 @@ def rounded(value: Any) -> Any:
     return value
 
 
-def _write_json(path: Path, content: Json) -> None:
-    path.write_text(_compact(json.dumps(content, indent=1, allow_nan=False)) + "\n", encoding="utf-8")
+def _json_bytes(content: Json) -> bytes:
+    return (_compact(json.dumps(content, indent=1, allow_nan=False)) + "\n").encode("utf-8")
 
 
 def validate(name: str, content: Json) -> None:

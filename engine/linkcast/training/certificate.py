@@ -8,7 +8,6 @@ gives the allocators of a bundle folder a new certificate and plays their test e
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from linkcast import simulation
 from linkcast._native import CELLS_PER_ACTION, HEADROOM_ACTIONS
 from linkcast.engine import Engine
 from linkcast.features import BANDWIDTH, TELEMETRY, UNITS
+from linkcast.files import sha256
 from linkcast.simulation import LinkProfile
 from linkcast.training import bundle
 from linkcast.training.datasets import seed_of
@@ -70,7 +70,7 @@ def engine(
         ranges, golden: its scaler's and its golden vectors.
         box: what its features are held to; None: nothing is.
     """
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256(content)
     entry: Json = {
         "file": "models/allocator.tflite",
         "sha256": digest,
@@ -103,7 +103,7 @@ def engine(
         for stem, entries in reversed(files.items()):  # the manifest, which has the others' hashes, last
             text = json.dumps({"schema_version": bundle.SCHEMA_VERSION, **entries}).encode()
             (folder / "metadata" / f"{stem}.json").write_bytes(text)
-            hashes[f"metadata/{stem}.json"] = hashlib.sha256(text).hexdigest()
+            hashes[f"metadata/{stem}.json"] = sha256(text)
         yield Engine(folder)
 
 
@@ -211,7 +211,7 @@ def certificate(
     grid = grid_states(capacity)
     steps = (grid[..., :-1, :].reshape(-1, len(TELEMETRY)), grid[..., 1:, :].reshape(-1, len(TELEMETRY)))
     return {
-        "model_sha256": hashlib.sha256(content).hexdigest(),
+        "model_sha256": sha256(content),
         "guarantees": list(GUARANTEES),
         "method": METHOD,
         "cells_per_action": CELLS_PER_ACTION,

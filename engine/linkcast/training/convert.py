@@ -24,7 +24,6 @@ from linkcast.training.keras_file import saved_by
 from linkcast.training.rebuild import is_legacy, twin
 from linkcast.training.start import keras, quiet, tf, tf_keras
 
-SUFFIXES = (".keras", ".h5", ".hdf5")
 SAMPLES = 32  # random windows that both are asked
 TOLERANCE = 1e-4  # of the largest answer: float32 sums in another order stay far below
 

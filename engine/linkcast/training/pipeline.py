@@ -26,7 +26,7 @@ from linkcast.traces import Columns, Layout
 from linkcast.training import bundle, report, settings
 from linkcast.training.bundle import Bundle, Json, rounded
 from linkcast.training.new_group import NewGroup
-from linkcast.training.plan import COMPARED, Held, Job, Plan, plan
+from linkcast.training.plan import COMPARED, Job, OfBase, Plan, plan
 from linkcast.training.resume import Unfinished, key_of
 from linkcast.training.settings import Settings
 from linkcast.training.start import check_installed
@@ -199,7 +199,7 @@ def _run_or_take(planned: Plan, seed: int, workers: int, console: Console, unfin
 
     jobs = [planned.jobs[index] for index in left]
     if jobs:
-        parts = _run_jobs(jobs, planned.settings, seed, planned.held, workers, console, keep)
+        parts = _run_jobs(jobs, planned.settings, seed, planned.of_base, workers, console, keep)
         taken.update(zip(left, parts, strict=True))
     return [part for part in taken.values() if part is not None]
 
@@ -215,7 +215,7 @@ class _TimeLeft(ProgressColumn):
 
 
 def _run_jobs(
-    jobs: Sequence[Job], chosen: Settings, seed: int, held: Held, workers: int, console: Console, keep: Keep
+    jobs: Sequence[Job], chosen: Settings, seed: int, of_base: OfBase, workers: int, console: Console, keep: Keep
 ) -> list[Bundle]:
     """What each job trained, told to `keep` as soon as it is; a progress bar for each model."""
     side_by_side = workers > 1 and len(jobs) > 1
@@ -242,19 +242,19 @@ def _run_jobs(
         if not side_by_side:
             parts = []
             for job in jobs:
-                parts.append(_train(job, chosen, seed, held, show))
+                parts.append(_train(job, chosen, seed, of_base, show))
                 keep(job, parts[-1])
             return parts
-        return _run_side_by_side(jobs, chosen, seed, held, min(workers, len(jobs)), show, keep)
+        return _run_side_by_side(jobs, chosen, seed, of_base, min(workers, len(jobs)), show, keep)
 
 
 def _run_side_by_side(
-    jobs: Sequence[Job], chosen: Settings, seed: int, held: Held, workers: int, show: Show, keep: Keep
+    jobs: Sequence[Job], chosen: Settings, seed: int, of_base: OfBase, workers: int, show: Show, keep: Keep
 ) -> list[Bundle]:
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool:
         news = manager.Queue()
-        results = [pool.submit(_train_in_worker, job, chosen, seed, held, news) for job in jobs]
+        results = [pool.submit(_train_in_worker, job, chosen, seed, of_base, news) for job in jobs]
         kept: set[int] = set()
         try:
             while len(kept) < len(results):
@@ -275,19 +275,19 @@ def _run_side_by_side(
         return [result.result() for result in results]
 
 
-def _train(job: Job, chosen: Settings, seed: int, held: Held, show: Show) -> Bundle:
+def _train(job: Job, chosen: Settings, seed: int, of_base: OfBase, show: Show) -> Bundle:
     from linkcast.training.trainer import Trainer
 
-    trainer = Trainer(chosen, seed, Bundle(), held.starts, held.identities)
+    trainer = Trainer(chosen, seed, Bundle(), of_base.starts, of_base.identities)
     for name, work in job.items():
         work(trainer, partial(show, name))
     return trainer.bundle
 
 
 def _train_in_worker(
-    job: Job, chosen: Settings, seed: int, held: Held, news: queue.Queue[tuple[str, int, int, str]]
+    job: Job, chosen: Settings, seed: int, of_base: OfBase, news: queue.Queue[tuple[str, int, int, str]]
 ) -> Bundle:
-    return _train(job, chosen, seed, held, lambda *progress: news.put(progress))
+    return _train(job, chosen, seed, of_base, lambda *progress: news.put(progress))
 
 
 def _generator() -> str:

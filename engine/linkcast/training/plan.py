@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from linkcast import simulation
 from linkcast.features import BANDWIDTH, CALENDAR, TELEMETRY
@@ -15,7 +15,7 @@ from linkcast.groups import group_key
 from linkcast.traces import Columns, Layout
 from linkcast.training import bundle, datasets, public, settings, telemetry
 from linkcast.training.bundle import Bundle
-from linkcast.training.datasets import Dataset, GroupRows
+from linkcast.training.datasets import Dataset
 from linkcast.training.new_group import Identity, NewGroup, bundled_identity, new_identity
 from linkcast.training.settings import Settings
 from linkcast.training.warm_start import Start, start_of
@@ -41,7 +41,7 @@ Job = dict[str, Callable[["Trainer", Tell], None]]
 
 
 @dataclass(frozen=True)
-class Held:
+class OfBase:
     """What a trainer needs of the base bundle."""
 
     starts: dict[str, list[Start]] = field(default_factory=dict)  # by profile or group: what training may begin from
@@ -54,7 +54,7 @@ class Plan:
 
     settings: Settings
     jobs: list[Job]
-    held: Held
+    of_base: OfBase
     base: Bundle  # what is not trained; empty where all is
     trained: list[str]  # the models of the jobs that go into the bundle
     order: list[str]  # every model of the bundle, as in the manifest
@@ -92,7 +92,7 @@ def plan(
     jobs = _telemetry_jobs(chosen, telemetry_file, names, columns, identities)
     trained = [name for job in jobs for name in job]
     order = [*kept.models, *(name for name in trained if name not in kept.models)]
-    return Plan(chosen, jobs, Held(_starts(kept, trained, chosen), identities), kept, trained, order)
+    return Plan(chosen, jobs, OfBase(_starts(kept, trained, chosen), identities), kept, trained, order)
 
 
 def _simulated(
@@ -107,7 +107,7 @@ def _simulated(
     trained = [name for job in jobs for name in job if name in MODELS]
     kept = _base(base) if base is not None or len(trained) < len(MODELS) else Bundle()
     order = [*MODELS, *(name for name in kept.models if name not in MODELS)]
-    return Plan(chosen, jobs, Held(), kept, trained, order)
+    return Plan(chosen, jobs, OfBase(), kept, trained, order)
 
 
 def _base(folder: str | os.PathLike[str] | None) -> Bundle:
@@ -152,7 +152,7 @@ def simulated_jobs(chosen: Settings, traces: str | os.PathLike[str] | None) -> l
     """The longest first, so that no worker is left with one at the end."""
     profiles, groups = list(simulation.PROFILES), list(simulation.GROUPS)
     links: list[Job] = [{f"{profile}_lstm": partial(_link, profile=profile, traces=traces)} for profile in profiles]
-    allocators: list[Job] = [{f"{profile}_ddqn": partial(_allocator, profile=profile)} for profile in profiles]
+    allocators: list[Job] = [{f"{profile}_ddqn": _Call("allocator", (profile,))} for profile in profiles]
     pairs: list[Job] = [
         {f"{group}_model": partial(_group, group=group), f"{group}_fallback": partial(_fallback, group=group)}
         for group in groups
@@ -164,6 +164,17 @@ def simulated_jobs(chosen: Settings, traces: str | os.PathLike[str] | None) -> l
             {f"{COMPARED}, no {family}": partial(_unseen, traces=traces, family=family)} for family in public.FAMILIES
         ]
     return [*reversed(links), *rivals, *pairs, *allocators]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A trainer's method by name: a job is made, and sent to another process, before TensorFlow is there."""
+
+    method: str
+    known: tuple[Any, ...]  # its arguments before the progress
+
+    def __call__(self, trainer: Trainer, progress: Tell) -> None:
+        getattr(trainer, self.method)(*self.known, progress)
 
 
 def _link(trainer: Trainer, progress: Tell, profile: str, traces: str | os.PathLike[str] | None) -> None:
@@ -194,10 +205,6 @@ def _measured(trainer: Trainer, traces: str | os.PathLike[str], without: str | N
     return public.internet_dataset(traces, simulated, trainer.settings, trainer.seed, without)
 
 
-def _allocator(trainer: Trainer, progress: Tell, profile: str) -> None:
-    trainer.allocator(profile, progress)
-
-
 def _group(trainer: Trainer, progress: Tell, group: str) -> None:
     dataset = datasets.group_dataset(group, trainer.settings, trainer.seed)
     trainer.group(group, dataset, datasets.typical_rows(group, trainer.settings, trainer.seed), progress)
@@ -218,7 +225,7 @@ def _telemetry_jobs(
     for name, trace in telemetry.read(file, names, columns, tuple(identities)).items():
         dataset = datasets.telemetry_dataset(trace, chosen, calendar=name in identities)
         if name not in identities:
-            jobs.append({f"{name}_lstm": partial(_measured_link, profile=name, dataset=dataset)})
+            jobs.append({f"{name}_lstm": _Call("link", (name, dataset))})
             continue
         rows, most = datasets.telemetry_rows(trace), identities[name].max_bandwidth_mbps
         mean = float(trace.features[:, BANDWIDTH].mean())
@@ -226,20 +233,8 @@ def _telemetry_jobs(
             raise ValueError(f"maximum: expected more than the mean of {trace.name}, {mean:.3f} Mbit/s, got {most:g}")
         jobs.append(
             {
-                f"{name}_model": partial(_measured_group, group=name, dataset=dataset, rows=rows),
-                f"{name}_fallback": partial(_measured_fallback, group=name, rows=rows),
+                f"{name}_model": _Call("group", (name, dataset, rows)),
+                f"{name}_fallback": _Call("fallback", (name, rows)),
             }
         )
     return jobs
-
-
-def _measured_link(trainer: Trainer, progress: Tell, profile: str, dataset: Dataset) -> None:
-    trainer.link(profile, dataset, progress)
-
-
-def _measured_group(trainer: Trainer, progress: Tell, group: str, dataset: Dataset, rows: GroupRows) -> None:
-    trainer.group(group, dataset, rows, progress)
-
-
-def _measured_fallback(trainer: Trainer, progress: Tell, group: str, rows: GroupRows) -> None:
-    trainer.fallback(group, rows, progress)

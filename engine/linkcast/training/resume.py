@@ -11,13 +11,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from linkcast.files import write_whole
 from linkcast.training.bundle import Bundle, BundledGroup, BundledModel
 
 NAME = ".linkcast-train-unfinished"
@@ -58,13 +58,7 @@ class Unfinished:
     def save(self, names: list[str], part: Bundle) -> None:
         """Keeps what a job gave. OSError: it can't be written."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(names)
-        fresh = path.with_suffix(".fresh")
-        with open(fresh, "w", encoding="utf-8") as file:
-            json.dump(_plain(part), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
+        write_whole(self._path(names), json.dumps(_plain(part)).encode("utf-8"))
 
     def clear(self) -> None:
         """The run is finished, or begins anew."""

@@ -259,8 +259,8 @@ def _fallback_skill(trained: Trained, rows: GroupRows, test: Part) -> Json:
         "baselines": baselines,
         "best_baseline": best,
         "skill": metrics.skill(scores["mae"], baselines[best]["mae"]),
-        "verdict": f"Mean absolute error {scores['mae']:.3f} Mbps without any telemetry; the best naive forecast, the "
-        f"{best.replace('_', ' ')}, has {baselines[best]['mae']:.3f}.",
+        "verdict": f"Mean absolute error {scores['mae']:.3f} Mbit/s without any telemetry; the best naive forecast, "
+        f"the {best.replace('_', ' ')}, has {baselines[best]['mae']:.3f}.",
     }
 
 

@@ -6,11 +6,11 @@ begins, and their scores on the same held-out rows what its result has to beat.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linkcast.evaluation import baseline_label
+from linkcast.files import sha256
 from linkcast.training.bundle import BundledModel, Json
 from linkcast.training.ranges import Range, ScalerRanges
 
@@ -26,7 +26,7 @@ class Start:
 
     def origin(self) -> Json:
         """Which model it is, for the manifest."""
-        return {"model": self.name, "sha256": hashlib.sha256(self.content).hexdigest()}
+        return {"model": self.name, "sha256": sha256(self.content)}
 
 
 def start_of(name: str, model: BundledModel, features: Sequence[str], window: int) -> Start | None:

@@ -1,4 +1,4 @@
-#include "c_api/bundle.h"
+#include "c_api/model_set.h"
 
 #include <algorithm>
 #include <numeric>
@@ -20,7 +20,7 @@ bool interchangeable(const ModelSpec& a, const ModelSpec& b) {
 
 }  // namespace
 
-Bundle::Bundle(const std::string& folder, const BundleOptions& options, const Bundle* before)
+ModelSet::ModelSet(const std::string& folder, const ModelSetOptions& options, const ModelSet* before)
     : engine_(std::make_unique<Engine>(folder, options.model, options.signers)),
       index_(engine_->metadata().models.size()) {
   std::iota(index_.begin(), index_.end(), std::size_t{0});
@@ -33,7 +33,7 @@ Bundle::Bundle(const std::string& folder, const BundleOptions& options, const Bu
   engine_->warm(options.pool.batch);
 }
 
-void Bundle::keep_numbers(const Bundle& before) {
+void ModelSet::keep_numbers(const ModelSet& before) {
   std::vector<std::size_t> kept;
   for (std::size_t number = 0; number < before.count(); ++number) {
     const ModelSpec& old = before.spec(number);

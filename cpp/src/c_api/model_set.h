@@ -1,4 +1,5 @@
-// What one folder gives: the engine, verified and warm, and where each of the handle's model numbers stands in it.
+// What one folder gives: the engine, verified and warm, and where each of the handle's model numbers stands in it. A
+// reload makes the next set.
 #pragma once
 
 #include <cstddef>
@@ -13,19 +14,19 @@
 
 namespace linkcast::c_api {
 
-struct BundleOptions {
+struct ModelSetOptions {
   Model::Options model;
   ForecasterPool::Options pool;  // with the largest batch that room is made for
   Signers signers;               // of every folder that is loaded
 };
 
 /// One thread at a time uses it.
-class Bundle {
+class ModelSet {
  public:
   /// Loads `folder`, with all that an engine checks, and calls whatever has to be called once before it is quick.
-  /// @param before  the bundle whose model numbers are to be kept, or nullptr
+  /// @param before  the set whose model numbers are to be kept, or nullptr
   /// @throws LoadError  also when a model of `before` is missing or has another input or output
-  Bundle(const std::string& folder, const BundleOptions& options, const Bundle* before);
+  ModelSet(const std::string& folder, const ModelSetOptions& options, const ModelSet* before);
 
   Engine& engine() const noexcept { return *engine_; }
   ForecasterPool& pool() const noexcept { return *pool_; }
@@ -44,7 +45,7 @@ class Bundle {
     ~GiveBack() { give_back_room(); }
   };
 
-  void keep_numbers(const Bundle& before);
+  void keep_numbers(const ModelSet& before);
 
   GiveBack give_back_;  // first, so that it goes last
   std::unique_ptr<Engine> engine_;
