@@ -45,12 +45,18 @@ def rehash(bundle: Path) -> None:
 
 @pytest.fixture(scope="session")
 def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The C++ side built with its tests, warnings as errors; LINKCAST_TEST_SANITIZE names sanitizers."""
+    """The C++ side built with its tests, warnings as errors; LINKCAST_TEST_SANITIZE names sanitizers.
+
+    With LINKCAST_TEST_VALGRIND=1 each test program runs under memcheck.
+    """
     folder = tmp_path_factory.mktemp("cpp")
     options = ["-G", "Ninja", "-DLINKCAST_BUILD_TESTS=ON", "-DLINKCAST_WERROR=ON"]
     options += [f"-DPython_EXECUTABLE={sys.executable}"]  # where the TensorFlow Lite library is looked for
     if sanitizers := os.environ.get("LINKCAST_TEST_SANITIZE"):
         options += [f"-DLINKCAST_SANITIZE={sanitizers}", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"]
+    if os.environ.get("LINKCAST_TEST_VALGRIND"):
+        launcher = ["valgrind", "--quiet", "--error-exitcode=9", f"--suppressions={ROOT}/tests/valgrind.supp"]
+        options += [f"-DCMAKE_TEST_LAUNCHER={';'.join(launcher)}", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"]
     run("cmake", "-S", ROOT, "-B", folder, *options, cwd=folder)
     run("cmake", "--build", folder, cwd=folder)
     return folder

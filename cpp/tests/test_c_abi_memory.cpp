@@ -1,8 +1,7 @@
 // Calls of the C ABI for which an allocation fails, each in turn: a status, never a crash, and the next try goes
 // through.
 //
-// malloc and its kin are defined here, so that every library in the process comes through these; a sanitizer has its
-// own. Open and reload are left out: what TensorFlow Lite does without memory is its own affair (docs/processes.md).
+// Open and reload: test_c_abi_memory_load.cpp.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,44 +13,8 @@
 #include <vector>
 
 #include "check.h"
+#include "failing_malloc.h"
 #include "linkcast/linkcast.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kCanFail = false;
-#else
-constexpr bool kCanFail = true;
-#endif
-
-namespace {
-long allocations = -1;  // since they are counted; below 0: they are not
-long fails = -1;        // the number of the one that fails
-
-[[maybe_unused]] bool refused() { return allocations >= 0 && allocations++ == fails; }
-}  // namespace
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-extern "C" {
-
-// The C library's own functions behind the names taken here.
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-
-void* malloc(std::size_t size) { return refused() ? nullptr : __libc_malloc(size); }
-void* calloc(std::size_t count, std::size_t size) { return refused() ? nullptr : __libc_calloc(count, size); }
-void* realloc(void* memory, std::size_t size) { return refused() ? nullptr : __libc_realloc(memory, size); }
-void* memalign(std::size_t alignment, std::size_t size) {
-  return refused() ? nullptr : __libc_memalign(alignment, size);
-}
-void* aligned_alloc(std::size_t alignment, std::size_t size) { return memalign(alignment, size); }
-int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
-  *memory = memalign(alignment, size);
-  return *memory ? 0 : 12;  // ENOMEM
-}
-
-}  // extern "C"
-#endif
 
 namespace {
 

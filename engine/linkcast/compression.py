@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from linkcast import _native
+from linkcast.files import write_text
 
 SCHEMA = "linkcast-codecs-1"
 LEVELS = {"zlib": (1, 3, 6, 9), "bz2": (1, 9), "lzma": (0, 3, 6)}
@@ -141,7 +142,7 @@ def sample_data(size_bytes: int = SAMPLE_BYTES) -> bytes:
 def write_codecs(path: str | os.PathLike[str], codecs: Sequence[Codec], data: str, size_bytes: int) -> None:
     """Writes a table that read_codecs reads. `data`: a few words on what was compressed."""
     content = codecs_content(codecs, data, size_bytes)
-    Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def codecs_content(codecs: Sequence[Codec], data: str, size_bytes: int) -> dict[str, Any]:

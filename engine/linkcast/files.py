@@ -28,3 +28,24 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """A UTF-8 file for a user, whole as above: a link stays one, and a file keeps its rights.
+
+    What is no regular file, such as /dev/stdout or a pipe, is written to directly.
+
+    Raises:
+        OSError: it can't be written; with the file's own name.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        rights = path.stat().st_mode & 0o777 if path.exists() else None
+        write_whole(path, text.encode("utf-8"))
+        if rights is not None:
+            path.chmod(rights)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error

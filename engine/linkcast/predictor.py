@@ -23,6 +23,7 @@ from linkcast.features import (
     to_datetime64,
     to_seconds,
 )
+from linkcast.files import write_text
 from linkcast.kernels import scaling_kernels
 from linkcast.log import LOGGER
 from linkcast.notebook import rows_table
@@ -214,7 +215,7 @@ class BandwidthPredictor:
     ) -> None:
         """Writes what any of the methods above returned to a JSON file (UTF-8, indented)."""
         content = predictions if isinstance(predictions, Mapping) else list(predictions)
-        Path(path).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def predict_bandwidth(self, sequence: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Next-step bandwidth of each window of link telemetry.

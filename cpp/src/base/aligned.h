@@ -22,6 +22,19 @@ constexpr std::size_t round_up(std::size_t n, std::size_t multiple) { return (n 
 /// Pages of 2 MB, asked for where the system has them.
 inline constexpr std::size_t huge_page = std::size_t{1} << 21;
 
+struct FreeAligned {
+  std::size_t mapped = 0;  // bytes; 0: it is of the heap
+  void operator()(std::byte* memory) const {
+#if defined(__linux__)
+    if (mapped > 0) {
+      munmap(memory, mapped);
+      return;
+    }
+#endif
+    std::free(memory);
+  }
+};
+
 /// Bytes of one owner.
 class AlignedBuffer {
  public:
@@ -33,13 +46,16 @@ class AlignedBuffer {
   /// @throws std::bad_alloc
   explicit AlignedBuffer(std::size_t bytes, bool huge = false) : size_(round_up(bytes, alignment)) {
     if (size_ == 0) return;
-    const std::size_t unit = huge ? huge_page : alignment;
-    const std::size_t reserved = round_up(size_, unit);
-    data_.reset(static_cast<std::byte*>(std::aligned_alloc(unit, reserved)));
-    if (data_ == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
-    if (huge) static_cast<void>(madvise(data_.get(), reserved, MADV_HUGEPAGE));  // a wish: without it all works
+    if (huge) {
+      map_huge();
+      return;
+    }
+#else
+    static_cast<void>(huge);
 #endif
+    data_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, size_)));
+    if (data_ == nullptr) throw std::bad_alloc();
     std::memset(data_.get(), 0, size_);
   }
 
@@ -47,10 +63,23 @@ class AlignedBuffer {
   std::size_t size() const { return size_; }
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<std::byte, Free> data_;
+#if defined(__linux__)
+  /// Pages of its own, never the heap's: what is said of the heap's pages stays said when they are free again, so that
+  /// with each reload more of it would be huge pages, each resident as a whole for whatever small thing lies in it.
+  void map_huge() {
+    const std::size_t wanted = round_up(size_, huge_page);
+    void* const got = mmap(nullptr, wanted + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (got == MAP_FAILED) throw std::bad_alloc();
+    auto* const begin = static_cast<std::byte*>(got);
+    const std::size_t before = (huge_page - reinterpret_cast<std::uintptr_t>(got) % huge_page) % huge_page;
+    if (before > 0) munmap(begin, before);
+    if (before < huge_page) munmap(begin + before + wanted, huge_page - before);
+    data_ = std::unique_ptr<std::byte, FreeAligned>(begin + before, FreeAligned{wanted});
+    static_cast<void>(madvise(data_.get(), wanted, MADV_HUGEPAGE));  // a wish: without it all works
+  }
+#endif
+
+  std::unique_ptr<std::byte, FreeAligned> data_;
   std::size_t size_ = 0;  // bytes
 };
 

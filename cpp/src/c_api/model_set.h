@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/room.h"
 #include "engine/engine.h"
 #include "engine/forecaster_pool.h"
 #include "engine/signature.h"
@@ -39,8 +40,14 @@ class ModelSet {
   std::size_t number(std::size_t index) const noexcept { return number_[index]; }
 
  private:
+  /// Behind all that a bundle frees, wherever that is: a reload, or the last stream that follows.
+  struct GiveBack {
+    ~GiveBack() { give_back_room(); }
+  };
+
   void keep_numbers(const ModelSet& before);
 
+  GiveBack give_back_;  // first, so that it goes last
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ForecasterPool> pool_;
   std::vector<ForecastRequest> requests_;

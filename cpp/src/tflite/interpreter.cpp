@@ -7,11 +7,18 @@
 #include "base/aligned.h"
 #include "base/error.h"
 #include "base/fork.h"
+#include "base/room.h"
 #include "base/sha256.h"
 #include "recognise/model_bytes.h"
 
 namespace linkcast::tflite {
 namespace {
+
+// Some of the runtime's allocations end the process where they fail, so that what it may take with a file is asked for
+// before: four interpreters at once at most, each with the file's weights packed, and what each holds however small the
+// model is. All of the bundled models together take 6.4 MB while they are loaded beside those in use.
+constexpr std::size_t kRuntimeRoom = std::size_t{4} << 20;  // bytes
+constexpr std::size_t kRuntimeRoomPerByte = 4;              // of the file
 
 std::vector<int> shape_of(const Api& api, const Tensor* tensor) {
   std::vector<int> shape(static_cast<std::size_t>(api.TensorNumDims(tensor)));
@@ -34,6 +41,7 @@ ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, std::vector<std::by
     if (hash != sha256) throw LoadError(path + ": expected the SHA-256 " + sha256 + " of its manifest, got " + hash);
   }
   as_declared_ = verify(path, bytes_.data(), bytes_.size(), limits.graph);
+  require_room(kRuntimeRoom + kRuntimeRoomPerByte * bytes_.size());
   model_ = runtime_->api().ModelCreateWithErrorReporter(bytes_.data(), bytes_.size(), &ErrorText::report, &errors_);
   if (!model_) throw LoadError(path + ": not a valid .tflite model (truncated or damaged?)" + errors_.take());
 }

@@ -2,11 +2,13 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -42,6 +44,32 @@ std::string default_library() {
   return kLibraryName;
 }
 
+/// dlopen maps what the file's headers say without asking how long it is: a read beyond its end would be the process's.
+/// @throws LoadError  it is shorter than its headers say, or is no ELF file of this machine's word size
+void check_length(const std::string& path, const std::string& bytes) {
+  const auto expect = [&](std::uint64_t least) {
+    if (bytes.size() < least)
+      throw LoadError(path + ": expected at least " + std::to_string(least) + " bytes, got " +
+                      std::to_string(bytes.size()) + " (truncated?)");
+  };
+  ElfW(Ehdr) header{};
+  expect(sizeof header);
+  std::memcpy(&header, bytes.data(), sizeof header);
+  constexpr unsigned char kClass = sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32;
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != kClass)
+    throw LoadError(path + ": expected a shared library of this machine's word size");
+  if (header.e_phoff > bytes.size() || header.e_shoff > bytes.size())
+    expect(std::max<std::uint64_t>(header.e_phoff, header.e_shoff));
+  expect(std::uint64_t{header.e_shoff} + std::uint64_t{header.e_shnum} * header.e_shentsize);
+  expect(std::uint64_t{header.e_phoff} + std::uint64_t{header.e_phnum} * sizeof(ElfW(Phdr)));
+  for (std::size_t k = 0; k < header.e_phnum; ++k) {
+    ElfW(Phdr) segment{};
+    std::memcpy(&segment, bytes.data() + header.e_phoff + k * sizeof segment, sizeof segment);
+    if (segment.p_offset > bytes.size()) expect(segment.p_offset);
+    expect(std::uint64_t{segment.p_offset} + segment.p_filesz);
+  }
+}
+
 /// The library's code runs at dlopen already, so that its hash is checked before.
 /// @throws LoadError  it is neither the one that this was built for nor one whose hash the environment names
 void check_library(const std::string& path) {
@@ -55,7 +83,7 @@ void check_library(const std::string& path) {
   const std::string hash = sha256(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size());
   if (hash == LINKCAST_TFLITE_SHA256) return;
   const char* allowed = environment("LINKCAST_TFLITE_SHA256");
-  if (allowed && hash == allowed) return;
+  if (allowed && hash == allowed) return check_length(path, bytes);
   throw LoadError(path + ": expected the TensorFlow Lite runtime that linkcast was built for, with the SHA-256 " +
                   LINKCAST_TFLITE_SHA256 + ", got " + hash +
                   "; to use this one all the same, set LINKCAST_TFLITE_SHA256 to its hash");

@@ -11,6 +11,7 @@ import typer
 
 from linkcast.cli.options import Json, Models
 from linkcast.console import fail, note, print_json, show
+from linkcast.files import write_text
 
 if TYPE_CHECKING:
     from linkcast.bench import Certificate
@@ -96,12 +97,12 @@ def bench(
             options += [] if value is None else [name, str(value)]
         certificate = _measure(models, options, python)
     if output is not None:
-        output.write_text(json.dumps(certificate.data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(output, json.dumps(certificate.data, indent=1, ensure_ascii=False) + "\n")
         note(f"wrote {output}")
     if html is not None:
         from linkcast.bench.page import page
 
-        html.write_text(page(certificate), encoding="utf-8")
+        write_text(html, page(certificate))
         note(f"wrote {html}")
     compared = None if old is None else compare_certificates(old, certificate)
     if as_json:  # as it was written, not rounded

@@ -13,6 +13,7 @@ import typer
 
 from linkcast.cli.options import Device, Json, Models, Usage, complete_group
 from linkcast.console import print_json, rounded, show, table
+from linkcast.files import write_text
 
 
 def forecast(
@@ -61,7 +62,7 @@ def forecast(
         if output.suffix == ".json":
             predictor.save_predictions_to_json(rounded(predictions), output)
         else:
-            output.write_text(_to_csv(predictions), encoding="utf-8")
+            write_text(output, _to_csv(predictions))
     if as_json:
         print_json(predictions)
     elif output is not None:

@@ -100,6 +100,10 @@ def train(
             "--base", metavar="FOLDER", help="Bundle to take the other models from; default: the bundled one."
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a run of the same options and data that was interrupted."),
+    ] = False,
     *,
     reading: Layout,
     as_json: Json = False,
@@ -123,19 +127,24 @@ def train(
     from linkcast.training import run
     from linkcast.training.warm_start import is_better, sentence
 
-    result = run(
-        output,
-        telemetry,
-        traces=traces,
-        seed=seed,
-        quick=quick,
-        only=only,
-        columns=reading,
-        base=base,
-        group=asked,
-        recipe=recipe,
-        workers=workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS),
-    )
+    try:
+        result = run(
+            output,
+            telemetry,
+            traces=traces,
+            seed=seed,
+            quick=quick,
+            only=only,
+            columns=reading,
+            base=base,
+            group=asked,
+            recipe=recipe,
+            workers=workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS),
+            resume=resume,
+        )
+    except KeyboardInterrupt:
+        note(f"interrupted: {output} is as it was; the same command with --resume goes on behind what was trained")
+        raise
     models = {name: result.manifest["models"][name] for name in result.trained}
     worse = [
         name

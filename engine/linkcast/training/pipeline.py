@@ -26,7 +26,8 @@ from linkcast.traces import Columns, Layout
 from linkcast.training import bundle, report, settings
 from linkcast.training.bundle import Bundle, Json, rounded
 from linkcast.training.new_group import NewGroup
-from linkcast.training.plan import COMPARED, Job, OfBase, plan
+from linkcast.training.plan import COMPARED, Job, OfBase, Plan, plan
+from linkcast.training.resume import Unfinished, key_of
 from linkcast.training.settings import Settings
 from linkcast.training.start import check_installed
 
@@ -46,6 +47,9 @@ NOTES = (
 
 Show = Callable[[str, int, int, str], None]
 """Called with a model's name and its progress."""
+
+Keep = Callable[[Job, Bundle], None]
+"""Called with a job and what it gave."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,12 @@ def run(
     recipe: str = "default",
     workers: int = 1,
     console: Console | None = None,
+    resume: bool = False,
 ) -> TrainingResult:
     """Trains models and writes a bundle folder in one go: nothing in it changes before everything is done.
+
+    What is finished is kept aside until then, so that after an interruption (Ctrl-C, a full disk, a machine that went
+    off) the same run with `resume` goes on behind the last model, or pair of a group's, that was done.
 
     Without telemetry every model is trained on the simulator, and the internet forecaster also on public traces of real
     links when their folder is given. With a telemetry file only what the file speaks of is
@@ -104,6 +112,8 @@ def run(
             with early stopping and learning-rate reduction.
         workers: processes that train models side by side, one core each; their number does not change a model. More
             than one are started anew (`spawn`), so a script calls this under `if __name__ == "__main__":`.
+        resume: takes what an interrupted run of the very same arguments and data had finished; where there is none of
+            it, all is trained.
         console: where progress and the closing tables go; None is standard error, Console(quiet=True) is nowhere.
     Raises:
         ValueError: an unknown name in `only` or recipe, traces together with a telemetry file, a negative seed, no
@@ -121,8 +131,12 @@ def run(
 
     console = console or Console(stderr=True)
     console.print(settings.said(chosen, telemetry_file is not None), highlight=False, style="dim")
+    folder = Path(output)
+    unfinished = Unfinished(folder, _key(planned, seed, telemetry_file, traces, columns, base, group))
+    if not resume:
+        unfinished.clear()
     trained = Bundle()
-    for part in _run_jobs(planned.jobs, chosen, seed, planned.of_base, workers, console):
+    for part in _run_or_take(planned, seed, workers, console, unfinished):
         trained.models.update(part.models)
         trained.groups.update(part.groups)
         for kind, rows in part.comparisons.items():
@@ -142,12 +156,52 @@ def run(
     }
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     files = bundle.metadata(complete, _generator(), created, seed, training)
-    folder = Path(output)
     manifest = bundle.write(folder, complete, files, report.markdown(files["manifest"]))
+    unfinished.clear()
     for table in (report.forecaster_table(files["manifest"], names), report.allocator_table(files["manifest"], names)):
         if table.row_count:
             console.print(table)
     return TrainingResult(folder, manifest, folder / "metadata" / bundle.REPORT, tuple(names), seconds)
+
+
+def _key(
+    planned: Plan,
+    seed: int,
+    telemetry_file: str | os.PathLike[str] | None,
+    traces: str | os.PathLike[str] | None,
+    columns: Columns | Layout | None,
+    base: str | os.PathLike[str] | None,
+    group: NewGroup | None,
+) -> str:
+    """Of what the run's models depend on."""
+    return key_of(
+        linkcast=_generator(),
+        settings=planned.settings,
+        seed=seed,
+        telemetry=None if telemetry_file is None else Path(telemetry_file),
+        traces=None if traces is None else Path(traces),
+        columns=columns,
+        base=(Path(base) if base is not None else bundle.bundled_folder()) / "metadata",
+        group=group,
+    )
+
+
+def _run_or_take(planned: Plan, seed: int, workers: int, console: Console, unfinished: Unfinished) -> list[Bundle]:
+    """What each job gives: taken from an earlier run, or trained now and kept until all are."""
+    taken = {index: unfinished.load(list(job)) for index, job in enumerate(planned.jobs)}
+    left = [index for index, part in taken.items() if part is None]
+    done = [name for index, job in enumerate(planned.jobs) if index not in left for name in job]
+    if done:
+        console.print(f"trained before the interruption: {', '.join(done)}", highlight=False)
+
+    def keep(job: Job, part: Bundle) -> None:
+        unfinished.save(list(job), part)
+
+    jobs = [planned.jobs[index] for index in left]
+    if jobs:
+        parts = _run_jobs(jobs, planned.settings, seed, planned.of_base, workers, console, keep)
+        taken.update(zip(left, parts, strict=True))
+    return [part for part in taken.values() if part is not None]
 
 
 class _TimeLeft(ProgressColumn):
@@ -161,9 +215,9 @@ class _TimeLeft(ProgressColumn):
 
 
 def _run_jobs(
-    jobs: Sequence[Job], chosen: Settings, seed: int, of_base: OfBase, workers: int, console: Console
+    jobs: Sequence[Job], chosen: Settings, seed: int, of_base: OfBase, workers: int, console: Console, keep: Keep
 ) -> list[Bundle]:
-    """What each job trained; a progress bar for each model."""
+    """What each job trained, told to `keep` as soon as it is; a progress bar for each model."""
     side_by_side = workers > 1 and len(jobs) > 1
     if not side_by_side:
         import linkcast.training.trainer  # noqa: F401 - TensorFlow, before a bar is drawn
@@ -186,24 +240,30 @@ def _run_jobs(
                 console.print(f"{name}: {note}, {bars.tasks[shown[name]].elapsed:.0f} s")
 
         if not side_by_side:
-            return [_train(job, chosen, seed, of_base, show) for job in jobs]
-        return _run_side_by_side(jobs, chosen, seed, of_base, min(workers, len(jobs)), show)
+            parts = []
+            for job in jobs:
+                parts.append(_train(job, chosen, seed, of_base, show))
+                keep(job, parts[-1])
+            return parts
+        return _run_side_by_side(jobs, chosen, seed, of_base, min(workers, len(jobs)), show, keep)
 
 
 def _run_side_by_side(
-    jobs: Sequence[Job], chosen: Settings, seed: int, of_base: OfBase, workers: int, show: Show
+    jobs: Sequence[Job], chosen: Settings, seed: int, of_base: OfBase, workers: int, show: Show, keep: Keep
 ) -> list[Bundle]:
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool:
         news = manager.Queue()
         results = [pool.submit(_train_in_worker, job, chosen, seed, of_base, news) for job in jobs]
+        kept: set[int] = set()
         try:
-            while not all(result.done() for result in results):
+            while len(kept) < len(results):
                 with contextlib.suppress(queue.Empty):
                     show(*news.get(timeout=0.2))
-                for result in results:
-                    if result.done():
-                        result.result()
+                for index, result in enumerate(results):
+                    if result.done() and index not in kept:
+                        keep(jobs[index], result.result())
+                        kept.add(index)
             with contextlib.suppress(queue.Empty):
                 while True:
                     show(*news.get(timeout=0.2))
