@@ -32,7 +32,9 @@ class Aggregation:
         gain = slope * (mixed - values)
         self.most = np.maximum(0.999 * self.most, np.abs(gain))
         self.variance = 0.999 * self.variance + gain**2
-        self.regret = 0.999 * self.regret + gain - self.rate * gain**2
+        with np.errstate(divide="ignore"):
+            fitting = np.minimum(self.rate, 0.5 / self.most)  # both without bound where nothing was gained
+        self.regret = 0.999 * self.regret + gain - fitting * gain**2
 
     def weigh(self, floor: float) -> None:
         count = len(self.weight)
@@ -135,7 +137,8 @@ class Target:
         for index, level in enumerate(self.levels):
 
             def slope(bound: float, level: float = level) -> float:
-                return -level if outcome > max(bound, 0.0) else 1 - level
+                bound = max(bound, 0.0)
+                return -level if outcome > bound else 1 - level if outcome < bound else 0.0
 
             above = self.factor[index] * expected["spread"]
             mixed = float(self.spreads[index].weight @ above)

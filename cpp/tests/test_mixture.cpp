@@ -168,6 +168,46 @@ TEST(one_outcome_in_ten_lies_above_p90_whatever_the_noise_does) {
   }
 }
 
+TEST(traffic_after_an_idle_night_is_forecast_as_before_it) {
+  std::mt19937_64 random(11);
+  std::normal_distribution<double> noise(0, 2.5);
+  double level = 20, loss = 0, last = 0;
+  int above = 0, scored = 0;
+  Link link;
+  Outlook next{};
+  for (int k = 0; k < 22'500; ++k) {
+    level = 20 + 0.9 * (level - 20) + noise(random);
+    const double measured = k >= 2'000 && k < 22'000 ? 0 : std::max(level, 0.0);
+    if (k > 22'010) {  // the window is full of traffic again
+      loss += std::fabs(next.mbps - measured);
+      last += std::fabs(link.values.back() - measured);
+      above += measured > next.p90;
+      ++scored;
+    }
+    next = link.tick(measured, 0.954 * measured);
+  }
+  CHECK(loss < 1.05 * last);  // the last value: all but the best that there is on such noise
+  CHECK(above < 0.2 * scored);
+}
+
+TEST(rare_bursts_are_not_expected_to_stay) {
+  // Nearly always nothing: the least absolute error is that of always saying so, half of the last value's.
+  std::mt19937_64 random(3);
+  std::uniform_real_distribution<double> chance;
+  double loss = 0, last = 0;
+  Link link;
+  Outlook next{};
+  for (int k = 0; k < 4'000; ++k) {
+    const double measured = k > 100 && chance(random) < 0.05 ? 10 + 20 * chance(random) : 0;
+    if (k >= 2'000) {
+      loss += std::fabs(next.mbps - measured);
+      last += std::fabs(link.values.back() - measured);
+    }
+    next = link.tick(measured, 0.1 + 0.5 * measured);
+  }
+  CHECK(loss < 0.6 * last);
+}
+
 TEST(nothing_blows_up) {
   // Idle for thousands of ticks, constants, steps of 1e6, denormals, ticks without a sample, a model that has no answer.
   std::mt19937_64 random(5);

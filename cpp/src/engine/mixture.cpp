@@ -78,7 +78,10 @@ void Mixture::Aggregation<N>::learn(const std::array<double, N>& values, double 
     const double gain = slope * (mixed - values[k]);
     most[k] = std::max(memory * most[k], std::fabs(gain));
     variance[k] = memory * variance[k] + gain * gain;
-    regret[k] = memory * regret[k] + gain - rate[k] * gain * gain;
+    // The rate was set before this gain was seen, and may be far too large for it: after hours in which all agreed, the
+    // first tick of traffic would count as a loss of thousands.
+    const double fitting = most[k] > 0 ? std::min(rate[k], 0.5 / most[k]) : 0;
+    regret[k] = memory * regret[k] + gain - fitting * gain * gain;
   }
 }
 
@@ -327,9 +330,13 @@ void Mixture::score(std::size_t row, std::size_t index, const Moment& then, cons
 /// @param pace  of the gradient steps: slower where outcomes come late, since several are judged before one is seen
 void Mixture::track_quantiles(Target& of, const Expectation& expected, double outcome, double pace) noexcept {
   for (std::size_t level = 0; level < kLevels; ++level) {
-    // What is answered is never below 0, so that is what is judged.
+    // What is answered is never below 0, so that is what is judged. An outcome that meets its bound asks for no step: or
+    // else hours of 0 Mbit/s would drive every factor to its limit, and the band would be wrong when traffic is back.
     const double below = -levels_[level], over = 1 - levels_[level];
-    const auto slope = [&](double bound) { return outcome > std::max(bound, 0.0) ? below : over; };
+    const auto slope = [&](double bound) {
+      bound = std::max(bound, 0.0);
+      return outcome > bound ? below : outcome < bound ? over : 0.0;
+    };
     std::array<double, kSpreads> above;
     for (std::size_t k = 0; k < kSpreads; ++k) above[k] = of.factor[level][k] * expected.spread[k];
     const double mixed = of.spreads[level].mix(above);
