@@ -156,9 +156,9 @@ def test_training_a_new_group_again_begins_from_its_own_weights_and_keeps_its_id
         folder / "calls.csv", None, settings.quick(), 0, ["Video Calls"], None, folder / "my-bundle", None, "default"
     )
     assert again.trained == ["video_calls_model", "video_calls_fallback"]
-    (start,) = again.held.starts["video_calls"]
+    (start,) = again.of_base.starts["video_calls"]
     assert start.content == (folder / "my-bundle" / "models" / "video_calls_model.tflite").read_bytes()
-    assert dict(again.held.identities["video_calls"].services) == {"Meetings": 601, "Webinars": 602}
+    assert dict(again.of_base.identities["video_calls"].services) == {"Meetings": 601, "Webinars": 602}
     assert again.order == list(linkcast.Engine(folder / "my-bundle").manifest["models"])
 
 

@@ -76,9 +76,9 @@ def soak(program: Path, minutes: float, reload_every: float, folder: Path) -> tu
     command = [program, str(60.0 * minutes), str(reload_every), folder / "good", folder / "bad"]
     environment = {**os.environ}
     if "LINKCAST_TFLITE_LIBRARY" not in environment:
-        import linkcast
+        from linkcast import _native
 
-        environment["LINKCAST_TFLITE_LIBRARY"] = str(Path(linkcast.__file__).parent / "libtensorflowlite_c.so")
+        environment["LINKCAST_TFLITE_LIBRARY"] = str(Path(_native.__file__).parent / "libtensorflowlite_c.so")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         lines = [json.loads(line) for line in process.stdout]

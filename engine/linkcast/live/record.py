@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from linkcast._native import ControllerOptions
+from typing import Any, Protocol
 
 SCHEMA = 1
 """Version of a tick's and a header's fields: an added field leaves it, one that changes its meaning does not."""
@@ -122,7 +119,7 @@ class Header:
     features: tuple[str, ...]
     units: tuple[str, ...]
     step_s: float
-    options: ControllerOptions  # every option of Engine.controller
+    options: Mapping[str, float | int | str]  # every option of Engine.controller
     models: Mapping[str, str]  # SHA-256 by name: of the forecaster, its fallback, and the allocator
     models_id: str  # of `models`: what a tick refers to
     runs_on: Mapping[str, str]  # by model: "native (avx512)", "tflite"

@@ -249,7 +249,7 @@ class Session:
             features=tuple(live.spec["features"]),
             units=tuple(live.spec["units"]),
             step_s=live.spec["step_s"],
-            options=self.options,
+            options=cast("Mapping[str, float | int | str]", self.options),
             models=live.models,
             models_id=live.models_id,
             runs_on=live.runs_on,
@@ -279,7 +279,8 @@ class Session:
         Raises:
             ValueError: the models read other features, or the state is damaged.
         """
-        session = cls(header.link, engine, header.profile, shadow=shadow, **header.options)
+        options = cast("ControllerOptions", header.options)
+        session = cls(header.link, engine, header.profile, shadow=shadow, **options)
         session.extra = dict(header.extra)
         if header.next_index == 0:  # the start: all is as new, whatever version wrote the state
             return session
