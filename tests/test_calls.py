@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import linkcast
+import sent
 from conftest import run
 from linkcast import _native
 from linkcast.traces import trace_from_arrays
@@ -170,22 +171,18 @@ def test_pickled_answers_are_the_same(engine: linkcast.Engine) -> None:
     assert repr(copy.deepcopy(answers[1])) == repr(answers[1])
 
 
-def forecast_in_another_process(engine: linkcast.Engine, windows: Any) -> Any:
-    return os.getpid(), engine.forecast("internet", windows)
-
-
 def test_other_processes_forecast_with_an_engine_that_they_were_sent(engine: linkcast.Engine) -> None:
     expected = engine.forecast("internet", WINDOW).mbps
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        process, answers = pool.submit(forecast_in_another_process, engine, WINDOW).result()
+        process, answers = pool.submit(sent.forecast, engine, WINDOW).result()
     assert process != os.getpid()
     np.testing.assert_array_equal(answers.mbps, expected)
 
 
 def test_joblib_sends_an_engine_to_its_workers(engine: linkcast.Engine) -> None:
     joblib = pytest.importorskip("joblib")
-    jobs = [joblib.delayed(forecast_in_another_process)(engine, WINDOW) for _ in range(2)]
+    jobs = [joblib.delayed(sent.forecast)(engine, WINDOW) for _ in range(2)]
     done = joblib.Parallel(n_jobs=2)(jobs)
     assert os.getpid() not in [process for process, _ in done]
     expected = engine.forecast("internet", WINDOW).mbps
