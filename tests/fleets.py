@@ -110,5 +110,5 @@ def killed_driver(data, output, folder):
     score(data, output, crew=DyingCrew(InProcess(), folder, 3), part_ticks=64)
 
 
-def dying_local_crew(folder):
-    return DyingCrew(LocalCrew(2), folder, 3)
+def dying_local_crew(folder, report):
+    return DyingCrew(LocalCrew(2), folder, report)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -162,9 +164,18 @@ def read_json(path: Path) -> Any:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """As `write_json`."""
+    with in_one_step(path) as beside:
+        beside.write_bytes(content)
+
+
+@contextlib.contextmanager
+def in_one_step(path: Path) -> Iterator[Path]:
+    """The file to write, which then takes the place of `path`; what killed processes have begun there goes."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
+    yield beside
     os.replace(beside, path)
+    for begun in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        begun.unlink(missing_ok=True)
 
 
 def digest(content: Any) -> str:

@@ -121,7 +121,8 @@ class _Runner:
         if checkpoint.exists():
             self.now, snapshot = pickle.loads(checkpoint.read_bytes())
             self.stream = self._stream(len(self.now.rows))
-            self.stream.restore(snapshot)
+            if self.now.live:  # or else all is scored, and only finish() was not reached
+                self.stream.restore(snapshot)
         else:
             self.now = self._begin()
         self.capacities = capacities_of(job.settings, [cursor.link for cursor in self.now.cursors])

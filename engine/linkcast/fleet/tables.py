@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from linkcast.fleet.settings import in_one_step
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,9 +21,8 @@ def write_table(path: Path, table: pa.Table) -> None:
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table, beside, compression="zstd", row_group_size=1 << 20)
-    os.replace(beside, path)
+    with in_one_step(path) as beside:
+        pq.write_table(table, beside, compression="zstd", row_group_size=1 << 20)
 
 
 def forecast_table(
