@@ -71,6 +71,8 @@ struct Network::Impl : kernels::PackedNetwork {
   Rows run_lstm(const Layer& layer, const Rows& in, std::size_t batch);
   Rows run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                  std::size_t outputs);
+  void dense_by_rows(const Layer& layer, const Rows& in, std::size_t rows, float* y, std::size_t y_stride,
+                     std::size_t outputs_written);
   Rows run_affine(const Layer& layer, const Rows& in, std::size_t batch);
   Rows run_flatten(const Layer& layer, const Rows& in, std::size_t batch);
   Rows step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states);
@@ -304,13 +306,20 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
   return {out, layer.padded, in.steps, layer.width};
 }
 
+[[gnu::noinline]] void Network::Impl::dense_by_rows(const Layer& layer, const Rows& in, std::size_t rows, float* y,
+                                                    std::size_t y_stride, std::size_t outputs_written) {
+  const Operand x = operand(in, rows, layer.inputs);
+  for (std::size_t row = 0; row < rows; ++row)
+    kernels->dense(layer.dense, part(x, row), 1, y + row * y_stride, y_stride, outputs_written, second_first);
+}
+
 Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                               std::size_t outputs_written) {
   const std::size_t rows = in.steps * batch;
-  const Operand x = operand(in, rows, layer.inputs);
-  const std::size_t at_once = row_by_row ? 1 : rows;
-  for (std::size_t row = 0; row < rows; row += at_once)
-    kernels->dense(layer.dense, part(x, row), at_once, y + row * y_stride, y_stride, outputs_written, second_first);
+  if (row_by_row && rows > 1) [[unlikely]]
+    dense_by_rows(layer, in, rows, y, y_stride, outputs_written);
+  else
+    kernels->dense(layer.dense, operand(in, rows, layer.inputs), rows, y, y_stride, outputs_written, second_first);
   return {y, y_stride, in.steps, layer.width};
 }
 
