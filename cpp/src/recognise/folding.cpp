@@ -8,9 +8,11 @@
 namespace linkcast::tflite {
 namespace {
 
-constexpr int kDeepest = 32;  // a hostile graph could nest without end
+constexpr int kDeepest = 32;               // a hostile graph could nest without end
+constexpr std::size_t kMostVisits = 1024;  // of expressions, for one sum
 constexpr std::size_t kMostTerms = 16;
-constexpr std::size_t kMostWeights = std::size_t{1} << 22;  // of a matrix that is put together here
+constexpr std::size_t kMostWeights = std::size_t{1} << 22;   // of a matrix that is put together here
+constexpr std::size_t kMostProducts = std::size_t{1} << 26;  // for one
 
 /// factor[n] * base[n] * scale: `base` has as many elements as the sum or one for all, `scale` one or is absent.
 struct Term {
@@ -37,20 +39,14 @@ class Folder {
  public:
   explicit Folder(Expressions& expressions) : expressions_(expressions) {}
 
+  /// (x - m) s or x s - m s, each times constants and in any order, with m = mean(x) and s = 1 / sqrt(v + epsilon),
+  /// v = mean((x - m)^2).
   ExpressionId normalised(ExpressionId id) {
-    const std::size_t size = at(id).size;
-    const auto sum = sum_of(id, size, 0);
-    if (!sum || sum->terms.size() != 2 || size < 2) return kNone;
-    for (const int first : {0, 1}) {
-      const auto& row = sum->terms[static_cast<std::size_t>(first)];
-      const auto& mean = sum->terms[static_cast<std::size_t>(1 - first)];
-      if (row.scale == kNone || row.scale != mean.scale || !is_mean(mean.base, row.base) || at(row.base).size != size)
-        continue;
-      bool opposite = true;
-      for (std::size_t n = 0; n < size; ++n) opposite = opposite && row.factor[n] == -mean.factor[n];
-      const float epsilon = opposite ? epsilon_of(row.scale, row.base, mean.base) : 0.0F;
-      if (!(epsilon > 0.0F)) continue;
-      return expressions_.affine(floats(row.factor), floats(sum->offset), expressions_.normalise(epsilon, row.base));
+    std::vector<ExpressionId> roots;
+    if (at(id).size > 1) roots_in(id, 0, roots);
+    for (const auto root : roots) {
+      const auto found = normalised(id, root);
+      if (found != kNone) return found;
     }
     return kNone;
   }
@@ -67,12 +63,33 @@ class Folder {
     return std::vector<float>(values.begin(), values.end());
   }
 
+  // ---- the normalisation of a layer ---------------------------------------------------------------------------------
+
+  ExpressionId normalised(ExpressionId id, ExpressionId root) {
+    const std::size_t size = at(id).size;
+    const auto norm = normalisation_of(root, size);
+    if (!norm) return kNone;
+    whole_ = norm->x;
+    const auto sum = sum_of(id, size, 0);
+    whole_ = kNone;
+    if (!sum || sum->terms.size() != 2) return kNone;
+    const auto& first = sum->terms[0];
+    const auto& second = sum->terms[1];
+    const auto& row = first.base == norm->x ? first : second;
+    const auto& mean = first.base == norm->x ? second : first;
+    if (row.base != norm->x || mean.base != norm->mean || row.scale != root || mean.scale != root) return kNone;
+    for (std::size_t n = 0; n < size; ++n)
+      if (row.factor[n] != -mean.factor[n]) return kNone;
+    return expressions_.affine(floats(row.factor), floats(sum->offset), expressions_.normalise(norm->epsilon, norm->x));
+  }
+
   // ---- sums -------------------------------------------------------------------------------------------------------
 
   /// What `id` adds up, of `size` elements: `id` has as many, or one for all of them.
-  std::optional<Sum> sum_of(ExpressionId id, std::size_t size, int depth) const {
-    if (depth > kDeepest) return std::nullopt;
-    const auto& e = at(id);
+  std::optional<Sum> sum_of(ExpressionId id, std::size_t size, int depth) {
+    if (depth > kDeepest || ++visits_ > kMostVisits) return std::nullopt;
+    const Expression& e = at(id);
+    if (id == whole_) return Sum{{{id, kNone, std::vector<double>(size, 1.0)}}, std::vector<double>(size)};
     switch (e.kind) {
       case Kind::spread:
         return sum_of(e.x, size, depth + 1);
@@ -111,14 +128,13 @@ class Folder {
   /// Whether the sum is one root, for all elements alike, times constants.
   bool is_root(const Sum& sum) const {
     return sum.terms.size() == 1 && sum.terms[0].scale == kNone && at(sum.terms[0].base).kind == Kind::root &&
-           at(sum.terms[0].base).size == 1 &&
-           std::all_of(sum.offset.begin(), sum.offset.end(), [](double o) { return o == 0.0; });
+           at(sum.terms[0].base).size == 1 && all(sum.offset, 0.0);
   }
 
   static std::optional<Sum> scaled(const Term& root, std::optional<Sum> sum) {
     if (!sum) return sum;
     Sum result{{}, std::vector<double>(sum->offset.size())};
-    if (std::any_of(sum->offset.begin(), sum->offset.end(), [](double o) { return o != 0.0; })) {
+    if (!all(sum->offset, 0.0)) {
       Term constant{root.base, kNone, sum->offset};
       for (std::size_t n = 0; n < constant.factor.size(); ++n) constant.factor[n] *= root.factor[n];
       add(result, constant);
@@ -137,14 +153,11 @@ class Folder {
     for (auto like = sum.terms.begin(); like != sum.terms.end(); ++like) {
       if (like->base != term.base || like->scale != term.scale) continue;
       for (std::size_t n = 0; n < term.factor.size(); ++n) like->factor[n] += term.factor[n];
-      if (std::all_of(like->factor.begin(), like->factor.end(), [](double f) { return f == 0.0; }))
-        sum.terms.erase(like);
+      if (all(like->factor, 0.0)) sum.terms.erase(like);
       return;
     }
     sum.terms.push_back(term);
   }
-
-  // ---- the normalisation of a layer ---------------------------------------------------------------------------------
 
   bool is_mean(ExpressionId id, ExpressionId x) const {
     const auto& e = at(id);
@@ -154,36 +167,59 @@ class Folder {
     return std::all_of(weights.begin(), weights.end(), [share](float w) { return w == share; });
   }
 
-  /// epsilon where `root` is 1 / sqrt(mean((x - mean)^2) + epsilon), else 0.
-  float epsilon_of(ExpressionId root, ExpressionId x, ExpressionId mean) const {
-    if (at(root).kind != Kind::root || at(root).first != 1 || at(root).size != 1) return 0.0F;
+  /// Adds each 1 / sqrt of one element that `id` is made of.
+  void roots_in(ExpressionId id, int depth, std::vector<ExpressionId>& found) {
+    if (depth > kDeepest || ++visits_ > kMostVisits) return;
+    const Expression& e = at(id);
+    const bool seen = std::find(found.begin(), found.end(), id) != found.end();
+    if (e.kind == Kind::root && e.first == 1 && e.size == 1 && !seen) found.push_back(id);
+    const bool sum = e.kind == Kind::add || e.kind == Kind::multiply;
+    if (sum || e.kind == Kind::spread || e.kind == Kind::affine) roots_in(e.x, depth + 1, found);
+    if (sum) roots_in(e.y, depth + 1, found);
+  }
+
+  struct Normalisation {
+    ExpressionId x = kNone;     // the row
+    ExpressionId mean = kNone;  // one element
+    float epsilon = 0.0F;
+  };
+
+  /// What `root` normalises, where it is 1 / sqrt(mean((x - mean)^2) + epsilon) of a row of `size`.
+  std::optional<Normalisation> normalisation_of(ExpressionId root, std::size_t size) {
     const auto sum = sum_of(at(root).x, 1, 0);
-    if (!sum || sum->terms.size() != 1 || sum->terms[0].scale != kNone || sum->terms[0].factor[0] != 1.0) return 0.0F;
+    if (!sum || sum->terms.size() != 1 || sum->terms[0].scale != kNone || sum->terms[0].factor[0] != 1.0)
+      return std::nullopt;
     const auto& variance = at(sum->terms[0].base);
-    if (variance.kind != Kind::linear || !is_mean(sum->terms[0].base, variance.x)) return 0.0F;
+    const auto epsilon = static_cast<float>(sum->offset[0]);
+    if (variance.kind != Kind::linear || !is_mean(sum->terms[0].base, variance.x) || !(epsilon > 0.0F))
+      return std::nullopt;
     const auto& squares = at(variance.x);
-    if (squares.kind != Kind::multiply || squares.x != squares.y) return 0.0F;
-    const auto difference = sum_of(squares.x, at(x).size, 0);
-    if (!difference || difference->terms.size() != 2) return 0.0F;
-    const auto is = [&](const Term& term, ExpressionId base, double factor) {
-      return term.base == base && term.scale == kNone &&
-             std::all_of(term.factor.begin(), term.factor.end(), [factor](double f) { return f == factor; });
-    };
-    const auto& terms = difference->terms;
-    const bool plain =
-        std::all_of(difference->offset.begin(), difference->offset.end(), [](double o) { return o == 0.0; });
-    for (const double sign : {1.0, -1.0})
-      for (const std::size_t first : {0U, 1U})
-        if (plain && is(terms[first], x, sign) && is(terms[1 - first], mean, -sign))
-          return static_cast<float>(sum->offset[0]);
-    return 0.0F;
+    if (squares.kind != Kind::multiply || squares.x != squares.y || squares.size != size) return std::nullopt;
+    const auto& difference = at(squares.x);
+    if (difference.kind != Kind::add) return std::nullopt;
+    for (const ExpressionId x : {difference.x, difference.y}) {
+      whole_ = x;
+      const auto parts = sum_of(squares.x, size, 0);
+      whole_ = kNone;
+      if (!parts || parts->terms.size() != 2 || !all(parts->offset, 0.0)) continue;
+      const auto& row = parts->terms[parts->terms[0].base == x ? 0 : 1];
+      const auto& mean = parts->terms[parts->terms[0].base == x ? 1 : 0];
+      if (row.base == x && is_mean(mean.base, x) && row.scale == kNone && mean.scale == kNone && all(row.factor, 1.0) &&
+          all(mean.factor, -1.0))
+        return Normalisation{x, mean.base, epsilon};
+    }
+    return std::nullopt;
+  }
+
+  static bool all(const std::vector<double>& values, double wanted) {
+    return std::all_of(values.begin(), values.end(), [wanted](double v) { return v == wanted; });
   }
 
   // ---- linear maps --------------------------------------------------------------------------------------------------
 
   /// `id`, repeated where it has one element, as a linear map of what is no linear map itself.
   std::optional<Linear> linear_of(ExpressionId id, std::size_t units, int depth) {
-    if (depth > kDeepest) return std::nullopt;
+    if (depth > kDeepest || ++visits_ > kMostVisits) return std::nullopt;
     const auto sum = sum_of(id, units, depth);
     if (!sum || sum->terms.empty()) return std::nullopt;
     Linear whole{units, kNone, {}, sum->offset};
@@ -243,7 +279,7 @@ class Folder {
       return map;
     }
     const std::size_t width = at(inner->x).size;
-    if (units * width > kMostWeights) return std::nullopt;
+    if (units * width > kMostWeights || inputs * units * width > kMostProducts) return std::nullopt;
     Linear map{units, inner->x, std::vector<double>(units * width), std::vector<double>(units)};
     for (std::size_t u = 0; u < units; ++u)
       for (std::size_t k = 0; k < inputs; ++k) {
@@ -307,6 +343,8 @@ class Folder {
   }
 
   Expressions& expressions_;
+  ExpressionId whole_ = kNone;  // is not looked into by sum_of
+  std::size_t visits_ = 0;      // of expressions
 };
 
 }  // namespace
