@@ -118,8 +118,12 @@ def convert(
     optimizations: Sequence[Any] = (),
     supported_types: Sequence[Any] = (),
     representative: Callable[[], Iterator[list[Floats]]] | None = None,
+    edge: Any = tf.float32,
 ) -> Path:
-    """Writes `model` to `path` as .tflite with the batch fixed to `batch` (None: left open); returns `path`."""
+    """Writes `model` to `path` as .tflite with the batch fixed to `batch` (None: left open); returns `path`.
+
+    With a representative data set all of it is whole numbers, and its input and output are of the type `edge`.
+    """
     signature = [tf.TensorSpec((batch, *tensor.shape[1:]), tf.float32) for tensor in model.inputs]
     function = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
     with warnings.catch_warnings():
@@ -130,7 +134,9 @@ def convert(
             converter.target_spec.supported_types = list(supported_types)
         if representative is not None:
             converter.representative_dataset = representative
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            converter.target_spec.supported_ops = [wide if edge == tf.int16 else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = edge
         path.write_bytes(converter.convert())
     return path
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_models import FEATURES, convert, fused_layers, randomise, small, time_major_layers
+from quantised_models import QUANTISED
 from unclaimed_models import NOT_CLAIMED
 
 
@@ -405,4 +406,4 @@ CLAIMED: dict[str, Callable[[Path], Any]] = {
 }
 """Models that the native backend runs whole."""
 
-MODELS = {**CLAIMED, **NOT_CLAIMED}
+MODELS = {**CLAIMED, **NOT_CLAIMED, **QUANTISED}

@@ -298,7 +298,9 @@ struct InputShape {
 };
 
 InputShape shape_of(const GraphTensor& input) {
-  if (input.type != kTypeFloat32) throw NotNative("the model's input is not float32");
+  if (input.type != kTypeFloat32)
+    throw NotNative("the model's input is " + element_type_name(input.type) +
+                    ": no native kernel works with whole numbers");
   const auto rank = input.shape.size();
   if ((rank != 2 && rank != 3) ||
       std::any_of(input.shape.begin(), input.shape.end(), [](std::int64_t d) { return d < 1; }))
