@@ -78,18 +78,6 @@ def test_one_invoke_equals_tensorflow_and_keeps_no_state(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("softmax_over_steps", "SOFTMAX (node 2) runs over another dimension than the features"),
-        ("mean_over_steps", "MEAN (node 1) averages over more than the features"),
-        ("masking", "NOT_EQUAL (node 0) has no native kernel"),
-    ],
-)
-def test_what_is_no_row_of_features_is_named(name: str, reason: str) -> None:
-    assert linkcast.Model(built(name)).backend_reason == reason
-
-
-@pytest.mark.parametrize(
     "name", ["fused_dynamic_range", "while_dynamic_range", "unrolled_dynamic_range", "dense_dynamic_range"]
 )
 def test_int8_weights_stay_within_the_rounding_of_tflite(name: str) -> None:
