@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "isa.h"
 #include "network_spec.h"
@@ -93,7 +94,11 @@ struct Kernels {
                  const float* offset, Activation activation) = nullptr;
 };
 
-/// The kernels of an ISA that this machine supports.
+/// The tables of an ISA and precision that this CPU runs, the presumed best first; never empty. `isa` is supported.
+/// Tables of float32 give one another's bits, so that which of them runs can't be seen in an answer.
+std::vector<const Kernels*> candidates(Isa isa, Precision precision);
+
+/// The first of candidates().
 const Kernels& select_kernels(Isa isa, Precision precision);
 
 const Kernels& kernels_f32_scalar();
