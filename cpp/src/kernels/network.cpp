@@ -100,6 +100,20 @@ std::size_t Network::features() const { return impl_->features; }
 std::size_t Network::output_steps() const { return impl_->output_steps; }
 std::size_t Network::outputs() const { return impl_->outputs; }
 std::size_t Network::weight_bytes() const { return impl_->weights.size(); }
+std::size_t Network::bytes_read() const {
+  const std::size_t element = impl_->kernels->format == kernels::WeightFormat::float32    ? 4
+                              : impl_->kernels->format == kernels::WeightFormat::bfloat16 ? 2
+                                                                                          : 1;
+  const auto bytes_of = [&](const kernels::Matrix& matrix) {
+    if (matrix.weights == nullptr) return std::size_t{0};
+    return matrix.vectors * impl_->kernels->lanes * round_up(matrix.depth, impl_->kernels->group) * element;
+  };
+  std::size_t bytes = 0;
+  for (const Layer& layer : impl_->layers)
+    bytes += bytes_of(layer.dense.matrix) + bytes_of(layer.recurrent) * (layer.steps - 1);
+  return bytes;
+}
+
 std::size_t Network::multiply_adds() const { return impl_->multiply_adds; }
 bool Network::can_step() const { return impl_->can_step; }
 std::size_t Network::state_size() const { return impl_->state_size; }
