@@ -93,9 +93,9 @@ Args:
       .def("__repr__", [](const BoundProfile& bound) {
         return "ProfileForecaster(" + bound.engine->spec(bound.forecaster.model()).name + ")";
       });
-  module.def("forecast_profiles", &forecast_profiles, py::arg("forecasters"), py::arg("seconds"),
-             py::arg("in_use_mbps"),
-             R"(The forecasts of several ProfileForecasters for the same times: windows built, scaled and run in one call.
+  module.def(
+      "forecast_profiles", &forecast_profiles, py::arg("forecasters"), py::arg("seconds"), py::arg("in_use_mbps"),
+      R"(The forecasts of several ProfileForecasters for the same times: windows built, scaled and run in one call.
 
 Args:
     forecasters: None stands for one that has no profile: NaN.

@@ -65,12 +65,14 @@ def to_datetime64(timestamp: Timestamp) -> np.datetime64:
     """
     if isinstance(timestamp, str):
         timestamp = _datetime_of(timestamp)
+    if isinstance(timestamp, (date, np.datetime64)) and timestamp != timestamp:  # NumPy's, or pandas'
+        raise ValueError("timestamp: expected a time, got NaT")
     if isinstance(timestamp, datetime):
-        return _a_time(np.datetime64(timestamp.replace(tzinfo=None), "us"))
+        return np.datetime64(timestamp.replace(tzinfo=None), "us")
     if isinstance(timestamp, date):
         return np.datetime64(timestamp, "us")
     if isinstance(timestamp, np.datetime64):
-        return cast("np.datetime64", _a_time(timestamp).astype("datetime64[us]"))
+        return cast("np.datetime64", timestamp.astype("datetime64[us]"))
     return np.datetime64(_microseconds_of(timestamp), "us")
 
 
@@ -91,12 +93,6 @@ def _datetime_of(text: str) -> datetime:
         return datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
         raise ValueError(f"timestamp: expected an ISO 8601 time such as 2026-03-02T18:00, got {text!r}") from None
-
-
-def _a_time(time: np.datetime64) -> np.datetime64:
-    if np.isnat(time):
-        raise ValueError("timestamp: expected a time, got NaT")
-    return time
 
 
 def _microseconds_of(timestamp: object) -> int:

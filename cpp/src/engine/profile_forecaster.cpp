@@ -53,7 +53,7 @@ ProfileForecaster::ProfileForecaster(Engine& engine, std::size_t model, std::vec
     : engine_(engine),
       model_(model),
       steps_(engine.spec(model).steps()),
-      step_s_(static_cast<std::int64_t>(engine.spec(model).step_s)),
+      step_s_(static_cast<std::int64_t>(std::fmod(std::trunc(engine.spec(model).step_s), kWeek_s))),
       profile_(std::move(profile)),
       columns_(std::move(columns)),
       bandwidth_factor_(bandwidth_factor),
@@ -77,14 +77,15 @@ void ProfileForecaster::build(const std::int64_t* seconds, std::size_t count, do
   const Calendar& table = calendar();
   std::array<double, kProfileFeatures> features;
   for (std::size_t row = 0; row < count; ++row) {
+    const std::int64_t now = seconds[row] % kWeek_s;
     double factor = bandwidth_factor_;
     if (!std::isnan(in_use_mbps)) {
-      const auto newest = static_cast<std::size_t>(second_of_week(seconds[row] - step_s_) / kHour_s);
+      const auto newest = static_cast<std::size_t>(second_of_week(now - step_s_) / kHour_s);
       const double typical = profile_[newest * kProfileTelemetry + kBandwidth];
       factor *= in_use_mbps / std::max(typical, kLeastTypical_mbps);
     }
     for (std::size_t step = 0; step < steps_; ++step) {
-      const std::int64_t time = second_of_week(seconds[row] - static_cast<std::int64_t>(steps_ - step) * step_s_);
+      const std::int64_t time = second_of_week(now - static_cast<std::int64_t>(steps_ - step) * step_s_);
       const double* typical = profile_.data() + static_cast<std::size_t>(time / kHour_s) * kProfileTelemetry;
       std::copy_n(typical, kProfileTelemetry, features.begin());
       features[kBandwidth] = std::min(typical[kBandwidth] * factor, most_mbps_);

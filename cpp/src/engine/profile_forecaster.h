@@ -44,7 +44,7 @@ class ProfileForecaster {
   Engine& engine_;
   std::size_t model_;
   std::size_t steps_;
-  std::int64_t step_s_;
+  std::int64_t step_s_;               // less whole weeks
   std::vector<double> profile_;       // (168, 4)
   std::vector<std::size_t> columns_;  // (features)
   double bandwidth_factor_;
