@@ -65,7 +65,7 @@ def to_datetime64(timestamp: Timestamp) -> np.datetime64:
     """
     if isinstance(timestamp, str):
         timestamp = _datetime_of(timestamp)
-    if isinstance(timestamp, (date, np.datetime64)) and timestamp != timestamp:  # NumPy's, or pandas'
+    if isinstance(timestamp, (date, np.datetime64)) and timestamp != timestamp:  # noqa: PLR0124  # NaT, pandas' too
         raise ValueError("timestamp: expected a time, got NaT")
     if isinstance(timestamp, datetime):
         return np.datetime64(timestamp.replace(tzinfo=None), "us")
