@@ -92,7 +92,7 @@ PYBIND11_MODULE(_native, module) {
   module.attr("__version__") = LINKCAST_VERSION;
   module.attr("CELLS_PER_ACTION") = linkcast::Allocation::kCells;
   module.attr("HEADROOM_ACTIONS") = linkcast::Allocation::kHeadroom;
-  module.attr("LEAST_TYPICAL_MBPS") = linkcast::kLeastTypical_mbps;
+  module.attr("LEAST_TYPICAL_MBPS") = linkcast::kLeastTypicalMbps;
   linkcast::bindings::bind_answer(module);
   linkcast::bindings::bind_scaler(module);
   linkcast::bindings::bind_model(module);

@@ -10,9 +10,9 @@
 namespace linkcast {
 namespace {
 
-constexpr std::int64_t kHour_s = 3'600;
-constexpr std::int64_t kDay_s = 86'400;
-constexpr std::int64_t kWeek_s = 7 * kDay_s;
+constexpr std::int64_t kHourSeconds = 3'600;
+constexpr std::int64_t kDaySeconds = 86'400;
+constexpr std::int64_t kWeekSeconds = 7 * kDaySeconds;
 constexpr std::int64_t kEpochWeekday = 3;  // 1970-01-01 was a Thursday; Monday is 0
 constexpr std::size_t kMinutesOfDay = 24 * 60;
 constexpr std::size_t kBandwidth = 1;  // its column in a profile
@@ -42,8 +42,8 @@ const Calendar& calendar() {
 
 /// Seconds since Monday 0:00, for times before 1970 too.
 std::int64_t second_of_week(std::int64_t seconds) noexcept {
-  const std::int64_t rest = (seconds % kWeek_s + kEpochWeekday * kDay_s) % kWeek_s;
-  return rest < 0 ? rest + kWeek_s : rest;
+  const std::int64_t rest = (seconds % kWeekSeconds + kEpochWeekday * kDaySeconds) % kWeekSeconds;
+  return rest < 0 ? rest + kWeekSeconds : rest;
 }
 
 }  // namespace
@@ -53,7 +53,7 @@ ProfileForecaster::ProfileForecaster(Engine& engine, std::size_t model, std::vec
     : engine_(engine),
       model_(model),
       steps_(engine.spec(model).steps()),
-      step_s_(static_cast<std::int64_t>(std::fmod(std::trunc(engine.spec(model).step_s), kWeek_s))),
+      step_s_(static_cast<std::int64_t>(std::fmod(std::trunc(engine.spec(model).step_s), kWeekSeconds))),
       profile_(std::move(profile)),
       columns_(std::move(columns)),
       bandwidth_factor_(bandwidth_factor),
@@ -77,20 +77,20 @@ void ProfileForecaster::build(const std::int64_t* seconds, std::size_t count, do
   const Calendar& table = calendar();
   std::array<double, kProfileFeatures> features;
   for (std::size_t row = 0; row < count; ++row) {
-    const std::int64_t now = seconds[row] % kWeek_s;
+    const std::int64_t now = seconds[row] % kWeekSeconds;
     double factor = bandwidth_factor_;
     if (!std::isnan(in_use_mbps)) {
-      const auto newest = static_cast<std::size_t>(second_of_week(now - step_s_) / kHour_s);
+      const auto newest = static_cast<std::size_t>(second_of_week(now - step_s_) / kHourSeconds);
       const double typical = profile_[newest * kProfileTelemetry + kBandwidth];
-      factor *= in_use_mbps / std::max(typical, kLeastTypical_mbps);
+      factor *= in_use_mbps / std::max(typical, kLeastTypicalMbps);
     }
     for (std::size_t step = 0; step < steps_; ++step) {
       const std::int64_t time = second_of_week(now - static_cast<std::int64_t>(steps_ - step) * step_s_);
-      const double* typical = profile_.data() + static_cast<std::size_t>(time / kHour_s) * kProfileTelemetry;
+      const double* typical = profile_.data() + static_cast<std::size_t>(time / kHourSeconds) * kProfileTelemetry;
       std::copy_n(typical, kProfileTelemetry, features.begin());
       features[kBandwidth] = std::min(typical[kBandwidth] * factor, most_mbps_);
-      const auto& hour = table.hour[static_cast<std::size_t>(time % kDay_s / 60)];
-      const auto& weekday = table.weekday[static_cast<std::size_t>(time / kDay_s)];
+      const auto& hour = table.hour[static_cast<std::size_t>(time % kDaySeconds / 60)];
+      const auto& weekday = table.weekday[static_cast<std::size_t>(time / kDaySeconds)];
       std::copy(hour.begin(), hour.end(), features.begin() + kProfileTelemetry);
       std::copy(weekday.begin(), weekday.end(), features.begin() + kProfileTelemetry + 2);
       for (const std::size_t column : columns_) *windows++ = features[column];

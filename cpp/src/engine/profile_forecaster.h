@@ -13,7 +13,7 @@ inline constexpr std::size_t kHoursPerWeek = 168;
 inline constexpr std::size_t kProfileTelemetry = 4;  // latency_ms, bandwidth_mbps, packet_loss, reliability
 inline constexpr std::size_t kProfileFeatures = 8;   // those, then hour_sin, hour_cos, weekday_sin, weekday_cos
 /// Of a typical bandwidth that another is measured by, Mbit/s.
-inline constexpr double kLeastTypical_mbps = 1e-6;
+inline constexpr double kLeastTypicalMbps = 1e-6;
 
 /// Builds, scales and runs windows in one go. Not thread-safe, as its engine.
 class ProfileForecaster {
