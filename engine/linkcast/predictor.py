@@ -323,7 +323,7 @@ class BandwidthPredictor:
             bandwidth_factor, latency_factor = group.device_factors(device_group)
             profile, spec = group.scaled_profile(latency_factor), self._engine.spec(group.model)
             self._profiles[key] = (
-                profile
+                None
                 if profile is None
                 else ProfileForecaster(
                     self._engine,
