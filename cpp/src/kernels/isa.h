@@ -15,7 +15,7 @@ struct CpuFeatures {
   bool avx512_bf16 = false;   // vdpbf16ps
   bool avx512_vnni = false;   // vpdpbusd
   bool neon = false;          // aarch64 Advanced SIMD
-  bool neon_bf16 = false;     // bfdot
+  bool neon_bf16 = false;     // bfdot, bfmmla
   bool neon_dotprod = false;  // sdot
   bool neon_i8mm = false;     // smmla
 };

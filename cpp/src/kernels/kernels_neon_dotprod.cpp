@@ -19,7 +19,9 @@ struct BytesDot {
       return {vaddq_s32(a.first, b.first), vaddq_s32(a.second, b.second)};
     }
     static LINKCAST_INLINE Weight load_weight(const char* p) {
-      return vld1q_s8(reinterpret_cast<const std::int8_t*>(p));
+      int8x16_t weight = vld1q_s8(reinterpret_cast<const std::int8_t*>(p));
+      __asm__("" : "+w"(weight));
+      return weight;
     }
     static LINKCAST_INLINE Input load_input(const char* p) { return vld1_s8(reinterpret_cast<const std::int8_t*>(p)); }
     static LINKCAST_INLINE void multiply_add(Sum& sum, Weight w, Input x) {

@@ -7,7 +7,7 @@ namespace {
 
 struct BytesMatrix {
   static constexpr std::size_t group = 8;
-  static constexpr int max_rows = 2;  // with two sums each and two registers of weights for a vector of outputs
+  static constexpr int max_rows = 3;  // with two sums each and two registers of weights for a vector of outputs
 
   struct Ops {
     using Sum = Int32Pair;  // of outputs 0 and 1, of outputs 2 and 3: (high, high, low, low) each
@@ -15,6 +15,7 @@ struct BytesMatrix {
       int8x16_t first, second;
     };
     using Input = int8x16_t;
+    static constexpr bool inputs_first = true;
     static constexpr std::ptrdiff_t vector_bytes = 32;
     static constexpr std::ptrdiff_t input_bytes = 16;
     static LINKCAST_INLINE Sum zero() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
@@ -23,7 +24,10 @@ struct BytesMatrix {
     }
     static LINKCAST_INLINE Weight load_weight(const char* p) {
       const auto* bytes = reinterpret_cast<const std::int8_t*>(p);
-      return {vld1q_s8(bytes), vld1q_s8(bytes + 16)};
+      int8x16_t first = vld1q_s8(bytes);
+      int8x16_t second = vld1q_s8(bytes + 16);
+      __asm__("" : "+w"(first), "+w"(second));
+      return {first, second};
     }
     static LINKCAST_INLINE Input load_input(const char* p) { return vld1q_s8(reinterpret_cast<const std::int8_t*>(p)); }
     static LINKCAST_INLINE void multiply_add(Sum& sum, Weight w, Input x) {
