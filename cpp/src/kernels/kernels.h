@@ -64,7 +64,10 @@ struct LstmArgs {
   std::size_t h_out_stride = 0;
   void* h_encoded = nullptr;         // rows for the next step's h; unless the encoding is float32 itself
   std::size_t h_encoded_stride = 0;  // bytes
-  bool reverse = false;              // walk the weights backwards: what the step before read last is still in L1
+  // One row's sums are added in the order that a row has among others, so that it has the bits that it has there. A
+  // window by itself takes the order that is quicker.
+  bool as_one_of_many = false;
+  bool reverse = false;  // walk the weights backwards: what the step before read last is still in L1
 };
 
 enum class WeightFormat { float32, bfloat16, int8 };

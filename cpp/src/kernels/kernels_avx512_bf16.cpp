@@ -52,11 +52,11 @@ struct ProductBf16Dot {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + block * 32), (__m256i)_mm512_cvtneps_pbh(h));
   }
 
-  template <int R, int P, bool Reverse>
+  template <int R, int P, bool Reverse, int S = split_of(R * P)>
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
     const std::size_t groups = (matrix.depth + 1) / 2;
-    multiply_panel<Ops, R, P, Reverse>(sum, matrix, panel, groups, x, row);
+    multiply_panel<Ops, R, P, Reverse, S>(sum, matrix, panel, groups, x, row);
   }
 };
 

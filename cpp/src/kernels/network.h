@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 
 #include "base/clock.h"
 #include "isa.h"
@@ -17,14 +18,18 @@ class Network {
   /// Folds, rounds once and packs the weights. `spec` is not kept.
   /// @throws std::invalid_argument  sizes in the spec do not fit together, or the machine does not run the ISA
   Network(const NetworkSpec& spec, Isa isa, Precision precision = Precision::float32);
+  /// The same on a table of kernels that this machine runs.
+  Network(const NetworkSpec& spec, const kernels::Kernels& table);
   ~Network();
   Network(Network&&) noexcept;
   Network& operator=(Network&&) noexcept;
 
   Isa isa() const;
-  Precision precision() const;
   /// Name of the chosen kernels, "f32_avx512" for example.
-  const char* kernels_name() const;
+  const char* kernels_name() const { return table().name; }
+  const kernels::Kernels& table() const;
+  /// The layers' kinds and sizes as text: networks with the same one do the same work.
+  std::string shape() const;
 
   std::size_t steps() const;         // of the input; 1 when it is not a sequence
   std::size_t features() const;      // of the input
