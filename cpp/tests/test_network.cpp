@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 
 #include "check.h"
@@ -14,12 +15,23 @@ using linkcast::Network;
 using linkcast::NetworkSpec;
 using linkcast::Precision;
 using linkcast::supported_isas;
+using linkcast::kernels::Kernels;
+using linkcast::kernels::WeightFormat;
 
 namespace {
 
 // Against double precision on the same float weights. Float sums of up to a few hundred terms of size one lose some
 // 1e-7 and the activations 2e-7; outputs lie within about one, and the bound is the one promised against TensorFlow.
 constexpr double float_tolerance = 1e-6;
+
+/// Every table of these precisions that this CPU runs, chosen by measurement or not.
+std::vector<const Kernels*> tables(Isa isa, std::initializer_list<Precision> precisions) {
+  std::vector<const Kernels*> all;
+  for (const Precision precision : precisions) {
+    for (const Kernels* table : linkcast::kernels::candidates(isa, precision)) all.push_back(table);
+  }
+  return all;
+}
 
 std::size_t input_size(const NetworkSpec& spec) { return (spec.sequence_input ? spec.steps : 1) * spec.features; }
 
@@ -185,8 +197,8 @@ TEST(the_same_window_twice_gives_the_same_bits) {
   for (const NetworkSpec& spec : {reference::forecaster(1), reference::allocator(1)}) {
     const auto input = reference::Random(2).floats(input_size(spec), 0.0f, 1.0f);
     for (const Isa isa : supported_isas()) {
-      for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
-        Network network(spec, isa, precision);
+      for (const Kernels* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
+        Network network(spec, *table);
         std::vector<float> first(network.outputs()), again(network.outputs());
         network.run(input.data(), 1, first.data());
         for (int i = 0; i < 3; ++i) {
@@ -223,8 +235,8 @@ TEST(reduced_precision_stays_within_its_rounding) {
   const NetworkSpec spec = reference::forecaster(1);
   const auto input = reference::Random(2).floats(100 * input_size(spec), 0.0f, 1.0f);
   for (const Isa isa : supported_isas()) {
-    for (const Precision precision : {Precision::bfloat16, Precision::int8}) {
-      Network network(spec, isa, precision);
+    for (const Kernels* table : tables(isa, {Precision::bfloat16, Precision::int8})) {
+      Network network(spec, *table);
       network.reserve(100);
       for (const std::size_t batch : {1, 2, 5, 100}) {
         const double error = error_of(network, spec, input, batch);
@@ -246,8 +258,8 @@ TEST(reduced_precision_of_odd_sizes_stays_within_its_rounding) {
           {random.lstm(features, units), linkcast::LastStepSpec{}, random.dense(units, 3, Activation::none)}};
       const auto input = random.floats(5 * input_size(spec), -1.0f, 1.0f);
       for (const Isa isa : supported_isas()) {
-        for (const Precision precision : {Precision::bfloat16, Precision::int8}) {
-          Network network(spec, isa, precision);
+        for (const Kernels* table : tables(isa, {Precision::bfloat16, Precision::int8})) {
+          Network network(spec, *table);
           network.reserve(5);
           for (const std::size_t batch : {1, 5}) CHECK_NEAR(error_of(network, spec, input, batch), 0.0, 1e-2);
         }
@@ -261,8 +273,8 @@ TEST(one_step_at_a_time_gives_the_whole_windows_answer) {
   const std::size_t batch = 9;
   const auto input = reference::Random(6).floats(batch * input_size(spec), 0.0f, 1.0f);
   for (const Isa isa : supported_isas()) {
-    for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
-      Network network(spec, isa, precision);
+    for (const Kernels* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
+      Network network(spec, *table);
       CHECK(network.can_step());
       for (const std::size_t reserved : {1, 4, 9}) {
         network.reserve(reserved);
@@ -273,7 +285,7 @@ TEST(one_step_at_a_time_gives_the_whole_windows_answer) {
                        t + 1 == spec.steps ? stepped.data() : nullptr);
         }
         // Another order of summation; with rounded inputs, now and then another rounding.
-        const double tolerance = precision == Precision::float32 ? 1e-6 : 2e-3;
+        const double tolerance = table->format == WeightFormat::float32 ? 1e-6 : 2e-3;
         for (std::size_t b = 0; b < batch; ++b) CHECK_NEAR(whole[b], stepped[b], tolerance);
       }
     }
@@ -323,8 +335,8 @@ TEST(saturated_gates_stay_finite) {
   for (const float value : {1e30f, -1e30f, 1e34f}) {
     const std::vector<float> input(2 * input_size(spec), value);
     for (const Isa isa : supported_isas()) {
-      for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
-        Network network(spec, isa, precision);
+      for (const Kernels* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
+        Network network(spec, *table);
         std::vector<float> output(2 * network.outputs());
         network.run(input.data(), 2, output.data());
         for (const float y : output) CHECK(std::fabs(y) <= 1.0f);
@@ -336,9 +348,9 @@ TEST(saturated_gates_stay_finite) {
 TEST(a_nan_in_the_input_is_a_nan_in_the_output) {
   for (const NetworkSpec& spec : {reference::forecaster(1), reference::allocator(1)}) {
     for (const Isa isa : supported_isas()) {
-      for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
+      for (const Kernels* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
         for (const std::size_t batch : {1, 7}) {
-          Network network(spec, isa, precision);
+          Network network(spec, *table);
           network.reserve(batch);
           auto input = reference::Random(2).floats(batch * input_size(spec), 0.0f, 1.0f);
           input[(batch - 1) * input_size(spec) + 1] = std::numeric_limits<float>::quiet_NaN();

@@ -78,7 +78,7 @@ struct ProductInt8Neon {
     Bytes::store_four(vrshrn_n_s16(twice, 8), vmovn_s16(twice), row, block);
   }
 
-  template <int R, int P, bool Reverse>
+  template <int R, int P, bool Reverse, int S = split_of(2 * R * P)>  // of integers, whose order is no matter
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
     const std::size_t groups = (matrix.depth + group - 1) / group;
@@ -88,7 +88,7 @@ struct ProductInt8Neon {
       LINKCAST_UNROLL
       for (int v = 0; v < P; ++v) integers[r][v] = Bytes::Ops::zero();
     }
-    multiply_panel<typename Bytes::Ops, R, P, Reverse>(integers, matrix, panel, groups, x, row);
+    multiply_panel<typename Bytes::Ops, R, P, Reverse, S>(integers, matrix, panel, groups, x, row);
     LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       const Float scale = VecNeon::load(matrix.scale + (panel * 4 + static_cast<std::size_t>(v)) * VecNeon::lanes);
