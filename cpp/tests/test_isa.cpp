@@ -45,7 +45,7 @@ TEST(extensions_are_those_of_the_cpus_own_registers) {
   __asm__("mrs %0, ID_AA64ISAR0_EL1" : "=r"(isar0));
   __asm__("mrs %0, ID_AA64ISAR1_EL1" : "=r"(isar1));
   const auto field = [](unsigned long bits, unsigned first) { return (bits >> first) & 15u; };
-  CHECK_EQ(linkcast::cpu_features().neon_dotprod, field(isar0, 44) >= 1);
+  CHECK_EQ(linkcast::cpu_features().neon_dot, field(isar0, 44) >= 1);
   CHECK_EQ(linkcast::cpu_features().neon_bf16, field(isar1, 44) >= 1);
   CHECK_EQ(linkcast::cpu_features().neon_i8mm, field(isar1, 52) >= 1);
 }

@@ -67,7 +67,7 @@ CpuFeatures detect() {
   const unsigned long hwcap = getauxval(AT_HWCAP);
   const unsigned long hwcap2 = getauxval(AT_HWCAP2);
   features.neon = (hwcap & hwcap_asimd) != 0;
-  features.neon_dotprod = features.neon && (hwcap & hwcap_asimddp) != 0;
+  features.neon_dot = features.neon && (hwcap & hwcap_asimddp) != 0;
   features.neon_i8mm = features.neon && (hwcap2 & hwcap2_i8mm) != 0;
   features.neon_bf16 = features.neon && (hwcap2 & hwcap2_bf16) != 0;
 #else

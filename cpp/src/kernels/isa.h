@@ -10,14 +10,14 @@ enum class Isa { scalar, neon, avx2, avx512 };
 
 /// Extensions of an ISA that reduced precision uses where the CPU has them.
 struct CpuFeatures {
-  bool avx2 = false;          // with FMA
-  bool avx512 = false;        // F, BW, DQ and VL
-  bool avx512_bf16 = false;   // vdpbf16ps
-  bool avx512_vnni = false;   // vpdpbusd
-  bool neon = false;          // aarch64 Advanced SIMD
-  bool neon_bf16 = false;     // bfdot, bfmmla
-  bool neon_dotprod = false;  // sdot
-  bool neon_i8mm = false;     // smmla
+  bool avx2 = false;         // with FMA
+  bool avx512 = false;       // F, BW, DQ and VL
+  bool avx512_bf16 = false;  // vdpbf16ps
+  bool avx512_vnni = false;  // vpdpbusd
+  bool neon = false;         // aarch64 Advanced SIMD
+  bool neon_bf16 = false;    // bfdot, bfmmla
+  bool neon_dot = false;     // sdot
+  bool neon_i8mm = false;    // smmla
 };
 
 /// What this CPU and its operating system support, limited to what this build has kernels for. Detected on first use.

@@ -29,7 +29,7 @@ std::vector<const Kernels*> candidates(Isa isa, Precision precision) {
       add(Precision::bfloat16, cpu_features().neon_bf16, kernels_bf16_neon_dot());
       add(Precision::bfloat16, true, kernels_bf16_neon());
       add(Precision::int8, cpu_features().neon_i8mm, kernels_int8_neon_i8mm());
-      add(Precision::int8, cpu_features().neon_dotprod, kernels_int8_neon_dotprod());
+      add(Precision::int8, cpu_features().neon_dot, kernels_int8_neon_dotprod());
       add(Precision::int8, true, kernels_int8_neon());
       break;
 #endif
