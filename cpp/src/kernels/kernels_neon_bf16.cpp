@@ -135,10 +135,10 @@ struct ProductBf16Matrix : EncodedBf16 {
     for (int r = 0; r < R; ++r) {
       LINKCAST_UNROLL
       for (int v = 0; v < P; ++v) {
-        const Tile& tile = tiles[r / 2][v];
-        const Float product = r % 2 == 0 ? vcombine_f32(vget_low_f32(tile.first), vget_low_f32(tile.second))
-                                         : vcombine_f32(vget_high_f32(tile.first), vget_high_f32(tile.second));
-        sum[r][v] = vaddq_f32(sum[r][v], product);
+        const float64x2_t first_two = vreinterpretq_f64_f32(tiles[r / 2][v].first);
+        const float64x2_t last_two = vreinterpretq_f64_f32(tiles[r / 2][v].second);
+        const float64x2_t product = r % 2 == 0 ? vzip1q_f64(first_two, last_two) : vzip2q_f64(first_two, last_two);
+        sum[r][v] = vaddq_f32(sum[r][v], vreinterpretq_f32_f64(product));
       }
     }
   }

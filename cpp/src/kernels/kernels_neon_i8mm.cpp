@@ -37,10 +37,10 @@ struct BytesMatrix {
   };
 
   static LINKCAST_INLINE int32x4_t high(Int32Pair sum) {
-    return vcombine_s32(vget_low_s32(sum.first), vget_low_s32(sum.second));
+    return vreinterpretq_s32_s64(vzip1q_s64(vreinterpretq_s64_s32(sum.first), vreinterpretq_s64_s32(sum.second)));
   }
   static LINKCAST_INLINE int32x4_t low(Int32Pair sum) {
-    return vcombine_s32(vget_high_s32(sum.first), vget_high_s32(sum.second));
+    return vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(sum.first), vreinterpretq_s64_s32(sum.second)));
   }
 
   static LINKCAST_INLINE int8x16_t arrange(int8x8_t high, int8x8_t low) { return vcombine_s8(high, low); }

@@ -89,15 +89,19 @@ struct ProductInt8Neon {
       for (int v = 0; v < P; ++v) integers[r][v] = Bytes::Ops::zero();
     }
     multiply_panel<typename Bytes::Ops, R, P, Reverse, S>(integers, matrix, panel, groups, x, row);
+    float step[R];  // of a high byte: 256 times that of a low one
+    LINKCAST_UNROLL
+    for (int r = 0; r < R; ++r) {
+      step[r] = 256.0f * (x.scale == nullptr ? 1.0f / largest : x.scale[row + static_cast<std::size_t>(r)]);
+    }
     LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) {
       const Float scale = VecNeon::load(matrix.scale + (panel * 4 + static_cast<std::size_t>(v)) * VecNeon::lanes);
       LINKCAST_UNROLL
       for (int r = 0; r < R; ++r) {
-        const Float high = vcvtq_f32_s32(Bytes::high(integers[r][v]));
-        const Float total = vfmaq_n_f32(vcvtq_f32_s32(Bytes::low(integers[r][v])), high, 256.0f);
-        const float step = x.scale == nullptr ? 1.0f / largest : x.scale[row + static_cast<std::size_t>(r)];
-        sum[r][v] = vfmaq_f32(sum[r][v], total, vmulq_n_f32(scale, step));
+        const Float low = vcvtq_n_f32_s32(Bytes::low(integers[r][v]), 8);
+        const Float total = vaddq_f32(vcvtq_f32_s32(Bytes::high(integers[r][v])), low);
+        sum[r][v] = vfmaq_f32(sum[r][v], total, vmulq_n_f32(scale, step[r]));
       }
     }
   }
