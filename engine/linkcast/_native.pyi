@@ -45,6 +45,12 @@ class Spec(TypedDict):
     sha256: str
     file: str
 
+class KernelChoice(TypedDict):
+    """The kernels of a class of call, and what each candidate took, us."""
+
+    runs: str
+    us: dict[str, float]
+
 class Model:
     """One .tflite file, or its content, and its interpreter. Used by one thread at a time."""
 
@@ -55,6 +61,7 @@ class Model:
         threads: int = 1,
         precision: str = "float32",
         *,
+        kernels: str | None = None,
         max_file_bytes: int = ...,
         max_tensor_bytes: int = ...,
         max_threads: int = ...,
@@ -78,6 +85,11 @@ class Model:
     def isa(self) -> str: ...
     @property
     def precision(self) -> str: ...
+    @property
+    def kernels(self) -> str: ...
+    @property
+    def step_kernels(self) -> str: ...
+    def kernel_choices(self) -> dict[str, KernelChoice]: ...
     @property
     def proof_error(self) -> float: ...
     @property
@@ -129,6 +141,7 @@ class Engine:
         threads: int = 1,
         precision: str = "float32",
         *,
+        kernels: str | None = None,
         public_key: str | os.PathLike[str] | None = None,
     ) -> None: ...
     @staticmethod

@@ -106,6 +106,8 @@ class Model {
   /// The native kernels that run, by class of call where they differ; "" on TensorFlow Lite. What was measured:
   /// network()->choices().
   std::string kernels() const { return native_ ? native_->network()->kernels_name() : std::string(); }
+  /// Those of a stream alone; "" on TensorFlow Lite. At a reduced precision they decide a stream's bits.
+  const char* step_kernels() const noexcept { return native_ ? native_->network()->step_kernels() : ""; }
   /// Largest difference between the native network and TensorFlow Lite seen in the proof, over the golden windows
   /// (without any, over random ones in 0..1); 0 on TensorFlow Lite.
   double proof_error() const noexcept { return proof_error_; }
