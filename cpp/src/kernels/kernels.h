@@ -117,7 +117,11 @@ const Kernels& kernels_int8_avx512();
 const Kernels& kernels_int8_avx512_vnni();  // vpdpbusd
 const Kernels& kernels_f32_neon();
 const Kernels& kernels_bf16_neon();
+const Kernels& kernels_bf16_neon_dot();     // bfdot
+const Kernels& kernels_bf16_neon_matrix();  // bfmmla
 const Kernels& kernels_int8_neon();
+const Kernels& kernels_int8_neon_dotprod();  // sdot
+const Kernels& kernels_int8_neon_i8mm();     // smmla
 
 }  // namespace kernels
 }  // namespace linkcast
