@@ -15,6 +15,9 @@ struct CpuFeatures {
   bool avx512_bf16 = false;  // vdpbf16ps
   bool avx512_vnni = false;  // vpdpbusd
   bool neon = false;         // aarch64 Advanced SIMD
+  bool neon_bf16 = false;    // bfdot, bfmmla
+  bool neon_dot = false;     // sdot
+  bool neon_i8mm = false;    // smmla
 };
 
 /// What this CPU and its operating system support, limited to what this build has kernels for. Detected on first use.
