@@ -3,6 +3,7 @@
 
 #include "dense.h"
 #include "lstm.h"
+#include "recurrence.h"
 
 namespace linkcast::kernels {
 namespace {
@@ -23,6 +24,7 @@ constexpr Kernels make_kernels(Isa isa, const char* name) {
   }
   table.dense = dense<Product>;
   table.lstm_step = lstm_step<Product>;
+  table.recurrence_step = recurrence_step<Product>;
   table.affine = affine<typename Product::Vec>;
   return table;
 }
