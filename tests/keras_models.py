@@ -24,30 +24,49 @@ STEPS, FEATURES = 10, 4
 
 @dataclass(frozen=True)
 class Architecture:
-    """LSTM layers with batch normalisation behind each, then dense layers; `random_architectures` draws them."""
+    """Recurrent layers with batch normalisation behind each, then dense layers; `random_architectures` draws them."""
 
     steps: int
     features: int
     lstm_units: tuple[int, ...]
     dense_units: tuple[int, ...]
     normalise: bool
+    kinds: tuple[str, ...] = ()  # of each recurrent layer: a key of KINDS; none: all are "lstm"
 
     def __str__(self) -> str:
-        lstms, denses = "-".join(map(str, self.lstm_units)), "-".join(map(str, self.dense_units))
-        return f"{self.steps}x{self.features}_lstm{lstms}_dense{denses}{'_bn' if self.normalise else ''}"
+        kinds = self.kinds or ("lstm",) * len(self.lstm_units)
+        layers = "-".join(f"{kind}{units}" for kind, units in zip(kinds, self.lstm_units, strict=True))
+        denses = "-".join(map(str, self.dense_units))
+        return f"{self.steps}x{self.features}_{layers}_dense{denses}{'_bn' if self.normalise else ''}"
+
+
+KINDS: dict[str, Callable[..., Any]] = {
+    "lstm": lambda k, units, **options: k.LSTM(units, **options),
+    "relu": lambda k, units, **options: k.LSTM(units, activation="relu", **options),
+    "gru": lambda k, units, **options: k.GRU(units, **options),
+    "gru_reset_before": lambda k, units, **options: k.GRU(units, reset_after=False, **options),
+    "both": lambda k, units, **options: k.Bidirectional(k.LSTM(units, **options)),
+    "both_sum": lambda k, units, **options: k.Bidirectional(k.LSTM(units, **options), merge_mode="sum"),
+    "both_gru": lambda k, units, **options: k.Bidirectional(k.GRU(units, **options)),
+}
+"""Recurrent layers of so many units; the first argument is the layers of the keras module."""
 
 
 def random_architectures(count: int, seed: int = 20240) -> Iterator[Architecture]:
-    """1 to 4 LSTM layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are the rarer."""
+    """1 to 4 recurrent layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are the rarer.
+
+    Two of three architectures have LSTMs alone, in each third they are any of KINDS.
+    """
     rng = np.random.default_rng(seed)
+    kinds = np.random.default_rng(seed + 1)
     for index in range(count):
         widest = 200 if index % 5 == 0 else 40
         lstm_units = tuple(int(rng.integers(1, widest + 1)) for _ in range(int(rng.integers(1, 5))))
         hidden_units = [int(rng.integers(1, 20)) for _ in range(int(rng.integers(0, 3)))]
         dense_units = (*hidden_units, int(rng.integers(1, 6)))
-        yield Architecture(
-            int(rng.integers(1, 65)), int(rng.integers(1, 17)), lstm_units, dense_units, bool(rng.integers(0, 2))
-        )
+        steps, features, normalise = int(rng.integers(1, 65)), int(rng.integers(1, 17)), bool(rng.integers(0, 2))
+        other = tuple(str(kinds.choice(list(KINDS))) for _ in lstm_units) if index % 3 == 2 else ()
+        yield Architecture(steps, features, lstm_units, dense_units, normalise, other)
 
 
 def randomise(model: Any, seed: int = 1) -> Any:
@@ -74,7 +93,8 @@ def stack(k: Any, architecture: Architecture, **lstm_options: Any) -> Any:
     model = k.Sequential([k.layers.Input((architecture.steps, architecture.features))])
     for index, units in enumerate(architecture.lstm_units):
         last = index + 1 == len(architecture.lstm_units)
-        model.add(k.layers.LSTM(units, return_sequences=not last, **lstm_options))
+        kind = architecture.kinds[index] if architecture.kinds else "lstm"
+        model.add(KINDS[kind](k.layers, units, return_sequences=not last, **lstm_options))
         if architecture.normalise:
             model.add(k.layers.BatchNormalization())
     for index, units in enumerate(architecture.dense_units):

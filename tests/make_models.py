@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_models import FEATURES, convert, fused_layers, small, time_major_layers
+from recurrent_models import RECURRENT
 from unclaimed_models import NOT_CLAIMED
 
 
@@ -283,6 +284,7 @@ CLAIMED: dict[str, Callable[[Path], Any]] = {
         dense_dynamic_range,
     )
 }
+CLAIMED |= RECURRENT
 """Models that the native backend runs whole."""
 
 MODELS = {**CLAIMED, **NOT_CLAIMED}

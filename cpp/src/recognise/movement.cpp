@@ -197,7 +197,7 @@ Values cut(std::int64_t extent, Values given) {
     if (length < 1 || length > left) misfits();
     left -= length;
   }
-  if (open ? left < 1 : left != 0) misfits();
+  if (!open && left != 0) misfits();
   if (open) *open = left;
   return given;
 }

@@ -141,7 +141,7 @@ constexpr OperatorRule kOperators[] = {
     {.code = 99, .name = "SQUARED_DIFFERENCE", .versions = 2, .types = "TT>T T=fi", .layout = layout::binary},
     {.code = 100, .name = "MIRROR_PAD", .versions = 3, .types = "TI>T T=fil I=il", .options = 77, .layout = layout::mirror_pad},
     {.code = 101, .name = "ABS", .versions = 5, .types = "f>f", .layout = layout::same},
-    {.code = 102, .name = "SPLIT_V", .versions = 2, .types = "TIi>T* T=fil I=il", .options = 79, .layout = layout::split_lengths, .evaluate = evaluate::split_lengths},
+    {.code = kSplitLengths, .name = "SPLIT_V", .versions = 2, .types = "TIi>T* T=fil I=il", .options = 79, .layout = layout::split_lengths, .evaluate = evaluate::split_lengths},
     {.code = 103, .name = "UNIQUE"},
     {.code = 104, .name = "CEIL", .versions = 1, .types = "f>f", .layout = layout::same},
     {.code = 105, .name = "REVERSE_V2", .versions = 3, .types = "Ti>T T=filb", .layout = layout::reverse, .evaluate = evaluate::reverse},
