@@ -161,10 +161,10 @@ def bidirectional_unrolled(path: Path) -> None:
 
 
 def bidirectional_of_two_kinds(path: Path) -> None:
-    """A GRU forwards, an LSTM backwards, of different sizes."""
+    """A GRU forwards, an LSTM backwards."""
     k = keras.layers
     window = keras.Input((STEPS, FEATURES))
-    both = k.Bidirectional(k.GRU(4), backward_layer=k.LSTM(9, go_backwards=True))
+    both = k.Bidirectional(k.GRU(9), backward_layer=k.LSTM(9, go_backwards=True))
     convert(randomise(keras.Model(window, k.Dense(1)(both(window)))), path)
 
 

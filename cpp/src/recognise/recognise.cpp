@@ -190,6 +190,15 @@ class Unwinder {
                                       [](float v) { return v == 0.0F; });
   }
 
+  /// The time step of the model's input that is read first on the way to a state's own input.
+  std::uint32_t step_of(ExpressionId id) const {
+    for (;;) {
+      const Expression& e = expressions_.at(id);
+      if (e.kind == Kind::input) return e.second;
+      id = e.kind == Kind::gather ? e.pieces[0].source : e.x;
+    }
+  }
+
   /// The two states that meet in a row: side by side, added or multiplied. False: there are no two such states.
   bool states_in(ExpressionId row, std::pair<ExpressionId, ExpressionId>& states) const {
     const Expression& e = expressions_.at(row);
@@ -216,10 +225,10 @@ class Unwinder {
     if (!sequence) {
       forward = chain(states.first);
       backward = chain(states.second);
-      // A sum or a product does not say which is which: inputs are numbered as they come.
-      if (meet != Kind::gather && expressions_.at(forward.front()).x > expressions_.at(forward.back()).x)
-        std::swap(forward, backward);
+      // A sum or a product does not say which is which.
+      if (meet != Kind::gather && step_of(forward.front()) > step_of(forward.back())) std::swap(forward, backward);
     } else {
+      if (step_of(rows_.front()) > step_of(rows_.back())) reverse();
       for (const auto row : rows_) {
         if (expressions_.at(row).kind != meet || !states_in(row, states)) return false;
         const bool turned =
