@@ -23,7 +23,11 @@ void multiply(const DenseLayer& layer, const Operand& x, std::size_t rows, float
     if (!reverse && panels % 2 == 1) dense_block<Product, 1, 4>(layer, x, out, panels - 1, 0);
     return;
   }
-  for (std::size_t i = 0; i < panels; ++i) dense_panel<Product, 4>(layer, x, rows, out, reverse ? panels - 1 - i : i);
+  for (std::size_t i = 0; i < panels; ++i) {
+    const std::size_t panel = reverse ? panels - 1 - i : i;
+    for_row_blocks<Product::max_rows>(
+        rows, [&]<int R>(std::size_t row) { dense_block<Product, R, 4>(layer, x, out, panel, row); });
+  }
 }
 
 /// Rows of states as the products read them.
