@@ -171,6 +171,7 @@ void bind_engine(py::module_& module);
 void bind_stream(py::module_& module);           // after the engine, which gets a method
 void bind_forecaster_pool(py::module_& module);  // as above
 void bind_controller(py::module_& module);       // as above
+void bind_profile_forecaster(py::module_& module);
 void bind_route(py::module_& module);
 void bind_compression(py::module_& module);
 
@@ -182,6 +183,9 @@ Safeguard::Options safeguard_options(double plausible_margin, const std::string&
 const char* stand_in_name(Safeguard::StandIn stand_in) noexcept;
 
 std::shared_ptr<BoundPool> make_pool(const BoundEngine& bound, const ForecasterPool::Options& options);
+
+/// What judges a model's forecasts in a pool.
+const Forecaster& forecaster_of(const BoundPool& bound, std::size_t model);
 
 /// The index of a model that forecasts: a profile's or group's forecaster, or a forecaster or fallback by its own name.
 std::size_t find_with_target(const BoundEngine& bound, const std::string& name);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "bindings.h"
+#include "engine/profile_forecaster.h"
 
 namespace linkcast::bindings {
 
@@ -91,6 +92,7 @@ PYBIND11_MODULE(_native, module) {
   module.attr("__version__") = LINKCAST_VERSION;
   module.attr("CELLS_PER_ACTION") = linkcast::Allocation::kCells;
   module.attr("HEADROOM_ACTIONS") = linkcast::Allocation::kHeadroom;
+  module.attr("LEAST_TYPICAL_MBPS") = linkcast::kLeastTypicalMbps;
   linkcast::bindings::bind_answer(module);
   linkcast::bindings::bind_scaler(module);
   linkcast::bindings::bind_model(module);
@@ -98,6 +100,7 @@ PYBIND11_MODULE(_native, module) {
   linkcast::bindings::bind_stream(module);
   linkcast::bindings::bind_forecaster_pool(module);
   linkcast::bindings::bind_controller(module);
+  linkcast::bindings::bind_profile_forecaster(module);
   linkcast::bindings::bind_route(module);
   linkcast::bindings::bind_compression(module);
   linkcast::bindings::refuse_unconstructed(module);

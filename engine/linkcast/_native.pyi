@@ -14,6 +14,7 @@ _Float64 = npt.NDArray[np.float64]
 __version__: str
 CELLS_PER_ACTION: int  # of bandwidth: where an allocator asks its network
 HEADROOM_ACTIONS: int  # above a cell's least action that the network may choose
+LEAST_TYPICAL_MBPS: float  # of a typical bandwidth that another is measured by
 
 class LoadError(RuntimeError):
     """A model or metadata file is missing, damaged or wrong; the text names the file and, for metadata, the key."""
@@ -378,6 +379,25 @@ class RouteChooser:
     @property
     def last(self) -> RouteChoice: ...
 
+class ProfileForecaster:
+    """A group's forecasts for times that have no telemetry. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        model: str,
+        profile: npt.ArrayLike,
+        columns: Sequence[int],
+        bandwidth_factor: float,
+        most_mbps: float,
+    ) -> None: ...
+    def windows(self, seconds: npt.NDArray[np.int64], in_use_mbps: float | None = None) -> _Float64: ...
+
+def forecast_profiles(
+    forecasters: list[ProfileForecaster | None],
+    seconds: int | npt.NDArray[np.int64],
+    in_use_mbps: Sequence[float | None],
+) -> _Float32: ...
 def choose_compression(
     codecs: npt.ArrayLike,
     size_bytes: float,
