@@ -12,12 +12,25 @@
 namespace linkcast::kernels {
 
 /// A bidirectional layer is followed by its two recurrences, each an lstm or a recurrence.
-enum class LayerKind { lstm, dense, affine, last_step, flatten, recurrence, reverse, bidirectional };
+enum class LayerKind {
+  lstm,
+  dense,
+  affine,
+  last_step,
+  flatten,
+  softmax,
+  normalise,
+  repeat,
+  recurrence,
+  reverse,
+  bidirectional
+};
 
 /// A layer ready to run. `width`, the outputs, is padded to whole vectors where rows of it stand in the workspace.
 struct Layer {
   LayerKind kind = LayerKind::dense;
-  std::size_t steps = 1;  // of the input
+  std::size_t steps = 1;      // of the input
+  std::size_t out_steps = 1;  // of the output
   std::size_t inputs = 0;
   std::size_t width = 0;
   std::size_t padded = 0;
@@ -26,6 +39,7 @@ struct Layer {
   const float* scale = nullptr;   // affine: (padded)
   const float* offset = nullptr;  // affine: (padded)
   Activation activation = Activation::none;
+  float parameter = 0.0F;                                // softmax: beta; normalise: epsilon
   float cell_limit = std::numeric_limits<float>::max();  // lstm
   std::size_t state = 0;  // lstm, recurrence: where its h, then its c, stand in a caller's state
   std::size_t gates = 0;  // lstm, recurrence: floats of a row's pre-activations

@@ -3,6 +3,7 @@
 
 #include "dense.h"
 #include "lstm.h"
+#include "normalise.h"
 #include "recurrence.h"
 
 namespace linkcast::kernels {
@@ -26,6 +27,8 @@ constexpr Kernels make_kernels(Isa isa, const char* name) {
   table.lstm_step = lstm_step<Product>;
   table.recurrence_step = recurrence_step<Product>;
   table.affine = affine<typename Product::Vec>;
+  table.softmax = softmax<typename Product::Vec>;
+  table.normalise = normalise<typename Product::Vec>;
   return table;
 }
 
