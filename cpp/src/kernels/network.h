@@ -17,6 +17,8 @@ class Network {
   /// Folds, rounds once and packs the weights. `spec` is not kept.
   /// @throws std::invalid_argument  sizes in the spec do not fit together, or the machine does not run the ISA
   Network(const NetworkSpec& spec, Isa isa, Precision precision = Precision::float32);
+  /// The same on a table of kernels that this machine runs.
+  Network(const NetworkSpec& spec, const kernels::Kernels& table);
   ~Network();
   Network(Network&&) noexcept;
   Network& operator=(Network&&) noexcept;
