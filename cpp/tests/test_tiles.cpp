@@ -1,7 +1,11 @@
 // The kernels on matrix tiles. Their logic runs here on a tile unit in plain C++ wherever there is AVX-512 with
 // bfloat16, and on the CPU's own tiles where it has them.
+#include <pthread.h>
+#include <sys/time.h>
+
 #include <algorithm>
-#include <cstdio>
+#include <atomic>
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -413,4 +417,63 @@ TEST(the_cpus_tiles_have_the_bits_of_the_emulated_ones) {
       }
     }
   }
+}
+
+namespace {
+
+Network* run_by_handler = nullptr;
+const float* handlers_input = nullptr;
+std::vector<float> handlers_answer;
+volatile sig_atomic_t handled = 0;
+bool handlers_answers_agree = true;
+
+void handle(int) {
+  float output[9];
+  run_by_handler->run(handlers_input, 9, output);
+  handlers_answers_agree = handlers_answers_agree && same_bits(output, handlers_answer.data(), 9);
+  handled = handled + 1;
+}
+
+}  // namespace
+
+TEST(the_cpus_tiles_survive_signals_whose_handler_uses_them_and_other_threads) {
+  if (!cpu_features().amx_bf16 || !cpu_features().amx_int8) SKIP("this CPU has no AMX");
+  if (!linkcast::tiles_permitted()) SKIP("the system refuses tiles");
+  const NetworkSpec spec = reference::forecaster(1);
+  const auto input = reference::Random(15).floats(9 * input_size(spec), 0.0f, 1.0f);
+  Network bf16(spec, linkcast::kernels::kernels_bf16_avx512_amx());
+  Network int8(spec, linkcast::kernels::kernels_int8_avx512_amx());
+  for (Network* network : {&bf16, &int8}) network->reserve(9);
+  const std::vector<float> bf16_answer = run(bf16, input, 9);
+  handlers_answer = run(int8, input, 9);
+  run_by_handler = &int8;
+  handlers_input = input.data();
+  std::atomic<bool> stop = false;
+  bool others_agree = true;
+  std::thread other([&] {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    Network network(spec, linkcast::kernels::kernels_bf16_avx512_amx());
+    float output[1];
+    while (!stop) {
+      network.run(input.data(), 1, output);
+      others_agree = others_agree && same_bits(output, bf16_answer.data(), 1);
+    }
+  });
+  struct sigaction action = {}, before;
+  action.sa_handler = handle;
+  sigaction(SIGALRM, &action, &before);
+  const itimerval every = {{0, 2000}, {0, 2000}}, never = {};
+  setitimer(ITIMER_REAL, &every, nullptr);
+  bool agree = true;
+  for (int i = 0; i < 1000000 && handled < 20; ++i) agree = agree && run(bf16, input, 9) == bf16_answer;
+  setitimer(ITIMER_REAL, &never, nullptr);
+  stop = true;
+  other.join();
+  sigaction(SIGALRM, &before, nullptr);
+  CHECK(agree);
+  CHECK(handlers_answers_agree);
+  CHECK(others_agree);
+  CHECK_EQ(static_cast<int>(handled), 20);
 }

@@ -39,7 +39,7 @@ void Forecaster::reserve_windows(std::size_t rows) {
   reserve(rows);
   if (rows <= window_rows_) return;
   windows_ = aligned_floats(rows * model_.row_inputs());
-  if (Network* network = model_.network()) {
+  if (ChosenNetwork* network = model_.network()) {
     network->reserve(rows);
   } else if (model_.own_batch() != 1) {
     model_.batch_input(rows);
@@ -85,7 +85,7 @@ ForecastStatus Forecaster::scale(const Real* windows, std::size_t batch) noexcep
 
 Cause Forecaster::run(std::size_t batch, Deadline deadline, const GoOn& go_on) noexcept {
   if (deadline.passed()) return Cause::deadline;
-  if (Network* network = model_.network()) {
+  if (ChosenNetwork* network = model_.network()) {
     const std::size_t part = go_on.ask ? kPart : batch;
     for (std::size_t row = 0; row < batch && (row == 0 || go_on()); row += part) {
       const float* windows = windows_.get() + row * model_.row_inputs();

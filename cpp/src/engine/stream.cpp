@@ -74,7 +74,7 @@ Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, s
   if (options.mixture && spec.has_target_column && window_ >= Mixture::kLeastWindow)
     mixture_ = std::make_unique<Mixture>(rows, window_, options.outlook);
   Model& model = engine.model(forecaster);
-  Network* network = model.network();
+  ChosenNetwork* network = model.network();
   if (!network) {
     mode_reason_ = std::string("TensorFlow Lite runs the model: ") + model.backend_reason();
   } else if (!network->can_step()) {

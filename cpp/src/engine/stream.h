@@ -132,7 +132,7 @@ class Stream {
   std::size_t window_;
   std::size_t features_;
   Options options_;
-  Network* network_ = nullptr;  // null in mode "window"
+  ChosenNetwork* network_ = nullptr;  // null in mode "window"
   std::string mode_reason_;
   Forecaster forecaster_;
   std::unique_ptr<Mixture> mixture_;  // null without one

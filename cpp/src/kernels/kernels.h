@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "isa.h"
 #include "network_spec.h"
@@ -63,7 +64,10 @@ struct LstmArgs {
   std::size_t h_out_stride = 0;
   void* h_encoded = nullptr;         // rows for the next step's h; unless the encoding is float32 itself
   std::size_t h_encoded_stride = 0;  // bytes
-  bool reverse = false;              // walk the weights backwards: what the step before read last is still in L1
+  // One row's sums are added in the order that a row has among others, so that it has the bits that it has there. A
+  // window by itself takes the order that is quicker.
+  bool as_one_of_many = false;
+  bool reverse = false;  // walk the weights backwards: what the step before read last is still in L1
 };
 
 enum class WeightFormat { float32, bfloat16, int8 };
@@ -96,7 +100,11 @@ struct Kernels {
   void (*release)() = nullptr;
 };
 
-/// The kernels of an ISA that this machine supports.
+/// The tables of an ISA and precision that this CPU runs, the presumed best first; never empty. `isa` is supported.
+/// Tables of float32 give one another's bits, so that which of them runs can't be seen in an answer.
+std::vector<const Kernels*> candidates(Isa isa, Precision precision);
+
+/// The first of candidates().
 const Kernels& select_kernels(Isa isa, Precision precision);
 
 const Kernels& kernels_f32_scalar();

@@ -23,11 +23,11 @@ struct ProductBf16Dot : RowsBf16 {
     static LINKCAST_INLINE void multiply_add(Sum& sum, Weight w, Input x) { sum = _mm512_dpbf16_ps(sum, w, x); }
   };
 
-  template <int R, int P, bool Reverse>
+  template <int R, int P, bool Reverse, int S = split_of(R * P)>
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
     const std::size_t groups = (matrix.depth + 1) / 2;
-    multiply_panel<Ops, R, P, Reverse>(sum, matrix, panel, groups, x, row);
+    multiply_panel<Ops, R, P, Reverse, S>(sum, matrix, panel, groups, x, row);
   }
 };
 

@@ -30,7 +30,7 @@ struct ProductInt8Vnni : RowsInt8 {
     }
   };
 
-  template <int R, int P, bool Reverse>
+  template <int R, int P, bool Reverse, int S = split_of(2 * R * P)>  // of integers, whose order is no matter
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
     const std::size_t groups = (matrix.depth + 3) / 4;

@@ -52,7 +52,6 @@ struct Release {
 
 struct Network::Impl : kernels::PackedNetwork {
   const Kernels* kernels;
-  Precision precision;
   Workspace work;
   Deadline deadline;          // of the present run
   bool second_first = false;  // every second run reads half of its dense weights first that the other reads last
@@ -61,8 +60,7 @@ struct Network::Impl : kernels::PackedNetwork {
   /// of a step would differ in its last bits with what stands beside it.
   bool row_by_row = false;
 
-  Impl(const NetworkSpec& spec, const Kernels& chosen, Precision chosen_precision)
-      : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen), precision(chosen_precision) {}
+  Impl(const NetworkSpec& spec, const Kernels& chosen) : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen) {}
   void reserve(std::size_t batch);
   void run_part(const float* input, std::size_t batch, float* output);
   void step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states, float* output);
@@ -91,15 +89,11 @@ struct Network::Impl : kernels::PackedNetwork {
 Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) {
   isa_from_name(isa_name(isa));  // refuses what this machine does not run
   const auto& chosen = kernels::select_kernels(isa, precision);
-  impl_ = std::make_unique<Impl>(spec, chosen, precision);
+  impl_ = std::make_unique<Impl>(spec, chosen);
   impl_->reserve(1);
 }
 
-Network::Network(const NetworkSpec& spec, const Kernels& table)
-    : impl_(std::make_unique<Impl>(spec, table,
-                                   table.format == kernels::WeightFormat::float32    ? Precision::float32
-                                   : table.format == kernels::WeightFormat::bfloat16 ? Precision::bfloat16
-                                                                                     : Precision::int8)) {
+Network::Network(const NetworkSpec& spec, const Kernels& table) : impl_(std::make_unique<Impl>(spec, table)) {
   impl_->reserve(1);
 }
 
@@ -108,8 +102,7 @@ Network::Network(Network&&) noexcept = default;
 Network& Network::operator=(Network&&) noexcept = default;
 
 Isa Network::isa() const { return impl_->kernels->isa; }
-Precision Network::precision() const { return impl_->precision; }
-const char* Network::kernels_name() const { return impl_->kernels->name; }
+const Kernels& Network::table() const { return *impl_->kernels; }
 std::size_t Network::steps() const { return impl_->steps; }
 std::size_t Network::features() const { return impl_->features; }
 std::size_t Network::output_steps() const { return impl_->output_steps; }
@@ -118,6 +111,14 @@ std::size_t Network::weight_bytes() const { return impl_->weights.size(); }
 std::size_t Network::multiply_adds() const { return impl_->multiply_adds; }
 bool Network::can_step() const { return impl_->can_step; }
 std::size_t Network::state_size() const { return impl_->state_size; }
+
+std::string Network::shape() const {
+  std::string text = std::to_string(impl_->steps) + 'x' + std::to_string(impl_->features);
+  for (const Layer& layer : impl_->layers)
+    text += ' ' + std::to_string(static_cast<int>(layer.kind)) + ':' + std::to_string(layer.steps) + 'x' +
+            std::to_string(layer.inputs) + '-' + std::to_string(layer.width);
+  return text;
+}
 
 void Network::reserve(std::size_t batch) { impl_->reserve(std::clamp<std::size_t>(batch, 1, largest_part)); }
 
@@ -384,6 +385,7 @@ Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t ba
   args.input = layer.dense.matrix;
   args.x = operand(in, batch, layer.inputs);
   args.gates = layer.dense.bias;
+  args.as_one_of_many = true;
   args.c = h + half;
   args.c_stride = state_size;
   args.h_out = other(in.data);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 
 #include "base/clock.h"
 #include "isa.h"
@@ -24,9 +25,11 @@ class Network {
   Network& operator=(Network&&) noexcept;
 
   Isa isa() const;
-  Precision precision() const;
   /// Name of the chosen kernels, "f32_avx512" for example.
-  const char* kernels_name() const;
+  const char* kernels_name() const { return table().name; }
+  const kernels::Kernels& table() const;
+  /// The layers' kinds and sizes as text: networks with the same one do the same work.
+  std::string shape() const;
 
   std::size_t steps() const;         // of the input; 1 when it is not a sequence
   std::size_t features() const;      // of the input
