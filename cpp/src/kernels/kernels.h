@@ -112,6 +112,7 @@ struct Kernels {
   std::size_t group = 1;            // consecutive k that a lane holds together
   bool encoded = false;             // operands are not plain float32 rows
   std::size_t projection_rows = 0;  // below: an LSTM's input is projected for all steps at once, above: step by step
+  bool rows_apart = false;          // a row has the same bits whatever rows are computed with it
 
   /// Bytes of an encoded row.
   std::size_t (*encoded_bytes)(std::size_t depth) = nullptr;
@@ -134,6 +135,8 @@ struct Kernels {
                              float* y, std::size_t y_stride);
   RowKernel softmax = nullptr;    // parameter: beta
   RowKernel normalise = nullptr;  // parameter: epsilon
+  /// Gives back what the calls of a run left in use on this thread. Null: nothing.
+  void (*release)() = nullptr;
 };
 
 /// The tables of an ISA and precision that this CPU runs, the presumed best first; never empty. `isa` is supported.
@@ -154,6 +157,9 @@ const Kernels& kernels_bf16_avx512();
 const Kernels& kernels_bf16_avx512_dot();  // vdpbf16ps
 const Kernels& kernels_int8_avx512();
 const Kernels& kernels_int8_avx512_vnni();  // vpdpbusd
+// On matrix tiles; the process has to have them: see tiles_permitted() in isa.h.
+const Kernels& kernels_bf16_avx512_amx();  // tdpbf16ps
+const Kernels& kernels_int8_avx512_amx();  // tdpbusd
 const Kernels& kernels_f32_neon();
 const Kernels& kernels_bf16_neon();
 const Kernels& kernels_bf16_neon_dot();     // bfdot

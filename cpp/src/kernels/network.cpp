@@ -51,6 +51,14 @@ struct Course {
   bool by_step = true;  // state s of the input's step s goes to row s; else states follow each other as they come
 };
 
+/// At the end of a run or step.
+struct Release {
+  const Kernels& kernels;
+  ~Release() {
+    if (kernels.release != nullptr) kernels.release();
+  }
+};
+
 }  // namespace
 
 struct Network::Impl : kernels::PackedNetwork {
@@ -59,7 +67,7 @@ struct Network::Impl : kernels::PackedNetwork {
   Deadline deadline;          // of the present run
   bool second_first = false;  // every second run reads half of its dense weights first that the other reads last
   bool given_up = false;      // because it passed
-  /// Dense layers take one row at a time: how their sums are split depends on how many rows go together, so that a row
+  /// Dense layers take one row at a time, unless the kernels keep rows apart: how their sums are split depends on how many rows go together, so that a row
   /// of a step would differ in its last bits with what stands beside it.
   bool row_by_row = false;
 
@@ -154,6 +162,7 @@ void Network::reserve(std::size_t batch) { impl_->reserve(std::clamp<std::size_t
 
 bool Network::run(const float* input, std::size_t batch, float* output, Deadline deadline) noexcept {
   Impl& impl = *impl_;
+  const Release release{*impl.kernels};
   impl.deadline = deadline;
   impl.given_up = false;
   impl.second_first = !impl.second_first;
@@ -175,6 +184,7 @@ bool Network::run(const float* input, std::size_t batch, float* output, Deadline
 void Network::step(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,
                    float* output) noexcept {
   Impl& impl = *impl_;
+  const Release release{*impl.kernels};
   while (batch > 0) {
     const std::size_t rows = std::min(batch, impl.work.batch);
     impl.step_part(samples, sample_stride, rows, states, output);
@@ -476,7 +486,7 @@ Rows Network::Impl::run_reverse(const Layer& layer, const Rows& in, std::size_t 
 Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                               std::size_t outputs_written) {
   const std::size_t rows = in.steps * batch;
-  if (row_by_row && rows > 1) [[unlikely]]
+  if (row_by_row && rows > 1 && !kernels->rows_apart) [[unlikely]]
     dense_by_rows(layer, in, rows, y, y_stride, outputs_written);
   else
     kernels->dense(layer.dense, operand(in, rows, layer.inputs), rows, y, y_stride, outputs_written, second_first);
