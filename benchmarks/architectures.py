@@ -100,12 +100,47 @@ def lstm_autoencoder(path: Path, batch: int) -> None:
     convert(sequential(*parts), path, batch=batch)
 
 
+def gru(path: Path, batch: int) -> None:
+    """A GRU forecaster: a loop in the file, as there is no fused operator of it."""
+    parts = [layers.GRU(64, return_sequences=True), layers.GRU(32), layers.Dense(16, "relu"), layers.Dense(1)]
+    convert(sequential(*parts), path, batch=batch)
+
+
+def gru_reset_before(path: Path, batch: int) -> None:
+    """The GRU of the paper, its steps unrolled."""
+    parts = [layers.GRU(64, reset_after=False, unroll=True), layers.Dense(16, "relu"), layers.Dense(1)]
+    convert(sequential(*parts), path, batch=batch)
+
+
+def bidirectional_lstm(path: Path, batch: int) -> None:
+    parts = [
+        layers.Bidirectional(layers.LSTM(64, return_sequences=True)),
+        layers.Bidirectional(layers.LSTM(32)),
+        layers.Dense(1),
+    ]
+    convert(sequential(*parts), path, batch=batch)
+
+
+def bidirectional_gru(path: Path, batch: int) -> None:
+    convert(sequential(layers.Bidirectional(layers.GRU(64)), layers.Dense(1)), path, batch=batch)
+
+
+def relu_lstm(path: Path, batch: int) -> None:
+    """The LSTM of most tutorials, which is a loop in the file."""
+    convert(sequential(layers.LSTM(50, activation="relu"), layers.Dense(1)), path, batch=batch)
+
+
 BUILDERS: list[Callable[[Path, int], None]] = [
     dense_layer_norm,
     lstm_softmax,
     lstm_softmax_steps,
     dueling_dqn,
     lstm_autoencoder,
+    gru,
+    gru_reset_before,
+    bidirectional_lstm,
+    bidirectional_gru,
+    relu_lstm,
     dense_int8,
     lstm_int8,
 ]
