@@ -173,6 +173,8 @@ py::dict details(const BoundModel& bound) {
   py::dict details;
   details["path"] = model.path();
   details["file_bytes"] = model.file().bytes().size();
+  if (model.input_format().quantised()) details["input_quantisation"] = model.input_format().text();
+  if (model.output_format().quantised()) details["output_quantisation"] = model.output_format().text();
   details["tflite_version"] = model.runtime().version();
   details["tflite_library"] = model.runtime().path();
   return details;
@@ -214,8 +216,9 @@ py::list operators(BoundModel& bound) {
 }  // namespace
 
 void bind_model(py::module_& module) {
-  py::class_<BoundModel, std::shared_ptr<BoundModel>>(module, "Model",
-                                                      R"(One .tflite model with one float32 input and output.
+  py::class_<BoundModel, std::shared_ptr<BoundModel>>(
+      module, "Model",
+      R"(One .tflite model with one input and one output, float32 here whatever the file stores.
 
 Every invoke starts from zero LSTM state. One thread at a time: a second one gets a RuntimeError.)")
       .def(py::init(&open_model), py::arg("path"), py::arg("backend") = "auto", py::arg("threads") = 1,
@@ -296,7 +299,8 @@ microseconds: a step of one state and of nine; 1, 4 or 16 windows. It is empty w
       .def("operators", &operators,
            R"(The graph's operators, in order: a dict each, with index, name, inputs and outputs (shapes), output_type,
 constant_bytes, and runs_on ("native", "xnnpack" or "tflite").)")
-      .def("details", &details, "File size, runtime version and library path.");
+      .def("details", &details,
+           "File size, how a quantised input or output is stored, runtime version and library path.");
 }
 
 }  // namespace linkcast::bindings

@@ -535,6 +535,13 @@ func (s *Stream) Advance() error {
 	return err
 }
 
+// Prepare brings weights, code and the stream's memory into the caches, to be called shortly before the next push: after a
+// pause of ten milliseconds that takes a third of the time then. It changes no answer and no statistics.
+func (s *Stream) Prepare() error {
+	_, err := s.do(func() C.linkcast_status { return C.linkcast_stream_prepare(s.handle) })
+	return err
+}
+
 // Reset empties the windows of all rows.
 func (s *Stream) Reset() error {
 	_, err := s.do(func() C.linkcast_status { return C.linkcast_stream_reset(s.handle, C.LINKCAST_ALL_ROWS) })

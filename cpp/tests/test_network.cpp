@@ -123,6 +123,65 @@ TEST(random_lstm_networks_match_double_precision) {
   }
 }
 
+TEST(rows_of_every_width_are_shared_out_and_normalised) {
+  for (const std::size_t width : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 130}) {
+    NetworkSpec softmax{3, width, true, {linkcast::SoftmaxSpec{0.7f}}};
+    NetworkSpec normalise{3, width, true, {linkcast::NormaliseSpec{1e-3f}}};
+    const auto input = reference::Random(static_cast<unsigned>(width)).floats(7 * 3 * width, -3.0f, 3.0f);
+    for (const Isa isa : supported_isas()) {
+      for (const NetworkSpec* spec : {&softmax, &normalise}) {
+        Network network(*spec, isa);
+        for (const std::size_t batch : {1, 7}) {
+          network.reserve(batch);
+          CHECK_NEAR(error_of(network, *spec, input, batch), 0.0, float_tolerance);
+        }
+      }
+    }
+  }
+}
+
+TEST(a_softmax_of_any_size_of_values_neither_overflows_nor_counts_what_is_behind_the_row) {
+  for (const float level : {-3e38f, -1e4f, -90.0f, 0.0f, 90.0f, 1e4f, 3e38f}) {
+    const NetworkSpec spec{1, 5, false, {linkcast::SoftmaxSpec{}}};
+    const std::vector<float> input(5, level);
+    for (const Isa isa : supported_isas()) {
+      Network network(spec, isa);
+      CHECK_NEAR(error_of(network, spec, input, 1), 0.0, float_tolerance);  // a fifth each
+    }
+  }
+}
+
+TEST(a_large_mean_leaves_the_normalised_row_as_it_is) {
+  // 4096 + small whole numbers and a mean that is one: the differences are exact, so that only the sums can lose
+  // anything.
+  const NetworkSpec spec{1, 20, false, {linkcast::NormaliseSpec{1e-5f}}};
+  std::vector<float> input(20);
+  for (std::size_t i = 0; i < 20; ++i) input[i] = 4096.0f + static_cast<float>(i % 5);
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    CHECK_NEAR(error_of(network, spec, input, 1), 0.0, float_tolerance);
+  }
+}
+
+TEST(an_autoencoder_repeats_its_last_state) {
+  reference::Random random(17);
+  NetworkSpec spec{9, 3, true, {}};
+  spec.layers = {
+      random.lstm(3, 13),     linkcast::LastStepSpec{},  random.affine(13), linkcast::RepeatSpec{6},
+      random.lstm(13, 21),    linkcast::NormaliseSpec{}, random.affine(21), random.dense(21, 3, Activation::none),
+      linkcast::SoftmaxSpec{}};
+  const auto input = random.floats(50 * input_size(spec), -1.0f, 1.0f);
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    CHECK_EQ(network.output_steps(), std::size_t{6});
+    CHECK(!network.can_step());
+    for (const std::size_t batch : {1, 2, 7, 50}) {
+      network.reserve(batch);
+      CHECK_NEAR(error_of(network, spec, input, batch), 0.0, float_tolerance);
+    }
+  }
+}
+
 TEST(the_cell_state_is_limited_where_the_spec_says_so) {
   NetworkSpec spec = random_lstm_network(100);
   for (auto& layer : spec.layers) {

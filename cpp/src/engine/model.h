@@ -96,6 +96,11 @@ class Model {
   /// @throws InvokeError
   const std::shared_ptr<float[]>& invoke_batch(std::size_t batch);
 
+  /// How the file stores its input and output; input() and output() are float32 in any case, what the whole numbers of a
+  /// quantised file stand for.
+  const tflite::EdgeFormat& input_format() const noexcept { return interpreter_->input_format(); }
+  const tflite::EdgeFormat& output_format() const noexcept { return interpreter_->output_format(); }
+
   /// "native" or "tflite", and why.
   const char* backend() const noexcept { return native_ ? "native" : "tflite"; }
   const std::string& backend_reason() const noexcept { return backend_reason_; }

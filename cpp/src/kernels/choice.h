@@ -83,6 +83,7 @@ class ChosenNetwork {
   std::size_t outputs() const { return front().outputs(); }
   std::size_t weight_bytes() const;  ///< of every table that runs
   std::size_t multiply_adds() const { return front().multiply_adds(); }
+  std::size_t bytes_read() const { return network(CallClass::window).bytes_read(); }
   void reserve(std::size_t batch);
   bool run(const float* input, std::size_t batch, float* output, Deadline deadline = {}) noexcept {
     return network(class_of_run(batch)).run(input, batch, output, deadline);

@@ -95,6 +95,12 @@ struct Kernels {
   /// whole vectors.
   void (*affine)(float* x, std::size_t stride, std::size_t rows, std::size_t width, const float* scale,
                  const float* offset, Activation activation) = nullptr;
+  /// What looks at a whole row: x (rows, x_stride floats) -> y (rows, y_stride), `width` floats of each. They may not
+  /// overlap.
+  using RowKernel = void (*)(const float* x, std::size_t x_stride, std::size_t rows, std::size_t width, float parameter,
+                             float* y, std::size_t y_stride);
+  RowKernel softmax = nullptr;    // parameter: beta
+  RowKernel normalise = nullptr;  // parameter: epsilon
 };
 
 /// The tables of an ISA and precision that this CPU runs, the presumed best first; never empty. `isa` is supported.
