@@ -16,6 +16,12 @@ std::vector<const Kernels*> candidates(Isa isa, Precision precision) {
       add(Precision::bfloat16, true, kernels_bf16_avx512());
       add(Precision::int8, cpu_features().avx512_vnni, kernels_int8_avx512_vnni());
       add(Precision::int8, true, kernels_int8_avx512());
+      // Tiles last: that they gain has to be measured. Asking for them changes the process, so only who would use them
+      // asks.
+      if (precision != Precision::float32 && tiles_permitted()) {
+        add(Precision::bfloat16, cpu_features().amx_bf16, kernels_bf16_avx512_amx());
+        add(Precision::int8, cpu_features().amx_int8, kernels_int8_avx512_amx());
+      }
       break;
     case Isa::avx2:
       add(Precision::float32, true, kernels_f32_avx2());
