@@ -40,10 +40,11 @@ NetworkSpec network_of(FuzzedDataProvider& from, reference::Random& random, doub
   spec.features = from.ConsumeIntegralInRange<std::size_t>(1, 40);
   std::size_t width = spec.features;
   bool sequence = spec.sequence_input;
+  bool repeated = false;
   gain = 1;
   for (std::size_t layers = from.ConsumeIntegralInRange<std::size_t>(0, 5); layers > 0; --layers) {
     const std::size_t units = from.ConsumeIntegralInRange<std::size_t>(1, 140);
-    switch (from.ConsumeIntegralInRange<int>(0, 5)) {
+    switch (from.ConsumeIntegralInRange<int>(0, 8)) {
       case 0:
         if (!sequence) break;
         spec.layers.push_back(random.lstm(width, units));
@@ -68,8 +69,19 @@ NetworkSpec network_of(FuzzedDataProvider& from, reference::Random& random, doub
         if (sequence) spec.layers.push_back(linkcast::LastStepSpec{});
         sequence = false;
         break;
+      case 5:
+        spec.layers.push_back(linkcast::SoftmaxSpec{random.uniform(0.1F, 1.0F)});
+        break;
+      case 6:
+        spec.layers.push_back(linkcast::NormaliseSpec{random.uniform(1.0F, 2.0F)});  // divides by 1 at least
+        break;
+      case 7:
+        if (sequence || repeated) break;
+        spec.layers.push_back(linkcast::RepeatSpec{from.ConsumeIntegralInRange<std::size_t>(1, 9)});
+        sequence = repeated = true;
+        break;
       default:
-        if (!sequence || width * spec.steps > 512) break;
+        if (!sequence || repeated || width * spec.steps > 512) break;
         spec.layers.push_back(linkcast::FlattenSpec{});
         width *= spec.steps;
         sequence = false;

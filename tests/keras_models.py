@@ -24,17 +24,22 @@ STEPS, FEATURES = 10, 4
 
 @dataclass(frozen=True)
 class Architecture:
-    """LSTM layers with batch normalisation behind each, then dense layers; `random_architectures` draws them."""
+    """LSTM layers with batch or layer normalisation behind each, then dense layers, the last one with a softmax or
+    without; `random_architectures` draws them."""
 
     steps: int
     features: int
     lstm_units: tuple[int, ...]
     dense_units: tuple[int, ...]
     normalise: bool
+    layer_normalise: bool = False
+    softmax: bool = False
 
     def __str__(self) -> str:
         lstms, denses = "-".join(map(str, self.lstm_units)), "-".join(map(str, self.dense_units))
-        return f"{self.steps}x{self.features}_lstm{lstms}_dense{denses}{'_bn' if self.normalise else ''}"
+        marks = {"_bn": self.normalise, "_ln": self.layer_normalise, "_softmax": self.softmax}
+        name = f"{self.steps}x{self.features}_lstm{lstms}_dense{denses}"
+        return name + "".join(mark for mark, present in marks.items() if present)
 
 
 def random_architectures(count: int, seed: int = 20240) -> Iterator[Architecture]:
@@ -46,7 +51,13 @@ def random_architectures(count: int, seed: int = 20240) -> Iterator[Architecture
         hidden_units = [int(rng.integers(1, 20)) for _ in range(int(rng.integers(0, 3)))]
         dense_units = (*hidden_units, int(rng.integers(1, 6)))
         yield Architecture(
-            int(rng.integers(1, 65)), int(rng.integers(1, 17)), lstm_units, dense_units, bool(rng.integers(0, 2))
+            int(rng.integers(1, 65)),
+            int(rng.integers(1, 17)),
+            lstm_units,
+            dense_units,
+            bool(rng.integers(0, 2)),
+            layer_normalise=index % 3 == 1,
+            softmax=index % 4 == 2,
         )
 
 
@@ -77,9 +88,11 @@ def stack(k: Any, architecture: Architecture, **lstm_options: Any) -> Any:
         model.add(k.layers.LSTM(units, return_sequences=not last, **lstm_options))
         if architecture.normalise:
             model.add(k.layers.BatchNormalization())
+        if architecture.layer_normalise:
+            model.add(k.layers.LayerNormalization())
     for index, units in enumerate(architecture.dense_units):
         last = index + 1 == len(architecture.dense_units)
-        model.add(k.layers.Dense(units, activation=None if last else "relu"))
+        model.add(k.layers.Dense(units, activation="relu" if not last else "softmax" if architecture.softmax else None))
     return randomise(model, seed=sum(architecture.lstm_units) + architecture.steps)
 
 
@@ -105,8 +118,12 @@ def convert(
     optimizations: Sequence[Any] = (),
     supported_types: Sequence[Any] = (),
     representative: Callable[[], Iterator[list[Floats]]] | None = None,
+    edge: Any = tf.float32,
 ) -> Path:
-    """Writes `model` to `path` as .tflite with the batch fixed to `batch` (None: left open); returns `path`."""
+    """Writes `model` to `path` as .tflite with the batch fixed to `batch` (None: left open); returns `path`.
+
+    With a representative data set all of it is whole numbers, and its input and output are of the type `edge`.
+    """
     signature = [tf.TensorSpec((batch, *tensor.shape[1:]), tf.float32) for tensor in model.inputs]
     function = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
     with warnings.catch_warnings():
@@ -117,7 +134,9 @@ def convert(
             converter.target_spec.supported_types = list(supported_types)
         if representative is not None:
             converter.representative_dataset = representative
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            converter.target_spec.supported_ops = [wide if edge == tf.int16 else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = edge
         path.write_bytes(converter.convert())
     return path
 

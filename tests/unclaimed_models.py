@@ -145,14 +145,6 @@ def cell_state(path: Path) -> Any:
     return model
 
 
-def decoder(path: Path) -> Any:
-    """The last state, repeated, feeds a second LSTM."""
-    k = tf_keras.layers
-    model = small(tf_keras, k.LSTM(8), k.RepeatVector(4), k.LSTM(6), k.Dense(1))
-    convert(model, path)
-    return model
-
-
 def windows_mixed(path: Path) -> Any:
     """Each window's answer is made from the other window of the batch."""
     model = small(tf_keras, tf_keras.layers.Lambda(lambda x: x[::-1]), tf_keras.layers.Dense(2), shape=(FEATURES,))
@@ -178,9 +170,31 @@ def two_inputs(path: Path) -> Any:
     return model
 
 
-def softmax(path: Path) -> Any:
+def softmax_over_steps(path: Path) -> Any:
     k = tf_keras.layers
-    model = small(tf_keras, k.Dense(8, "relu"), k.Dense(4, "softmax"), shape=(FEATURES,))
+    model = small(tf_keras, k.LSTM(6, return_sequences=True), k.Softmax(axis=1), k.LSTM(5), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def mean_over_steps(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.LSTM(6, return_sequences=True), k.GlobalAveragePooling1D(), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def normalised_window(path: Path) -> Any:
+    """Layer normalisation over steps and features together."""
+    k = tf_keras.layers
+    model = small(tf_keras, k.LayerNormalization(axis=[1, 2]), k.LSTM(5), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def masking(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.Masking(), k.LSTM(6), k.Dense(1))
     convert(model, path)
     return model
 
@@ -231,11 +245,13 @@ NOT_CLAIMED: dict[str, Callable[[Path], Any]] = {
         time_major_input,
         some_steps,
         cell_state,
-        decoder,
         windows_mixed,
+        softmax_over_steps,
+        mean_over_steps,
+        normalised_window,
+        masking,
         two_outputs,
         two_inputs,
-        softmax,
         full_int8,
         full_int8_dense,
     )

@@ -76,6 +76,9 @@ class Archive {
   void field(ActivationSpec& activation) { field(activation.activation); }
   void field(LastStepSpec&) {}
   void field(FlattenSpec&) {}
+  void field(SoftmaxSpec& softmax) { field(softmax.beta); }
+  void field(NormaliseSpec& normalise) { field(normalise.epsilon); }
+  void field(RepeatSpec& repeat) { field(repeat.steps); }
   void field(LayerSpec& layer) {
     std::size_t kind = layer.index();
     number(kind);
@@ -108,7 +111,8 @@ class Archive {
     }
   }
   static LayerSpec empty_layer(std::size_t kind) {
-    const LayerSpec kinds[] = {LstmSpec{}, DenseSpec{}, AffineSpec{}, ActivationSpec{}, LastStepSpec{}, FlattenSpec{}};
+    const LayerSpec kinds[] = {LstmSpec{},    DenseSpec{},   AffineSpec{},    ActivationSpec{}, LastStepSpec{},
+                               FlattenSpec{}, SoftmaxSpec{}, NormaliseSpec{}, RepeatSpec{}};
     static_assert(std::size(kinds) == std::variant_size_v<LayerSpec>);
     if (kind >= std::size(kinds)) throw std::runtime_error("unknown layer in the file");
     return kinds[kind];

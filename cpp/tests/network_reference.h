@@ -101,6 +101,44 @@ inline Sequence apply(const linkcast::LastStepSpec&, const Sequence& in) {
 
 inline Sequence apply(const linkcast::FlattenSpec&, const Sequence& in) { return {1, in.steps * in.width, in.values}; }
 
+inline Sequence apply(const linkcast::SoftmaxSpec& softmax, const Sequence& in) {
+  Sequence out = in;
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    double* row = &out.values[t * in.width];
+    double largest = row[0];
+    for (std::size_t i = 0; i < in.width; ++i) largest = std::fmax(largest, row[i]);
+    double sum = 0.0;
+    for (std::size_t i = 0; i < in.width; ++i) {
+      row[i] = std::exp(static_cast<double>(softmax.beta) * (row[i] - largest));
+      sum += row[i];
+    }
+    for (std::size_t i = 0; i < in.width; ++i) row[i] /= sum;
+  }
+  return out;
+}
+
+inline Sequence apply(const linkcast::NormaliseSpec& normalise, const Sequence& in) {
+  Sequence out = in;
+  const double count = static_cast<double>(in.width);
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    double* row = &out.values[t * in.width];
+    double mean = 0.0, variance = 0.0;
+    for (std::size_t i = 0; i < in.width; ++i) mean += row[i] / count;
+    for (std::size_t i = 0; i < in.width; ++i) variance += (row[i] - mean) * (row[i] - mean) / count;
+    for (std::size_t i = 0; i < in.width; ++i) {
+      row[i] = (row[i] - mean) / std::sqrt(variance + static_cast<double>(normalise.epsilon));
+    }
+  }
+  return out;
+}
+
+inline Sequence apply(const linkcast::RepeatSpec& repeat, const Sequence& in) {
+  Sequence out{repeat.steps, in.width, {}};
+  for (std::size_t t = 0; t < repeat.steps; ++t)
+    out.values.insert(out.values.end(), in.values.begin(), in.values.end());
+  return out;
+}
+
 /// One window through the network.
 /// @param input  (steps, features)
 inline std::vector<double> run(const linkcast::NetworkSpec& spec, const float* input) {

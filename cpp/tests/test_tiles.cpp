@@ -102,6 +102,8 @@ std::vector<NetworkSpec> awkward_networks() {
     spec.layers.push_back(linkcast::LastStepSpec{});
     spec.layers.push_back(random.dense(then, 65, Activation::tanh));
     spec.layers.push_back(random.dense(65, 33, Activation::relu6));
+    spec.layers.push_back(linkcast::NormaliseSpec{});
+    spec.layers.push_back(linkcast::SoftmaxSpec{});
     spec.layers.push_back(random.dense(33, random.integer(1, 48), Activation::none));
     specs.push_back(spec);
   }

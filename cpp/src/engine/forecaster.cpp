@@ -16,10 +16,11 @@ constexpr std::size_t kPart = 512;  // rows between two times that GoOn is asked
 
 }  // namespace
 
-Forecaster::Forecaster(Engine& engine, std::size_t model, std::size_t rows, const Safeguard::Options& options)
+Forecaster::Forecaster(Engine& engine, std::size_t model, std::size_t rows, const Safeguard::Options& options,
+                       ModelStats* stats)
     : spec_(engine.spec(model)),
       model_(engine.model(model)),
-      stats_(engine.stats(model)),
+      stats_(stats ? *stats : engine.stats(model)),
       safeguard_(engine, model, 0, options) {
   reserve(rows);
 }

@@ -106,8 +106,8 @@ std::string Model::open_native() {
   if (!file_->runtime().has_delegates())
     return file_->runtime().path() + " was built without delegates: it lacks " +
            file_->runtime().missing_for_delegates();
-  auto delegate =
-      std::make_unique<tflite::NativeDelegate>(file_->runtime(), default_isa(), options_.precision, forced_kernels());
+  const std::string forced = forced_kernels();  // of a wrong name the caller hears, not the delegate
+  auto delegate = std::make_unique<tflite::NativeDelegate>(file_->runtime(), default_isa(), options_.precision, forced);
   auto interpreter = std::make_unique<tflite::Interpreter>(file_, interpreter_options(delegate.get()));
   if (!delegate->claimed()) return delegate->reason();
   const std::string failure = prove_native(*delegate, *interpreter);
@@ -127,7 +127,7 @@ std::string Model::open_native() {
 /// What the option asks for; or the environment, which speaks to every model of the process: of its kernels those hear
 /// it that have the precision.
 std::string Model::forced_kernels() const {
-  if (!options_.kernels.empty()) return options_.kernels;
+  if (!options_.kernels.empty()) return kernels_from_name(options_.kernels, default_isa(), options_.precision).name;
   const char* name = environment("LINKCAST_KERNELS");
   if (!name) return "";
   const Precision of = precision_of(kernels_from_name(name, default_isa()));

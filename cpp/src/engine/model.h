@@ -96,6 +96,11 @@ class Model {
   /// @throws InvokeError
   const std::shared_ptr<float[]>& invoke_batch(std::size_t batch);
 
+  /// How the file stores its input and output; input() and output() are float32 in any case, what the whole numbers of a
+  /// quantised file stand for.
+  const tflite::EdgeFormat& input_format() const noexcept { return interpreter_->input_format(); }
+  const tflite::EdgeFormat& output_format() const noexcept { return interpreter_->output_format(); }
+
   /// "native" or "tflite", and why.
   const char* backend() const noexcept { return native_ ? "native" : "tflite"; }
   const std::string& backend_reason() const noexcept { return backend_reason_; }
@@ -106,6 +111,8 @@ class Model {
   /// The native kernels that run, by class of call where they differ; "" on TensorFlow Lite. What was measured:
   /// network()->choices().
   std::string kernels() const { return native_ ? native_->network()->kernels_name() : std::string(); }
+  /// Those of a stream alone; "" on TensorFlow Lite. At a reduced precision they decide a stream's bits.
+  const char* step_kernels() const noexcept { return native_ ? native_->network()->step_kernels() : ""; }
   /// Largest difference between the native network and TensorFlow Lite seen in the proof, over the golden windows
   /// (without any, over random ones in 0..1); 0 on TensorFlow Lite.
   double proof_error() const noexcept { return proof_error_; }

@@ -110,6 +110,12 @@ struct Noise {
     pass(dense.activation);
   }
 
+  /// A row is divided by its deviation: a quarter of its largest value, about.
+  void normalise() noexcept {
+    variance *= 16.0 / std::max(magnitude * magnitude, 1e-12);
+    magnitude = 4.0;
+  }
+
   void pass(const AffineSpec& affine) noexcept {
     const double scale = largest(affine.scale);
     variance *= scale * scale;
@@ -143,6 +149,8 @@ double rounding_tolerance(const NetworkSpec& network) noexcept {
     if (const auto* dense = std::get_if<DenseSpec>(&layer)) noise.pass(*dense);
     if (const auto* affine = std::get_if<AffineSpec>(&layer)) noise.pass(*affine);
     if (const auto* activation = std::get_if<ActivationSpec>(&layer)) noise.pass(activation->activation);
+    if (std::get_if<SoftmaxSpec>(&layer)) noise.magnitude = 1.0;  // no slope is above 1/4 of beta, which is 1 as a rule
+    if (std::get_if<NormaliseSpec>(&layer)) noise.normalise();
   }
   const double tolerance = kDeviations * std::sqrt(noise.variance);
   return tolerance >= 1e-4 ? std::min(tolerance, 5e-2) : 1e-4;

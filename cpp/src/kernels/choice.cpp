@@ -204,16 +204,21 @@ const Kernels& kernels_from_name(const std::string& name, Isa isa) {
                               list_of(all) + "; got \"" + name + "\"");
 }
 
+const Kernels& kernels_from_name(const std::string& name, Isa isa, Precision precision) {
+  const Kernels& table = kernels_from_name(name, isa);
+  const Precision of = precision_of(table);
+  if (of != Precision::float32 && of != precision)
+    throw std::invalid_argument("kernels: expected some of " + std::string(title_of(precision)) +
+                                " or float32, as the precision says; got \"" + name + "\"");
+  return table;
+}
+
 ChosenNetwork::ChosenNetwork(const NetworkSpec& spec, Isa isa, Precision precision, const Options& options)
     : precision_(precision), forced_(!options.kernels.empty()) {
   isa_from_name(isa_name(isa));  // refuses what this machine does not run
   std::vector<const Kernels*> tables;
   if (forced_) {
-    tables = {&kernels_from_name(options.kernels, isa)};
-    const Precision of = precision_of(*tables[0]);
-    if (of != Precision::float32 && of != precision)
-      throw std::invalid_argument("kernels: expected some of " + std::string(title_of(precision)) +
-                                  " or float32, as the precision says; got \"" + options.kernels + "\"");
+    tables = {&kernels_from_name(options.kernels, isa, precision)};
   } else {
     tables = kernels::candidates(isa, precision);
     if (precision != Precision::float32) {
@@ -268,6 +273,11 @@ std::string ChosenNetwork::kernels_name() const {
     text += " (" + classes + ")";
   }
   return text;
+}
+
+const char* ChosenNetwork::step_kernels() const noexcept {
+  const Kernels* steps = choices_[static_cast<std::size_t>(CallClass::step)].kernels;
+  return (steps != nullptr ? steps : choices_[static_cast<std::size_t>(CallClass::window)].kernels)->name;
 }
 
 std::string ChosenNetwork::notice() const {

@@ -44,6 +44,8 @@ Precision precision_of(const kernels::Kernels& table) noexcept;
 /// The table of this name among those that an ISA has here, of any precision.
 /// @throws std::invalid_argument  there is none; the text lists what there is
 const kernels::Kernels& kernels_from_name(const std::string& name, Isa isa);
+/// The same for a network of this precision, which float32 kernels run as well. @throws  also when they are of another
+const kernels::Kernels& kernels_from_name(const std::string& name, Isa isa, Precision precision);
 
 /// Runs a NetworkSpec on the kernels that measured best; see Network, whose contract its calls have.
 class ChosenNetwork {
@@ -70,6 +72,8 @@ class ChosenNetwork {
   bool forced() const { return forced_; }
   /// The tables that run, by class where they differ: "f32_avx512", or "bf16_avx512_dot (step, window), ...".
   std::string kernels_name() const;
+  /// Of step(), or where there are no steps, of one window.
+  const char* step_kernels() const noexcept;
   /// What there is to say of the choice: that a reduced precision does not gain, and where; or "".
   std::string notice() const;
 
@@ -79,6 +83,7 @@ class ChosenNetwork {
   std::size_t outputs() const { return front().outputs(); }
   std::size_t weight_bytes() const;  ///< of every table that runs
   std::size_t multiply_adds() const { return front().multiply_adds(); }
+  std::size_t bytes_read() const { return network(CallClass::window).bytes_read(); }
   void reserve(std::size_t batch);
   bool run(const float* input, std::size_t batch, float* output, Deadline deadline = {}) noexcept {
     return network(class_of_run(batch)).run(input, batch, output, deadline);

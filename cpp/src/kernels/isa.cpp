@@ -86,8 +86,17 @@ bool ask_for_tiles() { return false; }
 CpuFeatures detect() {
   CpuFeatures features;
 #if defined(__linux__)
-  constexpr unsigned long hwcap_asimd = 1ul << 1;  // Linux arch/arm64/include/uapi/asm/hwcap.h
-  features.neon = (getauxval(AT_HWCAP) & hwcap_asimd) != 0;
+  // Linux arch/arm64/include/uapi/asm/hwcap.h
+  constexpr unsigned long hwcap_asimd = 1ul << 1;
+  constexpr unsigned long hwcap_asimddp = 1ul << 20;
+  constexpr unsigned long hwcap2_i8mm = 1ul << 13;
+  constexpr unsigned long hwcap2_bf16 = 1ul << 14;
+  const unsigned long hwcap = getauxval(AT_HWCAP);
+  const unsigned long hwcap2 = getauxval(AT_HWCAP2);
+  features.neon = (hwcap & hwcap_asimd) != 0;
+  features.neon_dot = features.neon && (hwcap & hwcap_asimddp) != 0;
+  features.neon_i8mm = features.neon && (hwcap2 & hwcap2_i8mm) != 0;
+  features.neon_bf16 = features.neon && (hwcap2 & hwcap2_bf16) != 0;
 #else
   features.neon = true;  // Advanced SIMD is part of the AArch64 baseline.
 #endif

@@ -17,6 +17,9 @@ struct CpuFeatures {
   bool amx_bf16 = false;     // tdpbf16ps on tiles, with AVX-512's bfloat16; use needs tiles_permitted() too
   bool amx_int8 = false;     // tdpbusd on tiles; likewise, and compiled with the other
   bool neon = false;         // aarch64 Advanced SIMD
+  bool neon_bf16 = false;    // bfdot, bfmmla
+  bool neon_dot = false;     // sdot
+  bool neon_i8mm = false;    // smmla
 };
 
 /// What this CPU and its operating system support, limited to what this build has kernels for. Detected on first use.

@@ -31,7 +31,11 @@ std::vector<const Kernels*> candidates(Isa isa, Precision precision) {
 #elif defined(LINKCAST_KERNELS_NEON)
     case Isa::neon:
       add(Precision::float32, true, kernels_f32_neon());
+      add(Precision::bfloat16, cpu_features().neon_bf16, kernels_bf16_neon_matrix());
+      add(Precision::bfloat16, cpu_features().neon_bf16, kernels_bf16_neon_dot());
       add(Precision::bfloat16, true, kernels_bf16_neon());
+      add(Precision::int8, cpu_features().neon_i8mm, kernels_int8_neon_i8mm());
+      add(Precision::int8, cpu_features().neon_dot, kernels_int8_neon_dotprod());
       add(Precision::int8, true, kernels_int8_neon());
       break;
 #endif

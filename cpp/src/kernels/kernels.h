@@ -96,6 +96,12 @@ struct Kernels {
   /// whole vectors.
   void (*affine)(float* x, std::size_t stride, std::size_t rows, std::size_t width, const float* scale,
                  const float* offset, Activation activation) = nullptr;
+  /// What looks at a whole row: x (rows, x_stride floats) -> y (rows, y_stride), `width` floats of each. They may not
+  /// overlap.
+  using RowKernel = void (*)(const float* x, std::size_t x_stride, std::size_t rows, std::size_t width, float parameter,
+                             float* y, std::size_t y_stride);
+  RowKernel softmax = nullptr;    // parameter: beta
+  RowKernel normalise = nullptr;  // parameter: epsilon
   /// Gives back what the calls of a run left in use on this thread. Null: nothing.
   void (*release)() = nullptr;
 };
@@ -123,7 +129,11 @@ const Kernels& kernels_bf16_avx512_amx();  // tdpbf16ps
 const Kernels& kernels_int8_avx512_amx();  // tdpbusd
 const Kernels& kernels_f32_neon();
 const Kernels& kernels_bf16_neon();
+const Kernels& kernels_bf16_neon_dot();     // bfdot
+const Kernels& kernels_bf16_neon_matrix();  // bfmmla
 const Kernels& kernels_int8_neon();
+const Kernels& kernels_int8_neon_dotprod();  // sdot
+const Kernels& kernels_int8_neon_i8mm();     // smmla
 
 }  // namespace kernels
 }  // namespace linkcast

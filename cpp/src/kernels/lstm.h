@@ -62,7 +62,7 @@ LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::si
 
 /// The block that an odd number of them leaves over, of one row.
 template <class Product, bool Reverse>
-LINKCAST_INLINE void lstm_last_block(const LstmArgs& args, std::size_t block) {
+[[gnu::noinline]] void lstm_last_block(const LstmArgs& args, std::size_t block) {
   if (args.as_one_of_many)
     lstm_block<Product, 1, 1, Reverse, 1>(args, block, 0);
   else

@@ -81,6 +81,8 @@ struct Network::Impl : kernels::PackedNetwork {
                      std::size_t outputs_written);
   Rows run_affine(const Layer& layer, const Rows& in, std::size_t batch);
   Rows run_flatten(const Layer& layer, const Rows& in, std::size_t batch);
+  Rows run_by_row(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride);
+  Rows run_repeat(const Layer& layer, const Rows& in, std::size_t batch);
   Rows step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states);
   void finish(const Rows& rows, std::size_t first_layer, std::size_t batch, float* output);
   bool projects_at_once(std::size_t batch) const { return batch < kernels->projection_rows; }
@@ -108,6 +110,20 @@ std::size_t Network::features() const { return impl_->features; }
 std::size_t Network::output_steps() const { return impl_->output_steps; }
 std::size_t Network::outputs() const { return impl_->outputs; }
 std::size_t Network::weight_bytes() const { return impl_->weights.size(); }
+std::size_t Network::bytes_read() const {
+  const std::size_t element = impl_->kernels->format == kernels::WeightFormat::float32    ? 4
+                              : impl_->kernels->format == kernels::WeightFormat::bfloat16 ? 2
+                                                                                          : 1;
+  const auto bytes_of = [&](const kernels::Matrix& matrix) {
+    if (matrix.weights == nullptr) return std::size_t{0};
+    return matrix.vectors * impl_->kernels->lanes * round_up(matrix.depth, impl_->kernels->group) * element;
+  };
+  std::size_t bytes = 0;
+  for (const Layer& layer : impl_->layers)
+    bytes += bytes_of(layer.dense.matrix) + bytes_of(layer.recurrent) * (layer.steps - 1);
+  return bytes;
+}
+
 std::size_t Network::multiply_adds() const { return impl_->multiply_adds; }
 bool Network::can_step() const { return impl_->can_step; }
 std::size_t Network::state_size() const { return impl_->state_size; }
@@ -166,9 +182,7 @@ void Network::Impl::reserve(std::size_t batch) {
   std::size_t hidden = 0;
   std::size_t most_steps = steps;
   for (const Layer& layer : layers) {
-    const std::size_t out_steps =
-        layer.kind == LayerKind::last_step || layer.kind == LayerKind::flatten ? 1 : layer.steps;
-    widest = std::max({widest, out_steps * layer.padded, layer.steps * round_up(layer.inputs, kernels->lanes)});
+    widest = std::max({widest, layer.out_steps * layer.padded, layer.steps * round_up(layer.inputs, kernels->lanes)});
     most_steps = std::max(most_steps, layer.steps);
     if (layer.kind == LayerKind::lstm) {
       gates = std::max(gates, layer.steps * 4 * layer.padded);
@@ -223,9 +237,13 @@ void Network::Impl::finish(const Rows& rows, std::size_t first_layer, std::size_
   Rows now = rows;
   for (std::size_t i = first_layer; i < layers.size(); ++i) {
     const Layer& layer = layers[i];
-    const bool direct = i + 1 == layers.size() && layer.kind == LayerKind::dense && (now.steps == 1 || batch == 1);
-    if (direct) {
+    const bool direct = i + 1 == layers.size() && (now.steps == 1 || batch == 1);
+    if (direct && layer.kind == LayerKind::dense) {
       run_dense(layer, now, batch, output, layer.width, layer.width);
+      return;
+    }
+    if (direct && (layer.kind == LayerKind::softmax || layer.kind == LayerKind::normalise)) {
+      run_by_row(layer, now, batch, output, layer.width);
       return;
     }
     now = run_layer(layer, now, batch);
@@ -276,6 +294,11 @@ Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t ba
       return {in.data + (in.steps - 1) * batch * in.stride, in.stride, 1, in.width};
     case LayerKind::flatten:
       return run_flatten(layer, in, batch);
+    case LayerKind::softmax:
+    case LayerKind::normalise:
+      return run_by_row(layer, in, batch, other(in.data), layer.padded);
+    case LayerKind::repeat:
+      return run_repeat(layer, in, batch);
   }
   return in;
 }
@@ -360,6 +383,20 @@ Rows Network::Impl::run_flatten(const Layer& layer, const Rows& in, std::size_t 
     }
   }
   return {out, layer.padded, 1, layer.width};
+}
+
+Rows Network::Impl::run_by_row(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride) {
+  const auto kernel = layer.kind == LayerKind::softmax ? kernels->softmax : kernels->normalise;
+  kernel(in.data, in.stride, in.steps * batch, layer.width, layer.parameter, y, y_stride);
+  return {y, y_stride, in.steps, layer.width};
+}
+
+Rows Network::Impl::run_repeat(const Layer& layer, const Rows& in, std::size_t batch) {
+  float* out = other(in.data);
+  for (std::size_t row = 0; row < layer.out_steps * batch; ++row) {
+    std::memcpy(out + row * layer.padded, in.data + row % batch * in.stride, layer.width * sizeof(float));
+  }
+  return {out, layer.padded, layer.out_steps, layer.width};
 }
 
 void Network::Impl::step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,

@@ -36,6 +36,8 @@ class Network {
   std::size_t output_steps() const;  // 1 unless the output is a sequence
   std::size_t outputs() const;       // of each step
   std::size_t weight_bytes() const;  // packed, with biases
+  /// That a run of one window reads at least: a recurrent matrix once for each step behind the first, others once.
+  std::size_t bytes_read() const;
   std::size_t multiply_adds()
       const;  // of one window, without padding; the first step's zero state is counted as others are
 

@@ -1,7 +1,7 @@
 // What a network computes, free of any runtime's types: the graph reader fills it, the kernels run it.
 //
 // A network takes a (batch, steps, features) window. Layers run in order; a sequence stays a sequence until LastStep or
-// Flatten.
+// Flatten; Repeat makes one again.
 #pragma once
 
 #include <cstddef>
@@ -50,7 +50,24 @@ struct LastStepSpec {};
 /// (batch, steps, features) -> (batch, steps * features).
 struct FlattenSpec {};
 
-using LayerSpec = std::variant<LstmSpec, DenseSpec, AffineSpec, ActivationSpec, LastStepSpec, FlattenSpec>;
+/// y = exp(beta x) / sum of exp(beta x), over the features.
+struct SoftmaxSpec {
+  float beta = 1.0F;  // above 0
+};
+
+/// y = (x - mean) / sqrt(variance + epsilon), over the features: layer normalisation without its scale and offset, which
+/// are an AffineSpec.
+struct NormaliseSpec {
+  float epsilon = 1e-3F;  // above 0
+};
+
+/// (batch, features) -> (batch, steps, features), each step the same.
+struct RepeatSpec {
+  std::size_t steps = 1;
+};
+
+using LayerSpec = std::variant<LstmSpec, DenseSpec, AffineSpec, ActivationSpec, LastStepSpec, FlattenSpec, SoftmaxSpec,
+                               NormaliseSpec, RepeatSpec>;
 
 struct NetworkSpec {
   std::size_t steps = 1;  // 1 and !sequence_input: the input is (batch, features)

@@ -130,6 +130,28 @@ class Builder {
     }
   }
 
+  void add(const SoftmaxSpec& spec) {
+    require(spec.beta > 0.0F, index_, "a softmax whose beta is not above 0");
+    add_row_kernel(LayerKind::softmax, spec.beta);
+  }
+
+  void add(const NormaliseSpec& spec) {
+    require(spec.epsilon > 0.0F, index_, "a normalisation whose epsilon is not above 0");
+    add_row_kernel(LayerKind::normalise, spec.epsilon);
+  }
+
+  void add_row_kernel(LayerKind kind, float parameter) {
+    flush(Activation::none);
+    PackedLayer packed = make(kind, width_);
+    packed.layer.parameter = parameter;
+    push(packed, steps_, width_);
+  }
+
+  void add(const RepeatSpec& spec) {
+    require(steps_ == 1 && spec.steps > 0, index_, "a repetition of a sequence, or of no steps");
+    push(make(LayerKind::repeat, width_), spec.steps, width_);
+  }
+
   void fold_into(LinearMap& map) {
     if (scale_.empty()) return;
     fold_input(map, scale_, offset_);
@@ -167,6 +189,7 @@ class Builder {
 
   void push(const PackedLayer& packed, std::size_t steps, std::size_t width) {
     layers_.push_back(packed);
+    layers_.back().layer.out_steps = steps;
     steps_ = steps;
     width_ = width;
   }
@@ -220,7 +243,8 @@ PackedNetwork pack_network(const NetworkSpec& spec, const Kernels& kernels) {
       layer.offset = floats(packed.offset);
     }
     if (layer.kind == LayerKind::last_step) network.can_step = true;
-    if (layer.kind == LayerKind::flatten && !network.can_step) each_step_by_itself = false;
+    const bool joins = layer.kind == LayerKind::flatten || layer.kind == LayerKind::repeat;
+    if (layer.kind == LayerKind::repeat || (joins && !network.can_step)) each_step_by_itself = false;
     network.layers.push_back(layer);
   }
   network.can_step = network.can_step && each_step_by_itself;

@@ -11,12 +11,13 @@
 
 namespace linkcast::kernels {
 
-enum class LayerKind { lstm, dense, affine, last_step, flatten };
+enum class LayerKind { lstm, dense, affine, last_step, flatten, softmax, normalise, repeat };
 
 /// A layer ready to run. `width`, the outputs, is padded to whole vectors where rows of it stand in the workspace.
 struct Layer {
   LayerKind kind = LayerKind::dense;
-  std::size_t steps = 1;  // of the input
+  std::size_t steps = 1;      // of the input
+  std::size_t out_steps = 1;  // of the output
   std::size_t inputs = 0;
   std::size_t width = 0;
   std::size_t padded = 0;
@@ -25,6 +26,7 @@ struct Layer {
   const float* scale = nullptr;   // affine: (padded)
   const float* offset = nullptr;  // affine: (padded)
   Activation activation = Activation::none;
+  float parameter = 0.0F;                                // softmax: beta; normalise: epsilon
   float cell_limit = std::numeric_limits<float>::max();  // lstm
   std::size_t state = 0;                                 // lstm: where its h, then its c, stand in a caller's state
 };

@@ -15,6 +15,18 @@ constexpr int split_of(int sums) { return sums >= 8 ? 1 : sums >= 4 ? 2 : sums >
 template <class Ops, int R, int P>
 LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, std::ptrdiff_t panel_bytes,
                                     const char* const (&rows)[R], std::ptrdiff_t row_offset) {
+  if constexpr (requires { Ops::inputs_first; }) {  // where the weights of a group would take more registers than that
+    typename Ops::Input inputs[R];
+    LINKCAST_UNROLL
+    for (int r = 0; r < R; ++r) inputs[r] = Ops::load_input(rows[r] + row_offset);
+    LINKCAST_UNROLL
+    for (int v = 0; v < P; ++v) {
+      const typename Ops::Weight weight = Ops::load_weight(w + v / 4 * panel_bytes + v % 4 * Ops::vector_bytes);
+      LINKCAST_UNROLL
+      for (int r = 0; r < R; ++r) Ops::multiply_add(sum[r][v], weight, inputs[r]);
+    }
+    return;
+  }
   typename Ops::Weight weights[P];
   LINKCAST_UNROLL
   for (int v = 0; v < P; ++v) weights[v] = Ops::load_weight(w + v / 4 * panel_bytes + v % 4 * Ops::vector_bytes);

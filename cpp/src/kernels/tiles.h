@@ -14,8 +14,7 @@
 
 #include <utility>
 
-#include "dense.h"
-#include "lstm.h"
+#include "table.h"
 #include "vec_avx512.h"
 
 namespace linkcast::kernels {
@@ -350,11 +349,8 @@ void tile_lstm_step(const LstmArgs& args) {
 
 template <class Product>
 constexpr Kernels make_tile_kernels(const char* name) {
-  Kernels table;
-  table.isa = Isa::avx512;
-  table.name = name;
+  Kernels table = vector_kernels<VecAvx512>(Isa::avx512, name);
   table.format = Product::format;
-  table.lanes = 16;
   table.group = Product::group;
   table.encoded = true;
   table.projection_rows = 16;  // from a whole tile on, projecting all steps at once saves no load of weights
@@ -363,7 +359,6 @@ constexpr Kernels make_tile_kernels(const char* name) {
   table.encode = Product::encode;
   table.dense = tile_dense<Product>;
   table.lstm_step = tile_lstm_step<Product>;
-  table.affine = affine<VecAvx512>;
   table.release = Product::Tiles::release;
   return table;
 }

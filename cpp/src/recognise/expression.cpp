@@ -70,6 +70,9 @@ ExpressionId Expressions::gather(std::vector<Piece> pieces) {
     return pieces[0].source;
   std::size_t size = 0;
   for (const auto& piece : pieces) size += piece.size;
+  const bool alike = std::all_of(pieces.begin(), pieces.end(), [&](const Piece& p) { return p == pieces[0]; });
+  if (alike && pieces.size() > 1 && at(pieces[0].source).size == 1)
+    return number({.kind = Kind::spread, .size = size, .x = pieces[0].source, .pieces = {}});
   return number({.kind = Kind::gather, .size = size, .pieces = std::move(pieces)});
 }
 
@@ -102,6 +105,19 @@ ExpressionId Expressions::activation(Activation function, ExpressionId x) {
                  .x = x,
                  .first = static_cast<std::uint32_t>(function),
                  .pieces = {}});
+}
+
+ExpressionId Expressions::softmax(float beta, ExpressionId x) {
+  return number({.kind = Kind::softmax, .size = at(x).size, .x = x, .first = number_constant({beta}), .pieces = {}});
+}
+
+ExpressionId Expressions::normalise(float epsilon, ExpressionId x) {
+  const auto constant = number_constant({epsilon});
+  return number({.kind = Kind::normalise, .size = at(x).size, .x = x, .first = constant, .pieces = {}});
+}
+
+ExpressionId Expressions::root(bool inverse, ExpressionId x) {
+  return number({.kind = Kind::root, .size = at(x).size, .x = x, .first = inverse ? 1U : 0U, .pieces = {}});
 }
 
 ExpressionId Expressions::add(ExpressionId x, ExpressionId y) {

@@ -36,6 +36,10 @@ enum class Kind {
   add,         // x + y
   multiply,    // x * y
   lstm_step,   // the hidden state behind one step of a plain LSTM
+  spread,      // a vector of one element, repeated
+  softmax,     // of x times beta
+  normalise,   // (x - its mean) / sqrt(its variance + epsilon)
+  root,        // the square root of each element, or one over it
 };
 
 /// `size` elements of vector `source`, from `start` on.
@@ -51,7 +55,8 @@ struct Expression {
   std::size_t size = 0;          // elements of the vector
   ExpressionId x = kNone;        // operand; of an lstm_step: its input
   ExpressionId y = kNone;        // second operand; of an lstm_step: the hidden state before it, kNone at the first
-  std::uint32_t first = kNone;   // input: window; linear: W; affine: scale; lstm_step: cell; activation: Activation
+  std::uint32_t first = kNone;   // input: window; linear: W; affine: scale; lstm_step: cell; activation: Activation;
+                                 // softmax: beta; normalise: epsilon; root: 1 when it is one over it
   std::uint32_t second = kNone;  // input: time step; affine: offset; lstm_step: the expression of its cell state
   std::vector<Piece> pieces;     // of a gather
   std::uint32_t origin = 0;      // who wrote it, for messages; not part of its identity
@@ -95,13 +100,16 @@ class Expressions {
   CellId number_cell(const Cell& cell);
 
   ExpressionId input(std::size_t window, std::size_t step, std::size_t features);
-  /// The vector made of `pieces`; the source itself when they cover it.
+  /// The vector made of `pieces`; the source itself when they cover it; a spread where all are the same one element.
   ExpressionId gather(std::vector<Piece> pieces);
   /// W x with W (units, size of x).
   ExpressionId linear(ConstantId weights, ExpressionId x);
   /// x * scale + offset; x itself when that changes nothing.
   ExpressionId affine(std::vector<float> scale, std::vector<float> offset, ExpressionId x);
   ExpressionId activation(Activation function, ExpressionId x);
+  ExpressionId softmax(float beta, ExpressionId x);
+  ExpressionId normalise(float epsilon, ExpressionId x);
+  ExpressionId root(bool inverse, ExpressionId x);
   ExpressionId add(ExpressionId x, ExpressionId y);
   /// x * y, or the LSTM step whose hidden state that is.
   ExpressionId multiply(ExpressionId x, ExpressionId y);

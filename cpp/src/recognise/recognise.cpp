@@ -6,16 +6,18 @@
 
 #include "recognise/evaluate.h"
 #include "recognise/expression.h"
+#include "recognise/folding.h"
 
 namespace linkcast::tflite {
 namespace {
 
 /// A layer as numbers: two windows of a batch run through the same layers when these are equal.
 struct Layer {
-  enum class Kind { lstm, linear, affine, activation, last_step, flatten };
+  enum class Kind { lstm, linear, affine, activation, last_step, flatten, softmax, normalise, repeat };
   Kind kind;
   std::uint32_t first =
-      kNone;  // lstm: cell of the later steps; linear: weights; affine: scale; activation: the function
+      kNone;  // lstm: cell of the later steps; linear: weights; affine: scale; activation: the function;
+              // softmax: beta; normalise: epsilon; repeat: how often
   std::uint32_t second = kNone;  // affine: offset
   std::size_t inputs = 0;
   bool operator==(const Layer&) const = default;
@@ -24,13 +26,13 @@ struct Layer {
 /// Walks from a network's output back to its input, layer by layer.
 class Unwinder {
  public:
-  Unwinder(const Expressions& expressions, std::size_t window, std::size_t steps)
+  Unwinder(Expressions& expressions, std::size_t window, std::size_t steps)
       : expressions_(expressions), window_(window), steps_(steps) {}
 
   /// The layers that turn the window's steps into `rows`, in the order in which they run.
   std::vector<Layer> unwind(std::vector<ExpressionId> rows) {
     rows_ = std::move(rows);
-    while (!at_input()) back_one_layer();
+    for (take_together(); !at_input(); take_together()) back_one_layer();
     std::reverse(layers_.begin(), layers_.end());
     return std::move(layers_);
   }
@@ -40,6 +42,14 @@ class Unwinder {
 
   [[noreturn]] void fail(ExpressionId at, const std::string& why) const {
     throw NotNative(expressions_.origin(at) + " " + why);
+  }
+
+  /// Rows that are all the same vector are one, repeated.
+  void take_together() {
+    if (rows_.size() < 2 || std::any_of(rows_.begin(), rows_.end(), [&](ExpressionId r) { return r != rows_[0]; }))
+      return;
+    layers_.push_back({.kind = Layer::Kind::repeat, .first = static_cast<std::uint32_t>(rows_.size())});
+    rows_.erase(rows_.begin() + 1, rows_.end());
   }
 
   bool is_step(ExpressionId row, std::size_t step) const {
@@ -87,14 +97,30 @@ class Unwinder {
         return flatten();
       case Kind::lstm_step:
         return lstm();
+      case Kind::softmax:
+        return step_through({.kind = Layer::Kind::softmax, .first = e.first});
+      case Kind::normalise:
+        return step_through({.kind = Layer::Kind::normalise, .first = e.first});
       case Kind::add:
-        fail(rows_[0], "adds two activations, which no native layer does outside an LSTM step");
+        return fold("adds two activations, which no native layer does outside an LSTM step");
       case Kind::multiply:
-        fail(rows_[0], "multiplies two activations in another way than a plain LSTM step does");
+        return fold("multiplies two activations in another way than a plain LSTM step does");
+      case Kind::spread:
+        fail(rows_[0], "repeats one activation, which no native layer does");
+      case Kind::root:
+        fail(rows_[0], "takes the root of an activation, which no native layer does outside a layer normalisation");
       case Kind::input:
         break;
     }
     fail(rows_[0], "mixes the model's input with other activations");
+  }
+
+  void fold(const char* otherwise) {
+    for (auto& row : rows_) {
+      const auto id = folded(expressions_, row);
+      if (id == kNone) fail(row, otherwise);
+      row = id;
+    }
   }
 
   /// One row that is made of whole vectors side by side.
@@ -118,7 +144,7 @@ class Unwinder {
       for (ExpressionId state = expressions_.at(rows_[0]).y; state != kNone; state = expressions_.at(state).y)
         rows_.push_back(state);
       std::reverse(rows_.begin(), rows_.end());
-      if (steps_ > 1) layers_.push_back({.kind = Layer::Kind::last_step});
+      if (rows_.size() > 1) layers_.push_back({.kind = Layer::Kind::last_step});
     }
     const Expression last = expressions_.at(rows_.back());
     if (last.kind != Kind::lstm_step) fail(rows_.back(), "does not treat every time step alike");
@@ -148,7 +174,7 @@ class Unwinder {
            (a.gates[1].input == b.gates[1].input && a.gates[1].bias == b.gates[1].bias);
   }
 
-  const Expressions& expressions_;
+  Expressions& expressions_;
   std::size_t window_;
   std::size_t steps_;
   std::vector<ExpressionId> rows_;  // one per time step, or one alone
@@ -202,6 +228,15 @@ class Writer {
         result_.push_back(std::move(dense));
         break;
       }
+      case Layer::Kind::softmax:
+        result_.push_back(SoftmaxSpec{finite(layer.first)[0]});
+        break;
+      case Layer::Kind::normalise:
+        result_.push_back(NormaliseSpec{finite(layer.first)[0]});
+        break;
+      case Layer::Kind::repeat:
+        result_.push_back(RepeatSpec{layer.first});
+        break;
       case Layer::Kind::lstm:
         write_lstm(expressions_.cell(layer.first));
         break;
@@ -263,7 +298,9 @@ struct InputShape {
 };
 
 InputShape shape_of(const GraphTensor& input) {
-  if (input.type != kTypeFloat32) throw NotNative("the model's input is not float32");
+  if (input.type != kTypeFloat32)
+    throw NotNative("the model's input is " + element_type_name(input.type) +
+                    ": no native kernel works with whole numbers");
   const auto rank = input.shape.size();
   if ((rank != 2 && rank != 3) ||
       std::any_of(input.shape.begin(), input.shape.end(), [](std::int64_t d) { return d < 1; }))
@@ -313,7 +350,7 @@ std::vector<ExpressionId> rows_of(const Element* begin, std::size_t count, const
   return rows;
 }
 
-std::vector<Layer> layers_of(const Value& output, const InputShape& shape, const Expressions& expressions) {
+std::vector<Layer> layers_of(const Value& output, const InputShape& shape, Expressions& expressions) {
   const std::size_t batch = shape.batch;
   if (output.type != kTypeFloat32 || !output.symbolic())
     throw NotNative("the model's output does not depend on its input, or is not float32");

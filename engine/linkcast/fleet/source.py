@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from linkcast.features import EPOCH_UNITS, TELEMETRY, UNITS, epoch_unit
 
-CHUNK_ROWS = 1_048_576  # rows that are in memory at once
+CHUNK_ROWS = 1_048_576  # rows that a worker sorts before it says that they are done
+PIECE_ROWS = 262_144  # rows that are in memory at once, at 300 bytes each; every shard opens every piece
 SHUFFLED = 0.2  # of a link's rows in a piece that are older than one before them, from which on rows have no order
 
 _MOST = {"ms": np.inf, "Mbit/s": np.inf, "fraction": 1.0 + 1e-6}
@@ -167,7 +168,7 @@ def _links_in(parquet: Any, hive: dict[str, str], link: str) -> set[str]:
     import pyarrow.compute as pc
 
     found: set[str] = set()
-    for batch in parquet.iter_batches(CHUNK_ROWS, columns=[link]):
+    for batch in parquet.iter_batches(PIECE_ROWS, columns=[link]):
         names = pc.unique(batch.column(0))
         if names.null_count:
             raise BadPartitionError(f"{link}: expected a name in every row, got none in some")
@@ -199,7 +200,7 @@ def pieces(root: Path, part: tuple[str, int, int], link: str, timestamp: str) ->
     try:
         with pq.ParquetFile(file) as parquet:
             columns = [column for column in (link, timestamp, *TELEMETRY) if column not in hive]
-            for batch in parquet.iter_batches(CHUNK_ROWS, row_groups=list(range(first, behind)), columns=columns):
+            for batch in parquet.iter_batches(PIECE_ROWS, row_groups=list(range(first, behind)), columns=columns):
                 yield _piece(batch, hive, link, timestamp)
     except (OSError, pa.ArrowException, BadPartitionError) as error:
         raise BadPartitionError(f"{name}: {' '.join(str(error).split())}") from error
