@@ -24,7 +24,7 @@ STEPS, FEATURES = 10, 4
 
 @dataclass(frozen=True)
 class Architecture:
-    """LSTM layers with batch or layer normalisation behind each, then dense layers, the last one with a softmax or
+    """Recurrent layers with batch or layer normalisation behind each, then dense layers, the last one with a softmax or
     without; `random_architectures` draws them."""
 
     steps: int
@@ -34,17 +34,36 @@ class Architecture:
     normalise: bool
     layer_normalise: bool = False
     softmax: bool = False
+    kinds: tuple[str, ...] = ()  # of each recurrent layer: a key of KINDS; none: all are "lstm"
 
     def __str__(self) -> str:
-        lstms, denses = "-".join(map(str, self.lstm_units)), "-".join(map(str, self.dense_units))
+        kinds = self.kinds or ("lstm",) * len(self.lstm_units)
+        layers = "-".join(f"{kind}{units}" for kind, units in zip(kinds, self.lstm_units, strict=True))
+        denses = "-".join(map(str, self.dense_units))
         marks = {"_bn": self.normalise, "_ln": self.layer_normalise, "_softmax": self.softmax}
-        name = f"{self.steps}x{self.features}_lstm{lstms}_dense{denses}"
+        name = f"{self.steps}x{self.features}_{layers}_dense{denses}"
         return name + "".join(mark for mark, present in marks.items() if present)
 
 
+KINDS: dict[str, Callable[..., Any]] = {
+    "lstm": lambda k, units, **options: k.LSTM(units, **options),
+    "relu": lambda k, units, **options: k.LSTM(units, activation="relu", **options),
+    "gru": lambda k, units, **options: k.GRU(units, **options),
+    "gru_reset_before": lambda k, units, **options: k.GRU(units, reset_after=False, **options),
+    "both": lambda k, units, **options: k.Bidirectional(k.LSTM(units, **options)),
+    "both_sum": lambda k, units, **options: k.Bidirectional(k.LSTM(units, **options), merge_mode="sum"),
+    "both_gru": lambda k, units, **options: k.Bidirectional(k.GRU(units, **options)),
+}
+"""Recurrent layers of so many units; the first argument is the layers of the keras module."""
+
+
 def random_architectures(count: int, seed: int = 20240) -> Iterator[Architecture]:
-    """1 to 4 LSTM layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are the rarer."""
+    """1 to 4 recurrent layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are the rarer.
+
+    Two of three architectures have LSTMs alone, in each third they are any of KINDS.
+    """
     rng = np.random.default_rng(seed)
+    kinds = np.random.default_rng(seed + 1)
     for index in range(count):
         widest = 200 if index % 5 == 0 else 40
         lstm_units = tuple(int(rng.integers(1, widest + 1)) for _ in range(int(rng.integers(1, 5))))
@@ -58,6 +77,7 @@ def random_architectures(count: int, seed: int = 20240) -> Iterator[Architecture
             bool(rng.integers(0, 2)),
             layer_normalise=index % 3 == 1,
             softmax=index % 4 == 2,
+            kinds=tuple(str(kinds.choice(list(KINDS))) for _ in lstm_units) if index % 3 == 2 else (),
         )
 
 
@@ -85,7 +105,8 @@ def stack(k: Any, architecture: Architecture, **lstm_options: Any) -> Any:
     model = k.Sequential([k.layers.Input((architecture.steps, architecture.features))])
     for index, units in enumerate(architecture.lstm_units):
         last = index + 1 == len(architecture.lstm_units)
-        model.add(k.layers.LSTM(units, return_sequences=not last, **lstm_options))
+        kind = architecture.kinds[index] if architecture.kinds else "lstm"
+        model.add(KINDS[kind](k.layers, units, return_sequences=not last, **lstm_options))
         if architecture.normalise:
             model.add(k.layers.BatchNormalization())
         if architecture.layer_normalise:

@@ -13,6 +13,7 @@ import tf_keras
 
 from keras_models import FEATURES, convert, fused_layers, randomise, small, time_major_layers
 from quantised_models import QUANTISED
+from recurrent_models import RECURRENT
 from unclaimed_models import NOT_CLAIMED
 
 
@@ -404,6 +405,7 @@ CLAIMED: dict[str, Callable[[Path], Any]] = {
         dueling_streams,
     )
 }
+CLAIMED |= RECURRENT
 """Models that the native backend runs whole."""
 
 MODELS = {**CLAIMED, **NOT_CLAIMED, **QUANTISED}

@@ -69,7 +69,23 @@ class Archive {
   }
 
   void field(LstmSpec& lstm) {
-    fields(lstm.inputs, lstm.units, lstm.input_weights, lstm.recurrent_weights, lstm.bias, lstm.cell_clip);
+    fields(lstm.inputs, lstm.units, lstm.input_weights, lstm.recurrent_weights, lstm.bias, lstm.cell_clip,
+           lstm.activation, lstm.gate_activation);
+  }
+  void field(GruSpec& gru) {
+    fields(gru.inputs, gru.units, gru.input_weights, gru.recurrent_weights, gru.bias, gru.recurrent_bias,
+           gru.reset_after, gru.activation, gru.gate_activation);
+  }
+  void field(ReverseSpec&) {}
+  void field(std::variant<LstmSpec, GruSpec>& recurrence) {
+    std::size_t kind = recurrence.index();
+    number(kind);
+    if (!write_ && kind == 1) recurrence = GruSpec{};
+    std::visit([this](auto& typed) { field(typed); }, recurrence);
+  }
+  void field(BidirectionalSpec& both) {
+    fields(both.forward, both.backward, both.sequence);
+    number(both.merge);
   }
   void field(DenseSpec& dense) { fields(dense.inputs, dense.units, dense.weights, dense.bias, dense.activation); }
   void field(AffineSpec& affine) { fields(affine.scale, affine.offset); }
@@ -111,8 +127,9 @@ class Archive {
     }
   }
   static LayerSpec empty_layer(std::size_t kind) {
-    const LayerSpec kinds[] = {LstmSpec{},    DenseSpec{},   AffineSpec{},    ActivationSpec{}, LastStepSpec{},
-                               FlattenSpec{}, SoftmaxSpec{}, NormaliseSpec{}, RepeatSpec{}};
+    const LayerSpec kinds[] = {LstmSpec{},     DenseSpec{},   AffineSpec{},  ActivationSpec{},
+                               LastStepSpec{}, FlattenSpec{}, SoftmaxSpec{}, NormaliseSpec{},
+                               RepeatSpec{},   GruSpec{},     ReverseSpec{}, BidirectionalSpec{}};
     static_assert(std::size(kinds) == std::variant_size_v<LayerSpec>);
     if (kind >= std::size(kinds)) throw std::runtime_error("unknown layer in the file");
     return kinds[kind];

@@ -364,7 +364,7 @@ TEST(damaged_graphs_are_refused) {
   refused([](Subgraph& g) { g.outputs = {0}; }, "computes nothing");
   refused([](Subgraph& g) { g.outputs = {1}; }, "does not depend on its input");
   refused([](Subgraph& g) { g.inputs.clear(); }, "0 inputs and 1 outputs");
-  refused([](Subgraph& g) { g.tensors[0].type = kTypeInt8; }, "not float32");
+  refused([](Subgraph& g) { g.tensors[0].type = kTypeInt8; }, "the model's input is INT8");
   refused([](Subgraph& g) { g.tensors[0].shape = {1, -1}; }, "neither");
   refused([](Subgraph& g) { g.tensors[0].shape = {1 << 30, 1 << 30}; }, "too large");
   refused([](Subgraph& g) { g.tensors[0].shape = {1, 5}; }, "do not fit its input");

@@ -41,7 +41,7 @@ struct Operand {
 struct DenseLayer {
   Matrix matrix;
   const float* bias = nullptr;  // (vectors * lanes)
-  // No activation, ReLU and ReLU6 are the same two instructions with other limits; tanh and sigmoid are a second pass.
+  // No activation, ReLU and the like are the same two instructions with other limits; tanh and sigmoid are a second pass.
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
   Activation activation = Activation::none;  // only tanh and sigmoid are looked at
@@ -70,6 +70,38 @@ struct LstmArgs {
   bool reverse = false;  // walk the weights backwards: what the step before read last is still in L1
 };
 
+/// One time step, for `rows` rows, of a GRU or of an LSTM with other activations than its usual ones: products with the
+/// weights, then the cell element by element. Gates stand one behind the other, each `padded` floats: z, r, g of a GRU,
+/// i, f, c, o of an LSTM. With tanh and sigmoid, a GRU's pre-activations carry factors from packing as an LSTM's do.
+struct RecurrenceArgs {
+  enum class Cell { gru_reset_after, gru_reset_before, lstm };
+  Cell cell = Cell::gru_reset_after;
+  Activation activation = Activation::tanh;
+  Activation gate_activation = Activation::sigmoid;
+  std::size_t rows = 0;
+  std::size_t padded = 0;  // units, in whole vectors
+  DenseLayer
+      input;  // all in whole panels. Its product is written to `gates` unless x.data is null: then it stands there already
+  Operand x;                     // (rows, inputs)
+  float* gates = nullptr;        // (rows, gates_stride)
+  std::size_t gates_stride = 0;  // floats
+  DenseLayer recurrent;          // of h: every gate, but not g when its reset gate comes before; a bias for every gate
+  DenseLayer candidate;          // gru_reset_before: what is multiplied with r * h
+  const float* h = nullptr;      // (rows, h_stride); null: the state is zero, and c is not read
+  std::size_t h_stride = 0;      // floats
+  float* c = nullptr;            // lstm: (rows, c_stride): updated
+  std::size_t c_stride = 0;      // floats
+  float cell_limit = std::numeric_limits<float>::max();
+  float* h_out = nullptr;  // (rows, h_out_stride), written in whole vectors; must not overlap h
+  std::size_t h_out_stride = 0;
+  float* products = nullptr;        // (rows, products_stride): of h and the weights; gru_reset_before's r * h is last
+  std::size_t products_stride = 0;  // floats
+  void* encoded = nullptr;          // rows for h, and for r * h; unless the encoding is float32 itself
+  std::size_t encoded_stride = 0;   // bytes
+  float* encoded_scale = nullptr;   // (rows)
+  bool reverse = false;             // walk the weights backwards: what the step before read last is still in L1
+};
+
 enum class WeightFormat { float32, bfloat16, int8 };
 
 struct Kernels {
@@ -92,6 +124,7 @@ struct Kernels {
   void (*dense)(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t y_stride,
                 std::size_t outputs, bool second_first) = nullptr;
   void (*lstm_step)(const LstmArgs& args) = nullptr;
+  void (*recurrence_step)(const RecurrenceArgs& args) = nullptr;
   /// y = activation(x * scale + offset) over (rows, stride floats), in place; `width` floats of each row, padded to
   /// whole vectors.
   void (*affine)(float* x, std::size_t stride, std::size_t rows, std::size_t width, const float* scale,

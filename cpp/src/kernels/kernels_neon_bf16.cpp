@@ -72,7 +72,7 @@ struct ProductBf16Dot : EncodedBf16 {
 struct ProductBf16Matrix : EncodedBf16 {
   using Vec = VecNeon;
   using Float = float32x4_t;
-  static constexpr int max_rows = 6;  // two registers for the sums of two rows and a vector of outputs, and for weights
+  static constexpr int max_rows = 6;  // 24 registers of sums, three of inputs and two of weights
   static constexpr std::size_t group = 4;
   static constexpr std::ptrdiff_t vector_bytes = 32;
   static constexpr std::ptrdiff_t input_bytes = 8;
@@ -91,7 +91,7 @@ struct ProductBf16Matrix : EncodedBf16 {
     return vreinterpretq_bf16_f64(both);
   }
 
-  template <int R, int P, bool Reverse, int S = split_of(R * P)>
+  template <int R, int P, bool Reverse, int S = 1>  // never split: a vector has two sums as it is
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
     constexpr int pairs = (R + 1) / 2;

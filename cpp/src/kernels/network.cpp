@@ -16,6 +16,7 @@ using kernels::Layer;
 using kernels::LayerKind;
 using kernels::LstmArgs;
 using kernels::Operand;
+using kernels::RecurrenceArgs;
 
 /// Windows that pass through the network together. Their activations stay in the second-level cache beside the weights.
 constexpr std::size_t largest_part = 48;
@@ -35,9 +36,19 @@ struct Workspace {
   float* rows[2] = {nullptr, nullptr};  // (steps * batch, padded) of the largest layer
   float* gates = nullptr;               // (steps * batch, blocks, 4, lanes) of the largest LSTM that projects at once
   float* cell = nullptr;                // (batch, padded) of the largest LSTM
+  float* products = nullptr;            // (batch, products) of the largest recurrence
   std::byte* encoded = nullptr;         // (steps * batch) rows of the longest encoding
   float* encoded_scale = nullptr;       // (steps * batch)
   std::byte* hidden[2] = {nullptr, nullptr};  // (batch) encoded rows
+  float* hidden_scale = nullptr;              // (batch)
+};
+
+/// Where a recurrence writes, and in which order it reads the steps of its input.
+struct Course {
+  float* out = nullptr;    // (rows, stride)
+  std::size_t stride = 0;  // floats
+  bool backwards = false;
+  bool by_step = true;  // state s of the input's step s goes to row s; else states follow each other as they come
 };
 
 /// At the end of a run or step.
@@ -74,7 +85,14 @@ struct Network::Impl : kernels::PackedNetwork {
     return in_first ? work.rows[1] : work.rows[0];
   }
   Rows run_layer(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows run_lstm(const Layer& layer, const Rows& in, std::size_t batch);
+  Rows run_recurrent(const Layer& layer, const Rows& in, std::size_t batch, const Course& course);
+  Rows run_lstm(const Layer& layer, const Rows& in, std::size_t batch, const Course& course);
+  Rows run_recurrence(const Layer& layer, const Rows& in, std::size_t batch, const Course& course);
+  Rows run_reverse(const Layer& layer, const Rows& in, std::size_t batch);
+  Rows run_bidirectional(const Layer& layer, const Rows& in, std::size_t batch);
+  RecurrenceArgs recurrence_args(const Layer& layer, std::size_t batch) const;
+  void project(const Layer& layer, const Operand& x, std::size_t step, const Rows& in, std::size_t batch,
+               const Course& course);
   Rows run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                  std::size_t outputs);
   void dense_by_rows(const Layer& layer, const Rows& in, std::size_t rows, float* y, std::size_t y_stride,
@@ -84,8 +102,12 @@ struct Network::Impl : kernels::PackedNetwork {
   Rows run_by_row(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride);
   Rows run_repeat(const Layer& layer, const Rows& in, std::size_t batch);
   Rows step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states);
+  Rows step_recurrence(const Layer& layer, const Rows& in, std::size_t batch, float* states);
   void finish(const Rows& rows, std::size_t first_layer, std::size_t batch, float* output);
   bool projects_at_once(std::size_t batch) const { return batch < kernels->projection_rows; }
+  /// With a deadline, the input projection is cut in two, so that neither part takes longer than a time step of all
+  /// layers.
+  std::size_t steps_at_once(std::size_t steps) const { return deadline.set() ? (steps + 1) / 2 : steps; }
 };
 
 Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) {
@@ -180,19 +202,26 @@ void Network::Impl::reserve(std::size_t batch) {
   std::size_t cell = 0;
   std::size_t encoded = 0;
   std::size_t hidden = 0;
+  std::size_t products = 0;
+  std::size_t step_gates = 0;
   std::size_t most_steps = steps;
   for (const Layer& layer : layers) {
     widest = std::max({widest, layer.out_steps * layer.padded, layer.steps * round_up(layer.inputs, kernels->lanes)});
     most_steps = std::max(most_steps, layer.steps);
-    if (layer.kind == LayerKind::lstm) {
-      gates = std::max(gates, layer.steps * 4 * layer.padded);
+    const bool recurrent = layer.kind == LayerKind::lstm || layer.kind == LayerKind::recurrence;
+    if (recurrent) {
+      gates = std::max(gates, layer.steps * layer.gates);
       cell = std::max(cell, layer.padded);
     }
+    if (layer.kind == LayerKind::recurrence) {
+      products = std::max(products, layer.products);
+      step_gates = std::max(step_gates, layer.gates);
+    }
     if (!kernels->encoded) continue;
-    if (layer.kind == LayerKind::lstm || layer.kind == LayerKind::dense) {
+    if (recurrent || layer.kind == LayerKind::dense) {
       encoded = std::max(encoded, layer.steps * round_up(kernels->encoded_bytes(layer.inputs), alignment));
     }
-    if (layer.kind == LayerKind::lstm) {
+    if (recurrent) {
       hidden = std::max(hidden, round_up(kernels->encoded_bytes(layer.padded), alignment));
     }
   }
@@ -205,8 +234,10 @@ void Network::Impl::reserve(std::size_t batch) {
   const std::size_t at_once = std::min(batch, kernels->projection_rows);
   const std::size_t rows0 = place(widest * batch * sizeof(float));
   const std::size_t rows1 = place(widest * batch * sizeof(float));
-  const std::size_t gates_at = place(gates * at_once * sizeof(float));
+  const std::size_t gates_at = place(std::max(gates * at_once, step_gates * batch) * sizeof(float));
   const std::size_t cell_at = place(cell * batch * sizeof(float));
+  const std::size_t products_at = place(products * batch * sizeof(float));
+  const std::size_t hidden_scale = place(batch * sizeof(float));
   const std::size_t encoded_at = place(encoded * batch);
   const std::size_t scale_at = place(most_steps * batch * sizeof(float));
   const std::size_t hidden0 = place(hidden * batch);
@@ -221,6 +252,8 @@ void Network::Impl::reserve(std::size_t batch) {
   next.rows[1] = floats(rows1);
   next.gates = floats(gates_at);
   next.cell = floats(cell_at);
+  next.products = floats(products_at);
+  next.hidden_scale = floats(hidden_scale);
   next.encoded = base + encoded_at;
   next.encoded_scale = floats(scale_at);
   next.hidden[0] = base + hidden0;
@@ -248,6 +281,7 @@ void Network::Impl::finish(const Rows& rows, std::size_t first_layer, std::size_
     }
     now = run_layer(layer, now, batch);
     if (given_up) return;
+    if (layer.kind == LayerKind::bidirectional) i += 2;  // its two recurrences have run
   }
   for (std::size_t t = 0; t < now.steps; ++t) {
     for (std::size_t b = 0; b < batch; ++b) {
@@ -285,7 +319,8 @@ Operand Network::Impl::part(const Operand& whole, std::size_t row) const {
 Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t batch) {
   switch (layer.kind) {
     case LayerKind::lstm:
-      return run_lstm(layer, in, batch);
+    case LayerKind::recurrence:
+      return run_recurrent(layer, in, batch, {other(in.data), layer.padded});
     case LayerKind::dense:
       return run_dense(layer, in, batch, other(in.data), layer.padded, layer.padded);
     case LayerKind::affine:
@@ -294,6 +329,10 @@ Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t ba
       return {in.data + (in.steps - 1) * batch * in.stride, in.stride, 1, in.width};
     case LayerKind::flatten:
       return run_flatten(layer, in, batch);
+    case LayerKind::reverse:
+      return run_reverse(layer, in, batch);
+    case LayerKind::bidirectional:
+      return run_bidirectional(layer, in, batch);
     case LayerKind::softmax:
     case LayerKind::normalise:
       return run_by_row(layer, in, batch, other(in.data), layer.padded);
@@ -303,8 +342,20 @@ Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t ba
   return in;
 }
 
-Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t batch) {
-  float* out = other(in.data);
+Rows Network::Impl::run_recurrent(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
+  return layer.kind == LayerKind::lstm ? run_lstm(layer, in, batch, course) : run_recurrence(layer, in, batch, course);
+}
+
+/// The input's products of the steps that follow the `step`th, as many as are taken at once, into the workspace's gates.
+void Network::Impl::project(const Layer& layer, const Operand& x, std::size_t step, const Rows& in, std::size_t batch,
+                            const Course& course) {
+  const std::size_t steps = std::min(steps_at_once(in.steps), in.steps - step);
+  const std::size_t first = course.backwards ? in.steps - step - steps : step;
+  kernels->dense(layer.dense, part(x, first * batch), steps * batch, work.gates + first * batch * layer.gates,
+                 layer.gates, layer.gates, false);
+}
+
+Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
   const Operand x = operand(in, in.steps * batch, layer.inputs);
   LstmArgs args;
   args.rows = batch;
@@ -313,39 +364,116 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
   args.input = layer.dense.matrix;
   args.c = work.cell;
   args.c_stride = layer.padded;
-  args.h_out_stride = layer.padded;
+  args.h_out_stride = course.stride;
   const bool at_once = projects_at_once(batch);
-  // With a deadline, the input projection is cut in two, so that neither part takes longer than a time step of all
-  // layers.
-  const std::size_t steps_at_once = deadline.set() ? (in.steps + 1) / 2 : in.steps;
-  const std::size_t gates_width = 4 * layer.padded;
+  const std::size_t steps_projected = steps_at_once(in.steps);
   const std::size_t hidden_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
   for (std::size_t t = 0; t < in.steps; ++t) {
     if (deadline.passed()) {
       given_up = true;
       break;
     }
+    const std::size_t step = course.backwards ? in.steps - 1 - t : t;
     if (at_once) {
-      float* gates = work.gates + t * batch * gates_width;
-      if (t % steps_at_once == 0) {
-        const std::size_t rows = std::min(steps_at_once, in.steps - t) * batch;
-        kernels->dense(layer.dense, part(x, t * batch), rows, gates, gates_width, gates_width, false);
-      }
-      args.gates = gates;
-      args.gates_stride = gates_width;
+      if (t % steps_projected == 0) project(layer, x, t, in, batch, course);
+      args.gates = work.gates + step * batch * layer.gates;
+      args.gates_stride = layer.gates;
     } else {
       args.gates = layer.dense.bias;
-      args.x = part(x, t * batch);
+      args.x = part(x, step * batch);
     }
-    args.h_out = out + t * batch * layer.padded;
+    args.h_out = course.out + (course.by_step ? step : t) * batch * course.stride;
     args.h_encoded = work.hidden[t % 2];
     args.h_encoded_stride = hidden_stride;
     args.reverse = t % 2 == 1;
     kernels->lstm_step(args);
     args.h = kernels->encoded ? Operand{args.h_encoded, hidden_stride, nullptr}
-                              : Operand{args.h_out, layer.padded * sizeof(float), nullptr};
+                              : Operand{args.h_out, course.stride * sizeof(float), nullptr};
   }
-  return {out, layer.padded, in.steps, layer.width};
+  return {course.out, course.stride, in.steps, layer.width};
+}
+
+RecurrenceArgs Network::Impl::recurrence_args(const Layer& layer, std::size_t batch) const {
+  RecurrenceArgs args;
+  args.cell = layer.cell;
+  args.activation = layer.activation;
+  args.gate_activation = layer.gate_activation;
+  args.rows = batch;
+  args.padded = layer.padded;
+  args.input = layer.dense;
+  args.gates = work.gates;
+  args.gates_stride = layer.gates;
+  args.recurrent = layer.hidden;
+  args.candidate = layer.candidate;
+  args.c = work.cell;
+  args.c_stride = layer.padded;
+  args.cell_limit = layer.cell_limit;
+  args.products = work.products;
+  args.products_stride = layer.products;
+  args.encoded = work.hidden[0];
+  args.encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
+  args.encoded_scale = work.hidden_scale;
+  return args;
+}
+
+Rows Network::Impl::run_recurrence(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
+  const Operand x = operand(in, in.steps * batch, layer.inputs);
+  RecurrenceArgs args = recurrence_args(layer, batch);
+  args.h_out_stride = course.stride;
+  args.h_stride = course.stride;
+  const bool at_once = projects_at_once(batch);
+  const std::size_t steps_projected = steps_at_once(in.steps);
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    if (deadline.passed()) {
+      given_up = true;
+      break;
+    }
+    const std::size_t step = course.backwards ? in.steps - 1 - t : t;
+    if (at_once) {
+      if (t % steps_projected == 0) project(layer, x, t, in, batch, course);
+      args.gates = work.gates + step * batch * layer.gates;
+    } else {
+      args.x = part(x, step * batch);
+    }
+    args.h_out = course.out + (course.by_step ? step : t) * batch * course.stride;
+    args.reverse = t % 2 == 1;
+    kernels->recurrence_step(args);
+    args.h = args.h_out;
+  }
+  return {course.out, course.stride, in.steps, layer.width};
+}
+
+Rows Network::Impl::run_bidirectional(const Layer& layer, const Rows& in, std::size_t batch) {
+  const Layer& forward = (&layer)[1];
+  const Layer& backward = (&layer)[2];
+  float* out = other(in.data);
+  // The first one's padding is overwritten by the second.
+  run_recurrent(forward, in, batch, {out, layer.padded, false, layer.sequence});
+  if (given_up) return in;
+  run_recurrent(backward, in, batch, {out + forward.width, layer.padded, true, layer.sequence});
+  const std::size_t first = layer.sequence ? 0 : (in.steps - 1) * batch;
+  const std::size_t rows = in.steps * batch - first;
+  out += first * layer.padded;
+  if (layer.merge != BidirectionalSpec::Merge::concatenate) {
+    const bool sum = layer.merge == BidirectionalSpec::Merge::sum;
+    for (std::size_t row = 0; row < rows; ++row) {
+      float* y = out + row * layer.padded;
+      const float* second = y + layer.width;
+      for (std::size_t i = 0; i < layer.width; ++i) y[i] = sum ? y[i] + second[i] : y[i] * second[i];
+    }
+  }
+  return {out, layer.padded, layer.sequence ? in.steps : 1, layer.width};
+}
+
+Rows Network::Impl::run_reverse(const Layer& layer, const Rows& in, std::size_t batch) {
+  float* out = other(in.data);
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    for (std::size_t b = 0; b < batch; ++b) {
+      std::memcpy(out + ((in.steps - 1 - t) * batch + b) * layer.padded, in.data + (t * batch + b) * in.stride,
+                  in.width * sizeof(float));
+    }
+  }
+  return {out, layer.padded, in.steps, in.width};
 }
 
 [[gnu::noinline]] void Network::Impl::dense_by_rows(const Layer& layer, const Rows& in, std::size_t rows, float* y,
@@ -405,8 +533,10 @@ void Network::Impl::step_part(const float* samples, std::size_t sample_stride, s
   row_by_row = true;
   std::size_t i = 0;
   for (; i < layers.size() && layers[i].kind != LayerKind::last_step; ++i) {
-    now =
-        layers[i].kind == LayerKind::lstm ? step_lstm(layers[i], now, batch, states) : run_layer(layers[i], now, batch);
+    const LayerKind kind = layers[i].kind;
+    now = kind == LayerKind::lstm         ? step_lstm(layers[i], now, batch, states)
+          : kind == LayerKind::recurrence ? step_recurrence(layers[i], now, batch, states)
+                                          : run_layer(layers[i], now, batch);
   }
   if (output != nullptr) finish(now, i + 1, batch, output);
   row_by_row = false;
@@ -436,6 +566,23 @@ Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t ba
     args.h = {work.hidden[0], args.h_encoded_stride, nullptr};
   }
   kernels->lstm_step(args);
+  for (std::size_t b = 0; b < batch; ++b) {
+    std::memcpy(h + b * state_size, args.h_out + b * layer.padded, layer.padded * sizeof(float));
+  }
+  return {args.h_out, layer.padded, 1, layer.width};
+}
+
+Rows Network::Impl::step_recurrence(const Layer& layer, const Rows& in, std::size_t batch, float* states) {
+  float* h = states + layer.state;
+  RecurrenceArgs args = recurrence_args(layer, batch);
+  args.x = operand(in, batch, layer.inputs);
+  args.h = h;
+  args.h_stride = state_size;
+  args.c = h + round_up(layer.padded, alignment / sizeof(float));
+  args.c_stride = state_size;
+  args.h_out = other(in.data);
+  args.h_out_stride = layer.padded;
+  kernels->recurrence_step(args);
   for (std::size_t b = 0; b < batch; ++b) {
     std::memcpy(h + b * state_size, args.h_out + b * layer.padded, layer.padded * sizeof(float));
   }

@@ -4,27 +4,18 @@
 #include "dense.h"
 #include "lstm.h"
 #include "normalise.h"
+#include "recurrence.h"
 
 namespace linkcast::kernels {
 namespace {
 
-/// What a table has from its vectors alone.
-template <class V>
-constexpr Kernels vector_kernels(Isa isa, const char* name) {
+template <class Product>
+constexpr Kernels make_kernels(Isa isa, const char* name) {
   Kernels table;
   table.isa = isa;
   table.name = name;
-  table.lanes = V::lanes;
-  table.affine = affine<V>;
-  table.softmax = softmax<V>;
-  table.normalise = normalise<V>;
-  return table;
-}
-
-template <class Product>
-constexpr Kernels make_kernels(Isa isa, const char* name) {
-  Kernels table = vector_kernels<typename Product::Vec>(isa, name);
   table.format = Product::format;
+  table.lanes = Product::Vec::lanes;
   table.group = Product::group;
   table.encoded = Product::encoded;
   table.projection_rows = Product::max_rows;
@@ -34,6 +25,10 @@ constexpr Kernels make_kernels(Isa isa, const char* name) {
   }
   table.dense = dense<Product>;
   table.lstm_step = lstm_step<Product>;
+  table.recurrence_step = recurrence_step<Product>;
+  table.affine = affine<typename Product::Vec>;
+  table.softmax = softmax<typename Product::Vec>;
+  table.normalise = normalise<typename Product::Vec>;
   return table;
 }
 

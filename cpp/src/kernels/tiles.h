@@ -14,7 +14,10 @@
 
 #include <utility>
 
-#include "table.h"
+#include "dense.h"
+#include "lstm.h"
+#include "normalise.h"
+#include "recurrence.h"
 #include "vec_avx512.h"
 
 namespace linkcast::kernels {
@@ -347,10 +350,20 @@ void tile_lstm_step(const LstmArgs& args) {
   }
 }
 
+/// multiply_panels on tiles, which read weights in one order.
+template <class Product>
+void tile_multiply(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t stride,
+                   bool /*reverse*/) {
+  tile_dense<Product>(layer, x, rows, y, stride, layer.matrix.vectors * 16, false);
+}
+
 template <class Product>
 constexpr Kernels make_tile_kernels(const char* name) {
-  Kernels table = vector_kernels<VecAvx512>(Isa::avx512, name);
+  Kernels table;
+  table.isa = Isa::avx512;
+  table.name = name;
   table.format = Product::format;
+  table.lanes = 16;
   table.group = Product::group;
   table.encoded = true;
   table.projection_rows = 16;  // from a whole tile on, projecting all steps at once saves no load of weights
@@ -359,6 +372,10 @@ constexpr Kernels make_tile_kernels(const char* name) {
   table.encode = Product::encode;
   table.dense = tile_dense<Product>;
   table.lstm_step = tile_lstm_step<Product>;
+  table.recurrence_step = recurrence_step<Product, tile_multiply<Product>>;
+  table.affine = affine<VecAvx512>;
+  table.softmax = softmax<VecAvx512>;
+  table.normalise = normalise<VecAvx512>;
   table.release = Product::Tiles::release;
   return table;
 }

@@ -22,9 +22,20 @@ Activation fused_activation(int code) {
   }
 }
 
-bool bounded(const Expression& e) {
-  return e.kind == Kind::activation && (e.first == static_cast<std::uint32_t>(Activation::sigmoid) ||
-                                        e.first == static_cast<std::uint32_t>(Activation::tanh));
+/// Whether a vector is finite whatever the input is.
+bool bounded(const Expressions& expressions, ExpressionId id) {
+  const auto& e = expressions.at(id);
+  if (e.kind == Kind::affine) return bounded(expressions, e.x);
+  if (e.kind != Kind::activation) return false;
+  switch (static_cast<Activation>(e.first)) {
+    case Activation::relu6:
+    case Activation::tanh:
+    case Activation::sigmoid:
+    case Activation::unit:
+      return true;
+    default:
+      return false;
+  }
 }
 
 /// 1 / x of square roots, the one kind of activations that may be divided by.
@@ -74,8 +85,7 @@ void combine(EvaluateCall& call, Activation fused, const Element* x, const Eleme
       scale = std::move(offset);
       offset.assign(width, 0.0F);
       // A bounded vector times zeros is zero: the forget gate of a first step meets the zero cell state like that.
-      if (bounded(expressions.at(operand)) &&
-          std::all_of(scale.begin(), scale.end(), [](float s) { return s == 0.0F; })) {
+      if (bounded(expressions, operand) && std::all_of(scale.begin(), scale.end(), [](float s) { return s == 0.0F; })) {
         std::fill_n(result, width, Element{});
         for (std::size_t n = 0; n < width; ++n) result[n].constant = apply(fused, 0.0F);
         return;
@@ -121,9 +131,7 @@ void arithmetic(EvaluateCall& call) {
   });
 }
 
-template <Activation function>
-void activation(EvaluateCall& call) {
-  const auto& from = call.floats(0);
+static void activate(EvaluateCall& call, Activation function, const Value& from) {
   Value value{from.type, from.shape, {}, {}, elements_from(from)};
   const Lines lines = lines_of(value.shape, {&value.elements}, call.evaluator.expressions);
   std::vector<Element> elements(lines.length);
@@ -139,10 +147,28 @@ void activation(EvaluateCall& call) {
   }
   call.give(std::move(value));
 }
+
+template <Activation function>
+void activation(EvaluateCall& call) {
+  activate(call, function, call.floats(0));
+}
 template void activation<Activation::sigmoid>(EvaluateCall&);
 template void activation<Activation::tanh>(EvaluateCall&);
 template void activation<Activation::relu>(EvaluateCall&);
 template void activation<Activation::relu6>(EvaluateCall&);
+template void activation<Activation::unit>(EvaluateCall&);
+
+/// Of activations only the limit of a hard sigmoid is known, 1.
+void minimum(EvaluateCall& call) {
+  if (call.input(0)->whole() || call.input(1)->whole()) return whole(call);
+  const bool first = call.floats(0).symbolic();
+  const auto& from = call.floats(first ? 0 : 1);
+  const auto& limit = call.floats(first ? 1 : 0);
+  require(!limit.symbolic() && broadcast(from.shape, limit.shape) == from.shape &&
+              std::all_of(limit.floats.begin(), limit.floats.end(), [](float v) { return v == 1.0F; }),
+          "limits an activation to something else than 1");
+  activate(call, Activation::most_one, from);
+}
 
 void fully_connected(EvaluateCall& call) {
   auto& evaluator = call.evaluator;

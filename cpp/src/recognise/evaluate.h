@@ -115,6 +115,7 @@ void arithmetic(EvaluateCall& call);  // ADD, SUB, MUL, DIV
 void whole(EvaluateCall& call);       // what whole numbers alone are compared with
 template <Activation function>
 void activation(EvaluateCall& call);
+void minimum(EvaluateCall& call);
 void fully_connected(EvaluateCall& call);
 void batch_matmul(EvaluateCall& call);
 void dequantize(EvaluateCall& call);
@@ -137,6 +138,8 @@ void transpose(EvaluateCall& call);
 void slice(EvaluateCall& call);
 void strided_slice(EvaluateCall& call);
 void split(EvaluateCall& call);
+void split_lengths(EvaluateCall& call);
+void reverse(EvaluateCall& call);
 void unpack(EvaluateCall& call);
 void gather(EvaluateCall& call);
 void concatenate(EvaluateCall& call);

@@ -111,6 +111,24 @@ void split(EvaluateCall& call) {
   for (int part = 0; part < count; ++part) give(call, from, part_of(from.shape, d, part * extent, extent));
 }
 
+void split_lengths(EvaluateCall& call) {
+  const auto& from = *call.input(0);
+  const auto d = axis_of(call.integer(2), from.shape.size());
+  std::int64_t begin = 0;
+  for (const std::int64_t length : cut(from.shape[d], call.integers(1))) {
+    give(call, from, part_of(from.shape, d, begin, length));
+    begin += length;
+  }
+}
+
+void reverse(EvaluateCall& call) {
+  const auto& from = *call.input(0);
+  const auto d = axis_of(call.integer(1), from.shape.size());
+  Values backwards;
+  for (std::int64_t n = from.shape[d]; n > 0; --n) backwards.push_back(n - 1);
+  give(call, from, gathered(from.shape, d, backwards, {from.shape[d]}));
+}
+
 void unpack(EvaluateCall& call) {
   const auto& from = *call.input(0);
   const auto d = axis_of(call.options<PackOptions>().axis, from.shape.size());
