@@ -498,5 +498,5 @@ TEST(the_cpus_tiles_survive_signals_whose_handler_uses_them_and_other_threads) {
   CHECK(agree);
   CHECK(handlers_answers_agree);
   CHECK(others_agree);
-  CHECK_EQ(static_cast<int>(handled), 20);
+  CHECK(handled >= 20);
 }
