@@ -12,9 +12,11 @@
 #include <limits>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "check.h"
+#include "kernels/choice.h"
 #include "kernels/kernels.h"
 #include "kernels/network.h"
 #include "network_reference.h"
@@ -415,6 +417,19 @@ TEST(the_features_are_those_that_linux_names) {
   CHECK_EQ(cpu_features().amx_bf16, has("amx_bf16") && has("amx_tile") && has("avx512_bf16"));
   CHECK_EQ(cpu_features().amx_int8, has("amx_int8") && has("amx_tile") && has("avx512_bf16"));
   if (!cpu_features().amx_bf16 && !cpu_features().amx_int8) CHECK(!linkcast::tiles_permitted());
+}
+
+TEST(kernels_on_tiles_run_only_where_there_are_tiles_and_are_refused_by_name_elsewhere) {
+  if (!cpu_features().avx512) SKIP("this CPU has no AVX-512");
+  for (const auto& [name, has] :
+       {std::pair{"bf16_avx512_amx", cpu_features().amx_bf16 && linkcast::tiles_permitted()},
+        std::pair{"int8_avx512_amx", cpu_features().amx_int8 && linkcast::tiles_permitted()}}) {
+    if (has) {
+      CHECK_EQ(std::string(linkcast::kernels_from_name(name, linkcast::Isa::avx512).name), std::string(name));
+    } else {
+      CHECK_THROWS(linkcast::kernels_from_name(name, linkcast::Isa::avx512), std::string("got \"") + name + "\"");
+    }
+  }
 }
 
 TEST(the_cpus_tiles_have_the_bits_of_the_emulated_ones) {
