@@ -156,7 +156,9 @@ py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::
 /// (batch, row...)
 std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& row);
 
-Model::Options model_options(const std::string& backend, int threads, const std::string& precision);
+/// @param kernels  by name; absent: those that measure best
+Model::Options model_options(const std::string& backend, int threads, const std::string& precision,
+                             const std::optional<std::string>& kernels);
 
 /// Numbers of any shape as float64, with the checks of rows. @throws std::invalid_argument  no plain numbers
 py::array_t<double, py::array::c_style> as_numbers(const py::object& values, const std::string& what);

@@ -30,11 +30,13 @@ Deadline deadline_in(const std::optional<double>& deadline_ms) {
   return Deadline::in(static_cast<std::uint64_t>(*deadline_ms * 1e6));
 }
 
-Model::Options model_options(const std::string& backend, int threads, const std::string& precision) {
+Model::Options model_options(const std::string& backend, int threads, const std::string& precision,
+                             const std::optional<std::string>& kernels) {
   Model::Options options;
   options.backend = backend_from_name(backend);
   options.threads = threads;
   options.precision = precision_from_name(precision);
+  options.kernels = kernels.value_or("");
   return options;
 }
 

@@ -163,7 +163,7 @@ std::vector<float> outputs_of(Model& model, const std::vector<float>& inputs) {
 NetworkSpec network_of(const Model& model) {
   const auto runtime = tflite::Runtime::open();
   const auto file = std::make_shared<const tflite::ModelFile>(runtime, model.path(), "");
-  const tflite::NativeDelegate delegate(*runtime, default_isa(), Precision::float32);
+  const tflite::NativeDelegate delegate(*runtime, default_isa(), Precision::float32, "");
   tflite::Interpreter::Options options;
   options.delegates = {delegate.handle()};
   const tflite::Interpreter interpreter(file, options);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "isa.h"
 #include "network_spec.h"
@@ -63,7 +64,10 @@ struct LstmArgs {
   std::size_t h_out_stride = 0;
   void* h_encoded = nullptr;         // rows for the next step's h; unless the encoding is float32 itself
   std::size_t h_encoded_stride = 0;  // bytes
-  bool reverse = false;              // walk the weights backwards: what the step before read last is still in L1
+  // One row's sums are added in the order that a row has among others, so that it has the bits that it has there. A
+  // window by itself takes the order that is quicker.
+  bool as_one_of_many = false;
+  bool reverse = false;  // walk the weights backwards: what the step before read last is still in L1
 };
 
 /// One time step, for `rows` rows, of a GRU or of an LSTM with other activations than its usual ones: products with the
@@ -108,6 +112,7 @@ struct Kernels {
   std::size_t group = 1;            // consecutive k that a lane holds together
   bool encoded = false;             // operands are not plain float32 rows
   std::size_t projection_rows = 0;  // below: an LSTM's input is projected for all steps at once, above: step by step
+  bool rows_apart = false;          // a row has the same bits whatever rows are computed with it
 
   /// Bytes of an encoded row.
   std::size_t (*encoded_bytes)(std::size_t depth) = nullptr;
@@ -130,9 +135,15 @@ struct Kernels {
                              float* y, std::size_t y_stride);
   RowKernel softmax = nullptr;    // parameter: beta
   RowKernel normalise = nullptr;  // parameter: epsilon
+  /// Gives back what the calls of a run left in use on this thread. Null: nothing.
+  void (*release)() = nullptr;
 };
 
-/// The kernels of an ISA that this machine supports.
+/// The tables of an ISA and precision that this CPU runs, the presumed best first; never empty. `isa` is supported.
+/// Tables of float32 give one another's bits, so that which of them runs can't be seen in an answer.
+std::vector<const Kernels*> candidates(Isa isa, Precision precision);
+
+/// The first of candidates().
 const Kernels& select_kernels(Isa isa, Precision precision);
 
 const Kernels& kernels_f32_scalar();
@@ -146,9 +157,16 @@ const Kernels& kernels_bf16_avx512();
 const Kernels& kernels_bf16_avx512_dot();  // vdpbf16ps
 const Kernels& kernels_int8_avx512();
 const Kernels& kernels_int8_avx512_vnni();  // vpdpbusd
+// On matrix tiles; the process has to have them: see tiles_permitted() in isa.h.
+const Kernels& kernels_bf16_avx512_amx();  // tdpbf16ps
+const Kernels& kernels_int8_avx512_amx();  // tdpbusd
 const Kernels& kernels_f32_neon();
 const Kernels& kernels_bf16_neon();
+const Kernels& kernels_bf16_neon_dot();     // bfdot
+const Kernels& kernels_bf16_neon_matrix();  // bfmmla
 const Kernels& kernels_int8_neon();
+const Kernels& kernels_int8_neon_dotprod();  // sdot
+const Kernels& kernels_int8_neon_i8mm();     // smmla
 
 }  // namespace kernels
 }  // namespace linkcast

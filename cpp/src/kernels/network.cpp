@@ -51,21 +51,27 @@ struct Course {
   bool by_step = true;  // state s of the input's step s goes to row s; else states follow each other as they come
 };
 
+/// At the end of a run or step.
+struct Release {
+  const Kernels& kernels;
+  ~Release() {
+    if (kernels.release != nullptr) kernels.release();
+  }
+};
+
 }  // namespace
 
 struct Network::Impl : kernels::PackedNetwork {
   const Kernels* kernels;
-  Precision precision;
   Workspace work;
   Deadline deadline;          // of the present run
   bool second_first = false;  // every second run reads half of its dense weights first that the other reads last
   bool given_up = false;      // because it passed
-  /// Dense layers take one row at a time: how their sums are split depends on how many rows go together, so that a row
+  /// Dense layers take one row at a time, unless the kernels keep rows apart: how their sums are split depends on how many rows go together, so that a row
   /// of a step would differ in its last bits with what stands beside it.
   bool row_by_row = false;
 
-  Impl(const NetworkSpec& spec, const Kernels& chosen, Precision chosen_precision)
-      : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen), precision(chosen_precision) {}
+  Impl(const NetworkSpec& spec, const Kernels& chosen) : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen) {}
   void reserve(std::size_t batch);
   void run_part(const float* input, std::size_t batch, float* output);
   void step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states, float* output);
@@ -107,7 +113,11 @@ struct Network::Impl : kernels::PackedNetwork {
 Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) {
   isa_from_name(isa_name(isa));  // refuses what this machine does not run
   const auto& chosen = kernels::select_kernels(isa, precision);
-  impl_ = std::make_unique<Impl>(spec, chosen, precision);
+  impl_ = std::make_unique<Impl>(spec, chosen);
+  impl_->reserve(1);
+}
+
+Network::Network(const NetworkSpec& spec, const Kernels& table) : impl_(std::make_unique<Impl>(spec, table)) {
   impl_->reserve(1);
 }
 
@@ -116,21 +126,43 @@ Network::Network(Network&&) noexcept = default;
 Network& Network::operator=(Network&&) noexcept = default;
 
 Isa Network::isa() const { return impl_->kernels->isa; }
-Precision Network::precision() const { return impl_->precision; }
-const char* Network::kernels_name() const { return impl_->kernels->name; }
+const Kernels& Network::table() const { return *impl_->kernels; }
 std::size_t Network::steps() const { return impl_->steps; }
 std::size_t Network::features() const { return impl_->features; }
 std::size_t Network::output_steps() const { return impl_->output_steps; }
 std::size_t Network::outputs() const { return impl_->outputs; }
 std::size_t Network::weight_bytes() const { return impl_->weights.size(); }
+std::size_t Network::bytes_read() const {
+  const std::size_t element = impl_->kernels->format == kernels::WeightFormat::float32    ? 4
+                              : impl_->kernels->format == kernels::WeightFormat::bfloat16 ? 2
+                                                                                          : 1;
+  const auto bytes_of = [&](const kernels::Matrix& matrix) {
+    if (matrix.weights == nullptr) return std::size_t{0};
+    return matrix.vectors * impl_->kernels->lanes * round_up(matrix.depth, impl_->kernels->group) * element;
+  };
+  std::size_t bytes = 0;
+  for (const Layer& layer : impl_->layers)
+    bytes += bytes_of(layer.dense.matrix) + bytes_of(layer.recurrent) * (layer.steps - 1);
+  return bytes;
+}
+
 std::size_t Network::multiply_adds() const { return impl_->multiply_adds; }
 bool Network::can_step() const { return impl_->can_step; }
 std::size_t Network::state_size() const { return impl_->state_size; }
+
+std::string Network::shape() const {
+  std::string text = std::to_string(impl_->steps) + 'x' + std::to_string(impl_->features);
+  for (const Layer& layer : impl_->layers)
+    text += ' ' + std::to_string(static_cast<int>(layer.kind)) + ':' + std::to_string(layer.steps) + 'x' +
+            std::to_string(layer.inputs) + '-' + std::to_string(layer.width);
+  return text;
+}
 
 void Network::reserve(std::size_t batch) { impl_->reserve(std::clamp<std::size_t>(batch, 1, largest_part)); }
 
 bool Network::run(const float* input, std::size_t batch, float* output, Deadline deadline) noexcept {
   Impl& impl = *impl_;
+  const Release release{*impl.kernels};
   impl.deadline = deadline;
   impl.given_up = false;
   impl.second_first = !impl.second_first;
@@ -152,6 +184,7 @@ bool Network::run(const float* input, std::size_t batch, float* output, Deadline
 void Network::step(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,
                    float* output) noexcept {
   Impl& impl = *impl_;
+  const Release release{*impl.kernels};
   while (batch > 0) {
     const std::size_t rows = std::min(batch, impl.work.batch);
     impl.step_part(samples, sample_stride, rows, states, output);
@@ -453,7 +486,7 @@ Rows Network::Impl::run_reverse(const Layer& layer, const Rows& in, std::size_t 
 Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                               std::size_t outputs_written) {
   const std::size_t rows = in.steps * batch;
-  if (row_by_row && rows > 1) [[unlikely]]
+  if (row_by_row && rows > 1 && !kernels->rows_apart) [[unlikely]]
     dense_by_rows(layer, in, rows, y, y_stride, outputs_written);
   else
     kernels->dense(layer.dense, operand(in, rows, layer.inputs), rows, y, y_stride, outputs_written, second_first);
@@ -519,6 +552,7 @@ Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t ba
   args.input = layer.dense.matrix;
   args.x = operand(in, batch, layer.inputs);
   args.gates = layer.dense.bias;
+  args.as_one_of_many = true;
   args.c = h + half;
   args.c_stride = state_size;
   args.h_out = other(in.data);

@@ -67,7 +67,7 @@ class Unwinder {
     if (rows_.size() < 2 || std::any_of(rows_.begin(), rows_.end(), [&](ExpressionId r) { return r != rows_[0]; }))
       return;
     layers_.push_back({.kind = Layer::Kind::repeat, .first = static_cast<std::uint32_t>(rows_.size())});
-    rows_.resize(1);
+    rows_.erase(rows_.begin() + 1, rows_.end());
   }
 
   bool is_step(ExpressionId row, std::size_t step) const {
