@@ -16,6 +16,8 @@
 
 #include "dense.h"
 #include "lstm.h"
+#include "normalise.h"
+#include "recurrence.h"
 #include "vec_avx512.h"
 
 namespace linkcast::kernels {
@@ -348,6 +350,15 @@ void tile_lstm_step(const LstmArgs& args) {
   }
 }
 
+/// For a recurrence that takes its gates through memory.
+template <class Product>
+struct TilesProduct {
+  static void multiply(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t stride,
+                       bool /*reverse*/) {
+    tile_dense<Product>(layer, x, rows, y, stride, layer.matrix.vectors * 16, false);
+  }
+};
+
 template <class Product>
 constexpr Kernels make_tile_kernels(const char* name) {
   Kernels table;
@@ -363,7 +374,10 @@ constexpr Kernels make_tile_kernels(const char* name) {
   table.encode = Product::encode;
   table.dense = tile_dense<Product>;
   table.lstm_step = tile_lstm_step<Product>;
+  table.recurrence_step = recurrence_step<Product, TilesProduct<Product>>;
   table.affine = affine<VecAvx512>;
+  table.softmax = softmax<VecAvx512>;
+  table.normalise = normalise<VecAvx512>;
   table.release = Product::Tiles::release;
   return table;
 }
