@@ -34,25 +34,23 @@ LINKCAST_INLINE void whole_panel(const DenseLayer& layer, const Operand& x, floa
 
 /// y = W x + b in whole panels, which read the weights in either order. (rows, stride) floats are written.
 template <class Product>
-struct PanelProduct {
-  static void multiply(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t stride,
-                       bool reverse) {
-    const std::size_t panels = layer.matrix.vectors / 4;
-    if (rows == 1) {
-      const std::size_t pairs = panels / 2;
-      if (reverse && panels % 2 == 1) whole_panel<Product, 1, 4>(layer, x, y, stride, panels - 1, 0);
-      for (std::size_t i = 0; i < pairs; ++i)
-        whole_panel<Product, 1, 8>(layer, x, y, stride, 2 * (reverse ? pairs - 1 - i : i), 0);
-      if (!reverse && panels % 2 == 1) whole_panel<Product, 1, 4>(layer, x, y, stride, panels - 1, 0);
-      return;
-    }
-    for (std::size_t i = 0; i < panels; ++i) {
-      const std::size_t panel = reverse ? panels - 1 - i : i;
-      for_row_blocks<Product::max_rows>(
-          rows, [&]<int R>(std::size_t row) { whole_panel<Product, R, 4>(layer, x, y, stride, panel, row); });
-    }
+void multiply_panels(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t stride,
+                     bool reverse) {
+  const std::size_t panels = layer.matrix.vectors / 4;
+  if (rows == 1) {
+    const std::size_t pairs = panels / 2;
+    if (reverse && panels % 2 == 1) whole_panel<Product, 1, 4>(layer, x, y, stride, panels - 1, 0);
+    for (std::size_t i = 0; i < pairs; ++i)
+      whole_panel<Product, 1, 8>(layer, x, y, stride, 2 * (reverse ? pairs - 1 - i : i), 0);
+    if (!reverse && panels % 2 == 1) whole_panel<Product, 1, 4>(layer, x, y, stride, panels - 1, 0);
+    return;
   }
-};
+  for (std::size_t i = 0; i < panels; ++i) {
+    const std::size_t panel = reverse ? panels - 1 - i : i;
+    for_row_blocks<Product::max_rows>(
+        rows, [&]<int R>(std::size_t row) { whole_panel<Product, R, 4>(layer, x, y, stride, panel, row); });
+  }
+}
 
 /// Rows of states as the products read them.
 template <class Product>
@@ -65,7 +63,7 @@ Operand state_operand(const RecurrenceArgs& args, const float* rows, std::size_t
   }
 }
 
-template <class Product, class Multiply, bool Plain>
+template <class Product, bool Plain, auto Multiply>
 void gru_step(const RecurrenceArgs& args, const float* products, std::size_t products_stride) {
   using V = typename Product::Vec;
   const auto sums_of = [&](std::size_t row) {
@@ -75,27 +73,25 @@ void gru_step(const RecurrenceArgs& args, const float* products, std::size_t pro
     float* reset = args.products + products_stride - args.padded;
     for (std::size_t row = 0; row < args.rows; ++row)
       gru_reset_row<V, Plain>(args, sums_of(row), args.h + row * args.h_stride, reset + row * products_stride);
-    Multiply::multiply(args.candidate,
-                       state_operand<Product>(args, reset, products_stride, args.candidate.matrix.depth), args.rows,
-                       args.products + 2 * args.padded, products_stride, args.reverse);
+    Multiply(args.candidate, state_operand<Product>(args, reset, products_stride, args.candidate.matrix.depth),
+             args.rows, args.products + 2 * args.padded, products_stride, args.reverse);
   }
   for (std::size_t row = 0; row < args.rows; ++row)
     gru_row<V, Plain>(args, sums_of(row), args.h != nullptr ? args.h + row * args.h_stride : nullptr,
                       args.h_out + row * args.h_out_stride);
 }
 
-/// @tparam Multiply  how a matrix and rows are multiplied
-template <class Product, class Multiply = PanelProduct<Product>>
+/// @tparam Multiply  what does the work of multiply_panels
+template <class Product, auto Multiply = multiply_panels<Product>>
 void recurrence_step(const RecurrenceArgs& args) {
   using V = typename Product::Vec;
-  if (args.x.data != nullptr)
-    Multiply::multiply(args.input, args.x, args.rows, args.gates, args.gates_stride, args.reverse);
+  if (args.x.data != nullptr) Multiply(args.input, args.x, args.rows, args.gates, args.gates_stride, args.reverse);
   // The product of a state of zeros is the bias alone.
   const float* products = args.recurrent.bias;
   std::size_t products_stride = 0;
   if (args.h != nullptr) {
     const Operand h = state_operand<Product>(args, args.h, args.h_stride, args.recurrent.matrix.depth);
-    Multiply::multiply(args.recurrent, h, args.rows, args.products, args.products_stride, args.reverse);
+    Multiply(args.recurrent, h, args.rows, args.products, args.products_stride, args.reverse);
     products = args.products;
     products_stride = args.products_stride;
   }
@@ -105,9 +101,9 @@ void recurrence_step(const RecurrenceArgs& args) {
       lstm_row<V>(args, sums, args.h == nullptr, args.c + row * args.c_stride, args.h_out + row * args.h_out_stride);
     }
   } else if (args.activation == Activation::tanh && args.gate_activation == Activation::sigmoid) {
-    gru_step<Product, Multiply, true>(args, products, products_stride);
+    gru_step<Product, true, Multiply>(args, products, products_stride);
   } else {
-    gru_step<Product, Multiply, false>(args, products, products_stride);
+    gru_step<Product, false, Multiply>(args, products, products_stride);
   }
 }
 

@@ -350,14 +350,12 @@ void tile_lstm_step(const LstmArgs& args) {
   }
 }
 
-/// For a recurrence that takes its gates through memory.
+/// multiply_panels on tiles, which read weights in one order.
 template <class Product>
-struct TilesProduct {
-  static void multiply(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t stride,
-                       bool /*reverse*/) {
-    tile_dense<Product>(layer, x, rows, y, stride, layer.matrix.vectors * 16, false);
-  }
-};
+void tile_multiply(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t stride,
+                   bool /*reverse*/) {
+  tile_dense<Product>(layer, x, rows, y, stride, layer.matrix.vectors * 16, false);
+}
 
 template <class Product>
 constexpr Kernels make_tile_kernels(const char* name) {
@@ -374,7 +372,7 @@ constexpr Kernels make_tile_kernels(const char* name) {
   table.encode = Product::encode;
   table.dense = tile_dense<Product>;
   table.lstm_step = tile_lstm_step<Product>;
-  table.recurrence_step = recurrence_step<Product, TilesProduct<Product>>;
+  table.recurrence_step = recurrence_step<Product, tile_multiply<Product>>;
   table.affine = affine<VecAvx512>;
   table.softmax = softmax<VecAvx512>;
   table.normalise = normalise<VecAvx512>;
