@@ -2,6 +2,7 @@
 // in double precision.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "check.h"
@@ -168,6 +169,24 @@ TEST(one_step_of_any_recurrence_at_a_time_gives_the_whole_windows_answer) {
                        t + 1 == steps ? stepped.data() : nullptr);
         for (std::size_t k = 0; k < whole.size(); ++k)
           CHECK_NEAR(whole[k], stepped[k], precision == Precision::float32 ? kFloatTolerance : 5e-3);
+      }
+    }
+  }
+}
+
+TEST(a_row_of_a_step_has_its_bits_whatever_stands_beside_it) {
+  for (const std::size_t units : {5, 21, 40}) {
+    for (const auto& recurrence : recurrences(17, 3, units)) {
+      const NetworkSpec spec = network_of(recurrence, 4, 3);
+      const auto input = reference::Random(18).floats(kBatch * 3, -1.0f, 1.0f);
+      for (const Isa isa : supported_isas()) {
+        Network network(spec, isa);
+        network.reserve(kBatch);
+        std::vector<float> together(kBatch * network.state_size(), 0.25f), apart = together;
+        network.step(input.data(), 3, kBatch, together.data(), nullptr);
+        for (std::size_t row = 0; row < kBatch; ++row)
+          network.step(input.data() + row * 3, 3, 1, apart.data() + row * network.state_size(), nullptr);
+        CHECK(std::memcmp(together.data(), apart.data(), apart.size() * sizeof(float)) == 0);
       }
     }
   }

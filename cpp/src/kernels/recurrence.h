@@ -10,24 +10,45 @@
 namespace linkcast::kernels {
 namespace {
 
+/// R rows of one panel, or of two beside each other. Sums are not split, so that a row has its bits whatever rows are
+/// computed with it.
+template <class Product, int R, int P>
+LINKCAST_INLINE void whole_panel(const DenseLayer& layer, const Operand& x, float* y, std::size_t stride,
+                                 std::size_t panel, std::size_t row) {
+  using V = typename Product::Vec;
+  typename V::Float sum[R][P];
+  LINKCAST_UNROLL
+  for (int v = 0; v < P; ++v) {
+    const auto bias = V::load(layer.bias + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
+    LINKCAST_UNROLL
+    for (int r = 0; r < R; ++r) sum[r][v] = bias;
+  }
+  Product::template add<R, P, false, 1>(sum, layer.matrix, panel, x, row);
+  LINKCAST_UNROLL
+  for (int r = 0; r < R; ++r) {
+    float* to = y + (row + static_cast<std::size_t>(r)) * stride + panel * 4 * V::lanes;
+    LINKCAST_UNROLL
+    for (int v = 0; v < P; ++v) V::store(to + static_cast<std::size_t>(v) * V::lanes, sum[r][v]);
+  }
+}
+
 /// y = W x + b in whole panels, which read the weights in either order. (rows, stride) floats are written.
 template <class Product>
 void multiply_panels(const DenseLayer& layer, const Operand& x, std::size_t rows, float* y, std::size_t stride,
                      bool reverse) {
   const std::size_t panels = layer.matrix.vectors / 4;
-  const DenseOutput out{y, stride, layer.matrix.vectors * Product::Vec::lanes};
   if (rows == 1) {
     const std::size_t pairs = panels / 2;
-    if (reverse && panels % 2 == 1) dense_block<Product, 1, 4>(layer, x, out, panels - 1, 0);
+    if (reverse && panels % 2 == 1) whole_panel<Product, 1, 4>(layer, x, y, stride, panels - 1, 0);
     for (std::size_t i = 0; i < pairs; ++i)
-      dense_block<Product, 1, 8>(layer, x, out, 2 * (reverse ? pairs - 1 - i : i), 0);
-    if (!reverse && panels % 2 == 1) dense_block<Product, 1, 4>(layer, x, out, panels - 1, 0);
+      whole_panel<Product, 1, 8>(layer, x, y, stride, 2 * (reverse ? pairs - 1 - i : i), 0);
+    if (!reverse && panels % 2 == 1) whole_panel<Product, 1, 4>(layer, x, y, stride, panels - 1, 0);
     return;
   }
   for (std::size_t i = 0; i < panels; ++i) {
     const std::size_t panel = reverse ? panels - 1 - i : i;
     for_row_blocks<Product::max_rows>(
-        rows, [&]<int R>(std::size_t row) { dense_block<Product, R, 4>(layer, x, out, panel, row); });
+        rows, [&]<int R>(std::size_t row) { whole_panel<Product, R, 4>(layer, x, y, stride, panel, row); });
   }
 }
 
