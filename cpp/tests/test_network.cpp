@@ -368,6 +368,34 @@ TEST(one_step_at_a_time_gives_the_whole_windows_answer) {
   }
 }
 
+TEST(stepping_through_normalised_rows_gives_what_the_window_gives) {
+  reference::Random random(21);
+  NetworkSpec spec{6, 5, true, {}};
+  spec.layers = {linkcast::NormaliseSpec{0.1f},
+                 random.lstm(5, 19),
+                 linkcast::NormaliseSpec{},
+                 random.affine(19),
+                 random.lstm(19, 9),
+                 linkcast::LastStepSpec{},
+                 linkcast::NormaliseSpec{},
+                 random.dense(9, 4, Activation::none),
+                 linkcast::SoftmaxSpec{}};
+  constexpr std::size_t rows = 3;
+  const auto windows = random.floats(rows * input_size(spec), -1.0f, 1.0f);
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    CHECK(network.can_step());
+    network.reserve(rows);
+    std::vector<float> states(rows * network.state_size(), 0.0f), stepped(rows * 4), whole(rows * 4);
+    for (std::size_t t = 0; t < spec.steps; ++t) {
+      network.step(windows.data() + t * spec.features, input_size(spec), rows, states.data(),
+                   t + 1 == spec.steps ? stepped.data() : nullptr);
+    }
+    network.run(windows.data(), rows, whole.data());
+    for (std::size_t n = 0; n < whole.size(); ++n) CHECK_NEAR(whole[n], stepped[n], float_tolerance);
+  }
+}
+
 TEST(one_sample_for_every_state_is_a_stride_of_zero) {
   const NetworkSpec spec = reference::forecaster(5);
   Network network(spec, supported_isas().back());

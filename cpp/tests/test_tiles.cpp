@@ -12,9 +12,11 @@
 #include <limits>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "check.h"
+#include "kernels/choice.h"
 #include "kernels/kernels.h"
 #include "kernels/network.h"
 #include "network_reference.h"
@@ -102,6 +104,8 @@ std::vector<NetworkSpec> awkward_networks() {
     spec.layers.push_back(linkcast::LastStepSpec{});
     spec.layers.push_back(random.dense(then, 65, Activation::tanh));
     spec.layers.push_back(random.dense(65, 33, Activation::relu6));
+    spec.layers.push_back(linkcast::NormaliseSpec{});
+    spec.layers.push_back(linkcast::SoftmaxSpec{});
     spec.layers.push_back(random.dense(33, random.integer(1, 48), Activation::none));
     specs.push_back(spec);
   }
@@ -213,6 +217,17 @@ TEST(the_emulated_products_are_the_definitions) {
   emulated_unit = {};
 }
 
+TEST(no_table_on_tiles_lacks_a_kernel) {
+  for (const Kernels* table :
+       {&tiles::emulated_bf16(), &tiles::emulated_int8(), &linkcast::kernels::kernels_bf16_avx512_amx(),
+        &linkcast::kernels::kernels_int8_avx512_amx()}) {
+    CHECK(table->encoded_bytes != nullptr && table->encode != nullptr && table->release != nullptr);
+    CHECK(table->dense != nullptr && table->lstm_step != nullptr && table->recurrence_step != nullptr);
+    CHECK(table->affine != nullptr && table->softmax != nullptr && table->normalise != nullptr);
+    CHECK(table->format != WeightFormat::float32 && table->isa == linkcast::Isa::avx512);
+  }
+}
+
 TEST(the_forecaster_on_tiles_stays_within_its_rounding) {
   skip_without_avx512();
   const NetworkSpec spec = reference::forecaster(1);
@@ -247,7 +262,7 @@ TEST(odd_sizes_on_tiles_stay_within_their_rounding) {
 TEST(a_row_on_tiles_has_the_same_bits_in_every_batch) {
   skip_without_avx512();
   std::vector<NetworkSpec> specs = awkward_networks();
-  specs.resize(6);
+  specs.erase(specs.begin() + 4, specs.begin() + 10);
   specs.push_back(reference::allocator(3));
   for (const NetworkSpec& spec : specs) {
     const auto input = reference::Random(8).floats(40 * input_size(spec), -1.0f, 1.0f);
@@ -273,7 +288,7 @@ TEST(a_row_on_tiles_has_the_same_bits_in_every_batch) {
 TEST(a_step_on_tiles_has_the_bits_of_the_whole_window) {
   skip_without_avx512();
   for (NetworkSpec spec : {reference::forecaster(5), awkward_networks()[3], awkward_networks()[7],
-                           awkward_networks()[11], awkward_networks().back()}) {
+                           awkward_networks()[11], awkward_networks()[12], awkward_networks().back()}) {
     for (const Kernels* table : emulated()) {
       for (const std::size_t batch : {1, 9, 20}) {
         const auto input = reference::Random(6).floats(batch * input_size(spec), 0.0f, 1.0f);
@@ -404,6 +419,19 @@ TEST(the_features_are_those_that_linux_names) {
   if (!cpu_features().amx_bf16 && !cpu_features().amx_int8) CHECK(!linkcast::tiles_permitted());
 }
 
+TEST(kernels_on_tiles_run_only_where_there_are_tiles_and_are_refused_by_name_elsewhere) {
+  if (!cpu_features().avx512) SKIP("this CPU has no AVX-512");
+  for (const auto& [name, has] :
+       {std::pair{"bf16_avx512_amx", cpu_features().amx_bf16 && linkcast::tiles_permitted()},
+        std::pair{"int8_avx512_amx", cpu_features().amx_int8 && linkcast::tiles_permitted()}}) {
+    if (has) {
+      CHECK_EQ(std::string(linkcast::kernels_from_name(name, linkcast::Isa::avx512).name), std::string(name));
+    } else {
+      CHECK_THROWS(linkcast::kernels_from_name(name, linkcast::Isa::avx512), std::string("got \"") + name + "\"");
+    }
+  }
+}
+
 TEST(the_cpus_tiles_have_the_bits_of_the_emulated_ones) {
   if (!cpu_features().amx_bf16 || !cpu_features().amx_int8) SKIP("this CPU has no AMX");
   if (!linkcast::tiles_permitted()) SKIP("the system refuses tiles");
@@ -485,5 +513,5 @@ TEST(the_cpus_tiles_survive_signals_whose_handler_uses_them_and_other_threads) {
   CHECK(agree);
   CHECK(handlers_answers_agree);
   CHECK(others_agree);
-  CHECK_EQ(static_cast<int>(handled), 20);
+  CHECK(handled >= 20);
 }
