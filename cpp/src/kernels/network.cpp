@@ -5,8 +5,7 @@
 #include <functional>
 #include <utility>
 
-#include "base/aligned.h"
-#include "packed_network.h"
+#include "network_impl.h"
 
 namespace linkcast {
 namespace {
@@ -14,101 +13,15 @@ namespace {
 using kernels::Kernels;
 using kernels::Layer;
 using kernels::LayerKind;
-using kernels::LstmArgs;
 using kernels::Operand;
-using kernels::RecurrenceArgs;
+using kernels::Release;
+using kernels::Rows;
+using kernels::Workspace;
 
 /// Windows that pass through the network together. Their activations stay in the second-level cache beside the weights.
 constexpr std::size_t largest_part = 48;
 
-/// Rows on their way through the layers: time-major, row t * batch + b.
-struct Rows {
-  const float* data = nullptr;
-  std::size_t stride = 0;  // floats
-  std::size_t steps = 1;
-  std::size_t width = 0;
-};
-
-/// A part of the workspace, for one size of batch.
-struct Workspace {
-  AlignedBuffer memory;
-  std::size_t batch = 0;
-  float* rows[2] = {nullptr, nullptr};  // (steps * batch, padded) of the largest layer
-  float* gates = nullptr;               // (steps * batch, blocks, 4, lanes) of the largest LSTM that projects at once
-  float* cell = nullptr;                // (batch, padded) of the largest LSTM
-  float* products = nullptr;            // (batch, products) of the largest recurrence
-  std::byte* encoded = nullptr;         // (steps * batch) rows of the longest encoding
-  float* encoded_scale = nullptr;       // (steps * batch)
-  std::byte* hidden[2] = {nullptr, nullptr};  // (batch) encoded rows
-  float* hidden_scale = nullptr;              // (batch)
-};
-
-/// Where a recurrence writes, and in which order it reads the steps of its input.
-struct Course {
-  float* out = nullptr;    // (rows, stride)
-  std::size_t stride = 0;  // floats
-  bool backwards = false;
-  bool by_step = true;  // state s of the input's step s goes to row s; else states follow each other as they come
-};
-
-/// At the end of a run or step.
-struct Release {
-  const Kernels& kernels;
-  ~Release() {
-    if (kernels.release != nullptr) kernels.release();
-  }
-};
-
 }  // namespace
-
-struct Network::Impl : kernels::PackedNetwork {
-  const Kernels* kernels;
-  Workspace work;
-  Deadline deadline;          // of the present run
-  bool second_first = false;  // every second run reads half of its dense weights first that the other reads last
-  bool given_up = false;      // because it passed
-  /// Dense layers take one row at a time, unless the kernels keep rows apart: how their sums are split depends on how many rows go together, so that a row
-  /// of a step would differ in its last bits with what stands beside it.
-  bool row_by_row = false;
-
-  Impl(const NetworkSpec& spec, const Kernels& chosen) : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen) {}
-  void reserve(std::size_t batch);
-  void run_part(const float* input, std::size_t batch, float* output);
-  void step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states, float* output);
-  Rows gather_input(const float* input, std::size_t batch);
-  Operand operand(const Rows& rows, std::size_t count, std::size_t depth);
-  Operand part(const Operand& whole, std::size_t row) const;
-  /// The half of the workspace where `data` does not stand.
-  float* other(const float* data) const {
-    const bool in_first =
-        !std::less<>()(data, work.rows[0]) && std::less<>()(data, static_cast<const float*>(work.rows[1]));
-    return in_first ? work.rows[1] : work.rows[0];
-  }
-  Rows run_layer(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows run_recurrent(const Layer& layer, const Rows& in, std::size_t batch, const Course& course);
-  Rows run_lstm(const Layer& layer, const Rows& in, std::size_t batch, const Course& course);
-  Rows run_recurrence(const Layer& layer, const Rows& in, std::size_t batch, const Course& course);
-  Rows run_reverse(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows run_bidirectional(const Layer& layer, const Rows& in, std::size_t batch);
-  RecurrenceArgs recurrence_args(const Layer& layer, std::size_t batch) const;
-  void project(const Layer& layer, const Operand& x, std::size_t step, const Rows& in, std::size_t batch,
-               const Course& course);
-  Rows run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
-                 std::size_t outputs);
-  void dense_by_rows(const Layer& layer, const Rows& in, std::size_t rows, float* y, std::size_t y_stride,
-                     std::size_t outputs_written);
-  Rows run_affine(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows run_flatten(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows run_by_row(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride);
-  Rows run_repeat(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states);
-  Rows step_recurrence(const Layer& layer, const Rows& in, std::size_t batch, float* states);
-  void finish(const Rows& rows, std::size_t first_layer, std::size_t batch, float* output);
-  bool projects_at_once(std::size_t batch) const { return batch < kernels->projection_rows; }
-  /// With a deadline, the input projection is cut in two, so that neither part takes longer than a time step of all
-  /// layers.
-  std::size_t steps_at_once(std::size_t steps) const { return deadline.set() ? (steps + 1) / 2 : steps; }
-};
 
 Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) {
   isa_from_name(isa_name(isa));  // refuses what this machine does not run
@@ -271,9 +184,13 @@ void Network::Impl::finish(const Rows& rows, std::size_t first_layer, std::size_
   for (std::size_t i = first_layer; i < layers.size(); ++i) {
     const Layer& layer = layers[i];
     const bool direct = i + 1 == layers.size() && (now.steps == 1 || batch == 1);
-    if (direct && layer.kind == LayerKind::dense) {
-      run_dense(layer, now, batch, output, layer.width, layer.width);
-      return;
+    if (layer.kind == LayerKind::dense) {  // a decision is nothing else
+      if (direct) {
+        run_dense(layer, now, batch, output, layer.width, layer.width);
+        return;
+      }
+      now = run_dense(layer, now, batch, other(now.data), layer.padded, layer.padded);
+      continue;
     }
     if (direct && (layer.kind == LayerKind::softmax || layer.kind == LayerKind::normalise)) {
       run_by_row(layer, now, batch, output, layer.width);
@@ -342,140 +259,6 @@ Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t ba
   return in;
 }
 
-Rows Network::Impl::run_recurrent(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
-  return layer.kind == LayerKind::lstm ? run_lstm(layer, in, batch, course) : run_recurrence(layer, in, batch, course);
-}
-
-/// The input's products of the steps that follow the `step`th, as many as are taken at once, into the workspace's gates.
-void Network::Impl::project(const Layer& layer, const Operand& x, std::size_t step, const Rows& in, std::size_t batch,
-                            const Course& course) {
-  const std::size_t steps = std::min(steps_at_once(in.steps), in.steps - step);
-  const std::size_t first = course.backwards ? in.steps - step - steps : step;
-  kernels->dense(layer.dense, part(x, first * batch), steps * batch, work.gates + first * batch * layer.gates,
-                 layer.gates, layer.gates, false);
-}
-
-Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
-  const Operand x = operand(in, in.steps * batch, layer.inputs);
-  LstmArgs args;
-  args.rows = batch;
-  args.recurrent = layer.recurrent;
-  args.cell_limit = layer.cell_limit;
-  args.input = layer.dense.matrix;
-  args.c = work.cell;
-  args.c_stride = layer.padded;
-  args.h_out_stride = course.stride;
-  const bool at_once = projects_at_once(batch);
-  const std::size_t steps_projected = steps_at_once(in.steps);
-  const std::size_t hidden_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
-  for (std::size_t t = 0; t < in.steps; ++t) {
-    if (deadline.passed()) {
-      given_up = true;
-      break;
-    }
-    const std::size_t step = course.backwards ? in.steps - 1 - t : t;
-    if (at_once) {
-      if (t % steps_projected == 0) project(layer, x, t, in, batch, course);
-      args.gates = work.gates + step * batch * layer.gates;
-      args.gates_stride = layer.gates;
-    } else {
-      args.gates = layer.dense.bias;
-      args.x = part(x, step * batch);
-    }
-    args.h_out = course.out + (course.by_step ? step : t) * batch * course.stride;
-    args.h_encoded = work.hidden[t % 2];
-    args.h_encoded_stride = hidden_stride;
-    args.reverse = t % 2 == 1;
-    kernels->lstm_step(args);
-    args.h = kernels->encoded ? Operand{args.h_encoded, hidden_stride, nullptr}
-                              : Operand{args.h_out, course.stride * sizeof(float), nullptr};
-  }
-  return {course.out, course.stride, in.steps, layer.width};
-}
-
-RecurrenceArgs Network::Impl::recurrence_args(const Layer& layer, std::size_t batch) const {
-  RecurrenceArgs args;
-  args.cell = layer.cell;
-  args.activation = layer.activation;
-  args.gate_activation = layer.gate_activation;
-  args.rows = batch;
-  args.padded = layer.padded;
-  args.input = layer.dense;
-  args.gates = work.gates;
-  args.gates_stride = layer.gates;
-  args.recurrent = layer.hidden;
-  args.candidate = layer.candidate;
-  args.c = work.cell;
-  args.c_stride = layer.padded;
-  args.cell_limit = layer.cell_limit;
-  args.products = work.products;
-  args.products_stride = layer.products;
-  args.encoded = work.hidden[0];
-  args.encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
-  args.encoded_scale = work.hidden_scale;
-  return args;
-}
-
-Rows Network::Impl::run_recurrence(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
-  const Operand x = operand(in, in.steps * batch, layer.inputs);
-  RecurrenceArgs args = recurrence_args(layer, batch);
-  args.h_out_stride = course.stride;
-  args.h_stride = course.stride;
-  const bool at_once = projects_at_once(batch);
-  const std::size_t steps_projected = steps_at_once(in.steps);
-  for (std::size_t t = 0; t < in.steps; ++t) {
-    if (deadline.passed()) {
-      given_up = true;
-      break;
-    }
-    const std::size_t step = course.backwards ? in.steps - 1 - t : t;
-    if (at_once) {
-      if (t % steps_projected == 0) project(layer, x, t, in, batch, course);
-      args.gates = work.gates + step * batch * layer.gates;
-    } else {
-      args.x = part(x, step * batch);
-    }
-    args.h_out = course.out + (course.by_step ? step : t) * batch * course.stride;
-    args.reverse = t % 2 == 1;
-    kernels->recurrence_step(args);
-    args.h = args.h_out;
-  }
-  return {course.out, course.stride, in.steps, layer.width};
-}
-
-Rows Network::Impl::run_bidirectional(const Layer& layer, const Rows& in, std::size_t batch) {
-  const Layer& forward = (&layer)[1];
-  const Layer& backward = (&layer)[2];
-  float* out = other(in.data);
-  // The first one's padding is overwritten by the second.
-  run_recurrent(forward, in, batch, {out, layer.padded, false, layer.sequence});
-  if (given_up) return in;
-  run_recurrent(backward, in, batch, {out + forward.width, layer.padded, true, layer.sequence});
-  const std::size_t first = layer.sequence ? 0 : (in.steps - 1) * batch;
-  const std::size_t rows = in.steps * batch - first;
-  out += first * layer.padded;
-  if (layer.merge != BidirectionalSpec::Merge::concatenate) {
-    const bool sum = layer.merge == BidirectionalSpec::Merge::sum;
-    for (std::size_t row = 0; row < rows; ++row) {
-      float* y = out + row * layer.padded;
-      const float* second = y + layer.width;
-      for (std::size_t i = 0; i < layer.width; ++i) y[i] = sum ? y[i] + second[i] : y[i] * second[i];
-    }
-  }
-  return {out, layer.padded, layer.sequence ? in.steps : 1, layer.width};
-}
-
-Rows Network::Impl::run_reverse(const Layer& layer, const Rows& in, std::size_t batch) {
-  float* out = other(in.data);
-  for (std::size_t t = 0; t < in.steps; ++t) {
-    for (std::size_t b = 0; b < batch; ++b) {
-      std::memcpy(out + ((in.steps - 1 - t) * batch + b) * layer.padded, in.data + (t * batch + b) * in.stride,
-                  in.width * sizeof(float));
-    }
-  }
-  return {out, layer.padded, in.steps, in.width};
-}
-
 [[gnu::noinline]] void Network::Impl::dense_by_rows(const Layer& layer, const Rows& in, std::size_t rows, float* y,
                                                     std::size_t y_stride, std::size_t outputs_written) {
   const Operand x = operand(in, rows, layer.inputs);
@@ -540,54 +323,6 @@ void Network::Impl::step_part(const float* samples, std::size_t sample_stride, s
   }
   if (output != nullptr) finish(now, i + 1, batch, output);
   row_by_row = false;
-}
-
-Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states) {
-  float* h = states + layer.state;
-  const std::size_t half = round_up(layer.padded, alignment / sizeof(float));
-  LstmArgs args;
-  args.rows = batch;
-  args.recurrent = layer.recurrent;
-  args.cell_limit = layer.cell_limit;
-  args.input = layer.dense.matrix;
-  args.x = operand(in, batch, layer.inputs);
-  args.gates = layer.dense.bias;
-  args.as_one_of_many = true;
-  args.c = h + half;
-  args.c_stride = state_size;
-  args.h_out = other(in.data);
-  args.h_out_stride = layer.padded;
-  args.h_encoded = work.hidden[1];
-  args.h_encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
-  args.h = {h, state_size * sizeof(float), nullptr};
-  if (kernels->encoded) {
-    // The scale of a hidden state is fixed (it lies in -1..1), so the encoder's own is not used. To keep the encoded row in
-    // the state would save 1 % of a step in int8, and a state of zeros would not be the start any more.
-    kernels->encode(h, state_size, batch, layer.width, work.hidden[0], args.h_encoded_stride, nullptr);
-    args.h = {work.hidden[0], args.h_encoded_stride, nullptr};
-  }
-  kernels->lstm_step(args);
-  for (std::size_t b = 0; b < batch; ++b) {
-    std::memcpy(h + b * state_size, args.h_out + b * layer.padded, layer.padded * sizeof(float));
-  }
-  return {args.h_out, layer.padded, 1, layer.width};
-}
-
-Rows Network::Impl::step_recurrence(const Layer& layer, const Rows& in, std::size_t batch, float* states) {
-  float* h = states + layer.state;
-  RecurrenceArgs args = recurrence_args(layer, batch);
-  args.x = operand(in, batch, layer.inputs);
-  args.h = h;
-  args.h_stride = state_size;
-  args.c = h + round_up(layer.padded, alignment / sizeof(float));
-  args.c_stride = state_size;
-  args.h_out = other(in.data);
-  args.h_out_stride = layer.padded;
-  kernels->recurrence_step(args);
-  for (std::size_t b = 0; b < batch; ++b) {
-    std::memcpy(h + b * state_size, args.h_out + b * layer.padded, layer.padded * sizeof(float));
-  }
-  return {args.h_out, layer.padded, 1, layer.width};
 }
 
 }  // namespace linkcast
