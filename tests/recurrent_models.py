@@ -13,9 +13,10 @@ import tf_keras
 from keras_models import FEATURES, STEPS, convert, randomise, small
 
 
-def gru(path: Path) -> None:
+def gru(path: Path) -> Any:
     model = small(keras, keras.layers.GRU(8), keras.layers.Dense(1))
     convert(model, path)
+    return model
 
 
 def bidirectional(path: Path) -> None:
