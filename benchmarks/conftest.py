@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import linkcast
 from linkcast.bench import machine
 
-LEAST_FOR = {99.0: 100, 99.9: 1000}  # calls that have to stand behind a percentile
+LEAST_FOR = {50.0: 5, 99.0: 100, 99.9: 1000}  # calls that have to stand behind a percentile
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
@@ -30,6 +31,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(
                 f"budget {kept}: {benchmark.name}: {info['figure']} of {info['calls']} calls "
                 f"{info['figure_ms']:.4g} ms, budget {info['budget_ms']:g} ms"
+            )
+        if "times_native" in info:
+            kept = "kept" if info["times_native"] <= info["most_times_native"] else "MISSED"
+            terminalreporter.write_line(
+                f"budget {kept}: {benchmark.name}: {info['times_native']:.3f} times the native call, "
+                f"budget {info['most_times_native']:g}"
             )
 
 
@@ -52,6 +59,25 @@ def windows() -> np.ndarray:
     low, high = [25.0, 8.0, 0.0, 0.98], [40.0, 14.0, 0.01, 1.0]
     series = random.uniform(low, high, (109, 4))
     return np.stack([series[start : start + 10] for start in range(100)])
+
+
+@pytest.fixture
+def report_ratio(benchmark: Any) -> Callable[[Callable[[], Any], Callable[[], Any], float], None]:
+    """report_ratio(call, native, most), after the timing: puts how many times as long a call takes as the native one
+    in the report: the median over pairs of calls, one after the other, so that a loaded machine slows both."""
+
+    def report(call: Callable[[], Any], native: Callable[[], Any], most: float) -> None:
+        ratios = []
+        for _ in range(2000):
+            times = []
+            for one in (native, call):
+                start = time.perf_counter_ns()
+                one()
+                times.append(time.perf_counter_ns() - start)
+            ratios.append(times[1] / times[0])
+        benchmark.extra_info.update({"times_native": float(np.median(ratios)), "most_times_native": most})
+
+    return report
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Instructions that a call of the kernels takes: a measure that does not depend on how busy the machine is.
 
     python benchmarks/instructions.py x86 BUILD/cpp/bench/kernel-calls          # valgrind, AVX2 and scalar
-    python benchmarks/instructions.py aarch64 BUILD-ARM/cpp/bench/kernel-calls  # qemu-user, NEON and scalar
+    python benchmarks/instructions.py aarch64 BUILD-ARM/cpp/bench/kernel-calls  # qemu-user: NEON, its kernels, scalar
 
 compares each count with benchmarks/instructions.json and exits 1 when a call costs more than its tolerance allows.
 Counts depend on the compiler, which the file names; with another one nothing is compared. `--update` writes the counts
@@ -25,10 +25,27 @@ EXPECTED = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.02  # memcpy and the like are chosen by the processor that counts
 CALLS = {"forecast": 2, "push": 10, "advance": 2, "decide": 20, "forecast_100": 1}
 ISAS = {"x86": ("avx2", "scalar"), "aarch64": ("neon", "scalar")}
+# Tables of kernels that are counted beside those of float32: what each instruction of a newer CPU saves.
+TABLES = {
+    "x86": (),
+    "aarch64": (
+        "bf16_neon",
+        "bf16_neon_dot",
+        "bf16_neon_matrix",
+        "int8_neon",
+        "int8_neon_dotprod",
+        "int8_neon_i8mm",
+    ),
+}
 
 
-def environment(isa: str) -> dict[str, str]:
-    return {**os.environ, "LINKCAST_ISA": isa}
+def environment(kernels: str) -> dict[str, str]:
+    """Of an ISA, or of the one that a table's name holds."""
+    return {**os.environ, "LINKCAST_ISA": kernels.split("_")[1] if "_" in kernels else kernels}
+
+
+def command(program: Path, kernels: str, workload: str, calls: int) -> list[str | Path]:
+    return [program, workload, str(calls), *([kernels] if "_" in kernels else [])]
 
 
 def compiler_of(program: Path) -> str:
@@ -39,33 +56,35 @@ def compiler_of(program: Path) -> str:
     return f"g++ {version[1]}" if version else "unknown"
 
 
-def callgrind(program: Path, isa: str, workload: str) -> float:
+def callgrind(program: Path, kernels: str, workload: str) -> float:
     """Instructions of a call under valgrind, which runs up to AVX2."""
 
     def total(calls: int) -> int:
-        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, workload, str(calls)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(isa))
+        tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+        line = [*tool, *command(program, kernels, workload, calls)]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment(kernels))
         found = re.search(r"Collected : (\d+)", done.stderr)
         if done.returncode != 0 or not found:
-            raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+            raise SystemExit(f"{' '.join(map(str, line))}\n{done.stdout}{done.stderr}")
         return int(found[1])
 
     calls = CALLS[workload]
     return (total(2 * calls) - total(calls)) / calls
 
 
-def qemu(program: Path, isa: str, workload: str) -> Counter[str]:
+def qemu(program: Path, kernels: str, workload: str) -> Counter[str]:
     """Instructions of a call by mnemonic, from qemu's log of translated and executed blocks.
 
     A vector instruction is told by its registers: "fmla.4s" and "ldr.q" stand beside "ldr".
     """
 
     def executed(calls: int) -> Counter[str]:
-        emulator = ["qemu-aarch64-static", "-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu"]
+        cpu = "max" if "_" in kernels else "cortex-a72"
+        emulator = ["qemu-aarch64-static", "-cpu", cpu, "-L", "/usr/aarch64-linux-gnu"]
         read, write = os.pipe()
         log = ["-d", "in_asm,exec,nochain", "-D", f"/proc/self/fd/{write}"]
         process = subprocess.Popen(
-            [*emulator, *log, program, workload, str(calls)], pass_fds=[write], env=environment(isa)
+            [*emulator, *log, *command(program, kernels, workload, calls)], pass_fds=[write], env=environment(kernels)
         )
         os.close(write)
         blocks: dict[str, list[str]] = {}  # by the address of the first instruction
@@ -83,7 +102,7 @@ def qemu(program: Path, isa: str, workload: str) -> Counter[str]:
                         blocks[address[2:-1].rjust(16, "0")] = fresh
                     fresh.append(text)
         if process.wait() != 0:
-            raise SystemExit(f"{program} {workload}: failed under qemu")
+            raise SystemExit(f"{program} {workload} {kernels}: failed under qemu")
         mix: Counter[str] = Counter()
         for address, count in runs.items():
             for text in blocks[address]:
@@ -162,14 +181,14 @@ def main() -> int:
         print(f"compiled by {compiler}, counts are known for {known.get('compiler')}: nothing is compared")
     grown = []
     counts: dict[str, dict[str, int]] = {}
-    for isa in ISAS[options.machine]:
+    for isa in (*ISAS[options.machine], *TABLES[options.machine]):
         for workload in options.workloads:
             mix = qemu(options.program, isa, workload) if options.machine == "aarch64" else None
             count = round(callgrind(options.program, isa, workload) if mix is None else mix.total())
             counts.setdefault(isa, {})[workload] = count
             before = known.get("counts", {}).get(isa, {}).get(workload)
             change = f"{count / before - 1:+.1%}" if before and comparable else ""
-            print(f"{isa:7s} {workload:13s} {count:12,d} instructions a call {change}", flush=True)
+            print(f"{isa:17s} {workload:13s} {count:12,d} instructions a call {change}", flush=True)
             if comparable and before and count > before * (1 + TOLERANCE):
                 grown.append(f"{isa} {workload}: {count:,d} instructions a call, {change} over {before:,d}")
             if mix is not None and options.estimate and isa == "neon":

@@ -127,16 +127,24 @@ def predictor() -> linkcast.BandwidthPredictor:
 
 
 @pytest.mark.benchmark(group="predictor")
-def test_predict(benchmark, predictor):
+def test_predict(benchmark, report_budget, predictor):
     answer = predictor.predict("2026-03-02 20:00", "Streaming", as_numbers=True)
     assert answer["group_id"] == 1001 and answer["source"] == "model"
     benchmark(predictor.predict, "2026-03-02 20:00", "Streaming")
+    report_budget(0.035, 50.0)
 
 
 @pytest.mark.benchmark(group="predictor")
-def test_predict_all_groups(benchmark, predictor):
-    assert len(predictor.predict_all_groups("2026-03-02 20:00")) == len(GROUPS)
-    benchmark(predictor.predict_all_groups, "2026-03-02 20:00")
+def test_predict_all_groups(benchmark, report_ratio, engine, predictor):
+    numbers = predictor.predict_all_groups("2026-03-02 12:00", as_numbers=True)
+    by_group = group_windows(engine)
+    for name, answers in engine.forecast_many(by_group).items():
+        predicted = numbers[engine.group(name).name]["predicted_bandwidth_mbps"]
+        np.testing.assert_allclose(predicted, answers.mbps[0], rtol=TOLERANCE)
+    benchmark(predictor.predict_all_groups, "2026-03-02 12:00")
+    report_ratio(
+        lambda: predictor.predict_all_groups("2026-03-02 12:00"), lambda: engine.forecast_many(by_group), most=1.25
+    )
 
 
 @pytest.mark.benchmark(group="predictor")
@@ -148,6 +156,27 @@ def test_a_week_of_every_group(benchmark, predictor):
     single = predictor.predict(start, "Gaming")
     assert series[0]["predictions"]["Gaming"] == single
     benchmark(predictor.generate_time_series_predictions, *arguments)
+
+
+@pytest.mark.benchmark(group="predictor")
+def test_a_year_of_every_group(benchmark, report_budget, predictor):
+    arguments = (datetime(2026, 1, 1), datetime(2026, 12, 31, 23))
+    series = predictor.generate_time_series_predictions(*arguments)
+    assert len(series) == 8760
+    for entry in series[:: 24 * 61]:
+        assert entry["predictions"] == predictor.predict_all_groups(entry["timestamp"])
+    benchmark.pedantic(predictor.generate_time_series_predictions, arguments, rounds=15, warmup_rounds=1)
+    report_budget(350.0, 50.0)
+
+
+@pytest.mark.benchmark(group="predictor")
+def test_the_windows_of_a_year_by_the_model_alone(benchmark, engine):
+    """43,800 windows in batches, without features, scaling or text: what a year costs where no week repeats."""
+    models = [engine.model(engine.group(name).model) for name in GROUPS]
+    for model in models:
+        model.batch_input(8760)[...] = model.input
+        np.testing.assert_allclose(model.invoke_batch(8760)[-1], model.predict(model.input)[0], rtol=1e-5, atol=1e-6)
+    benchmark.pedantic(lambda: [model.invoke_batch(8760) for model in models], rounds=5, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="predictor")

@@ -156,7 +156,9 @@ py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::
 /// (batch, row...)
 std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& row);
 
-Model::Options model_options(const std::string& backend, int threads, const std::string& precision);
+/// @param kernels  by name; absent: those that measure best
+Model::Options model_options(const std::string& backend, int threads, const std::string& precision,
+                             const std::optional<std::string>& kernels);
 
 /// Numbers of any shape as float64, with the checks of rows. @throws std::invalid_argument  no plain numbers
 py::array_t<double, py::array::c_style> as_numbers(const py::object& values, const std::string& what);
@@ -171,6 +173,7 @@ void bind_engine(py::module_& module);
 void bind_stream(py::module_& module);           // after the engine, which gets a method
 void bind_forecaster_pool(py::module_& module);  // as above
 void bind_controller(py::module_& module);       // as above
+void bind_profile_forecaster(py::module_& module);
 void bind_route(py::module_& module);
 void bind_compression(py::module_& module);
 
@@ -182,6 +185,9 @@ Safeguard::Options safeguard_options(double plausible_margin, const std::string&
 const char* stand_in_name(Safeguard::StandIn stand_in) noexcept;
 
 std::shared_ptr<BoundPool> make_pool(const BoundEngine& bound, const ForecasterPool::Options& options);
+
+/// What judges a model's forecasts in a pool.
+const Forecaster& forecaster_of(const BoundPool& bound, std::size_t model);
 
 /// The index of a model that forecasts: a profile's or group's forecaster, or a forecaster or fallback by its own name.
 std::size_t find_with_target(const BoundEngine& bound, const std::string& name);

@@ -180,6 +180,14 @@ Raises:
           },
           "The work that can wait until the decision is applied; tick does it when it was not called.")
       .def(
+          "prepare",
+          [](BoundController& bound) {
+            const Lease forecaster(*bound.forecaster);
+            const Lease allocator(*bound.allocator);
+            bound.controller.prepare();
+          },
+          "Stream.prepare, and the same of the decision: to be called shortly before the next tick.")
+      .def(
           "reset", [](BoundController& bound) { bound.controller.reset(); },
           "As at the start: no telemetry, the safe allocation.")
       .def("snapshot", &controller_snapshot, "All that the next decisions depend on, as bytes: what restore takes.")

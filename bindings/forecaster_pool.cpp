@@ -28,6 +28,8 @@ std::shared_ptr<BoundPool> make_pool(const BoundEngine& bound, const ForecasterP
   return std::make_shared<BoundPool>(bound, options);
 }
 
+const Forecaster& forecaster_of(const BoundPool& bound, std::size_t model) { return bound.pool.forecaster(model); }
+
 namespace {
 
 /// Windows of one model, checked. @param who  stands before the text of an error

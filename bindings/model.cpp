@@ -45,16 +45,17 @@ std::shared_ptr<BoundModel> open(const py::object& model, const Model::Options& 
 }
 
 std::shared_ptr<BoundModel> open_model(const py::object& model, const std::string& backend, int threads,
-                                       const std::string& precision, std::uint64_t max_file_bytes,
-                                       std::uint64_t max_tensor_bytes, int max_threads, double load_seconds) {
-  Model::Options options = model_options(backend, threads, precision);
+                                       const std::string& precision, const std::optional<std::string>& kernels,
+                                       std::uint64_t max_file_bytes, std::uint64_t max_tensor_bytes, int max_threads,
+                                       double load_seconds) {
+  Model::Options options = model_options(backend, threads, precision, kernels);
   options.limits = {max_file_bytes, max_tensor_bytes, max_threads, load_seconds};
   return open(model, options);
 }
 
 py::bytes bytes_of(const void* data, std::size_t size) { return {static_cast<const char*>(data), size}; }
 
-/// (path, or None; content, or None; backend, threads, precision; limits; golden windows): what opens the same model
+/// (path, or None; content, or None; backend, threads, precision; limits; golden windows; kernels): what opens the same model
 /// in another process. A model that has a file is read from it anew.
 py::tuple model_state(const BoundModel& bound) {
   const Model& model = *bound.model;
@@ -66,13 +67,13 @@ py::tuple model_state(const BoundModel& bound) {
                         has_file ? py::none() : py::object(bytes_of(content.data(), content.size())),
                         backend_name(options.backend), options.threads, precision_name(options.precision),
                         py::make_tuple(limits.file_bytes, limits.tensor_bytes, limits.threads, limits.load_seconds),
-                        bytes_of(options.golden.data(), options.golden.size() * sizeof(float)));
+                        bytes_of(options.golden.data(), options.golden.size() * sizeof(float)), options.kernels);
 }
 
 std::shared_ptr<BoundModel> open_state(const py::tuple& state) {
-  if (state.size() != 7) throw std::invalid_argument("Model: expected what pickling a Model has made");
-  Model::Options options =
-      model_options(state[2].cast<std::string>(), state[3].cast<int>(), state[4].cast<std::string>());
+  if (state.size() != 8) throw std::invalid_argument("Model: expected what pickling a Model has made");
+  Model::Options options = model_options(state[2].cast<std::string>(), state[3].cast<int>(),
+                                         state[4].cast<std::string>(), state[7].cast<std::string>());
   const auto limits = state[5].cast<py::tuple>();
   if (limits.size() != 4) throw std::invalid_argument("Model: expected what pickling a Model has made");
   options.limits = {limits[0].cast<std::uint64_t>(), limits[1].cast<std::uint64_t>(), limits[2].cast<int>(),
@@ -100,6 +101,7 @@ std::string model_as_html(const BoundModel& bound) {
   values["backend"] = model.network() ? std::string("native ") + model.isa() : model.backend();
   values["why"] = model.backend_reason();
   values["precision"] = precision_name(model.precision());
+  values["kernels"] = model.kernels();
   values["bytes"] = model.file().bytes().size();
   return html_of("Model " + model.path(), values);
 }
@@ -171,9 +173,27 @@ py::dict details(const BoundModel& bound) {
   py::dict details;
   details["path"] = model.path();
   details["file_bytes"] = model.file().bytes().size();
+  if (model.input_format().quantised()) details["input_quantisation"] = model.input_format().text();
+  if (model.output_format().quantised()) details["output_quantisation"] = model.output_format().text();
   details["tflite_version"] = model.runtime().version();
   details["tflite_library"] = model.runtime().path();
   return details;
+}
+
+py::dict kernel_choices(const BoundModel& bound) {
+  py::dict by_class;
+  if (!bound.model->network()) return by_class;
+  const KernelChoices& choices = bound.model->network()->choices();
+  for (std::size_t k = 0; k < choices.size(); ++k) {
+    if (!choices[k].kernels) continue;
+    py::dict us;
+    for (const auto& time : choices[k].times) us[time.kernels->name] = time.us;
+    py::dict choice;
+    choice["runs"] = choices[k].kernels->name;
+    choice["us"] = us;
+    by_class[call_class_name(static_cast<CallClass>(k))] = choice;
+  }
+  return by_class;
 }
 
 py::list operators(BoundModel& bound) {
@@ -196,12 +216,14 @@ py::list operators(BoundModel& bound) {
 }  // namespace
 
 void bind_model(py::module_& module) {
-  py::class_<BoundModel, std::shared_ptr<BoundModel>>(module, "Model",
-                                                      R"(One .tflite model with one float32 input and output.
+  py::class_<BoundModel, std::shared_ptr<BoundModel>>(
+      module, "Model",
+      R"(One .tflite model with one input and one output, float32 here whatever the file stores.
 
 Every invoke starts from zero LSTM state. One thread at a time: a second one gets a RuntimeError.)")
       .def(py::init(&open_model), py::arg("path"), py::arg("backend") = "auto", py::arg("threads") = 1,
-           py::arg("precision") = "float32", py::kw_only(), py::arg("max_file_bytes") = Model::Limits().file_bytes,
+           py::arg("precision") = "float32", py::kw_only(), py::arg("kernels") = py::none(),
+           py::arg("max_file_bytes") = Model::Limits().file_bytes,
            py::arg("max_tensor_bytes") = Model::Limits().tensor_bytes, py::arg("max_threads") = Model::Limits().threads,
            py::arg("load_seconds") = Model::Limits().load_seconds,
            R"(Loads a model and allocates its tensors.
@@ -211,7 +233,10 @@ Args:
     backend: "auto", "native" or "tflite".
     threads: for TensorFlow Lite's own kernels.
     precision: of the native kernels' weights: "float32", "bfloat16" or "int8". What it costs is measured at load
-        (proof_error), and past a bound the load refuses.
+        (proof_error), and past a bound the load refuses. Where it does not gain on this CPU, float32 runs: `kernels`
+        and `backend_reason` say so.
+    kernels: native kernels by name, such as "bf16_avx512"; None is what LINKCAST_KERNELS names, or else those that
+        measure best on this CPU.
     max_file_bytes: of the file.
     max_tensor_bytes: of all tensors that the graph computes, for the batch that it was converted with.
     max_threads: a bound for `threads`.
@@ -220,7 +245,7 @@ Raises:
     LoadError: the file is missing, damaged, or nothing that TensorFlow Lite can be trusted with; it is over a limit; it
         has several inputs or an input that is not float32; or it does not run as asked for (backend "native", a reduced
         precision).
-    ValueError: an unknown backend or precision, or threads < 1 or above their bound.)")
+    ValueError: an unknown backend or precision, kernels that do not run here or are of another precision, or threads < 1 or above their bound.)")
       .def(py::pickle(&model_state, &open_state))
       .def("__repr__", &describe_model)
       .def("_repr_html_", &model_as_html)
@@ -255,14 +280,27 @@ A view for a smaller batch stays valid memory, but is no longer read once a larg
           R"("avx512", "avx2", "neon" or "scalar"; "tflite" when its own kernels run.)")
       .def_property_readonly(
           "precision", [](const BoundModel& b) { return precision_name(b.model->precision()); },
-          R"("float32", "bfloat16" or "int8".)")
+          R"("float32", "bfloat16" or "int8", as it was asked for.)")
+      .def_property_readonly(
+          "kernels", [](const BoundModel& b) { return b.model->kernels(); },
+          R"doc(The native kernels that run: "f32_avx512", or by class of call where they differ, "bf16_avx512_dot (step, window),
+f32_avx512 (few, many)"; "" on TensorFlow Lite.)doc")
+      .def_property_readonly(
+          "step_kernels", [](const BoundModel& b) { return b.model->step_kernels(); },
+          R"(Those of a stream: at a reduced precision they decide its bits. "" on TensorFlow Lite.)")
+      .def(
+          "kernel_choices", &kernel_choices,
+          R"(Which kernels run, and what was measured: a dict by class of call, "step" (of a stream), "window" (one), "few"
+(2 to 7 windows) and "many". Of each, `runs` is the kernels' name and `us` what each candidate took, by name, in
+microseconds: a step of one state and of nine; 1, 4 or 16 windows. It is empty where there was nothing to choose.)")
       .def_property_readonly(
           "proof_error", [](const BoundModel& b) { return b.model->proof_error(); },
           "Largest difference from TensorFlow Lite on the golden windows at load; 0 when it runs them.")
       .def("operators", &operators,
            R"(The graph's operators, in order: a dict each, with index, name, inputs and outputs (shapes), output_type,
 constant_bytes, and runs_on ("native", "xnnpack" or "tflite").)")
-      .def("details", &details, "File size, runtime version and library path.");
+      .def("details", &details,
+           "File size, how a quantised input or output is stored, runtime version and library path.");
 }
 
 }  // namespace linkcast::bindings

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "bindings.h"
+#include "engine/profile_forecaster.h"
 
 namespace linkcast::bindings {
 
@@ -29,11 +30,13 @@ Deadline deadline_in(const std::optional<double>& deadline_ms) {
   return Deadline::in(static_cast<std::uint64_t>(*deadline_ms * 1e6));
 }
 
-Model::Options model_options(const std::string& backend, int threads, const std::string& precision) {
+Model::Options model_options(const std::string& backend, int threads, const std::string& precision,
+                             const std::optional<std::string>& kernels) {
   Model::Options options;
   options.backend = backend_from_name(backend);
   options.threads = threads;
   options.precision = precision_from_name(precision);
+  options.kernels = kernels.value_or("");
   return options;
 }
 
@@ -91,6 +94,7 @@ PYBIND11_MODULE(_native, module) {
   module.attr("__version__") = LINKCAST_VERSION;
   module.attr("CELLS_PER_ACTION") = linkcast::Allocation::kCells;
   module.attr("HEADROOM_ACTIONS") = linkcast::Allocation::kHeadroom;
+  module.attr("LEAST_TYPICAL_MBPS") = linkcast::kLeastTypicalMbps;
   linkcast::bindings::bind_answer(module);
   linkcast::bindings::bind_scaler(module);
   linkcast::bindings::bind_model(module);
@@ -98,6 +102,7 @@ PYBIND11_MODULE(_native, module) {
   linkcast::bindings::bind_stream(module);
   linkcast::bindings::bind_forecaster_pool(module);
   linkcast::bindings::bind_controller(module);
+  linkcast::bindings::bind_profile_forecaster(module);
   linkcast::bindings::bind_route(module);
   linkcast::bindings::bind_compression(module);
   linkcast::bindings::refuse_unconstructed(module);

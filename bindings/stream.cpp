@@ -315,6 +315,15 @@ Raises:
             bound.stream.advance();
           },
           "The rest of the last push's work; push does it when it was not called.")
+      .def(
+          "prepare",
+          [](BoundStream& bound) {
+            const StreamLease lease(bound);
+            bound.stream.prepare();
+          },
+          "Brings weights, code and the stream's memory into the caches, to be called shortly before the next push: "
+          "after "
+          "a pause of ten milliseconds that takes a third of the time then. Changes no answer and no statistics.")
       .def("reset", &reset, py::arg("row") = py::none(), "Empties the window of one row, or of all.")
       .def(
           "snapshot", &stream_snapshot, py::arg("row") = py::none(),

@@ -23,8 +23,11 @@ using linkcast::Network;
 using linkcast::NetworkSpec;
 using linkcast::Precision;
 
-constexpr std::array kActivations{Activation::none, Activation::relu, Activation::relu6, Activation::tanh,
-                                  Activation::sigmoid};
+constexpr std::array kActivations{Activation::none,    Activation::relu, Activation::relu6,   Activation::tanh,
+                                  Activation::sigmoid, Activation::unit, Activation::most_one};
+
+constexpr std::array kMerges{linkcast::BidirectionalSpec::Merge::concatenate, linkcast::BidirectionalSpec::Merge::sum,
+                             linkcast::BidirectionalSpec::Merge::product};
 
 /// float32: sums of some hundred terms of size one lose some 1e-7, and each layer hands that on.
 constexpr double kFloatTolerance = 2e-6;
@@ -40,10 +43,11 @@ NetworkSpec network_of(FuzzedDataProvider& from, reference::Random& random, doub
   spec.features = from.ConsumeIntegralInRange<std::size_t>(1, 40);
   std::size_t width = spec.features;
   bool sequence = spec.sequence_input;
+  bool repeated = false;
   gain = 1;
   for (std::size_t layers = from.ConsumeIntegralInRange<std::size_t>(0, 5); layers > 0; --layers) {
     const std::size_t units = from.ConsumeIntegralInRange<std::size_t>(1, 140);
-    switch (from.ConsumeIntegralInRange<int>(0, 5)) {
+    switch (from.ConsumeIntegralInRange<int>(0, 11)) {
       case 0:
         if (!sequence) break;
         spec.layers.push_back(random.lstm(width, units));
@@ -68,8 +72,39 @@ NetworkSpec network_of(FuzzedDataProvider& from, reference::Random& random, doub
         if (sequence) spec.layers.push_back(linkcast::LastStepSpec{});
         sequence = false;
         break;
+      case 5:
+        spec.layers.push_back(linkcast::SoftmaxSpec{random.uniform(0.1F, 1.0F)});
+        break;
+      case 6:
+        spec.layers.push_back(linkcast::NormaliseSpec{random.uniform(1.0F, 2.0F)});  // divides by 1 at least
+        break;
+      case 7:
+        if (sequence || repeated) break;
+        spec.layers.push_back(linkcast::RepeatSpec{from.ConsumeIntegralInRange<std::size_t>(1, 9)});
+        sequence = repeated = true;
+        break;
+      case 8:
+        if (!sequence) break;
+        spec.layers.push_back(random.gru(width, units, from.ConsumeBool()));
+        width = units;
+        gain = 1;  // tanh
+        break;
+      case 9:
+        if (!sequence) break;
+        spec.layers.push_back(linkcast::ReverseSpec{});
+        break;
+      case 10: {
+        if (!sequence || units > 64) break;
+        linkcast::BidirectionalSpec both{random.lstm(width, units), random.gru(width, units, from.ConsumeBool()),
+                                         from.PickValueInArray(kMerges), from.ConsumeBool()};
+        width = both.merge == linkcast::BidirectionalSpec::Merge::concatenate ? 2 * units : units;
+        sequence = both.sequence;
+        spec.layers.emplace_back(std::move(both));
+        gain = 1;
+        break;
+      }
       default:
-        if (!sequence || width * spec.steps > 512) break;
+        if (!sequence || repeated || width * spec.steps > 512) break;
         spec.layers.push_back(linkcast::FlattenSpec{});
         width *= spec.steps;
         sequence = false;

@@ -12,7 +12,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).with_name("seeds") / "model"
 MOST_BYTES = 24_000
-SKIPPED = ("_batch_", "unrolled_", "while_no_bias", "two_", "random_")
+SKIPPED = ("_batch_", "unrolled_", "while_no_bias", "two_", "random_", "plain_")
 """In names of those that are like another one, or are refused at once."""
 
 

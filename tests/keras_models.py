@@ -24,29 +24,60 @@ STEPS, FEATURES = 10, 4
 
 @dataclass(frozen=True)
 class Architecture:
-    """LSTM layers with batch normalisation behind each, then dense layers; `random_architectures` draws them."""
+    """Recurrent layers with batch or layer normalisation behind each, then dense layers, the last one with a softmax or
+    without; `random_architectures` draws them."""
 
     steps: int
     features: int
     lstm_units: tuple[int, ...]
     dense_units: tuple[int, ...]
     normalise: bool
+    layer_normalise: bool = False
+    softmax: bool = False
+    kinds: tuple[str, ...] = ()  # of each recurrent layer: a key of KINDS; none: all are "lstm"
 
     def __str__(self) -> str:
-        lstms, denses = "-".join(map(str, self.lstm_units)), "-".join(map(str, self.dense_units))
-        return f"{self.steps}x{self.features}_lstm{lstms}_dense{denses}{'_bn' if self.normalise else ''}"
+        kinds = self.kinds or ("lstm",) * len(self.lstm_units)
+        layers = "-".join(f"{kind}{units}" for kind, units in zip(kinds, self.lstm_units, strict=True))
+        denses = "-".join(map(str, self.dense_units))
+        marks = {"_bn": self.normalise, "_ln": self.layer_normalise, "_softmax": self.softmax}
+        name = f"{self.steps}x{self.features}_{layers}_dense{denses}"
+        return name + "".join(mark for mark, present in marks.items() if present)
+
+
+KINDS: dict[str, Callable[..., Any]] = {
+    "lstm": lambda k, units, **options: k.LSTM(units, **options),
+    "relu": lambda k, units, **options: k.LSTM(units, activation="relu", **options),
+    "gru": lambda k, units, **options: k.GRU(units, **options),
+    "gru_reset_before": lambda k, units, **options: k.GRU(units, reset_after=False, **options),
+    "both": lambda k, units, **options: k.Bidirectional(k.LSTM(units, **options)),
+    "both_sum": lambda k, units, **options: k.Bidirectional(k.LSTM(units, **options), merge_mode="sum"),
+    "both_gru": lambda k, units, **options: k.Bidirectional(k.GRU(units, **options)),
+}
+"""Recurrent layers of so many units; the first argument is the layers of the keras module."""
 
 
 def random_architectures(count: int, seed: int = 20240) -> Iterator[Architecture]:
-    """1 to 4 LSTM layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are the rarer."""
+    """1 to 4 recurrent layers of 1 to 200 units, 1 to 64 steps of 1 to 16 features; wide layers are the rarer.
+
+    Two of three architectures have LSTMs alone, in each third they are any of KINDS.
+    """
     rng = np.random.default_rng(seed)
+    kinds = np.random.default_rng(seed + 1)
     for index in range(count):
         widest = 200 if index % 5 == 0 else 40
         lstm_units = tuple(int(rng.integers(1, widest + 1)) for _ in range(int(rng.integers(1, 5))))
         hidden_units = [int(rng.integers(1, 20)) for _ in range(int(rng.integers(0, 3)))]
         dense_units = (*hidden_units, int(rng.integers(1, 6)))
         yield Architecture(
-            int(rng.integers(1, 65)), int(rng.integers(1, 17)), lstm_units, dense_units, bool(rng.integers(0, 2))
+            int(rng.integers(1, 65)),
+            int(rng.integers(1, 17)),
+            lstm_units,
+            dense_units,
+            bool(rng.integers(0, 2)),
+            layer_normalise=index % 3 == 1,
+            softmax=index % 4 == 2,
+            kinds=tuple(str(kinds.choice(list(KINDS))) for _ in lstm_units) if index % 3 == 2 else (),
         )
 
 
@@ -74,12 +105,15 @@ def stack(k: Any, architecture: Architecture, **lstm_options: Any) -> Any:
     model = k.Sequential([k.layers.Input((architecture.steps, architecture.features))])
     for index, units in enumerate(architecture.lstm_units):
         last = index + 1 == len(architecture.lstm_units)
-        model.add(k.layers.LSTM(units, return_sequences=not last, **lstm_options))
+        kind = architecture.kinds[index] if architecture.kinds else "lstm"
+        model.add(KINDS[kind](k.layers, units, return_sequences=not last, **lstm_options))
         if architecture.normalise:
             model.add(k.layers.BatchNormalization())
+        if architecture.layer_normalise:
+            model.add(k.layers.LayerNormalization())
     for index, units in enumerate(architecture.dense_units):
         last = index + 1 == len(architecture.dense_units)
-        model.add(k.layers.Dense(units, activation=None if last else "relu"))
+        model.add(k.layers.Dense(units, activation="relu" if not last else "softmax" if architecture.softmax else None))
     return randomise(model, seed=sum(architecture.lstm_units) + architecture.steps)
 
 
@@ -105,8 +139,12 @@ def convert(
     optimizations: Sequence[Any] = (),
     supported_types: Sequence[Any] = (),
     representative: Callable[[], Iterator[list[Floats]]] | None = None,
+    edge: Any = tf.float32,
 ) -> Path:
-    """Writes `model` to `path` as .tflite with the batch fixed to `batch` (None: left open); returns `path`."""
+    """Writes `model` to `path` as .tflite with the batch fixed to `batch` (None: left open); returns `path`.
+
+    With a representative data set all of it is whole numbers, and its input and output are of the type `edge`.
+    """
     signature = [tf.TensorSpec((batch, *tensor.shape[1:]), tf.float32) for tensor in model.inputs]
     function = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
     with warnings.catch_warnings():
@@ -117,7 +155,9 @@ def convert(
             converter.target_spec.supported_types = list(supported_types)
         if representative is not None:
             converter.representative_dataset = representative
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            converter.target_spec.supported_ops = [wide if edge == tf.int16 else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = edge
         path.write_bytes(converter.convert())
     return path
 

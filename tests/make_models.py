@@ -11,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from keras_models import FEATURES, convert, fused_layers, small, time_major_layers
+from keras_models import FEATURES, convert, fused_layers, randomise, small, time_major_layers
+from quantised_models import QUANTISED
+from recurrent_models import RECURRENT
 from unclaimed_models import NOT_CLAIMED
 
 
@@ -250,6 +252,114 @@ def dense_dynamic_range(path: Path) -> Any:
     return model
 
 
+def softmax(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.Dense(8, "relu"), k.Dense(4, "softmax"), shape=(FEATURES,))
+    convert(model, path)
+    return model
+
+
+def softmax_steps(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.LSTM(9, return_sequences=True), k.TimeDistributed(k.Dense(5, "softmax")))
+    convert(model, path)
+    return model
+
+
+def decoder(path: Path) -> Any:
+    """The last state, repeated, feeds a second LSTM."""
+    k = tf_keras.layers
+    model = small(tf_keras, k.LSTM(8), k.RepeatVector(4), k.LSTM(6), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def autoencoder_while(path: Path) -> Any:
+    k = keras.layers
+    layers = [k.LSTM(8), k.RepeatVector(10), k.LSTM(7, return_sequences=True), k.TimeDistributed(k.Dense(FEATURES))]
+    model = small(keras, *layers)
+    convert(model, path)
+    return model
+
+
+def layer_norm(path: Path) -> Any:
+    """Behind a ReLU, in front of one, and last: its scale goes into the next layer where it can."""
+    k = tf_keras.layers
+    layers = [k.Dense(33, "relu"), k.LayerNormalization(), k.Dense(20), k.LayerNormalization(epsilon=1e-2), k.ReLU()]
+    model = small(tf_keras, *layers, k.Dense(5), k.LayerNormalization(), shape=(FEATURES,))
+    convert(model, path)
+    return model
+
+
+def layer_norm_batch_7(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.LayerNormalization(), k.LSTM(9), k.LayerNormalization(scale=False), k.Dense(3))
+    convert(model, path, batch=7)
+    return model
+
+
+def layer_norm_open_batch(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.Dense(17, "tanh"), k.LayerNormalization(center=False), k.Dense(3), shape=(FEATURES,))
+    convert(model, path, batch=None)
+    return model
+
+
+def layer_norm_while(path: Path) -> Any:
+    k = keras.layers
+    layers = [k.LSTM(9, return_sequences=True), k.LayerNormalization(), k.LSTM(6), k.LayerNormalization(), k.Dense(2)]
+    model = small(keras, *layers)
+    convert(model, path)
+    return model
+
+
+def layer_norm_by_hand(path: Path) -> Any:
+    """A difference divided by a root, as people write it who do not know the layer."""
+
+    def standardised(x: Any) -> Any:
+        away = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+        deviation = tf.sqrt(tf.reduce_mean(tf.square(away), axis=-1, keepdims=True) + 1e-3)
+        return away / deviation * 2.0 + 0.25
+
+    k = tf_keras.layers
+    model = small(tf_keras, k.Dense(12, "tanh"), k.Lambda(standardised), k.Dense(3), shape=(FEATURES,))
+    convert(model, path)
+    return model
+
+
+def layer_norm_dynamic_range(path: Path) -> Any:
+    k = tf_keras.layers
+    layers = [k.Dense(64, "relu"), k.LayerNormalization(), k.Dense(48, "relu"), k.LayerNormalization(), k.Dense(10)]
+    model = small(tf_keras, *layers, shape=(16,))
+    convert(model, path, optimizations=[tf.lite.Optimize.DEFAULT])
+    return model
+
+
+def dueling(path: Path) -> Any:
+    """Q = V + A - mean(A) of one hidden layer, after Wang et al. 2016."""
+    k = tf_keras.layers
+    state = tf_keras.Input((FEATURES,))
+    hidden = k.Dense(21, "relu")(state)
+    q = k.Lambda(lambda x: x[0] + x[1] - tf.reduce_mean(x[1], axis=1, keepdims=True))
+    model = randomise(tf_keras.Model(state, q([k.Dense(1)(hidden), k.Dense(6)(hidden)])))
+    convert(model, path)
+    return model
+
+
+def dueling_streams(path: Path) -> Any:
+    """Its value and its advantages have hidden layers of their own, two of them, with batch normalisation."""
+    k = keras.layers
+    state = keras.Input((FEATURES,))
+    hidden = k.Dense(21, "relu")(state)
+    value = k.Dense(7, "relu")(k.BatchNormalization()(k.Dense(9, "relu")(hidden)))
+    advantage = k.Dense(8, "relu")(k.BatchNormalization()(k.Dense(13, "relu")(hidden)))
+    advantage = k.Dense(6)(advantage)
+    q = k.Dense(1)(value) + (advantage - keras.ops.mean(advantage, axis=1, keepdims=True))
+    model = randomise(keras.Model(state, q))
+    convert(model, path, batch=7)
+    return model
+
+
 CLAIMED: dict[str, Callable[[Path], Any]] = {
     builder.__name__: builder
     for builder in (
@@ -281,8 +391,21 @@ CLAIMED: dict[str, Callable[[Path], Any]] = {
         dense_activations,
         dense_rescaled,
         dense_dynamic_range,
+        softmax,
+        softmax_steps,
+        decoder,
+        autoencoder_while,
+        layer_norm,
+        layer_norm_batch_7,
+        layer_norm_open_batch,
+        layer_norm_while,
+        layer_norm_by_hand,
+        layer_norm_dynamic_range,
+        dueling,
+        dueling_streams,
     )
 }
+CLAIMED |= RECURRENT
 """Models that the native backend runs whole."""
 
-MODELS = {**CLAIMED, **NOT_CLAIMED}
+MODELS = {**CLAIMED, **NOT_CLAIMED, **QUANTISED}

@@ -86,7 +86,7 @@ def saved(build: Build, k: Any, path: Path) -> tuple[Path, Any]:
     [
         (lstm, keras, "three.keras", "native", True),
         (lstm, tf_keras, "two.h5", "native", True),
-        (both_ways, keras, "both.h5", "tflite", True),
+        (both_ways, keras, "both.h5", "native", True),
         (branches, keras, "branches.keras", "tflite", True),
         (stateful, keras, "stateful.keras", "native", True),
         (only_in_keras_3, keras, "operation.keras", None, False),

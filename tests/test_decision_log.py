@@ -329,3 +329,24 @@ def test_the_command_line_replays_and_explains_a_log(short: Path) -> None:
     done = call("replay", str(short), "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["first"]["field"] == "reason"
+
+
+@pytest.mark.parametrize("choice", ["measured", "other"])
+def test_a_log_at_reduced_precision_is_decided_again_on_its_own_kernels(tmp_path: Path, choice: str) -> None:
+    reduced = linkcast.Engine(precision="int8").model("internet_lstm")
+    tables = list(reduced.kernel_choices()["step"]["us"])
+    kernels = reduced.step_kernels if choice == "measured" else next(k for k in tables if k != reduced.step_kernels)
+    path = tmp_path / "decisions.jsonl"
+    session = Session("eth0", linkcast.Engine(precision="int8", kernels=kernels), **LIMITS)
+    log = DecisionLog(path, session.header)
+    list(ticks(session, samples(60), log))
+    log.close()
+    header, _ = read_log(path)
+    assert (header.precision, header.kernels) == ("int8", kernels)
+    assert header.runs_on["internet_lstm"] == f"native ({kernels})"
+    result = rerun(path)
+    assert (result.same, result.ticks, list(result.why)) == (60, 60, [])
+    absent = changed(
+        path, 0, {"kernels": "int8_amz", "runs_on": {**header.runs_on, "internet_lstm": "native (int8_amz)"}}
+    )
+    assert "kernels of internet_lstm were native (int8_amz), are native (" in " ".join(rerun(absent).why)

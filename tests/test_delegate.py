@@ -22,9 +22,16 @@ from built_models import built, tflite_answers, windows, with_float_weights
 Floats = npt.NDArray[np.float32]
 # float32 on both sides: the sums round in another order. Measured below 5e-7 over all models here.
 TOLERANCE = 1e-6
+# A layer normalisation divides by a row's deviation, and so multiplies the rounding in front of it.
+NORMALISED_TOLERANCE = 5e-6
 # TensorFlow Lite rounds activations to int8 in front of int8 weights, the native network does not: measured below
 # 6e-3 of answers of about 1.
 DYNAMIC_RANGE_TOLERANCE = 0.05
+
+
+def tolerance(name: str) -> float:
+    """Of a model of make_models."""
+    return NORMALISED_TOLERANCE if name.startswith("layer_norm") else TOLERANCE
 
 
 def isas() -> Iterator[str]:
@@ -54,7 +61,7 @@ def test_native_equals_tensorflow(name: str) -> None:
     assert np.abs(expected).max() > 1e-3  # the comparison means something
     for batch in (1, 2, 7, 42):
         answers = np.concatenate([model.predict(inputs[row : row + batch]) for row in range(0, 42, batch)])
-        np.testing.assert_allclose(answers, expected, rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(answers, expected, rtol=0, atol=tolerance(name))
 
 
 @pytest.mark.parametrize("name", sorted(make_models.CLAIMED))
@@ -67,7 +74,7 @@ def test_one_invoke_equals_tensorflow_and_keeps_no_state(name: str) -> None:
     for _ in range(2):
         model.input[...] = inputs
         model.invoke()
-        np.testing.assert_allclose(model.output, expected, rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(model.output, expected, rtol=0, atol=tolerance(name))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +158,7 @@ def test_random_architectures_equal_keras_on_every_isa(tmp_path: Path, monkeypat
         path = keras_models.convert(keras_model, tmp_path / f"{number}.tflite")
         inputs = windows(path, 33, seed=number)
         expected = np.asarray(keras_model(inputs), dtype=np.float32)
+        allowed = NORMALISED_TOLERANCE if architecture.layer_normalise else TOLERANCE
         for isa in names:
             monkeypatch.setenv("LINKCAST_ISA", isa)
             model = linkcast.Model(path, backend="native")
@@ -158,7 +166,7 @@ def test_random_architectures_equal_keras_on_every_isa(tmp_path: Path, monkeypat
             for batch in (1, 33):
                 answers = np.concatenate([model.predict(inputs[row : row + batch]) for row in range(0, 33, batch)])
                 np.testing.assert_allclose(
-                    answers, expected, rtol=0, atol=TOLERANCE, err_msg=f"{architecture} {isa} batch {batch}"
+                    answers, expected, rtol=0, atol=allowed, err_msg=f"{architecture} {isa} batch {batch}"
                 )
 
 

@@ -321,7 +321,9 @@ def test_reduced_precision_is_the_forecasters_and_its_error_can_be_read(precisio
     golden = np.array(exact.manifest["models"]["internet_lstm"]["golden"]["inputs"], np.float32)
     difference = np.abs(reduced.model("internet_lstm").predict(golden) - exact.model("internet_lstm").predict(golden))
     error = reduced.model("internet_lstm").proof_error
-    assert 0 < difference.max() <= 1.2 * error  # the proof compares with TensorFlow Lite, which rounds in its own way
+    assert difference.max() <= 1.2 * error  # the proof compares with TensorFlow Lite, which rounds in its own way
+    runs = reduced.model("internet_lstm").kernel_choices()["many" if len(golden) >= 8 else "few"]["runs"]
+    assert (difference.max() > 0) == (not runs.startswith("f32"))  # which run where nothing gains
     with pytest.raises(ValueError, match='expected "float32", "bfloat16" or "int8", got "float16"'):
         linkcast.Engine.load(precision="float16")
     with pytest.raises(linkcast.LoadError, match=f'precision "{precision}" is the native kernels'):

@@ -16,6 +16,7 @@ from linkcast.features import (
     profile_windows,
     to_datetime64,
     to_seconds,
+    to_wall_seconds,
 )
 
 MONDAY_6PM = np.datetime64("2026-03-02T18:00:00", "us")  # a Monday, by datetime.weekday() == 0
@@ -37,16 +38,45 @@ MONDAY_6PM = np.datetime64("2026-03-02T18:00:00", "us")  # a Monday, by datetime
 )
 def test_every_kind_of_timestamp_gives_the_wall_clock_that_it_shows(timestamp):
     assert to_datetime64(timestamp) == MONDAY_6PM
+    assert to_wall_seconds(timestamp) == 1772474400
 
 
 def test_a_date_is_its_midnight():
     assert to_datetime64(date(2026, 3, 2)) == np.datetime64("2026-03-02T00:00")
 
 
+def test_seconds_of_the_wall_clock_are_whole_seconds_of_to_datetime64():
+    generator = np.random.default_rng(11)
+    written = ["1969-12-31T23:59:59.999999", "1969-12-31", "2024-02-29T23:59:59.5", "0001-01-01"]
+    moments = [datetime.fromisoformat(text) for text in written]
+    moments += [datetime(1900, 1, 1) + timedelta(seconds=float(s)) for s in generator.uniform(0, 1e10, 300)]
+    for moment in moments:
+        count = (moment - datetime(1970, 1, 1)).total_seconds()
+        kinds = [moment, moment.replace(tzinfo=timezone(timedelta(hours=-3.5))), moment.isoformat(), moment.date()]
+        kinds += [np.datetime64(moment, "us"), np.datetime64(moment, "m"), count, np.float64(count), int(count)]
+        for timestamp in kinds:
+            assert to_wall_seconds(timestamp) == to_seconds(to_datetime64(timestamp)), repr(timestamp)
+    for timestamp in (1772474400_000, 1772474400_000_000.0, 1772474400_000_000_000, np.int64(1772474400)):
+        assert to_wall_seconds(timestamp) == 1772474400
+
+
+def test_times_of_pandas_are_their_wall_clock_and_its_not_a_time_is_refused():
+    pandas = pytest.importorskip("pandas")
+    for timestamp in (pandas.Timestamp(MONDAY_6PM), pandas.Timestamp(MONDAY_6PM, tz="Asia/Kathmandu")):
+        assert to_datetime64(timestamp) == MONDAY_6PM
+        assert to_wall_seconds(timestamp) == 1772474400
+    for read in (to_datetime64, to_wall_seconds):
+        with pytest.raises(ValueError, match="timestamp: expected a time, got NaT"):
+            read(pandas.NaT)
+
+
 @pytest.mark.parametrize("timestamp", ["soon", "", np.datetime64("NaT"), float("nan"), True, None, 1e300])
 def test_what_is_no_time_is_refused(timestamp):
-    with pytest.raises(ValueError, match=r"^timestamp: expected"):
+    with pytest.raises(ValueError, match=r"^timestamp: expected") as refused:
         to_datetime64(timestamp)
+    with pytest.raises(ValueError, match=r"^timestamp: expected") as again:
+        to_wall_seconds(timestamp)
+    assert str(again.value) == str(refused.value)
 
 
 def test_calendar_equals_the_formula_with_datetimes_hour_and_weekday():

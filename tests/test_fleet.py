@@ -135,6 +135,18 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(whole, data, tmp_path):
     assert fleets.files_in(tmp_path / "out") == fleets.files_in(whole)
 
 
+def test_at_reduced_precision_every_worker_runs_the_kernels_of_the_one_that_began(data, tmp_path):
+    choices = Engine(precision="int8").model("internet_lstm").kernel_choices()["step"]
+    measured, other = choices["runs"], next(name for name in choices["us"] if name != choices["runs"])
+    begun = score(data, tmp_path / "out", Settings(precision="int8"), workers=1)
+    assert begun["settings"]["kernels"] == measured
+    asked = score(data, tmp_path / "other", Settings(precision="int8", kernels=other), workers=1)
+    assert asked["settings"]["kernels"] == other
+    # The run that goes on takes those that it began with, whatever measures best by then.
+    assert Settings(precision="int8").settled(asked["settings"]).kernels == other
+    assert Settings().settled(None).kernels == ""
+
+
 @pytest.mark.parametrize("report", [3, 8])  # 8: all 7 parts are written, and the process dies before it says so
 def test_a_killed_worker_loses_nothing_and_writes_nothing_twice(whole, data, tmp_path, report):
     score(data, tmp_path / "out", crew=fleets.dying_local_crew(tmp_path, report), part_ticks=64)

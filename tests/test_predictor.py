@@ -348,9 +348,16 @@ def test_importing_linkcast_loads_no_heavy_package():
     assert not HEAVY & modules_after("import linkcast")
 
 
-def test_a_single_prediction_loads_no_heavy_package():
-    code = f"import linkcast; linkcast.BandwidthPredictor().predict('{MONDAY_6PM}', 'Streaming')"
-    assert not HEAVY & modules_after(code)
+@pytest.mark.parametrize(
+    "call",
+    [
+        f"predict('{MONDAY_6PM}', 'Streaming')",
+        f"predict_all_groups('{MONDAY_6PM}', 40)",
+        f"generate_time_series_predictions('{MONDAY_6PM}', '2026-03-20')",
+    ],
+)
+def test_a_prediction_loads_no_heavy_package(call):
+    assert not HEAVY & modules_after(f"import linkcast; linkcast.BandwidthPredictor().{call}")
 
 
 def test_every_public_name_can_be_imported():

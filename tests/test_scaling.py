@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import linkcast
-from linkcast.features import FEATURES, feature_columns, profile_windows
-from telemetry import GROUP_TRANSFORMS, TRANSFORMS, physical_target, scaled_windows
+from telemetry import TRANSFORMS, physical_target, scaled_windows
 
 scaling = pytest.importorskip("linkcast.scaling", exc_type=ImportError)
 
@@ -150,24 +149,6 @@ def test_a_relative_feature_needs_whole_windows():
     assert scaler.transform(np.empty((0, 10, 2))).shape == (0, 10, 2)
     with pytest.raises(ValueError, match=r"features: expected \(..., steps, 2\), got \(2,\)"):
         scaler.transform([5.0, 1.0])
-
-
-@pytest.mark.parametrize("window", [1, 10, 30])
-@pytest.mark.parametrize("transforms", [False, True])
-def test_profile_windows_equal_the_numpy_windows_scaled(window, transforms):
-    generator = np.random.default_rng(4)
-    profile = random_rows(168, 4, seed=5)
-    seconds = generator.integers(-(10**9), 2 * 10**9, 500)
-    columns = feature_columns(FEATURES)
-    telemetry = {name: {"min": 5.0, "max": 400.0} for name in TRANSFORMS["features"]}
-    features = GROUP_TRANSFORMS["features"] | ({} if transforms else telemetry)
-    scaled = np.full((len(seconds), window, len(FEATURES)), np.nan, np.float32)
-    factors, most_mbps = generator.uniform(0.0, 3.0, 500), 300.0
-    ranges = scaling.ranges(scaler_of(features))
-    scaling.scale_profile_windows(seconds, 3600, profile, columns, factors, most_mbps, ranges, scaled)
-    windows = profile_windows(seconds, window, 3600, profile, columns, factors, most_mbps)
-    expected = scaled_windows(windows, features)
-    np.testing.assert_allclose(scaled, expected, rtol=FLOAT32_STEP, atol=FLOAT32_STEP)
 
 
 def test_no_windows_write_nothing():

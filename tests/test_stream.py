@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 import linkcast
+from linkcast.training.bundle import seal
 from telemetry import GROUP_TRANSFORMS, TRANSFORMS, tolerance, unscaled
 
 WINDOW = 10
@@ -81,6 +84,26 @@ def test_a_model_on_tensorflow_lite_runs_the_full_window_and_says_so(engine, wal
     forecasts = mbps_of([stream.push(sample) for sample in walk[:40]])
     expected = reference.forecast_raw("internet", windows_of(walk[:40]))
     np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(engine, "internet"))
+
+
+@pytest.mark.parametrize(("name", "mode"), [("gru_legacy", "incremental"), ("bidirectional", "window")])
+def test_a_recurrence_of_another_kind_is_stepped_where_it_reads_oldest_first(bundle, walk, name, mode):
+    pytest.importorskip("tensorflow", reason="TensorFlow is needed to build the models")
+    from built_models import built, tflite_answers
+
+    path = bundle / "models" / "internet_lstm.tflite"
+    path.write_bytes(built(name).read_bytes())
+    manifest = json.loads((bundle / "metadata" / "manifest.json").read_text(encoding="utf-8"))
+    golden = manifest["models"]["internet_lstm"]["golden"]
+    golden["outputs"] = tflite_answers(path, np.array(golden["inputs"], np.float32)).tolist()
+    (bundle / "metadata" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    seal(bundle)
+    own, reference = (linkcast.Engine.load(bundle, backend=backend) for backend in ("native", "tflite"))
+    stream = own.stream("internet", mixture=False, plausible_margin=1e9)
+    assert (stream.mode, "oldest first" in stream.mode_reason) == (mode, mode == "window")
+    forecasts = mbps_of([stream.push(sample) for sample in walk[:60]])
+    expected = reference.forecast_raw("internet", windows_of(walk[:60]))
+    np.testing.assert_allclose(forecasts[WINDOW - 1 :], expected, rtol=0, atol=tolerance(own, "internet"))
 
 
 def test_a_native_model_is_stepped(engine):

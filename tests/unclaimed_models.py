@@ -14,71 +14,9 @@ import tf_keras
 from keras_models import FEATURES, STEPS, Floats, convert, randomise, small
 
 
-def gru(path: Path) -> Any:
-    model = small(keras, keras.layers.GRU(8), keras.layers.Dense(1))
-    convert(model, path)
-    return model
-
-
 def convolution(path: Path) -> Any:
     k = tf_keras.layers
     model = small(tf_keras, k.Conv1D(8, 3, padding="causal", activation="relu"), k.LSTM(8), k.Dense(1))
-    convert(model, path)
-    return model
-
-
-def bidirectional(path: Path) -> Any:
-    k = tf_keras.layers
-    model = small(tf_keras, k.Bidirectional(k.LSTM(8)), k.Dense(1))
-    convert(model, path)
-    return model
-
-
-def go_backwards(path: Path) -> Any:
-    model = small(tf_keras, tf_keras.layers.LSTM(8, go_backwards=True), tf_keras.layers.Dense(1))
-    convert(model, path)
-    return model
-
-
-def go_backwards_while(path: Path) -> Any:
-    model = small(keras, keras.layers.LSTM(8, go_backwards=True), keras.layers.Dense(1))
-    convert(model, path)
-    return model
-
-
-def go_backwards_unrolled(path: Path) -> Any:
-    model = small(keras, keras.layers.LSTM(8, go_backwards=True, unroll=True), keras.layers.Dense(1))
-    convert(model, path)
-    return model
-
-
-def relu_lstm(path: Path) -> Any:
-    model = small(tf_keras, tf_keras.layers.LSTM(8, activation="relu"), tf_keras.layers.Dense(1))
-    convert(model, path)
-    return model
-
-
-def relu_lstm_while(path: Path) -> Any:
-    model = small(keras, keras.layers.LSTM(8, activation="relu"), keras.layers.Dense(1))
-    convert(model, path)
-    return model
-
-
-def relu_lstm_unrolled(path: Path) -> Any:
-    model = small(keras, keras.layers.LSTM(8, activation="relu", unroll=True), keras.layers.Dense(1))
-    convert(model, path)
-    return model
-
-
-def hard_sigmoid_lstm(path: Path) -> Any:
-    model = small(keras, keras.layers.LSTM(8, recurrent_activation="hard_sigmoid"), keras.layers.Dense(1))
-    convert(model, path)
-    return model
-
-
-def sigmoid_candidate_while(path: Path) -> Any:
-    """Only the candidate and output activation differ, by another function that the kernels know."""
-    model = small(keras, keras.layers.LSTM(8, activation="sigmoid"), keras.layers.Dense(1))
     convert(model, path)
     return model
 
@@ -145,14 +83,6 @@ def cell_state(path: Path) -> Any:
     return model
 
 
-def decoder(path: Path) -> Any:
-    """The last state, repeated, feeds a second LSTM."""
-    k = tf_keras.layers
-    model = small(tf_keras, k.LSTM(8), k.RepeatVector(4), k.LSTM(6), k.Dense(1))
-    convert(model, path)
-    return model
-
-
 def windows_mixed(path: Path) -> Any:
     """Each window's answer is made from the other window of the batch."""
     model = small(tf_keras, tf_keras.layers.Lambda(lambda x: x[::-1]), tf_keras.layers.Dense(2), shape=(FEATURES,))
@@ -178,9 +108,31 @@ def two_inputs(path: Path) -> Any:
     return model
 
 
-def softmax(path: Path) -> Any:
+def softmax_over_steps(path: Path) -> Any:
     k = tf_keras.layers
-    model = small(tf_keras, k.Dense(8, "relu"), k.Dense(4, "softmax"), shape=(FEATURES,))
+    model = small(tf_keras, k.LSTM(6, return_sequences=True), k.Softmax(axis=1), k.LSTM(5), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def mean_over_steps(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.LSTM(6, return_sequences=True), k.GlobalAveragePooling1D(), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def normalised_window(path: Path) -> Any:
+    """Layer normalisation over steps and features together."""
+    k = tf_keras.layers
+    model = small(tf_keras, k.LayerNormalization(axis=[1, 2]), k.LSTM(5), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def masking(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.Masking(), k.LSTM(6), k.Dense(1))
     convert(model, path)
     return model
 
@@ -213,17 +165,7 @@ def full_int8_dense(path: Path) -> Any:
 NOT_CLAIMED: dict[str, Callable[[Path], Any]] = {
     builder.__name__: builder
     for builder in (
-        gru,
         convolution,
-        bidirectional,
-        go_backwards,
-        go_backwards_while,
-        go_backwards_unrolled,
-        relu_lstm,
-        relu_lstm_while,
-        relu_lstm_unrolled,
-        hard_sigmoid_lstm,
-        sigmoid_candidate_while,
         initial_state_while,
         constant_state_while,
         residual,
@@ -231,11 +173,13 @@ NOT_CLAIMED: dict[str, Callable[[Path], Any]] = {
         time_major_input,
         some_steps,
         cell_state,
-        decoder,
         windows_mixed,
+        softmax_over_steps,
+        mean_over_steps,
+        normalised_window,
+        masking,
         two_outputs,
         two_inputs,
-        softmax,
         full_int8,
         full_int8_dense,
     )

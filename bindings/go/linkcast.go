@@ -163,6 +163,9 @@ type ModelInfo struct {
 	Features                                  int // of one time step
 	Outputs                                   int // 1 for a forecast, else the number of actions
 	Step                                      time.Duration
+	Precision                                 string  // of the native weights, as it was asked for
+	Kernels                                   string  // that run, by class of call where they differ; "" on TensorFlow Lite
+	ProofError                                float64 // largest difference from TensorFlow Lite on the golden windows at load
 }
 
 // Engine holds the models of a folder. Its methods, and those of its streams, can be called from any goroutine: one at a
@@ -178,6 +181,12 @@ type Options struct {
 	// PublicKey names a PEM file with Ed25519 keys: every folder that is opened or reloaded has to be signed with one of
 	// them. "" is what LINKCAST_PUBLIC_KEY names, or else no signature is asked for.
 	PublicKey string
+	// Precision of the forecasters' native weights, in streams and controllers as well: "float32" (""), "bfloat16" or
+	// "int8". Where it does not gain on this CPU, float32 runs: ModelInfo.BackendReason says so.
+	Precision string
+	// Kernels names native kernels for the forecasters. "" is what LINKCAST_KERNELS names, or else those that measure
+	// best on this CPU.
+	Kernels string
 }
 
 // Open loads the models of a folder that holds models/ and metadata/; "" takes those installed with the library.
@@ -191,6 +200,10 @@ func OpenWith(folder string, given Options) (*Engine, error) {
 	options := C.engine_options()
 	options.public_key = cString(given.PublicKey)
 	defer C.free(unsafe.Pointer(options.public_key))
+	options.precision = cString(given.Precision)
+	defer C.free(unsafe.Pointer(options.precision))
+	options.kernels = cString(given.Kernels)
+	defer C.free(unsafe.Pointer(options.kernels))
 	if _, err := call(func() C.linkcast_status { return C.linkcast_engine_open(name, &options, &engine.handle) }); err != nil {
 		return nil, err
 	}
@@ -272,7 +285,8 @@ func (e *Engine) Describe(model Model) (ModelInfo, error) {
 		Name: C.GoString(info.name), Serves: C.GoString(info.serves), Backend: C.GoString(info.backend),
 		BackendReason: C.GoString(info.backend_reason), ISA: C.GoString(info.isa), Role: Role(info.role),
 		Window: int(info.window), Features: int(info.features), Outputs: int(info.outputs),
-		Step: time.Duration(float64(info.step_s) * float64(time.Second)),
+		Step:      time.Duration(float64(info.step_s) * float64(time.Second)),
+		Precision: C.GoString(info.precision), Kernels: C.GoString(info.kernels), ProofError: float64(info.proof_error),
 	}, nil
 }
 
@@ -518,6 +532,13 @@ func (s *Stream) PushRows(samples []float32, present []bool, deadline time.Durat
 // Advance does the rest of the last push's work; the next push does it otherwise.
 func (s *Stream) Advance() error {
 	_, err := s.do(func() C.linkcast_status { return C.linkcast_stream_advance(s.handle) })
+	return err
+}
+
+// Prepare brings weights, code and the stream's memory into the caches, to be called shortly before the next push: after a
+// pause of ten milliseconds that takes a third of the time then. It changes no answer and no statistics.
+func (s *Stream) Prepare() error {
+	_, err := s.do(func() C.linkcast_status { return C.linkcast_stream_prepare(s.handle) })
 	return err
 }
 

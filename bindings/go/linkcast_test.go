@@ -20,6 +20,42 @@ func open(t *testing.T) *Engine {
 	return engine
 }
 
+func TestReducedPrecisionAndPrepare(t *testing.T) {
+	engine, err := OpenWith("", Options{Precision: "bfloat16"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	p := predictor(t, engine)
+	info, err := engine.Describe(p.forecaster)
+	if err != nil || info.Precision != "bfloat16" || info.Kernels == "" || info.ProofError > 2e-2 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	prepared, err := engine.Stream(p.forecaster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prepared.Close()
+	plain, err := engine.Stream(p.forecaster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	for _, state := range sequence(15) {
+		if err := prepared.Prepare(); err != nil {
+			t.Fatal(err)
+		}
+		one, ready, _ := prepared.Push(state.features(), 0)
+		other, _, _ := plain.Push(state.features(), 0)
+		if ready && one.Mbps != other.Mbps {
+			t.Errorf("prepared %v, plain %v", one, other)
+		}
+	}
+	if _, err := OpenWith("", Options{Kernels: "f32_amz"}); err == nil || !strings.Contains(err.Error(), "f32_amz") {
+		t.Errorf("kernels that are none: %v", err)
+	}
+}
+
 func predictor(t *testing.T, engine *Engine) *Predictor {
 	t.Helper()
 	p, err := NewPredictor(engine, "internet")

@@ -19,6 +19,7 @@
 namespace linkcast::bench {
 namespace {
 
+constexpr std::uint64_t kPrepareAheadNs = 300'000;  // of a tick: the CPU sleeps in between, as a loop does
 constexpr double kNs = 1e9;
 constexpr std::size_t kTurns = 4;      // in which ours and the reference alternate when back to back
 constexpr double kMostBusy = 0.8;      // share of a period that work may take for a pace to make sense
@@ -61,6 +62,10 @@ class Recorder {
     begin();
     std::uint64_t scheduled = monotonic_ns() + period;
     for (std::size_t tick = 0; tick < ticks; ++tick, scheduled += period) {
+      if (workload.prepare) {
+        if (monotonic_ns() + kPrepareAheadNs < scheduled) sleep_until(scheduled - kPrepareAheadNs);
+        workload.prepare();
+      }
       if (monotonic_ns() < scheduled) sleep_until(scheduled);
       once(workload);
       record();
@@ -374,7 +379,7 @@ class Run {
   double total_weight_ = 0;
   double stretch_ = kFirstStretch;
   std::vector<double> busy_s_ = std::vector<double>(2 * workload_infos().size());
-  Workload empty_{nullptr, {}, [] {}, {}, {}};
+  Workload empty_{nullptr, {}, {}, [] {}, {}, {}};
   Histogram scratch_;
   Histogram reference_scratch_;
   std::unique_ptr<Workloads> ours_;    // of this round

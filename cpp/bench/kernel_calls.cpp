@@ -1,14 +1,16 @@
 // Calls one workload of the kernels a given number of times and does nothing else, for tools that count instructions:
 // the difference between N and 2 N calls is the cost of N, whatever loading costs.
 //
-//   kernel-calls WORKLOAD CALLS      LINKCAST_ISA chooses the instruction set
+//   kernel-calls WORKLOAD CALLS [KERNELS]      LINKCAST_ISA chooses the instruction set, KERNELS one of its tables by name
 //
 // The networks have the shipped models' shapes and random weights, so that a count depends on no model file.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <vector>
 
+#include "kernels/choice.h"
 #include "kernels/network.h"
 #include "network_reference.h"
 
@@ -28,8 +30,8 @@ constexpr Workload kWorkloads[] = {
     {"advance", true, 9, true},   {"decide", false, 1, false},        {"decide_100", false, 100, false},
 };
 
-void call(const Workload& workload, long calls) {
-  Network network(workload.forecaster ? reference::forecaster(1) : reference::allocator(1), default_isa());
+void call(const Workload& workload, long calls, const kernels::Kernels& table) {
+  Network network(workload.forecaster ? reference::forecaster(1) : reference::allocator(1), table);
   network.reserve(workload.batch);
   const std::size_t row = network.steps() * network.features();
   const auto input = reference::Random(2).floats(workload.batch * row, 0.0f, 1.0f);
@@ -46,15 +48,20 @@ void call(const Workload& workload, long calls) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const long calls = argc == 3 ? std::atol(argv[2]) : 0;
+int main(int argc, char** argv) try {
+  const long calls = argc == 3 || argc == 4 ? std::atol(argv[2]) : 0;
   for (const Workload& workload : kWorkloads) {
     if (calls < 1 || std::strcmp(argv[1], workload.name) != 0) continue;
-    call(workload, calls);
+    const Isa isa = default_isa();
+    call(workload, calls,
+         argc == 4 ? kernels_from_name(argv[3], isa) : kernels::select_kernels(isa, Precision::float32));
     return 0;
   }
-  std::fprintf(stderr, "usage: kernel-calls WORKLOAD CALLS; workloads:");
+  std::fprintf(stderr, "usage: kernel-calls WORKLOAD CALLS [KERNELS]; workloads:");
   for (const Workload& workload : kWorkloads) std::fprintf(stderr, " %s", workload.name);
   std::fprintf(stderr, "\n");
   return 2;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "kernel-calls: %s\n", error.what());
+  return 1;
 }

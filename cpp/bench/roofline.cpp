@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <iterator>
 #include <limits>
-#include <vector>
+
+#include "base/aligned.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -16,17 +18,31 @@ namespace linkcast::bench {
 namespace {
 
 constexpr int rounds = 2000;
-constexpr int sums = 12;                      // more than latency times throughput on any of them
-constexpr std::size_t buffer_floats = 65536;  // 256 KB: far beyond the first-level cache, within the second
+constexpr int sums = 12;                    // more than latency times throughput on any of them
+constexpr std::size_t vectors_at_once = 8;  // read in a turn: as many sums, which hide an addition's latency
+constexpr std::size_t chunk_floats = 512;   // a buffer is whole chunks for every number of streams and lanes
 
 // The compiler must neither drop the sums nor know their values.
 #define LINKCAST_KEEP(x, constraint) __asm__ volatile("" : "+" constraint(x))
 
+/// Reads all of a buffer as the kernels read weights: each vector is multiplied and added as it comes, from several
+/// panels beside each other, forwards or backwards.
+using Read = void (*)(const float* values, std::size_t floats);
+
 struct Probe {
   std::size_t lanes;
-  void (*multiply_adds)();            // rounds * sums vectors
-  void (*read)(const float* values);  // buffer_floats
+  void (*multiply_adds)();  // rounds * sums vectors
+  Read forwards[3];         // one, two and four streams
+  Read backwards[3];
 };
+
+/// Where vector `v` of turn `i` stands, of `turns`.
+template <std::size_t Streams, bool Backwards>
+constexpr std::size_t place(std::size_t i, std::size_t v, std::size_t turns, std::size_t floats, std::size_t lanes) {
+  constexpr std::size_t each = vectors_at_once / Streams;
+  const std::size_t turn = Backwards ? turns - 1 - i : i;
+  return v / each * (floats / Streams) + (turn * each + v % each) * lanes;
+}
 
 void multiply_adds_scalar() {
   float sum[sums] = {};
@@ -40,13 +56,18 @@ void multiply_adds_scalar() {
   for (int s = 0; s < sums; ++s) __asm__ volatile("" : : "m"(sum[s]));
 }
 
-void read_scalar(const float* values) {
-  float sum[4] = {};
-  for (std::size_t i = 0; i < buffer_floats; i += 4) {
-    for (std::size_t s = 0; s < 4; ++s) sum[s] += values[i + s];
+template <std::size_t Streams, bool Backwards>
+void read_scalar(const float* values, std::size_t floats) {
+  float sum[vectors_at_once] = {};
+  float factor = 0.5f;
+  LINKCAST_KEEP(factor, "m");
+  const std::size_t turns = floats / vectors_at_once;
+  for (std::size_t i = 0; i < turns; ++i) {
+#pragma GCC unroll 16
+    for (std::size_t v = 0; v < vectors_at_once; ++v)
+      sum[v] += values[place<Streams, Backwards>(i, v, turns, floats, 1)] * factor;
   }
-  float total = sum[0] + sum[1] + sum[2] + sum[3];
-  __asm__ volatile("" : : "m"(total));
+  for (float& total : sum) __asm__ volatile("" : : "m"(total));
 }
 
 #if defined(__x86_64__)
@@ -69,16 +90,21 @@ __attribute__((target("avx512f"))) void multiply_adds_avx512() {
   for (int s = 0; s < sums; ++s) LINKCAST_KEEP(sum[s], "v");
 }
 
-__attribute__((target("avx512f"))) void read_avx512(const float* values) {
-  __m512 sum[8];
+template <std::size_t Streams, bool Backwards>
+__attribute__((target("avx512f"))) void read_avx512(const float* values, std::size_t floats) {
+  __m512 sum[vectors_at_once];
 #pragma GCC unroll 16
-  for (int s = 0; s < 8; ++s) sum[s] = _mm512_setzero_ps();
-  for (std::size_t i = 0; i < buffer_floats; i += 128) {
+  for (std::size_t v = 0; v < vectors_at_once; ++v) sum[v] = _mm512_setzero_ps();
+  const __m512 factor = _mm512_set1_ps(0.5f);
+  const std::size_t turns = floats / (vectors_at_once * 16);
+  for (std::size_t i = 0; i < turns; ++i) {
 #pragma GCC unroll 16
-    for (std::size_t s = 0; s < 8; ++s) sum[s] = _mm512_add_ps(sum[s], _mm512_loadu_ps(values + i + 16 * s));
+    for (std::size_t v = 0; v < vectors_at_once; ++v)
+      sum[v] =
+          _mm512_fmadd_ps(_mm512_loadu_ps(values + place<Streams, Backwards>(i, v, turns, floats, 16)), factor, sum[v]);
   }
 #pragma GCC unroll 16
-  for (int s = 0; s < 8; ++s) LINKCAST_KEEP(sum[s], "v");
+  for (std::size_t v = 0; v < vectors_at_once; ++v) LINKCAST_KEEP(sum[v], "v");
 }
 
 __attribute__((target("avx2,fma"))) void multiply_adds_avx2() {
@@ -99,16 +125,21 @@ __attribute__((target("avx2,fma"))) void multiply_adds_avx2() {
   for (int s = 0; s < sums; ++s) LINKCAST_KEEP(sum[s], "x");
 }
 
-__attribute__((target("avx2"))) void read_avx2(const float* values) {
-  __m256 sum[8];
+template <std::size_t Streams, bool Backwards>
+__attribute__((target("avx2,fma"))) void read_avx2(const float* values, std::size_t floats) {
+  __m256 sum[vectors_at_once];
 #pragma GCC unroll 16
-  for (int s = 0; s < 8; ++s) sum[s] = _mm256_setzero_ps();
-  for (std::size_t i = 0; i < buffer_floats; i += 64) {
+  for (std::size_t v = 0; v < vectors_at_once; ++v) sum[v] = _mm256_setzero_ps();
+  const __m256 factor = _mm256_set1_ps(0.5f);
+  const std::size_t turns = floats / (vectors_at_once * 8);
+  for (std::size_t i = 0; i < turns; ++i) {
 #pragma GCC unroll 16
-    for (std::size_t s = 0; s < 8; ++s) sum[s] = _mm256_add_ps(sum[s], _mm256_loadu_ps(values + i + 8 * s));
+    for (std::size_t v = 0; v < vectors_at_once; ++v)
+      sum[v] =
+          _mm256_fmadd_ps(_mm256_loadu_ps(values + place<Streams, Backwards>(i, v, turns, floats, 8)), factor, sum[v]);
   }
 #pragma GCC unroll 16
-  for (int s = 0; s < 8; ++s) LINKCAST_KEEP(sum[s], "x");
+  for (std::size_t v = 0; v < vectors_at_once; ++v) LINKCAST_KEEP(sum[v], "x");
 }
 
 #elif defined(__aarch64__)
@@ -131,33 +162,39 @@ void multiply_adds_neon() {
   for (int s = 0; s < sums; ++s) LINKCAST_KEEP(sum[s], "w");
 }
 
-void read_neon(const float* values) {
-  float32x4_t sum[8];
+template <std::size_t Streams, bool Backwards>
+void read_neon(const float* values, std::size_t floats) {
+  float32x4_t sum[vectors_at_once];
 #pragma GCC unroll 16
-  for (int s = 0; s < 8; ++s) sum[s] = vdupq_n_f32(0.0f);
-  for (std::size_t i = 0; i < buffer_floats; i += 32) {
+  for (std::size_t v = 0; v < vectors_at_once; ++v) sum[v] = vdupq_n_f32(0.0f);
+  const float32x4_t factor = vdupq_n_f32(0.5f);
+  const std::size_t turns = floats / (vectors_at_once * 4);
+  for (std::size_t i = 0; i < turns; ++i) {
 #pragma GCC unroll 16
-    for (std::size_t s = 0; s < 8; ++s) sum[s] = vaddq_f32(sum[s], vld1q_f32(values + i + 4 * s));
+    for (std::size_t v = 0; v < vectors_at_once; ++v)
+      sum[v] = vfmaq_f32(sum[v], vld1q_f32(values + place<Streams, Backwards>(i, v, turns, floats, 4)), factor);
   }
 #pragma GCC unroll 16
-  for (int s = 0; s < 8; ++s) LINKCAST_KEEP(sum[s], "w");
+  for (std::size_t v = 0; v < vectors_at_once; ++v) LINKCAST_KEEP(sum[v], "w");
 }
 
 #endif
+
+#define LINKCAST_READS(read, backwards) {read<1, backwards>, read<2, backwards>, read<4, backwards>}
 
 Probe probe_of(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case Isa::avx512:
-      return {16, multiply_adds_avx512, read_avx512};
+      return {16, multiply_adds_avx512, LINKCAST_READS(read_avx512, false), LINKCAST_READS(read_avx512, true)};
     case Isa::avx2:
-      return {8, multiply_adds_avx2, read_avx2};
+      return {8, multiply_adds_avx2, LINKCAST_READS(read_avx2, false), LINKCAST_READS(read_avx2, true)};
 #elif defined(__aarch64__)
     case Isa::neon:
-      return {4, multiply_adds_neon, read_neon};
+      return {4, multiply_adds_neon, LINKCAST_READS(read_neon, false), LINKCAST_READS(read_neon, true)};
 #endif
     default:
-      return {1, multiply_adds_scalar, read_scalar};
+      return {1, multiply_adds_scalar, LINKCAST_READS(read_scalar, false), LINKCAST_READS(read_scalar, true)};
   }
 }
 
@@ -174,14 +211,25 @@ double best_seconds(int runs, const Body& body) {
 
 }  // namespace
 
-Roofline measure_roofline(Isa isa) {
+Roofline measure_roofline(Isa isa, std::size_t weight_bytes) {
   const Probe probe = probe_of(isa);
-  const std::vector<float> values(buffer_floats, 1.0f);
+  const std::size_t floats = std::max(weight_bytes / sizeof(float) / chunk_floats, std::size_t{1}) * chunk_floats;
+  const AlignedBuffer buffer(floats * sizeof(float), true);  // as weights lie
+  const auto* const values = reinterpret_cast<const float*>(buffer.data());
   Roofline roofline;
   const double multiply_adds = static_cast<double>(probe.lanes) * rounds * sums;
   roofline.multiply_adds_per_s = multiply_adds / best_seconds(2000, probe.multiply_adds);
-  const double bytes = static_cast<double>(buffer_floats * sizeof(float));
-  roofline.l2_bytes_per_s = bytes / best_seconds(2000, [&] { probe.read(values.data()); });
+  const double bytes = static_cast<double>(floats * sizeof(float));
+  const auto runs = static_cast<int>(std::clamp(2e8 / bytes, 50.0, 2000.0));
+  for (std::size_t k = 0; k < std::size(probe.forwards); ++k) {
+    roofline.weight_bytes_per_s =
+        std::max({roofline.weight_bytes_per_s, bytes / best_seconds(runs, [&] { probe.forwards[k](values, floats); }),
+                  // To and fro, as the steps of a window read: what was read last is still in the first-level cache.
+                  2 * bytes / best_seconds(runs, [&] {
+                    probe.forwards[k](values, floats);
+                    probe.backwards[k](values, floats);
+                  })});
+  }
   return roofline;
 }
 

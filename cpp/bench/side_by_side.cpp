@@ -18,6 +18,7 @@
 namespace linkcast::bench {
 namespace {
 
+constexpr std::size_t kUsualWeights = std::size_t{512} << 10;  // bytes: of the shipped forecasters
 using Clock = std::chrono::steady_clock;
 
 struct Contender {
@@ -27,7 +28,10 @@ struct Contender {
   double tolerance = 0.0;         // against TensorFlow Lite, relative where outputs are larger than one
   double error = 0.0;             // what was seen
   std::size_t multiply_adds = 0;  // of a call; 0: unknown
-  std::vector<double> us;         // samples, of one call each
+  std::size_t weight_bytes = 0;
+  std::size_t bytes_read = 0;  // of them by one window
+  bool float32 = false;        // what its arithmetic can do is what the roofline measures
+  std::vector<double> us;      // samples, of one call each
 };
 
 /// The same windows for every contender, uniform in 0..1 as scaled features are.
@@ -82,6 +86,8 @@ std::vector<Contender> contenders_of(const std::string& path, const SideBySideOp
       std::printf("%s: refused, %s\n", precision_name(precision), error.what());
       continue;
     }
+    if (const std::string notice = model->network()->notice(); !notice.empty())
+      std::printf("%s: %s\n", precision_name(precision), notice.c_str());
     std::vector<Contender> ours;
     ours.push_back(model_contender(precision_name(precision), model, options.batch));
     if (options.kernels) {
@@ -92,6 +98,9 @@ std::vector<Contender> contenders_of(const std::string& path, const SideBySideOp
     for (Contender& contender : ours) {
       contender.tolerance = proof_tolerance(precision);
       contender.multiply_adds = model->network()->multiply_adds() * options.batch;
+      contender.weight_bytes = model->network()->weight_bytes();
+      contender.bytes_read = model->network()->bytes_read();
+      contender.float32 = precision == Precision::float32;
       contenders.push_back(std::move(contender));
     }
   }
@@ -164,21 +173,33 @@ double percentile(const std::vector<double>& sorted, double percent) {
   return sorted[std::min(sorted.size(), std::max<std::size_t>(rank, 1)) - 1];
 }
 
-void print_table(const std::string& path, std::vector<Contender>& contenders, const Roofline& roofline,
+/// The least that a call can take: to read the weights from where so many lie, and in float32 to multiply.
+double least_us(const Contender& contender, Isa isa) {
+  if (contender.weight_bytes == 0) return 0.0;
+  const Roofline roofline = measure_roofline(isa, contender.weight_bytes);
+  const double reading = static_cast<double>(contender.bytes_read) / roofline.weight_bytes_per_s;
+  const double multiplying = static_cast<double>(contender.multiply_adds) / roofline.multiply_adds_per_s;
+  return (contender.float32 ? std::max(reading, multiplying) : reading) * 1e6;
+}
+
+void print_table(const std::string& path, std::vector<Contender>& contenders, const Roofline& roofline, Isa isa,
                  std::size_t batch) {
   const std::size_t multiply_adds = contenders.back().multiply_adds;  // 0 when TensorFlow Lite stands alone
   const double at_peak_us = static_cast<double>(multiply_adds) / roofline.multiply_adds_per_s * 1e6;
   std::printf("\n%s, batch %zu: %zu multiply-adds, %.3g us at peak\n", path.c_str(), batch, multiply_adds, at_peak_us);
-  std::printf("  %-18s %10s %10s %10s %10s %10s %9s %9s %9s\n", "us per call", "p50", "p90", "p99", "p99.9", "max",
-              "/ tflite", "/ peak", "error");
+  std::printf("  %-18s %10s %10s %10s %10s %10s %9s %9s %9s %9s\n", "us per call", "p50", "p90", "p99", "p99.9", "max",
+              "/ tflite", "/ peak", "/ roof", "error");
   double tflite = 0.0;
   for (Contender& contender : contenders) {
     std::sort(contender.us.begin(), contender.us.end());
     const double p50 = percentile(contender.us, 50.0);
     if (tflite == 0.0) tflite = p50;
-    std::printf("  %-18s %10.3f %10.3f %10.3f %10.3f %10.3f %9.3f %9.2f %9.1e\n", contender.name.c_str(), p50,
+    char roof[32] = "";
+    const double least = least_us(contender, isa);
+    if (least > 0.0) std::snprintf(roof, sizeof roof, "%.2f", p50 / least);
+    std::printf("  %-18s %10.3f %10.3f %10.3f %10.3f %10.3f %9.3f %9.2f %9s %9.1e\n", contender.name.c_str(), p50,
                 percentile(contender.us, 90.0), percentile(contender.us, 99.0), percentile(contender.us, 99.9),
-                contender.us.back(), p50 / tflite, p50 / at_peak_us, contender.error);
+                contender.us.back(), p50 / tflite, p50 / at_peak_us, roof, contender.error);
   }
 }
 
@@ -187,9 +208,9 @@ void print_table(const std::string& path, std::vector<Contender>& contenders, co
 void time_side_by_side(const SideBySideOptions& options) {
   const std::size_t iterations = options.iterations > 0 ? options.iterations : options.paced_hz > 0.0 ? 300 : 2000;
   const Isa isa = default_isa();
-  const Roofline roofline = measure_roofline(isa);
-  std::printf("%s: %.1f G multiply-adds/s, %.0f GB/s from L2\n", describe_machine().c_str(),
-              roofline.multiply_adds_per_s * 1e-9, roofline.l2_bytes_per_s * 1e-9);
+  const Roofline roofline = measure_roofline(isa, kUsualWeights);
+  std::printf("%s: %.1f G multiply-adds/s, %.0f GB/s of 512 KB of weights\n", describe_machine().c_str(),
+              roofline.multiply_adds_per_s * 1e-9, roofline.weight_bytes_per_s * 1e-9);
   if (options.paced_hz > 0.0) {
     std::printf("one call in each tick of %g Hz\n", options.paced_hz);
   } else {
@@ -206,7 +227,7 @@ void time_side_by_side(const SideBySideOptions& options) {
     } else {
       time_back_to_back(contenders, iterations);
     }
-    print_table(path, contenders, roofline, options.batch);
+    print_table(path, contenders, roofline, isa, options.batch);
   }
 }
 

@@ -46,6 +46,7 @@ const std::vector<WorkloadInfo>& workload_infos() {
       {"groups", "all service groups in one call", {}},
       {"push", "stream, push", {}},
       {"advance", "stream, advance", {}},
+      {"push_prepared", "stream, push after prepare", {}},
   };
   return infos;
 }
@@ -61,8 +62,9 @@ Workloads::Workloads(const std::string& folder, const std::string& profile, cons
   add_q_values(infos[1]);
   add_forecast(infos[2], kBatch);
   add_groups(infos[3]);
-  add_stream(infos[4], false);
-  add_stream(infos[5], true);
+  add_stream(infos[4], Timed::push);
+  add_stream(infos[5], Timed::advance);
+  add_stream(infos[6], Timed::prepared_push);
 }
 
 void Workloads::add_forecast(const WorkloadInfo& info, std::size_t batch) {
@@ -154,7 +156,7 @@ void Workloads::add_groups(const WorkloadInfo& info) {
   all_.push_back(std::move(workload));
 }
 
-void Workloads::add_stream(const WorkloadInfo& info, bool timed_advance) {
+void Workloads::add_stream(const WorkloadInfo& info, Timed timed) {
   const ModelSpec& spec = engine_.spec(forecaster_);
   const std::size_t features = spec.features.size();
   struct State {
@@ -176,12 +178,16 @@ void Workloads::add_stream(const WorkloadInfo& info, bool timed_advance) {
   Workload workload;
   workload.info = &info;
   const bool incremental = std::string(s->stream->mode()) == "incremental";
-  if (timed_advance && incremental) {
+  if (timed == Timed::advance && incremental) {
     workload.lead_in = push;
     workload.call = [s] { s->stream->advance(); };
   } else {
     workload.call = push;
     workload.after = [s] { s->stream->advance(); };
+    if (timed == Timed::prepared_push && incremental) {
+      s->stream->prepare();  // the first one allocates
+      workload.prepare = [s] { s->stream->prepare(); };
+    }
   }
   workload.result = [s] { return std::vector<double>{s->answer.mbps}; };
   owned_.push_back(state);

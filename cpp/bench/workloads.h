@@ -32,6 +32,7 @@ const std::vector<WorkloadInfo>& workload_infos();
 /// One kind of call, ready to be repeated. Each call moves on to other telemetry.
 struct Workload {
   const WorkloadInfo* info = nullptr;
+  std::function<void()> prepare;  // a moment before the tick, where calls are paced; may be empty
   std::function<void()> lead_in;  // what has to come first in each tick, not part of the call; may be empty
   std::function<void()> call;     // what is timed
   std::function<void()> after;    // what can wait; may be empty
@@ -57,7 +58,8 @@ class Workloads {
   void add_forecast(const WorkloadInfo& info, std::size_t batch);
   void add_q_values(const WorkloadInfo& info);
   void add_groups(const WorkloadInfo& info);
-  void add_stream(const WorkloadInfo& info, bool timed_advance);
+  enum class Timed { push, prepared_push, advance };
+  void add_stream(const WorkloadInfo& info, Timed timed);
 
   double load_ms_;  // before engine_: the clock's reading until that is open
   Engine engine_;

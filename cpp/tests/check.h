@@ -15,6 +15,11 @@ struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The machine lacks what a case needs.
+struct Skipped : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 struct Case {
   std::string name;
   std::function<void()> body;
@@ -58,6 +63,9 @@ inline void near(double a, double b, double tolerance, const char* expression, c
   static void name();                                                      \
   static const ::check::Registration CHECK_JOIN(name, _case)(#name, name); \
   static void name()
+
+/// Ends the case; the program says that it was skipped, and why.
+#define SKIP(why) throw ::check::Skipped(why)
 
 #define CHECK(condition) \
   if (!(condition)) ::check::fail(__FILE__, __LINE__, #condition)

@@ -69,13 +69,32 @@ class Archive {
   }
 
   void field(LstmSpec& lstm) {
-    fields(lstm.inputs, lstm.units, lstm.input_weights, lstm.recurrent_weights, lstm.bias, lstm.cell_clip);
+    fields(lstm.inputs, lstm.units, lstm.input_weights, lstm.recurrent_weights, lstm.bias, lstm.cell_clip,
+           lstm.activation, lstm.gate_activation);
+  }
+  void field(GruSpec& gru) {
+    fields(gru.inputs, gru.units, gru.input_weights, gru.recurrent_weights, gru.bias, gru.recurrent_bias,
+           gru.reset_after, gru.activation, gru.gate_activation);
+  }
+  void field(ReverseSpec&) {}
+  void field(std::variant<LstmSpec, GruSpec>& recurrence) {
+    std::size_t kind = recurrence.index();
+    number(kind);
+    if (!write_ && kind == 1) recurrence = GruSpec{};
+    std::visit([this](auto& typed) { field(typed); }, recurrence);
+  }
+  void field(BidirectionalSpec& both) {
+    fields(both.forward, both.backward, both.sequence);
+    number(both.merge);
   }
   void field(DenseSpec& dense) { fields(dense.inputs, dense.units, dense.weights, dense.bias, dense.activation); }
   void field(AffineSpec& affine) { fields(affine.scale, affine.offset); }
   void field(ActivationSpec& activation) { field(activation.activation); }
   void field(LastStepSpec&) {}
   void field(FlattenSpec&) {}
+  void field(SoftmaxSpec& softmax) { field(softmax.beta); }
+  void field(NormaliseSpec& normalise) { field(normalise.epsilon); }
+  void field(RepeatSpec& repeat) { field(repeat.steps); }
   void field(LayerSpec& layer) {
     std::size_t kind = layer.index();
     number(kind);
@@ -108,7 +127,9 @@ class Archive {
     }
   }
   static LayerSpec empty_layer(std::size_t kind) {
-    const LayerSpec kinds[] = {LstmSpec{}, DenseSpec{}, AffineSpec{}, ActivationSpec{}, LastStepSpec{}, FlattenSpec{}};
+    const LayerSpec kinds[] = {LstmSpec{},     DenseSpec{},   AffineSpec{},  ActivationSpec{},
+                               LastStepSpec{}, FlattenSpec{}, SoftmaxSpec{}, NormaliseSpec{},
+                               RepeatSpec{},   GruSpec{},     ReverseSpec{}, BidirectionalSpec{}};
     static_assert(std::size(kinds) == std::variant_size_v<LayerSpec>);
     if (kind >= std::size(kinds)) throw std::runtime_error("unknown layer in the file");
     return kinds[kind];
@@ -142,7 +163,7 @@ std::vector<float> outputs_of(Model& model, const std::vector<float>& inputs) {
 NetworkSpec network_of(const Model& model) {
   const auto runtime = tflite::Runtime::open();
   const auto file = std::make_shared<const tflite::ModelFile>(runtime, model.path(), "");
-  const tflite::NativeDelegate delegate(*runtime, default_isa(), Precision::float32);
+  const tflite::NativeDelegate delegate(*runtime, default_isa(), Precision::float32, "");
   tflite::Interpreter::Options options;
   options.delegates = {delegate.handle()};
   const tflite::Interpreter interpreter(file, options);

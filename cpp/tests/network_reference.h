@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <random>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "kernels/network_spec.h"
@@ -26,6 +27,10 @@ inline double activate(double x, Activation activation) {
       return std::tanh(x);
     case Activation::sigmoid:
       return 1.0 / (1.0 + std::exp(-x));
+    case Activation::unit:
+      return x < 0.0 ? 0.0 : (x > 1.0 ? 1.0 : x);
+    case Activation::most_one:
+      return x > 1.0 ? 1.0 : x;
   }
   return x;
 }
@@ -51,18 +56,85 @@ inline Sequence apply(const linkcast::LstmSpec& lstm, const Sequence& in) {
       z[j] = sum;
     }
     for (std::size_t u = 0; u < n; ++u) {
-      const double i = activate(z[u], Activation::sigmoid);
-      const double f = activate(z[n + u], Activation::sigmoid);
-      const double o = activate(z[3 * n + u], Activation::sigmoid);
-      c[u] = f * c[u] + i * std::tanh(z[2 * n + u]);
+      const double i = activate(z[u], lstm.gate_activation);
+      const double f = activate(z[n + u], lstm.gate_activation);
+      const double o = activate(z[3 * n + u], lstm.gate_activation);
+      c[u] = f * c[u] + i * activate(z[2 * n + u], lstm.activation);
       if (lstm.cell_clip > 0.0f) {
         const double limit = static_cast<double>(lstm.cell_clip);
         c[u] = std::fmin(std::fmax(c[u], -limit), limit);
       }
-      h[u] = o * std::tanh(c[u]);
+      h[u] = o * activate(c[u], lstm.activation);
       out.values[t * n + u] = h[u];
     }
   }
+  return out;
+}
+
+inline Sequence apply(const linkcast::GruSpec& gru, const Sequence& in) {
+  const std::size_t n = gru.units;
+  Sequence out{in.steps, n, std::vector<double>(in.steps * n)};
+  std::vector<double> h(n, 0.0), z(n), r(n);
+  const auto product = [](const std::vector<float>& weights, std::size_t row, std::size_t width, const double* x) {
+    double sum = 0.0;
+    for (std::size_t k = 0; k < width; ++k) sum += static_cast<double>(weights[row * width + k]) * x[k];
+    return sum;
+  };
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    const double* x = &in.values[t * in.width];
+    const auto input = [&](std::size_t row) {
+      return product(gru.input_weights, row, in.width, x) + static_cast<double>(gru.bias[row]);
+    };
+    const auto state = [&](std::size_t row, const std::vector<double>& of) {
+      return product(gru.recurrent_weights, row, n, of.data());
+    };
+    for (std::size_t u = 0; u < n; ++u) {
+      z[u] = activate(input(u) + state(u, h), gru.gate_activation);
+      r[u] = activate(input(n + u) + state(n + u, h), gru.gate_activation);
+    }
+    std::vector<double> reset(n);
+    for (std::size_t u = 0; u < n; ++u) reset[u] = r[u] * h[u];
+    for (std::size_t u = 0; u < n; ++u) {
+      const std::size_t row = 2 * n + u;
+      const double recurrent =
+          gru.reset_after ? r[u] * (state(row, h) + static_cast<double>(gru.recurrent_bias[u])) : state(row, reset);
+      const double g = activate(input(row) + recurrent, gru.activation);
+      out.values[t * n + u] = z[u] * h[u] + (1.0 - z[u]) * g;
+    }
+    for (std::size_t u = 0; u < n; ++u) h[u] = out.values[t * n + u];
+  }
+  return out;
+}
+
+inline Sequence apply(const linkcast::ReverseSpec&, const Sequence& in) {
+  Sequence out = in;
+  for (std::size_t t = 0; t < in.steps; ++t)
+    for (std::size_t k = 0; k < in.width; ++k)
+      out.values[t * in.width + k] = in.values[(in.steps - 1 - t) * in.width + k];
+  return out;
+}
+
+inline Sequence apply(const linkcast::BidirectionalSpec& both, const Sequence& in) {
+  using Merge = linkcast::BidirectionalSpec::Merge;
+  const auto run = [](const auto& recurrence, const Sequence& on) {
+    return std::visit([&](const auto& typed) { return apply(typed, on); }, recurrence);
+  };
+  const Sequence forward = run(both.forward, in);
+  Sequence backward = run(both.backward, apply(linkcast::ReverseSpec{}, in));  // newest step first
+  if (both.sequence) backward = apply(linkcast::ReverseSpec{}, backward);
+  Sequence out{both.sequence ? in.steps : 1, 0, {}};
+  for (std::size_t t = both.sequence ? 0 : in.steps - 1; t < in.steps; ++t) {
+    const double* a = &forward.values[t * forward.width];
+    const double* b = &backward.values[t * backward.width];
+    if (both.merge == Merge::concatenate) {
+      out.values.insert(out.values.end(), a, a + forward.width);
+      out.values.insert(out.values.end(), b, b + backward.width);
+    } else {
+      for (std::size_t u = 0; u < forward.width; ++u)
+        out.values.push_back(both.merge == Merge::sum ? a[u] + b[u] : a[u] * b[u]);
+    }
+  }
+  out.width = out.values.size() / out.steps;
   return out;
 }
 
@@ -101,6 +173,44 @@ inline Sequence apply(const linkcast::LastStepSpec&, const Sequence& in) {
 
 inline Sequence apply(const linkcast::FlattenSpec&, const Sequence& in) { return {1, in.steps * in.width, in.values}; }
 
+inline Sequence apply(const linkcast::SoftmaxSpec& softmax, const Sequence& in) {
+  Sequence out = in;
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    double* row = &out.values[t * in.width];
+    double largest = row[0];
+    for (std::size_t i = 0; i < in.width; ++i) largest = std::fmax(largest, row[i]);
+    double sum = 0.0;
+    for (std::size_t i = 0; i < in.width; ++i) {
+      row[i] = std::exp(static_cast<double>(softmax.beta) * (row[i] - largest));
+      sum += row[i];
+    }
+    for (std::size_t i = 0; i < in.width; ++i) row[i] /= sum;
+  }
+  return out;
+}
+
+inline Sequence apply(const linkcast::NormaliseSpec& normalise, const Sequence& in) {
+  Sequence out = in;
+  const double count = static_cast<double>(in.width);
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    double* row = &out.values[t * in.width];
+    double mean = 0.0, variance = 0.0;
+    for (std::size_t i = 0; i < in.width; ++i) mean += row[i] / count;
+    for (std::size_t i = 0; i < in.width; ++i) variance += (row[i] - mean) * (row[i] - mean) / count;
+    for (std::size_t i = 0; i < in.width; ++i) {
+      row[i] = (row[i] - mean) / std::sqrt(variance + static_cast<double>(normalise.epsilon));
+    }
+  }
+  return out;
+}
+
+inline Sequence apply(const linkcast::RepeatSpec& repeat, const Sequence& in) {
+  Sequence out{repeat.steps, in.width, {}};
+  for (std::size_t t = 0; t < repeat.steps; ++t)
+    out.values.insert(out.values.end(), in.values.begin(), in.values.end());
+  return out;
+}
+
 /// One window through the network.
 /// @param input  (steps, features)
 inline std::vector<double> run(const linkcast::NetworkSpec& spec, const float* input) {
@@ -135,6 +245,15 @@ class Random {
                             floats(4 * units, -0.1f, 0.1f)};
     for (std::size_t u = 0; u < units; ++u) spec.bias[units + u] += 1.0f;
     return spec;
+  }
+  linkcast::GruSpec gru(std::size_t inputs, std::size_t units, bool reset_after) {
+    return {inputs,
+            units,
+            glorot(3 * units, inputs),
+            glorot(3 * units, units),
+            floats(3 * units, -0.1f, 0.1f),
+            reset_after ? floats(units, -0.1f, 0.1f) : std::vector<float>{},
+            reset_after};
   }
   linkcast::DenseSpec dense(std::size_t inputs, std::size_t units, Activation activation) {
     return {inputs, units, glorot(units, inputs), floats(units, -0.1f, 0.1f), activation};

@@ -72,6 +72,77 @@ TEST(every_model_is_described) {
   CHECK_EQ(engine().find("internet_lstm"), internet());
 }
 
+TEST(forecasters_streams_and_controllers_run_at_the_precision_that_is_asked_for) {
+  for (const char* precision : {"bfloat16", "int8"}) {
+    linkcast_engine_options options = linkcast::Engine::default_options();
+    options.precision = precision;
+    linkcast::Engine reduced(bundle(), options);
+    const linkcast_model model = reduced.find("internet", LINKCAST_ROLE_FORECASTER);
+    const linkcast_model_info info = reduced.describe(model);
+    CHECK_EQ(std::string(info.precision), precision);
+    CHECK(info.proof_error > 0 && info.proof_error <= 5e-2);
+    const bool gains = std::string(info.backend_reason).find("does not gain") == std::string::npos;
+    CHECK_EQ(std::string(info.kernels).find("f32") == std::string::npos, gains);
+    const std::string allocates = reduced.describe(reduced.find("internet", LINKCAST_ROLE_ALLOCATOR)).kernels;
+    CHECK_EQ(allocates.rfind("f32", 0), std::size_t{0});
+    // The range of the scaled target is a few Mbit/s on this link.
+    CHECK_NEAR(reduced.forecast(model, window()).mbps, engine().forecast(internet(), window()).mbps, 0.2);
+    linkcast::Stream stream(reduced, model);
+    linkcast::Stream exact(engine(), internet());
+    const linkcast_controller_options on_link = linkcast::Controller::default_options(100);
+    linkcast::Controller controller(reduced, "internet", on_link);
+    for (int tick = 0; tick < 20; ++tick) {
+      std::vector<float> sample(kSample.begin(), kSample.end());
+      sample[1] += std::sin(static_cast<float>(tick));
+      const auto answer = stream.push(sample);
+      const auto plain = exact.push(sample);
+      const auto decision = controller.tick(sample, static_cast<std::uint64_t>(tick + 1) * 1'000'000'000U);
+      if (!answer) continue;
+      CHECK_NEAR(answer->mbps, plain->mbps, 0.2);
+      CHECK_NEAR(decision.forecast_mbps, answer->mbps, 0.2);
+    }
+  }
+}
+
+TEST(a_precision_or_kernels_that_are_none_are_refused_by_name) {
+  linkcast_engine_options options = linkcast::Engine::default_options();
+  linkcast_engine* opened = nullptr;
+  options.precision = "float16";
+  CHECK_EQ(linkcast_engine_open(bundle().c_str(), &options, &opened), LINKCAST_ERROR_ARGUMENT);
+  CHECK(error_has("precision: expected \"float32\", \"bfloat16\" or \"int8\", got \"float16\""));
+  options.precision = nullptr;
+  options.kernels = "f32_amz";
+  CHECK_EQ(linkcast_engine_open(bundle().c_str(), &options, &opened), LINKCAST_ERROR_ARGUMENT);
+  CHECK(error_has("kernels: expected one of those that run here"));
+  CHECK(error_has("got \"f32_amz\""));
+  CHECK(opened == nullptr);
+}
+
+TEST(prepare_changes_no_answer_and_counts_nothing) {
+  linkcast::Stream prepared(engine(), internet());
+  linkcast::Stream plain(engine(), internet());
+  const linkcast_controller_options options = linkcast::Controller::default_options(100);
+  linkcast::Controller first(engine(), "internet", options);
+  linkcast::Controller second(engine(), "internet", options);
+  const auto calls = [](linkcast_model model) { return engine().stats(model).calls; };
+  for (int tick = 0; tick < 20; ++tick) {
+    std::vector<float> sample(kSample.begin(), kSample.end());
+    sample[1] += std::sin(static_cast<float>(tick));
+    const std::uint64_t before[] = {calls(internet()), calls(allocator())};
+    prepared.prepare();
+    first.prepare();
+    CHECK_EQ(calls(internet()), before[0]);
+    CHECK_EQ(calls(allocator()), before[1]);
+    const auto one = prepared.push(sample);
+    const auto other = plain.push(sample);
+    CHECK_EQ(one.has_value(), other.has_value());
+    if (one) CHECK(one->mbps == other->mbps);
+    const auto now = static_cast<std::uint64_t>(tick + 1) * 1'000'000'000U;
+    CHECK(first.tick(sample, now).allocation_mbps == second.tick(sample, now).allocation_mbps);
+  }
+  CHECK(first.snapshot() == second.snapshot());
+}
+
 linkcast_stream_options model_alone() {
   linkcast_stream_options options = linkcast::Stream::default_options();
   options.mixture = 0;

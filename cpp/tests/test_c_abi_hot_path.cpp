@@ -200,6 +200,10 @@ struct Loop {
     const auto status = linkcast_stream_push(stream.get(), kSample.data(), 4, nullptr, 1'000'000, &answer, 1, &result);
     return status == LINKCAST_OK || status == LINKCAST_NOT_READY;
   }
+  bool prepare() {
+    return linkcast_stream_prepare(stream.get()) == LINKCAST_OK && linkcast_stream_prepare(rows.get()) == LINKCAST_OK &&
+           linkcast_controller_prepare(controller.get()) == LINKCAST_OK;
+  }
   bool advance() { return linkcast_stream_advance(stream.get()) == LINKCAST_OK; }
   bool push_many() {
     const auto status = linkcast_stream_push(rows.get(), samples.data(), samples.size(), nullptr, 0, row_answers.data(),
@@ -248,6 +252,7 @@ constexpr Named kCalls[] = {{"forecast", &Loop::forecast},
                             {"decide of a batch", &Loop::decide_batch},
                             {"stream_push", &Loop::push},
                             {"stream_advance", &Loop::advance},
+                            {"stream_prepare and controller_prepare", &Loop::prepare},
                             {"stream_push of rows", &Loop::push_many},
                             {"stream_advance of rows", &Loop::advance_many},
                             {"controller_tick and advance", &Loop::tick},

@@ -131,7 +131,7 @@ TEST(behind_the_deadline_the_fallback_answers_for_the_step_after_the_window) {
 TEST(a_deadline_that_passes_while_the_model_runs_gives_it_up) {
   const std::size_t model = bundle().find("streaming", Role::forecaster);
   if (!bundle().model(model).network()) return;  // TensorFlow Lite can't be interrupted
-  Network& network = *bundle().model(model).network();
+  ChosenNetwork& network = *bundle().model(model).network();
   const std::vector<float> window(bundle().model(model).row_inputs(), 0.5f);
   float answer = 0;
   CHECK(network.run(window.data(), 1, &answer));

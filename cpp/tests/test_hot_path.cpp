@@ -183,8 +183,10 @@ TEST(push_and_advance_are_hot) {
   const auto samples = telemetry(bundle(), internet(), 1, 4);
   Answer answer;
   for (int k = 0; k < 10; ++k) stream.push(samples.data(), nullptr, &answer);
+  stream.prepare();
   int tick = 0;
   check_hot([&] {
+    stream.prepare();
     stream.push(++tick % 5 ? samples.data() : nullptr, nullptr, &answer, Deadline::in(1'000'000));
     stream.advance();
   });
@@ -231,8 +233,10 @@ TEST(a_controllers_tick_is_hot) {
   const auto samples = telemetry(bundle(), internet(), 1, 6);
   std::uint64_t now = 0;
   for (int k = 0; k < 10; ++k) controller.tick(samples.data(), now += 1'000'000'000);
+  controller.prepare();
   int tick = 0;
   check_hot([&] {
+    controller.prepare();
     controller.tick(++tick % 10 < 3 ? nullptr : samples.data(), now += 1'000'000'000);
     controller.advance();
   });

@@ -2,6 +2,10 @@
 
 #include <cstdlib>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "check.h"
 
 using linkcast::default_isa;
@@ -31,6 +35,21 @@ TEST(an_isa_of_another_machine_is_refused) {
   const bool x86 = linkcast::cpu_features().avx2;
   CHECK_THROWS(isa_from_name(x86 ? "neon" : "avx2"), "does not run on this machine");
 }
+
+#if defined(__aarch64__) && defined(__linux__)
+TEST(extensions_are_those_of_the_cpus_own_registers) {
+  // The kernel answers reads of the ID registers where it says so (HWCAP_CPUID). Fields: Arm Architecture Reference
+  // Manual for A-profile, D23.2.
+  if ((getauxval(AT_HWCAP) & (1ul << 11)) == 0) return;
+  unsigned long isar0 = 0, isar1 = 0;
+  __asm__("mrs %0, ID_AA64ISAR0_EL1" : "=r"(isar0));
+  __asm__("mrs %0, ID_AA64ISAR1_EL1" : "=r"(isar1));
+  const auto field = [](unsigned long bits, unsigned first) { return (bits >> first) & 15u; };
+  CHECK_EQ(linkcast::cpu_features().neon_dot, field(isar0, 44) >= 1);
+  CHECK_EQ(linkcast::cpu_features().neon_bf16, field(isar1, 44) >= 1);
+  CHECK_EQ(linkcast::cpu_features().neon_i8mm, field(isar1, 52) >= 1);
+}
+#endif
 
 TEST(the_environment_forces_an_isa_by_name) {
   setenv("LINKCAST_ISA", "scalar", 1);

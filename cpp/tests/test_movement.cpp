@@ -50,6 +50,14 @@ TEST(parts_entries_and_slices_give_the_positions_that_numpy_gives) {
   CHECK_THROWS(gathered({2}, 0, {2}, {1}), "takes entry 2 of 2");
 }
 
+TEST(a_dimension_is_cut_into_lengths_of_which_one_may_be_open) {
+  CHECK(cut(5, {2, 3}) == Values({2, 3}));
+  CHECK(cut(9, {2, -1, 3}) == Values({2, 4, 3}));
+  CHECK(cut(4, {2, 2, -1}) == Values({2, 2, 0}));
+  for (const Values& wrong : {Values{2, 2}, Values{2, 4}, Values{0, 5}, Values{-1, -1}, Values{6, -1}, Values{-2, 7}})
+    CHECK_THROWS(cut(5, wrong), "has lengths that do not fit its input");
+}
+
 TEST(broadcasts_reshapes_and_joins_follow_numpy) {
   CHECK(broadcast({2, 1, 3}, {4, 1}) == Shape({2, 4, 3}));
   CHECK_THROWS(broadcast({2, 3}, {2}), "do not go together: (2, 3) and (2)");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 
 #include "check.h"
@@ -14,6 +15,8 @@ using linkcast::Network;
 using linkcast::NetworkSpec;
 using linkcast::Precision;
 using linkcast::supported_isas;
+using linkcast::kernels::Kernels;
+using linkcast::kernels::WeightFormat;
 
 namespace {
 
@@ -21,23 +24,45 @@ namespace {
 // 1e-7 and the activations 2e-7; outputs lie within about one, and the bound is the one promised against TensorFlow.
 constexpr double float_tolerance = 1e-6;
 
+/// Every table of these precisions that this CPU runs, chosen by measurement or not.
+std::vector<const Kernels*> tables(Isa isa, std::initializer_list<Precision> precisions) {
+  std::vector<const Kernels*> all;
+  for (const Precision precision : precisions) {
+    for (const Kernels* table : linkcast::kernels::candidates(isa, precision)) all.push_back(table);
+  }
+  return all;
+}
+
 std::size_t input_size(const NetworkSpec& spec) { return (spec.sequence_input ? spec.steps : 1) * spec.features; }
 
+/// What the reference gives, (batch, outputs).
+std::vector<double> reference_of(const NetworkSpec& spec, const std::vector<float>& input, std::size_t batch) {
+  std::vector<double> all;
+  for (std::size_t b = 0; b < batch; ++b) {
+    const auto outputs = reference::run(spec, input.data() + b * input_size(spec));
+    all.insert(all.end(), outputs.begin(), outputs.end());
+  }
+  return all;
+}
+
 /// Largest distance to the reference over a batch, relative to the outputs' size where it is above one.
-double error_of(Network& network, const NetworkSpec& spec, const std::vector<float>& input, std::size_t batch) {
-  const std::size_t outputs = network.outputs() * network.output_steps();
-  std::vector<float> output(batch * outputs, std::numeric_limits<float>::quiet_NaN());
+/// @param expected  of `batch` windows or more
+double error_of(Network& network, const std::vector<float>& input, std::size_t batch,
+                const std::vector<double>& expected) {
+  std::vector<float> output(batch * network.outputs() * network.output_steps(),
+                            std::numeric_limits<float>::quiet_NaN());
   network.run(input.data(), batch, output.data());
   double worst = 0.0;
-  for (std::size_t b = 0; b < batch; ++b) {
-    const auto expected = reference::run(spec, input.data() + b * input_size(spec));
-    for (std::size_t j = 0; j < outputs; ++j) {
-      const double distance = std::fabs(static_cast<double>(output[b * outputs + j]) - expected[j]);
-      const double error = distance / std::max(1.0, std::fabs(expected[j]));
-      if (!(error <= worst)) worst = std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
-    }
+  for (std::size_t i = 0; i < output.size(); ++i) {
+    const double error =
+        std::fabs(static_cast<double>(output[i]) - expected[i]) / std::max(1.0, std::fabs(expected[i]));
+    if (!(error <= worst)) worst = std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
   }
   return worst;
+}
+
+double error_of(Network& network, const NetworkSpec& spec, const std::vector<float>& input, std::size_t batch) {
+  return error_of(network, input, batch, reference_of(spec, input, batch));
 }
 
 NetworkSpec random_lstm_network(unsigned seed) {
@@ -65,11 +90,12 @@ NetworkSpec random_lstm_network(unsigned seed) {
 TEST(the_forecaster_matches_double_precision_on_every_isa_and_batch) {
   const NetworkSpec spec = reference::forecaster(1);
   const auto input = reference::Random(2).floats(101 * input_size(spec), 0.0f, 1.0f);
+  const auto expected = reference_of(spec, input, 101);
   for (const Isa isa : supported_isas()) {
     Network network(spec, isa);
     for (const std::size_t batch : {1, 2, 3, 4, 5, 6, 7, 13, 47, 48, 49, 101}) {
       network.reserve(batch);
-      CHECK_NEAR(error_of(network, spec, input, batch), 0.0, float_tolerance);
+      CHECK_NEAR(error_of(network, input, batch, expected), 0.0, float_tolerance);
     }
   }
 }
@@ -87,11 +113,71 @@ TEST(random_lstm_networks_match_double_precision) {
   for (unsigned seed = 100; seed < 130; ++seed) {
     const NetworkSpec spec = random_lstm_network(seed);
     const auto input = reference::Random(seed).floats(7 * input_size(spec), -1.0f, 1.0f);
+    const auto expected = reference_of(spec, input, 7);
     for (const Isa isa : supported_isas()) {
       Network network(spec, isa);
-      CHECK_NEAR(error_of(network, spec, input, 1), 0.0, float_tolerance);
+      CHECK_NEAR(error_of(network, input, 1, expected), 0.0, float_tolerance);
       network.reserve(7);
-      CHECK_NEAR(error_of(network, spec, input, 7), 0.0, float_tolerance);
+      CHECK_NEAR(error_of(network, input, 7, expected), 0.0, float_tolerance);
+    }
+  }
+}
+
+TEST(rows_of_every_width_are_shared_out_and_normalised) {
+  for (const std::size_t width : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 130}) {
+    NetworkSpec softmax{3, width, true, {linkcast::SoftmaxSpec{0.7f}}};
+    NetworkSpec normalise{3, width, true, {linkcast::NormaliseSpec{1e-3f}}};
+    const auto input = reference::Random(static_cast<unsigned>(width)).floats(7 * 3 * width, -3.0f, 3.0f);
+    for (const Isa isa : supported_isas()) {
+      for (const NetworkSpec* spec : {&softmax, &normalise}) {
+        Network network(*spec, isa);
+        for (const std::size_t batch : {1, 7}) {
+          network.reserve(batch);
+          CHECK_NEAR(error_of(network, *spec, input, batch), 0.0, float_tolerance);
+        }
+      }
+    }
+  }
+}
+
+TEST(a_softmax_of_any_size_of_values_neither_overflows_nor_counts_what_is_behind_the_row) {
+  for (const float level : {-3e38f, -1e4f, -90.0f, 0.0f, 90.0f, 1e4f, 3e38f}) {
+    const NetworkSpec spec{1, 5, false, {linkcast::SoftmaxSpec{}}};
+    const std::vector<float> input(5, level);
+    for (const Isa isa : supported_isas()) {
+      Network network(spec, isa);
+      CHECK_NEAR(error_of(network, spec, input, 1), 0.0, float_tolerance);  // a fifth each
+    }
+  }
+}
+
+TEST(a_large_mean_leaves_the_normalised_row_as_it_is) {
+  // 4096 + small whole numbers and a mean that is one: the differences are exact, so that only the sums can lose
+  // anything.
+  const NetworkSpec spec{1, 20, false, {linkcast::NormaliseSpec{1e-5f}}};
+  std::vector<float> input(20);
+  for (std::size_t i = 0; i < 20; ++i) input[i] = 4096.0f + static_cast<float>(i % 5);
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    CHECK_NEAR(error_of(network, spec, input, 1), 0.0, float_tolerance);
+  }
+}
+
+TEST(an_autoencoder_repeats_its_last_state) {
+  reference::Random random(17);
+  NetworkSpec spec{9, 3, true, {}};
+  spec.layers = {
+      random.lstm(3, 13),     linkcast::LastStepSpec{},  random.affine(13), linkcast::RepeatSpec{6},
+      random.lstm(13, 21),    linkcast::NormaliseSpec{}, random.affine(21), random.dense(21, 3, Activation::none),
+      linkcast::SoftmaxSpec{}};
+  const auto input = random.floats(50 * input_size(spec), -1.0f, 1.0f);
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    CHECK_EQ(network.output_steps(), std::size_t{6});
+    CHECK(!network.can_step());
+    for (const std::size_t batch : {1, 2, 7, 50}) {
+      network.reserve(batch);
+      CHECK_NEAR(error_of(network, spec, input, batch), 0.0, float_tolerance);
     }
   }
 }
@@ -185,8 +271,8 @@ TEST(the_same_window_twice_gives_the_same_bits) {
   for (const NetworkSpec& spec : {reference::forecaster(1), reference::allocator(1)}) {
     const auto input = reference::Random(2).floats(input_size(spec), 0.0f, 1.0f);
     for (const Isa isa : supported_isas()) {
-      for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
-        Network network(spec, isa, precision);
+      for (const Kernels* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
+        Network network(spec, *table);
         std::vector<float> first(network.outputs()), again(network.outputs());
         network.run(input.data(), 1, first.data());
         for (int i = 0; i < 3; ++i) {
@@ -222,12 +308,13 @@ TEST(reduced_precision_stays_within_its_rounding) {
   // 1/254 of an output's largest weight. The bound is for this network, whose normalisation layers amplify by up to 2.
   const NetworkSpec spec = reference::forecaster(1);
   const auto input = reference::Random(2).floats(100 * input_size(spec), 0.0f, 1.0f);
+  const auto expected = reference_of(spec, input, 100);
   for (const Isa isa : supported_isas()) {
-    for (const Precision precision : {Precision::bfloat16, Precision::int8}) {
-      Network network(spec, isa, precision);
+    for (const Kernels* table : tables(isa, {Precision::bfloat16, Precision::int8})) {
+      Network network(spec, *table);
       network.reserve(100);
       for (const std::size_t batch : {1, 2, 5, 100}) {
-        const double error = error_of(network, spec, input, batch);
+        const double error = error_of(network, input, batch, expected);
         CHECK_NEAR(error, 0.0, 4e-3);
         CHECK(error > 1e-6);  // it is in fact reduced
       }
@@ -245,11 +332,12 @@ TEST(reduced_precision_of_odd_sizes_stays_within_its_rounding) {
           true,
           {random.lstm(features, units), linkcast::LastStepSpec{}, random.dense(units, 3, Activation::none)}};
       const auto input = random.floats(5 * input_size(spec), -1.0f, 1.0f);
+      const auto expected = reference_of(spec, input, 5);
       for (const Isa isa : supported_isas()) {
-        for (const Precision precision : {Precision::bfloat16, Precision::int8}) {
-          Network network(spec, isa, precision);
+        for (const Kernels* table : tables(isa, {Precision::bfloat16, Precision::int8})) {
+          Network network(spec, *table);
           network.reserve(5);
-          for (const std::size_t batch : {1, 5}) CHECK_NEAR(error_of(network, spec, input, batch), 0.0, 1e-2);
+          for (const std::size_t batch : {1, 5}) CHECK_NEAR(error_of(network, input, batch, expected), 0.0, 1e-2);
         }
       }
     }
@@ -261,8 +349,8 @@ TEST(one_step_at_a_time_gives_the_whole_windows_answer) {
   const std::size_t batch = 9;
   const auto input = reference::Random(6).floats(batch * input_size(spec), 0.0f, 1.0f);
   for (const Isa isa : supported_isas()) {
-    for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
-      Network network(spec, isa, precision);
+    for (const Kernels* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
+      Network network(spec, *table);
       CHECK(network.can_step());
       for (const std::size_t reserved : {1, 4, 9}) {
         network.reserve(reserved);
@@ -273,10 +361,38 @@ TEST(one_step_at_a_time_gives_the_whole_windows_answer) {
                        t + 1 == spec.steps ? stepped.data() : nullptr);
         }
         // Another order of summation; with rounded inputs, now and then another rounding.
-        const double tolerance = precision == Precision::float32 ? 1e-6 : 2e-3;
+        const double tolerance = table->format == WeightFormat::float32 ? 1e-6 : 2e-3;
         for (std::size_t b = 0; b < batch; ++b) CHECK_NEAR(whole[b], stepped[b], tolerance);
       }
     }
+  }
+}
+
+TEST(stepping_through_normalised_rows_gives_what_the_window_gives) {
+  reference::Random random(21);
+  NetworkSpec spec{6, 5, true, {}};
+  spec.layers = {linkcast::NormaliseSpec{0.1f},
+                 random.lstm(5, 19),
+                 linkcast::NormaliseSpec{},
+                 random.affine(19),
+                 random.lstm(19, 9),
+                 linkcast::LastStepSpec{},
+                 linkcast::NormaliseSpec{},
+                 random.dense(9, 4, Activation::none),
+                 linkcast::SoftmaxSpec{}};
+  constexpr std::size_t rows = 3;
+  const auto windows = random.floats(rows * input_size(spec), -1.0f, 1.0f);
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    CHECK(network.can_step());
+    network.reserve(rows);
+    std::vector<float> states(rows * network.state_size(), 0.0f), stepped(rows * 4), whole(rows * 4);
+    for (std::size_t t = 0; t < spec.steps; ++t) {
+      network.step(windows.data() + t * spec.features, input_size(spec), rows, states.data(),
+                   t + 1 == spec.steps ? stepped.data() : nullptr);
+    }
+    network.run(windows.data(), rows, whole.data());
+    for (std::size_t n = 0; n < whole.size(); ++n) CHECK_NEAR(whole[n], stepped[n], float_tolerance);
   }
 }
 
@@ -323,8 +439,8 @@ TEST(saturated_gates_stay_finite) {
   for (const float value : {1e30f, -1e30f, 1e34f}) {
     const std::vector<float> input(2 * input_size(spec), value);
     for (const Isa isa : supported_isas()) {
-      for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
-        Network network(spec, isa, precision);
+      for (const Kernels* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
+        Network network(spec, *table);
         std::vector<float> output(2 * network.outputs());
         network.run(input.data(), 2, output.data());
         for (const float y : output) CHECK(std::fabs(y) <= 1.0f);
@@ -336,9 +452,9 @@ TEST(saturated_gates_stay_finite) {
 TEST(a_nan_in_the_input_is_a_nan_in_the_output) {
   for (const NetworkSpec& spec : {reference::forecaster(1), reference::allocator(1)}) {
     for (const Isa isa : supported_isas()) {
-      for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
+      for (const Kernels* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
         for (const std::size_t batch : {1, 7}) {
-          Network network(spec, isa, precision);
+          Network network(spec, *table);
           network.reserve(batch);
           auto input = reference::Random(2).floats(batch * input_size(spec), 0.0f, 1.0f);
           input[(batch - 1) * input_size(spec) + 1] = std::numeric_limits<float>::quiet_NaN();

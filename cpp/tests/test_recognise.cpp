@@ -74,8 +74,13 @@ class Graph {
 constexpr int kFullyConnected = 9;
 constexpr int kLogistic = 14;
 constexpr int kReshape = 22;
+constexpr int kSoftmax = 25;
 constexpr int kTanh = 28;
+constexpr int kMean = 40;
 constexpr int kStridedSlice = 45;
+constexpr int kTile = 69;
+constexpr int kRsqrt = 76;
+constexpr int kSquaredDifference = 99;
 constexpr int kNoActivation = 0;
 constexpr int kReluActivation = 1;
 
@@ -135,6 +140,126 @@ TEST(a_constant_minus_the_input_turns_the_sign) {
   CHECK(affine.offset == std::vector<float>({3, 3}));
 }
 
+TEST(a_softmax_keeps_its_beta_and_one_without_any_is_named) {
+  Graph graph({1, 4, 2});
+  graph.node(kSoftmax, {0}, 0.25F);
+  CHECK_EQ(layer<SoftmaxSpec>(graph.recognised().spec, 0).beta, 0.25F);
+  for (const float beta : {0.0F, -1.0F, std::numeric_limits<float>::quiet_NaN()}) {
+    Graph odd({1, 2});
+    odd.node(kSoftmax, {0}, beta);
+    CHECK_THROWS(odd.recognised(), "SOFTMAX (node 0) has a beta that is not above 0");
+  }
+}
+
+TEST(a_mean_of_the_features_is_a_linear_layer_and_one_of_the_steps_is_named) {
+  Graph features({1, 4});
+  features.node(kMean, {0, features.integers({-1})}, true);
+  const auto network = features.recognised();
+  CHECK(layer<DenseSpec>(network.spec, 0).weights == std::vector<float>(4, 0.25F));
+  Graph steps({1, 3, 4});
+  steps.node(kMean, {0, steps.integers({1})}, false);
+  CHECK_THROWS(steps.recognised(), "MEAN (node 0) averages over more than the features");
+}
+
+TEST(a_normalisation_takes_epsilon_scale_and_offset_from_the_graph) {
+  // y = (x - m) s gamma + beta, and the same as x (s gamma) + (beta - m (s gamma)).
+  for (const bool expanded : {false, true}) {
+    Graph graph({2, 3, 2});
+    const int mean = graph.node(kMean, {0, graph.integers({2})}, true);
+    const int squares = graph.node(kSquaredDifference, {0, mean}, 0);
+    const int variance = graph.node(kMean, {squares, graph.integers({2})}, true);
+    const int shifted = graph.node(kAdd, {variance, graph.floats({}, {0.5F})}, kNoActivation);
+    const int root = graph.node(kRsqrt, {shifted}, 0);
+    const int gamma = graph.floats({2}, {2, 3});
+    const int beta = graph.floats({2}, {4, 5});
+    if (expanded) {
+      const int factor = graph.node(kMul, {root, gamma}, kNoActivation);
+      const int scaled = graph.node(kMul, {0, factor}, kNoActivation);
+      const int moved = graph.node(kMul, {factor, mean}, kNoActivation);
+      graph.node(kAdd, {scaled, graph.node(kSub, {beta, moved}, kNoActivation)}, kNoActivation);
+    } else {
+      const int centred = graph.node(kSub, {0, mean}, kNoActivation);
+      const int normal = graph.node(kMul, {centred, root}, kNoActivation);
+      graph.node(kAdd, {graph.node(kMul, {normal, gamma}, kNoActivation), beta}, kNoActivation);
+    }
+    const auto network = graph.recognised();
+    CHECK_EQ(network.spec.layers.size(), 2U);
+    CHECK_EQ(layer<NormaliseSpec>(network.spec, 0).epsilon, 0.5F);
+    CHECK(layer<AffineSpec>(network.spec, 1).scale == std::vector<float>({2, 3}));
+    CHECK(layer<AffineSpec>(network.spec, 1).offset == std::vector<float>({4, 5}));
+  }
+}
+
+TEST(what_is_nearly_a_normalisation_is_not_taken_for_one) {
+  // Of another row's mean, without a mean, without an epsilon.
+  for (const int which : {0, 1, 2, 3}) {
+    Graph graph({1, 2});
+    const int other = graph.node(kTanh, {0}, 0);
+    const int mean = graph.node(kMean, {which == 0 ? other : 0, graph.integers({1})}, true);
+    const int squares = graph.node(kSquaredDifference, {0, mean}, 0);
+    int variance = graph.node(kMean, {squares, graph.integers({1})}, true);
+    if (which != 2) variance = graph.node(kAdd, {variance, graph.floats({}, {0.5F})}, kNoActivation);
+    const int root = graph.node(kRsqrt, {variance}, 0);
+    const int centred = which == 1 ? 0 : graph.node(kSub, {which == 3 ? other : 0, mean}, kNoActivation);
+    graph.node(kMul, {centred, root}, kNoActivation);
+    CHECK_THROWS(graph.recognised(), "multiplies two activations in another way");
+  }
+}
+
+TEST(a_dueling_head_is_one_linear_layer) {
+  // V = x0 + 2 x1 + 3, A = (4 x0 + 6, 8 x1 + 10): A - mean(A) = (2 x0 - 4 x1 - 2, -2 x0 + 4 x1 + 2).
+  Graph graph({1, 2});
+  const int value =
+      graph.node(kFullyConnected, {0, graph.floats({1, 2}, {1, 2}), graph.floats({1}, {3})}, FullyConnected{});
+  const int advantage = graph.node(kFullyConnected, {0, graph.floats({2, 2}, {4, 0, 0, 8}), graph.floats({2}, {6, 10})},
+                                   FullyConnected{});
+  const int mean = graph.node(kMean, {advantage, graph.integers({1})}, true);
+  graph.node(kAdd, {value, graph.node(kSub, {advantage, mean}, kNoActivation)}, kNoActivation);
+  const auto network = graph.recognised();
+  CHECK_EQ(network.spec.layers.size(), 1U);
+  CHECK(layer<DenseSpec>(network.spec, 0).weights == std::vector<float>({3, -2, -1, 6}));
+  CHECK(layer<DenseSpec>(network.spec, 0).bias == std::vector<float>({1, 5}));
+}
+
+TEST(streams_of_one_network_run_side_by_side) {
+  // relu(W x) and relu(U x), added through heads of their own: one layer of W above U, then one of both heads.
+  Graph graph({1, 2});
+  const auto stream = [&](const std::vector<float>& weights, const std::vector<float>& head) {
+    const int hidden = graph.node(kFullyConnected, {0, graph.floats({1, 2}, weights), graph.floats({1}, {1})},
+                                  FullyConnected{.activation = kReluActivation});
+    return graph.node(kFullyConnected, {hidden, graph.floats({2, 1}, head), graph.floats({2}, {0, 0})},
+                      FullyConnected{});
+  };
+  const int left = stream({1, 2}, {5, 6});
+  graph.node(kAdd, {left, stream({3, 4}, {7, 8})}, kNoActivation);
+  const auto network = graph.recognised();
+  CHECK_EQ(network.spec.layers.size(), 2U);
+  CHECK(layer<DenseSpec>(network.spec, 0).weights == std::vector<float>({1, 2, 3, 4}));
+  CHECK(layer<DenseSpec>(network.spec, 0).activation == Activation::relu);
+  CHECK(layer<DenseSpec>(network.spec, 1).weights == std::vector<float>({5, 7, 6, 8}));
+}
+
+TEST(a_vector_repeated_becomes_steps_again) {
+  Graph graph({1, 3, 2});
+  const int last =
+      graph.node(kStridedSlice, {0, graph.integers({0, -1, 0}), graph.integers({0, 0, 0}), graph.integers({1, 1, 1})},
+                 StridedSlice{.begin_mask = 5, .end_mask = 5, .shrink_axis_mask = 2});
+  const int row = graph.node(kReshape, {last, graph.integers({1, 1, 2})}, 0);
+  graph.node(kTile, {row, graph.integers({1, 5, 1})}, 0);
+  const auto network = graph.recognised();
+  CHECK_EQ(network.spec.layers.size(), 2U);
+  CHECK(std::holds_alternative<LastStepSpec>(network.spec.layers[0]));
+  CHECK_EQ(layer<RepeatSpec>(network.spec, 1).steps, 5U);
+}
+
+TEST(sums_of_sums_are_given_up_in_time) {
+  // Each level adds the one below to itself: 2^60 terms when they are counted one by one.
+  Graph graph({1, 2});
+  int sum = graph.node(kTanh, {0}, 0);
+  for (int level = 0; level < 60; ++level) sum = graph.node(kAdd, {sum, sum}, kNoActivation);
+  CHECK_THROWS(graph.recognised(), "adds two activations");
+}
+
 TEST(the_last_step_and_a_flattened_window_are_told_apart) {
   Graph last({1, 3, 2});
   last.node(kStridedSlice, {0, last.integers({0, -1, 0}), last.integers({0, 0, 0}), last.integers({1, 1, 1})},
@@ -183,7 +308,7 @@ TEST(the_first_operator_without_a_kernel_is_named) {
   Graph graph({1, 2});
   const int hidden = graph.node(kTanh, {0}, 0);
   constexpr int kExp = 47;
-  constexpr int kSoftmax = 25;
+
   graph.node(kSoftmax, {graph.node(kExp, {hidden}, 0)}, 1.0F);
   CHECK_THROWS(graph.recognised(), "EXP (node 1) has no native kernel");
 }
@@ -239,7 +364,7 @@ TEST(damaged_graphs_are_refused) {
   refused([](Subgraph& g) { g.outputs = {0}; }, "computes nothing");
   refused([](Subgraph& g) { g.outputs = {1}; }, "does not depend on its input");
   refused([](Subgraph& g) { g.inputs.clear(); }, "0 inputs and 1 outputs");
-  refused([](Subgraph& g) { g.tensors[0].type = kTypeInt8; }, "not float32");
+  refused([](Subgraph& g) { g.tensors[0].type = kTypeInt8; }, "the model's input is INT8");
   refused([](Subgraph& g) { g.tensors[0].shape = {1, -1}; }, "neither");
   refused([](Subgraph& g) { g.tensors[0].shape = {1 << 30, 1 << 30}; }, "too large");
   refused([](Subgraph& g) { g.tensors[0].shape = {1, 5}; }, "do not fit its input");

@@ -480,3 +480,26 @@ TEST(what_is_no_forecaster_or_has_no_rows_is_refused) {
   CHECK_THROWS(Stream(bundle(), bundle().find("gaming_fallback"), {}), "expected a forecaster");
   CHECK_THROWS(Stream(bundle(), internet(), {}, 0), "rows: expected 1 to 65536, got 0");
 }
+
+TEST(prepare_changes_nothing_of_the_stream) {
+  for (const std::size_t rows : {1, 9}) {
+    Stream prepared(bundle(), internet(), {}, rows);
+    Stream plain(bundle(), internet(), {}, rows);
+    const auto samples = telemetry(bundle(), internet(), 30 * rows, 8);
+    std::vector<Answer> one(rows), other(rows);
+    for (std::size_t tick = 0; tick < 30; ++tick) {
+      prepared.prepare();  // also before the first sample, and while the last push's advance is still to do
+      const double* now = tick % 7 == 3 ? nullptr : samples.data() + tick * rows * kFeatures;
+      prepared.push(now, nullptr, one.data());
+      plain.push(now, nullptr, other.data());
+      if (tick % 3) prepared.advance();
+      for (std::size_t row = 0; row < rows; ++row) {
+        CHECK_EQ(std::memcmp(&one[row].mbps, &other[row].mbps, sizeof(float)), 0);
+        CHECK_EQ(std::memcmp(&one[row].reserve, &other[row].reserve, sizeof(float)), 0);
+      }
+    }
+    prepared.advance();
+    plain.advance();
+    CHECK(prepared.snapshot() == plain.snapshot());
+  }
+}

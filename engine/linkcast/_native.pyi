@@ -14,6 +14,7 @@ _Float64 = npt.NDArray[np.float64]
 __version__: str
 CELLS_PER_ACTION: int  # of bandwidth: where an allocator asks its network
 HEADROOM_ACTIONS: int  # above a cell's least action that the network may choose
+LEAST_TYPICAL_MBPS: float  # of a typical bandwidth that another is measured by
 
 class LoadError(RuntimeError):
     """A model or metadata file is missing, damaged or wrong; the text names the file and, for metadata, the key."""
@@ -45,6 +46,12 @@ class Spec(TypedDict):
     sha256: str
     file: str
 
+class KernelChoice(TypedDict):
+    """The kernels of a class of call, and what each candidate took, us."""
+
+    runs: str
+    us: dict[str, float]
+
 class Model:
     """One .tflite file, or its content, and its interpreter. Used by one thread at a time."""
 
@@ -55,6 +62,7 @@ class Model:
         threads: int = 1,
         precision: str = "float32",
         *,
+        kernels: str | None = None,
         max_file_bytes: int = ...,
         max_tensor_bytes: int = ...,
         max_threads: int = ...,
@@ -78,6 +86,11 @@ class Model:
     def isa(self) -> str: ...
     @property
     def precision(self) -> str: ...
+    @property
+    def kernels(self) -> str: ...
+    @property
+    def step_kernels(self) -> str: ...
+    def kernel_choices(self) -> dict[str, KernelChoice]: ...
     @property
     def proof_error(self) -> float: ...
     @property
@@ -129,6 +142,7 @@ class Engine:
         threads: int = 1,
         precision: str = "float32",
         *,
+        kernels: str | None = None,
         public_key: str | os.PathLike[str] | None = None,
     ) -> None: ...
     @staticmethod
@@ -279,6 +293,7 @@ class Stream(Generic[_Pushed]):
     ) -> _Pushed: ...
     def push_missing(self, deadline_ms: float | None = None) -> _Pushed: ...
     def advance(self) -> None: ...
+    def prepare(self) -> None: ...
     def reset(self, row: int | None = None) -> None: ...
     def snapshot(self, row: int | None = None) -> bytes: ...
     def restore(self, snapshot: bytes, same_model: bool = True, row: int | None = None) -> None: ...
@@ -345,6 +360,7 @@ class Controller:
 
     def tick(self, telemetry: npt.ArrayLike | None, now_s: float | None = None) -> Decision: ...
     def advance(self) -> None: ...
+    def prepare(self) -> None: ...
     def reset(self) -> None: ...
     def snapshot(self) -> bytes: ...
     def restore(self, snapshot: bytes, same_model: bool = True) -> None: ...
@@ -378,6 +394,25 @@ class RouteChooser:
     @property
     def last(self) -> RouteChoice: ...
 
+class ProfileForecaster:
+    """A group's forecasts for times that have no telemetry. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        model: str,
+        profile: npt.ArrayLike,
+        columns: Sequence[int],
+        bandwidth_factor: float,
+        most_mbps: float,
+    ) -> None: ...
+    def windows(self, seconds: npt.NDArray[np.int64], in_use_mbps: float | None = None) -> _Float64: ...
+
+def forecast_profiles(
+    forecasters: list[ProfileForecaster | None],
+    seconds: int | npt.NDArray[np.int64],
+    in_use_mbps: Sequence[float | None],
+) -> _Float32: ...
 def choose_compression(
     codecs: npt.ArrayLike,
     size_bytes: float,

@@ -35,12 +35,14 @@ class Engine(_native.Engine):
         threads: for TFLite's own kernels.
         precision: of the forecasters' native weights: "float32", "bfloat16" or "int8"; see `Model`. Allocators and
             fallbacks keep float32.
+        kernels: native kernels for the forecasters, by name; None is what LINKCAST_KERNELS names, or else those that
+            measure best on this CPU; see `Model`.
         public_key: a PEM file with Ed25519 public keys: the folder has to be signed with one of them (`linkcast sign`).
             None is what LINKCAST_PUBLIC_KEY names, or else no signature is asked for.
     Raises:
         LoadError: a model or metadata file is missing, damaged, wrong or not signed as it has to be; the text names the
             file and the key.
-        ValueError: an unknown backend or precision, or threads below 1.
+        ValueError: an unknown backend or precision, kernels that do not run here, or threads below 1.
     """
 
     def __init__(
@@ -50,12 +52,15 @@ class Engine(_native.Engine):
         threads: int = 1,
         precision: str = "float32",
         *,
+        kernels: str | None = None,
         public_key: str | os.PathLike[str] | None = None,
     ) -> None:
         bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
-        super().__init__(bundle, backend, threads, precision, public_key=public_key)
+        super().__init__(bundle, backend, threads, precision, kernels=kernels, public_key=public_key)
         key = None if public_key is None else os.path.abspath(public_key)
-        self._reopen = partial(type(self), os.path.abspath(bundle), backend, threads, precision, public_key=key)
+        self._reopen = partial(
+            type(self), os.path.abspath(bundle), backend, threads, precision, kernels=kernels, public_key=key
+        )
 
     @classmethod
     def load(
@@ -65,10 +70,11 @@ class Engine(_native.Engine):
         threads: int = 1,
         precision: str = "float32",
         *,
+        kernels: str | None = None,
         public_key: str | os.PathLike[str] | None = None,
     ) -> Engine:
         """Another name of the constructor."""
-        return cls(folder, backend, threads, precision, public_key=public_key)
+        return cls(folder, backend, threads, precision, kernels=kernels, public_key=public_key)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_reopen"):  # a traceback shows one whose folder could not be opened

@@ -23,7 +23,9 @@ NEUTRAL = {"latency_ms": 50.0, "packet_loss": 0.0, "reliability": 1.0}
 HOUR_S = 3_600
 DAY_S = 86_400
 HOURS_PER_WEEK = 168
+WEEK_S = HOURS_PER_WEEK * HOUR_S
 EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
+EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 EPOCH_UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
@@ -62,25 +64,44 @@ def to_datetime64(timestamp: Timestamp) -> np.datetime64:
         ValueError: the text is no ISO 8601 time, the value is not finite, or the type is another one.
     """
     if isinstance(timestamp, str):
-        try:
-            timestamp = datetime.fromisoformat(timestamp.strip().replace("Z", "+00:00"))
-        except ValueError:
-            raise ValueError(
-                f"timestamp: expected an ISO 8601 time such as 2026-03-02T18:00, got {timestamp!r}"
-            ) from None
+        timestamp = _datetime_of(timestamp)
+    if isinstance(timestamp, (date, np.datetime64)) and timestamp != timestamp:  # noqa: PLR0124  # NaT, pandas' too
+        raise ValueError("timestamp: expected a time, got NaT")
     if isinstance(timestamp, datetime):
         return np.datetime64(timestamp.replace(tzinfo=None), "us")
     if isinstance(timestamp, date):
         return np.datetime64(timestamp, "us")
     if isinstance(timestamp, np.datetime64):
-        if np.isnat(timestamp):
-            raise ValueError("timestamp: expected a time, got NaT")
         return cast("np.datetime64", timestamp.astype("datetime64[us]"))
+    return np.datetime64(_microseconds_of(timestamp), "us")
+
+
+def to_wall_seconds(timestamp: Timestamp) -> int:
+    """`to_seconds` of one timestamp's `to_datetime64`, with its errors, and without NumPy where none is needed."""
+    if isinstance(timestamp, str):
+        timestamp = _datetime_of(timestamp)
+    if type(timestamp) is datetime:  # a class of pandas' has its own mind
+        days = timestamp.toordinal() - EPOCH_ORDINAL
+        return days * DAY_S + timestamp.hour * HOUR_S + timestamp.minute * 60 + timestamp.second
+    if isinstance(timestamp, (date, np.datetime64)):
+        return int(to_datetime64(timestamp).astype(np.int64)) // 1_000_000
+    return _microseconds_of(timestamp) // 1_000_000
+
+
+def _datetime_of(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"timestamp: expected an ISO 8601 time such as 2026-03-02T18:00, got {text!r}") from None
+
+
+def _microseconds_of(timestamp: object) -> int:
+    """Of a number that counts from 1970."""
     if isinstance(timestamp, (int, float, np.integer, np.floating)) and not isinstance(timestamp, bool):
         number = float(timestamp)
         if not np.isfinite(number) or abs(number) >= EPOCH_MOST:
             raise ValueError(f"timestamp: expected POSIX seconds, got {timestamp!r}")
-        return np.datetime64(round(timestamp * EPOCH_UNITS[epoch_unit(number)]), "us")
+        return round(timestamp * EPOCH_UNITS[epoch_unit(number)])
     raise ValueError(
         "timestamp: expected a datetime, an ISO 8601 string, a datetime64 or POSIX seconds, "
         f"got {type(timestamp).__name__}"
@@ -143,6 +164,8 @@ def profile_windows(
     most_mbps: float,
 ) -> npt.NDArray[np.float64]:
     """Windows for times with no telemetry: every step takes the profile's values at its hour of the week.
+
+    The predictor has them built in C++ (`cpp/src/engine/profile_forecaster.cpp`), to the same bits.
 
     Args:
         seconds: (n,) the times to forecast.

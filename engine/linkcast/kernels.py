@@ -8,7 +8,7 @@ from types import ModuleType
 def scaling_kernels() -> ModuleType | None:
     """`linkcast.scaling`, or None without numba: then the engine's own scaler does what the kernels do, in C++.
 
-    Only batch paths ask: importing numba takes longer than a thousand forecasts.
+    Only the batch path asks: importing numba takes longer than a thousand forecasts.
     """
     try:
         from linkcast import scaling

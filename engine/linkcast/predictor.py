@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -12,19 +13,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from linkcast._native import LEAST_TYPICAL_MBPS, ProfileForecaster, forecast_profiles
 from linkcast.engine import Engine
 from linkcast.features import (
     BANDWIDTH,
+    WEEK_S,
     Timestamp,
     calendar_features,
     feature_columns,
-    hour_of_week,
-    profile_windows,
     to_datetime64,
     to_seconds,
+    to_wall_seconds,
 )
 from linkcast.files import write_text
-from linkcast.kernels import scaling_kernels
+from linkcast.groups import group_key
 from linkcast.log import LOGGER
 from linkcast.notebook import rows_table
 from linkcast.signing import SIGNATURE
@@ -36,9 +38,7 @@ if TYPE_CHECKING:
 Prediction: TypeAlias = dict[str, str | int | float]
 TimePredictions: TypeAlias = dict[str, Any]  # {"timestamp": str, "predictions": {group name: Prediction}}
 
-LEAST_MBPS = 1e-6  # of a typical bandwidth that another is measured by
 MOST_TIMES = 200_000  # of a range: two decades of hours, and half a gigabyte of predictions
-BATCH = 4096  # times scaled and run at a time: bounds the memory of a long range
 HOUR_US = 3_600_000_000
 
 
@@ -90,6 +90,11 @@ class BandwidthPredictor:
         if before is not None:
             LOGGER.info("reloaded: %s in place of %s", engine.folder, before.folder)
         self._engine, self._forecaster, self._allocator = engine, forecaster, allocator
+        self._profiles: dict[tuple[str, str | None], ProfileForecaster | None] = {}  # by group and device group
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies make what they need of an engine of their own."""
+        return {**self.__dict__, "_profiles": {}}
 
     def __repr__(self) -> str:
         if not hasattr(self, "_engine"):  # a traceback shows one whose folder could not be opened
@@ -150,8 +155,8 @@ class BandwidthPredictor:
                 timestamp.
         """
         group = self._engine.group(service_group)
-        bandwidth_mbps, source = self._forecast_one(group, to_datetime64(timestamp), usage_percentage, device_group)
-        return _prediction(group, bandwidth_mbps, source, as_numbers)
+        seconds = to_wall_seconds(timestamp)
+        return self._predict_each([group], seconds, usage_percentage, device_group, as_numbers)[0]
 
     def predict_all_groups(
         self,
@@ -162,10 +167,10 @@ class BandwidthPredictor:
         as_numbers: bool = False,
     ) -> dict[str, Prediction]:
         """`predict` for every group: {"Streaming": {...}, "Gaming": {...}, ...}, in the order of their ids."""
-        return {
-            group.name: self.predict(timestamp, group.key, usage_percentage, device_group, as_numbers=as_numbers)
-            for group in self._engine.groups.values()
-        }
+        groups = list(self._engine.groups.values())
+        seconds = to_wall_seconds(timestamp)
+        predictions = self._predict_each(groups, seconds, usage_percentage, device_group, as_numbers)
+        return {group.name: prediction for group, prediction in zip(groups, predictions, strict=True)}
 
     def generate_time_series_predictions(
         self,
@@ -192,21 +197,12 @@ class BandwidthPredictor:
                 0; and as in `predict`.
         """
         times = _time_range(to_datetime64(start_time), to_datetime64(end_time), interval_hours)
-        forecasts = [
-            (group, *self._forecast_many(group, times, usage_percentage, device_group))
-            for group in self._engine.groups.values()
-        ]
+        groups = list(self._engine.groups.values())
+        by_name, entries = self._predict_series(groups, to_seconds(times), usage_percentage, device_group, as_numbers)
+        texts = np.datetime_as_string(times.astype("datetime64[s]")).tolist()
         return [
-            {
-                "timestamp": str(time.astype("datetime64[s]")),
-                "predictions": {
-                    group.name: _prediction(
-                        group, float(mbps[index]), "fallback" if rescued[index] else "model", as_numbers
-                    )
-                    for group, mbps, rescued in forecasts
-                },
-            }
-            for index, time in enumerate(times)
+            {"timestamp": text, "predictions": {name: made[entry].copy() for name, made in by_name.items()}}
+            for text, entry in zip(texts, entries.tolist(), strict=True)
         ]
 
     @staticmethod
@@ -263,101 +259,104 @@ class BandwidthPredictor:
         forecasts = self._engine.forecast_raw(self._forecaster, windows)
         return evaluate_forecasts(forecasts, targets, windows, BANDWIDTH)
 
-    def _forecast_one(
-        self, group: ServiceGroup, time: np.datetime64, usage_percentage: float | None, device_group: str | None
-    ) -> tuple[float, str]:
-        """(Mbit/s, source): the single-window path, NumPy and the engine's own scaling."""
-        in_use_mbps = group.in_use_mbps(usage_percentage)
-        bandwidth_factor, latency_factor = group.device_factors(device_group)
-        profile = group.scaled_profile(latency_factor)
-        seconds = to_seconds([time])
-        if profile is not None:
-            spec = self._engine.spec(group.model)
-            step_s = int(spec["step_s"])
-            factors = bandwidth_factor * _factors(in_use_mbps, _newest(profile, seconds, step_s))
-            columns = feature_columns(spec["features"])
-            most_mbps = group.max_bandwidth_mbps
-            window = profile_windows(seconds, spec["window"] or 1, step_s, profile, columns, factors, most_mbps)
-            bandwidth_mbps = self._engine.forecast_raw(group.model, window)
-            if self._engine.plausible(group.model, bandwidth_mbps)[0]:
-                return float(bandwidth_mbps[0]), "model"
-        _log_fallback(group, 1, 1)
-        return float(self._fallback(group, seconds, in_use_mbps)[0]) * bandwidth_factor, "fallback"
-
-    def _forecast_many(
+    def _predict_each(
         self,
-        group: ServiceGroup,
-        times: npt.NDArray[np.datetime64],
+        groups: list[ServiceGroup],
+        seconds: int,
         usage_percentage: float | None,
         device_group: str | None,
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """(n,) Mbit/s and (n,) which of them the fallback gave: the batch path."""
-        in_use_mbps = group.in_use_mbps(usage_percentage)
-        bandwidth_factor, latency_factor = group.device_factors(device_group)
-        profile = group.scaled_profile(latency_factor)
-        seconds = to_seconds(times)
-        bandwidth_mbps = np.full(len(seconds), np.nan)
-        if profile is not None:
-            newest = _newest(profile, seconds, int(self._engine.spec(group.model)["step_s"]))
-            factors = bandwidth_factor * _factors(in_use_mbps, newest)
-            for begin in range(0, len(seconds), BATCH):
-                part = slice(begin, begin + BATCH)
-                bandwidth_mbps[part] = self._forecast_profile(group, seconds[part], profile, factors[part])
-        rescued = ~self._engine.plausible(group.model, bandwidth_mbps)
-        if rescued.any():
-            _log_fallback(group, int(rescued.sum()), len(rescued))
-            bandwidth_mbps[rescued] = self._fallback(group, seconds[rescued], in_use_mbps) * bandwidth_factor
-        return bandwidth_mbps, rescued
+        as_numbers: bool,
+    ) -> list[Prediction]:
+        """One time's prediction for each group."""
+        predictions = []
+        forecasts = self._forecast_profiles(groups, seconds, usage_percentage, device_group).tolist()
+        for group, mbps in zip(groups, forecasts, strict=True):
+            if math.isnan(mbps):
+                _log_fallback(group, 1, 1)
+                rescued = float(self._fallback(group, np.array([seconds]), usage_percentage, device_group)[0])
+                predictions.append(_prediction(group, rescued, "fallback", as_numbers))
+            else:
+                predictions.append(_prediction(group, mbps, "model", as_numbers))
+        return predictions
 
-    def _forecast_profile(
+    def _predict_series(
+        self,
+        groups: list[ServiceGroup],
+        seconds: npt.NDArray[np.int64],
+        usage_percentage: float | None,
+        device_group: str | None,
+        as_numbers: bool,
+    ) -> tuple[dict[str, list[Prediction]], npt.NDArray[np.int64]]:
+        """By group's name the predictions that differ, and (n,) which of them each time has."""
+        # A profile's windows are the same in every week: each is run, judged and written out once.
+        week, entries = np.unique(seconds % WEEK_S, return_inverse=True)
+        forecasts = self._forecast_profiles(groups, week, usage_percentage, device_group).astype(np.float64)
+        by_name = {}
+        for group, mbps in zip(groups, forecasts, strict=True):
+            rescued = np.isnan(mbps)
+            if rescued.any():
+                _log_fallback(group, int(rescued[entries].sum()), len(entries))
+                mbps[rescued] = self._fallback(group, week[rescued], usage_percentage, device_group)
+            sources = np.where(rescued, "fallback", "model").tolist()
+            by_name[group.name] = [
+                _prediction(group, value, source, as_numbers)
+                for value, source in zip(mbps.tolist(), sources, strict=True)
+            ]
+        return by_name, entries
+
+    def _forecast_profiles(
+        self,
+        groups: list[ServiceGroup],
+        seconds: int | npt.NDArray[np.int64],
+        usage_percentage: float | None,
+        device_group: str | None,
+    ) -> npt.NDArray[np.float32]:
+        """(groups, *seconds' shape) Mbit/s in one native call; NaN where the fallback has to answer."""
+        in_use_mbps = [group.in_use_mbps(usage_percentage) for group in groups]
+        forecasters = [self._profile_forecaster(group, device_group) for group in groups]
+        return forecast_profiles(forecasters, seconds, in_use_mbps)
+
+    def _profile_forecaster(self, group: ServiceGroup, device_group: str | None) -> ProfileForecaster | None:
+        """What does not change between the calls for a device group; None without a profile."""
+        key = (group.key, None if device_group is None else group_key(device_group))
+        if key not in self._profiles:
+            bandwidth_factor, latency_factor = group.device_factors(device_group)
+            profile, spec = group.scaled_profile(latency_factor), self._engine.spec(group.model)
+            self._profiles[key] = (
+                None
+                if profile is None
+                else ProfileForecaster(
+                    self._engine,
+                    group.model,
+                    profile,
+                    feature_columns(spec["features"]).tolist(),
+                    bandwidth_factor,
+                    group.max_bandwidth_mbps,
+                )
+            )
+        return self._profiles[key]
+
+    def _fallback(
         self,
         group: ServiceGroup,
         seconds: npt.NDArray[np.int64],
-        profile: npt.NDArray[np.float64],
-        factors: npt.NDArray[np.float64],
-    ) -> npt.NDArray[np.float32]:
-        spec, most_mbps = self._engine.spec(group.model), group.max_bandwidth_mbps
-        columns, step_s = feature_columns(spec["features"]), int(spec["step_s"])
-        scaling = scaling_kernels()
-        if scaling is None:
-            return self._engine.forecast_raw(
-                group.model, profile_windows(seconds, spec["window"] or 1, step_s, profile, columns, factors, most_mbps)
-            )
-        scaled = self._engine.model(group.model).batch_input(len(seconds))
-        ranges = scaling.ranges(self._engine.scaler(group.model))
-        scaling.scale_profile_windows(seconds, step_s, profile, columns, factors, most_mbps, ranges, scaled)
-        newest = np.minimum(_newest(profile, seconds, step_s) * factors, most_mbps)
-        return self._engine.forecast_batch(group.model, newest)
-
-    def _fallback(
-        self, group: ServiceGroup, seconds: npt.NDArray[np.int64], in_use_mbps: float | None
+        usage_percentage: float | None,
+        device_group: str | None,
     ) -> npt.NDArray[np.float64]:
-        """(n,) Mbit/s from the calendar of each time, before the device group."""
-        typical = self._engine.forecast_raw(group.fallback, calendar_features(seconds))
-        if in_use_mbps is None:
-            return typical.astype(np.float64)
-        step_s = int(self._engine.spec(group.model)["step_s"])
-        newest = self._engine.forecast_raw(group.fallback, calendar_features(seconds - step_s)).astype(np.float64)
-        return typical * _factors(in_use_mbps, newest)
+        """(n,) Mbit/s from the calendar of each time."""
+        bandwidth_factor, _ = group.device_factors(device_group)
+        in_use_mbps = group.in_use_mbps(usage_percentage)
+        mbps = self._engine.forecast_raw(group.fallback, calendar_features(seconds)).astype(np.float64)
+        if in_use_mbps is not None:
+            step_s = int(self._engine.spec(group.model)["step_s"])
+            newest = self._engine.forecast_raw(group.fallback, calendar_features(seconds - step_s)).astype(np.float64)
+            mbps *= in_use_mbps / np.maximum(newest, LEAST_TYPICAL_MBPS)
+        return mbps * bandwidth_factor
 
 
 def _log_fallback(group: ServiceGroup, rescued: int, times: int) -> None:
     why = "it has no profile" if group.profile is None else f"what {group.model} gave is not plausible"
     LOGGER.warning("%s: %s answered %d of %d times: %s", group.name, group.fallback, rescued, times, why)
-
-
-def _newest(profile: npt.NDArray[np.float64], seconds: npt.NDArray[np.int64], step_s: int) -> npt.NDArray[np.float64]:
-    """(n,) the profile's Mbit/s in the step before each time."""
-    newest: npt.NDArray[np.float64] = profile[hour_of_week(seconds - step_s), BANDWIDTH]
-    return newest
-
-
-def _factors(in_use_mbps: float | None, typical_mbps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(n,) what typical bandwidths are multiplied with so that the newest is what is in use; 1 when none is given."""
-    if in_use_mbps is None:
-        return np.ones(len(typical_mbps))
-    factors: npt.NDArray[np.float64] = in_use_mbps / np.maximum(typical_mbps, LEAST_MBPS)
-    return factors
 
 
 def _prediction(group: ServiceGroup, bandwidth_mbps: float, source: str, as_numbers: bool) -> Prediction:

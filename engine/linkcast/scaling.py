@@ -1,4 +1,4 @@
-"""The batch paths' kernels: they build and scale windows straight into an engine's input memory.
+"""The batch path's kernels: they scale windows of a series straight into an engine's input memory.
 
 Each does what `Scaler.transform` does, in float64 and rounded once to float32; `ranges` gives what they need of a
 scaler. `linkcast.kernels` is the door to this module: it imports numba. The machine code is cached on disk.
@@ -14,8 +14,6 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.features import BANDWIDTH, DAY_S, EPOCH_WEEKDAY, HOUR_S, HOURS_PER_WEEK, TELEMETRY
-
 if TYPE_CHECKING:
     from linkcast._native import Scaler
 
@@ -24,8 +22,6 @@ _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
-
-_N_TELEMETRY = len(TELEMETRY)
 
 
 def _kernel(function: _Kernel) -> _Kernel:
@@ -78,49 +74,3 @@ def scale_windows(series: Float64, starts: Int64, ranges: Float64, scaled: Float
             for step in range(scaled.shape[1]):
                 level = _level(series[starts[index] + step, feature], log_offset)
                 scaled[index, step, feature] = np.float32(_scaled(level - first, ranges, feature))
-
-
-@_kernel
-def scale_profile_windows(
-    seconds: Int64,
-    step_s: int,
-    profile: Float64,
-    columns: Int64,
-    factors: Float64,
-    most_mbps: float,
-    ranges: Float64,
-    scaled: Float32,
-) -> None:
-    """Builds the windows of `features.profile_windows` and scales them.
-
-    Args:
-        seconds: (n,) the times to forecast.
-        step_s: seconds between steps.
-        profile: (168, 4) telemetry by hour of the week.
-        columns: (F,) the model's features, from `features.feature_columns`.
-        factors: (n,) what the bandwidth of each window is multiplied with.
-        most_mbps: no bandwidth is above it.
-        ranges: (5, F) as `ranges` gives them.
-        scaled: (n, T, F) float32, written.
-    """
-    steps = scaled.shape[1]
-    features = np.empty(_N_TELEMETRY + 4)
-    first = np.empty(scaled.shape[2])
-    for index in range(scaled.shape[0]):
-        for step in range(steps):
-            time = seconds[index] - (steps - step) * step_s
-            slot = (time // HOUR_S + 24 * EPOCH_WEEKDAY) % HOURS_PER_WEEK
-            hour_angle = 2.0 * math.pi * ((time % DAY_S) // 60 / 60.0) / 24.0
-            weekday_angle = 2.0 * math.pi * ((time // DAY_S + EPOCH_WEEKDAY) % 7) / 7.0
-            for column in range(_N_TELEMETRY):
-                features[column] = profile[slot, column]
-            features[BANDWIDTH] = min(features[BANDWIDTH] * factors[index], most_mbps)
-            features[_N_TELEMETRY] = math.sin(hour_angle)
-            features[_N_TELEMETRY + 1] = math.cos(hour_angle)
-            features[_N_TELEMETRY + 2] = math.sin(weekday_angle)
-            features[_N_TELEMETRY + 3] = math.cos(weekday_angle)
-            for feature in range(scaled.shape[2]):
-                level = _level(features[columns[feature]], ranges[2, feature])
-                if step == 0:
-                    first[feature] = ranges[3, feature] * level
-                scaled[index, step, feature] = np.float32(_scaled(level - first[feature], ranges, feature))

@@ -281,6 +281,11 @@ LINKCAST_API linkcast_status linkcast_stream_push(linkcast_stream* stream, const
  * Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_stream_advance(linkcast_stream* stream);
 
+/* Brings weights, code and the stream's memory into the caches, to be called shortly before the next push: after a pause
+ * of ten milliseconds that takes a third of the time then. Changes no answer and no statistics. The first call allocates,
+ * later ones are hot. HANDLE, BUSY, MEMORY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_stream_prepare(linkcast_stream* stream);
+
 /* The loop of one link.
  *
  * profile:     what a forecaster and an allocator serve, such as "internet"
@@ -309,6 +314,9 @@ LINKCAST_API linkcast_status linkcast_controller_tick(linkcast_controller* contr
 /* As linkcast_stream_advance: to be called once the decision is applied. Hot. HANDLE, BUSY. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_controller_advance(linkcast_controller* controller);
 
+/* As linkcast_stream_prepare: to be called shortly before the next tick. HANDLE, BUSY, MEMORY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_controller_prepare(linkcast_controller* controller);
+
 /* ==== Explicit: options, and what there is ==== */
 
 /* Three kinds of options say what gives a number when the model's own forecast can't be used, and when that is:
@@ -333,9 +341,14 @@ struct linkcast_engine_options {
   const char* public_key; /* a PEM file with Ed25519 keys: every folder that is opened or reloaded has to be signed with
                              one of them (`linkcast sign`). Read at open; NULL: $LINKCAST_PUBLIC_KEY, or else no
                              signature is asked for */
+  const char* precision;  /* of the forecasters' native weights, in streams and controllers as well: "float32",
+                             "bfloat16" or "int8"; NULL: "float32". Where it does not gain on this CPU, float32 runs:
+                             linkcast_model_info.backend_reason says so */
+  const char* kernels;    /* native kernels for the forecasters, "bf16_avx512" say; NULL: $LINKCAST_KERNELS, or those
+                             that measure best on this CPU */
 };
 #define LINKCAST_ENGINE_OPTIONS_INIT \
-  {sizeof(linkcast_engine_options), NULL, NULL, 1, 1, 1, 0, NULL, 0.5, 0.3, LINKCAST_SOURCE_LAST, NULL}
+  {sizeof(linkcast_engine_options), NULL, NULL, 1, 1, 1, 0, NULL, 0.5, 0.3, LINKCAST_SOURCE_LAST, NULL, NULL, NULL}
 
 struct linkcast_stream_options {
   size_t size;
@@ -420,13 +433,17 @@ typedef struct linkcast_model_info {
   const char* backend_reason; /* why */
   const char* isa;            /* of the native kernels: "avx512", "avx2", "neon", "scalar"; else "tflite" */
   linkcast_role role;
-  uint32_t window;   /* time steps, oldest first; 0: the input is one row of features */
-  uint32_t features; /* of one time step */
-  uint32_t outputs;  /* 1 for a forecast, else the number of actions */
-  double step_s;     /* seconds from one time step to the next; 0 without a window */
+  uint32_t window;       /* time steps, oldest first; 0: the input is one row of features */
+  uint32_t features;     /* of one time step */
+  uint32_t outputs;      /* 1 for a forecast, else the number of actions */
+  double step_s;         /* seconds from one time step to the next; 0 without a window */
+  const char* precision; /* of the native weights, as it was asked for */
+  const char* kernels;   /* the native kernels that run: "f32_avx512", or by class of call where they differ,
+                            "bf16_avx512_dot (step, window), f32_avx512 (few, many)"; "" on TensorFlow Lite */
+  double proof_error;    /* largest difference from TensorFlow Lite on the golden windows at load, of scaled outputs */
 } linkcast_model_info;
 #define LINKCAST_MODEL_INFO_INIT \
-  {sizeof(linkcast_model_info), NULL, NULL, NULL, NULL, NULL, LINKCAST_ROLE_ANY, 0, 0, 0, 0.0}
+  {sizeof(linkcast_model_info), NULL, NULL, NULL, NULL, NULL, LINKCAST_ROLE_ANY, 0, 0, 0, 0.0, NULL, NULL, 0.0}
 
 /* Any thread. HANDLE, ARGUMENT, STRUCT_SIZE. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_model_describe(linkcast_engine* engine, linkcast_model model,

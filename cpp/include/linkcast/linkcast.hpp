@@ -247,6 +247,7 @@ class Stream {
   }
 
   void advance() { check(linkcast_stream_advance(get())); }
+  void prepare() { check(linkcast_stream_prepare(get())); }  ///< shortly before the next push
   void reset(std::size_t row = LINKCAST_ALL_ROWS) { check(linkcast_stream_reset(get(), row)); }
   void follow() { check(linkcast_stream_follow(get())); }
 
@@ -323,6 +324,7 @@ class Controller {
   }
   linkcast_decision tick_missing(std::uint64_t now_ns) { return tick(nullptr, 0, now_ns); }
   void advance() { check(linkcast_controller_advance(get())); }
+  void prepare() { check(linkcast_controller_prepare(get())); }  ///< shortly before the next tick
   void reset() { check(linkcast_controller_reset(get())); }
 
   std::vector<unsigned char> snapshot() const {

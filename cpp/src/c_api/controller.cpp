@@ -145,6 +145,13 @@ linkcast_status linkcast_controller_advance(linkcast_controller* handle) {
   });
 }
 
+linkcast_status linkcast_controller_prepare(linkcast_controller* handle) {
+  return with_controller(handle, [](Controller& controller) {
+    controller.prepare();
+    return LINKCAST_OK;
+  });
+}
+
 linkcast_status linkcast_controller_reset(linkcast_controller* handle) {
   return with_controller(handle, [](Controller& controller) {
     controller.reset();

@@ -17,7 +17,7 @@ namespace {
 
 // Sizes of the structs in the first version that had them.
 constexpr std::size_t kFirstEngineOptions = offsetof(linkcast_engine_options, public_key);
-constexpr std::size_t kFirstModelInfo = sizeof(linkcast_model_info);
+constexpr std::size_t kFirstModelInfo = offsetof(linkcast_model_info, precision);
 constexpr std::size_t kFirstRequest = sizeof(linkcast_request);
 constexpr std::size_t kFirstModelStats = sizeof(linkcast_model_stats);
 
@@ -37,6 +37,8 @@ ModelSetOptions model_set_options(const linkcast_engine_options& given) {
   ModelSetOptions options;
   if (given.backend) options.model.backend = backend_from_name(given.backend);
   options.model.threads = given.threads;
+  if (given.precision) options.model.precision = precision_from_name(given.precision);
+  if (given.kernels) options.model.kernels = given.kernels;
   if (given.tflite_library) options.model.tflite_library = given.tflite_library;
   options.pool.threads = given.pool_threads;
   if (given.pool_cpus) options.pool.cpus.assign(given.pool_cpus, given.pool_cpus + given.pool_threads - 1);
@@ -358,6 +360,9 @@ linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model 
     own.features = static_cast<std::uint32_t>(spec.features.size());
     own.outputs = static_cast<std::uint32_t>(loaded.row_outputs());
     own.step_s = spec.step_s;
+    own.precision = engine.keep(precision_name(loaded.precision()));
+    own.kernels = engine.keep(loaded.kernels());
+    own.proof_error = loaded.proof_error();
     write_struct(own, info);
   });
 }

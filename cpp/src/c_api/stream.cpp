@@ -159,6 +159,13 @@ linkcast_status linkcast_stream_advance(linkcast_stream* handle) {
   });
 }
 
+linkcast_status linkcast_stream_prepare(linkcast_stream* handle) {
+  return with_stream(handle, [](StreamHandle& found) {
+    found.stream->prepare();
+    return LINKCAST_OK;
+  });
+}
+
 linkcast_status linkcast_stream_reset(linkcast_stream* handle, size_t row) {
   return with_stream(handle, [&](StreamHandle& found) {
     if (row == LINKCAST_ALL_ROWS) {

@@ -27,7 +27,7 @@ Allocation::Allocation(const ModelSpec& spec, Model& model)
       rows_(kRows * features_),
       scaled_(aligned_floats(kRows * features_)),
       q_values_(aligned_floats(kRows * actions_)) {
-  if (Network* network = model.network())
+  if (ChosenNetwork* network = model.network())
     network->reserve(kRows);
   else if (model.own_batch() != 1)
     model.batch_input(kRows);
@@ -93,7 +93,7 @@ void Allocation::put_rows(std::size_t first) noexcept {
 
 /// rows_ -> Q-values, (kRows, actions). @throws InvokeError
 const float* Allocation::run() {
-  if (Network* network = model_.network()) {
+  if (ChosenNetwork* network = model_.network()) {
     spec_.scaler.transform(rows_.data(), kRows, 1, scaled_.get());
     network->run(scaled_.get(), kRows, q_values_.get());
     return q_values_.get();

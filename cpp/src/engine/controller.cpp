@@ -74,11 +74,31 @@ double seconds(std::uint64_t from_ns, std::uint64_t to_ns) { return static_cast<
 
 }  // namespace
 
-Controller::Controller(Engine& engine, const std::string& profile, const Options& options)
+/// Where the calls of a rehearsal are counted.
+struct Controller::Stats {
+  ModelStats allocator;
+  ModelStats forecaster;
+};
+
+/// A controller that runs what the next tick will run.
+struct Controller::Rehearsal {
+  Stats stats;
+  Controller controller;
+  std::uint64_t now_ns = 0;
+
+  Rehearsal(Engine& engine, const std::string& profile, const Options& options)
+      : controller(engine, profile, options, &stats) {}
+};
+
+Controller::~Controller() = default;
+
+Controller::Controller(Engine& engine, const std::string& profile, const Options& options, Stats* stats)
     : engine_(engine),
       options_(options),
       allocator_(engine.find(profile, Role::allocator)),
-      stream_(engine, engine.find(profile, Role::forecaster), stream_options(options)),
+      allocator_stats_(stats ? stats->allocator : engine.stats(allocator_)),
+      stream_(engine, engine.find(profile, Role::forecaster), stream_options(options), 1,
+              stats ? &stats->forecaster : nullptr),
       detector_({options.queue_ms, CongestionDetector::Options{}.full}) {
   check(options);
   const ModelSpec& forecaster = engine.spec(stream_.model());
@@ -198,7 +218,7 @@ double Controller::decide() {
       state_[f] =
           std::min(std::max(state_[f], forecast) * to_trained_capacity_, *allocator.capacity_mbps * kMostCapacities);
   }
-  ModelStats& stats = engine_.stats(allocator_);
+  ModelStats& stats = allocator_stats_;
   const std::uint64_t start = monotonic_ns();
   double asked = 1;
   try {
@@ -237,6 +257,19 @@ void Controller::apply(double asked, std::uint64_t now_ns) noexcept {
   counts_.changes += fraction != before;
   decision_.allocation_fraction = fraction;
   decision_.allocation_mbps = fraction * options_.capacity_mbps;
+}
+
+void Controller::prepare() {
+  const ModelSpec& forecaster = engine_.spec(stream_.model());
+  if (!rehearsal_) rehearsal_ = std::make_unique<Rehearsal>(engine_, engine_.spec(allocator_).serves, options_);
+  if (!has_telemetry_) return;
+  Rehearsal& rehearsal = *rehearsal_;
+  const std::size_t ticks = rehearsal.controller.stream_.ready() ? 1 : stream_.window();
+  for (std::size_t tick = 0; tick < ticks; ++tick) {
+    rehearsal.now_ns += static_cast<std::uint64_t>(forecaster.step_s * 1e9);
+    rehearsal.controller.tick(telemetry_.data(), rehearsal.now_ns);
+  }
+  stream_.touch();
 }
 
 std::size_t Controller::snapshot_size() const noexcept {

@@ -87,7 +87,9 @@ class Controller {
 
   /// @param profile  what the forecaster and the allocator serve: "internet"
   /// @throws std::invalid_argument  an unknown profile, an option out of range, or models whose features do not match
-  Controller(Engine& engine, const std::string& profile, const Options& options);
+  Controller(Engine& engine, const std::string& profile, const Options& options)
+      : Controller(engine, profile, options, nullptr) {}
+  ~Controller();
 
   /// One tick, to be called once for each time step of the forecaster.
   /// @param telemetry  (features), physical units; null: none came
@@ -99,6 +101,10 @@ class Controller {
 
   /// The work that can wait until the decision is applied; tick() does it when it was not called.
   void advance() noexcept { stream_.advance(); }
+
+  /// Stream::prepare(), and the same of the decision: to be called shortly before the next tick. The first call
+  /// allocates.
+  void prepare();
 
   /// As at the start: no telemetry, the safe allocation.
   void reset() noexcept;
@@ -123,6 +129,9 @@ class Controller {
   const std::vector<Bounds>& bounds() const noexcept { return bounds_; }  ///< of telemetry; (features)
 
  private:
+  struct Stats;
+  struct Rehearsal;
+  Controller(Engine& engine, const std::string& profile, const Options& options, Stats* stats);
   void stall() noexcept;
   template <class Real>
   void watch(const Real* telemetry, std::uint64_t now_ns) noexcept;
@@ -134,6 +143,7 @@ class Controller {
   Engine& engine_;
   Options options_;
   std::size_t allocator_;
+  ModelStats& allocator_stats_;
   Stream stream_;
   std::size_t bandwidth_ = 0;         // column of the forecaster's target among its features
   std::vector<std::size_t> columns_;  // (allocator features) each one's column among the forecaster's features
@@ -156,6 +166,7 @@ class Controller {
   std::uint64_t target_ns_ = 0;         // of the last change of the target
   Decision decision_;
   Counts counts_;
+  std::unique_ptr<Rehearsal> rehearsal_;  // made by the first prepare()
 };
 
 }  // namespace linkcast

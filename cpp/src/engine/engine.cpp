@@ -93,7 +93,10 @@ void Engine::load(const ModelSpec& spec, const Model::Options& options) {
   model_options.sha256 = spec.sha256;
   model_options.golden = spec.golden.inputs;
   // Reduced precision is for the forecasters: two Q-values can lie closer together than its error.
-  if (spec.role != Role::forecaster) model_options.precision = Precision::float32;
+  if (spec.role != Role::forecaster) {
+    model_options.precision = Precision::float32;
+    model_options.kernels.clear();
+  }
   auto model = std::make_unique<Model>(path, model_options);
   if (model->input_shape() != spec.input_shape)
     throw LoadError(manifest + ".input_shape: expected the model's " + shape_text(model->input_shape()) + ", got " +

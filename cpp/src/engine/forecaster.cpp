@@ -16,10 +16,11 @@ constexpr std::size_t kPart = 512;  // rows between two times that GoOn is asked
 
 }  // namespace
 
-Forecaster::Forecaster(Engine& engine, std::size_t model, std::size_t rows, const Safeguard::Options& options)
+Forecaster::Forecaster(Engine& engine, std::size_t model, std::size_t rows, const Safeguard::Options& options,
+                       ModelStats* stats)
     : spec_(engine.spec(model)),
       model_(engine.model(model)),
-      stats_(engine.stats(model)),
+      stats_(stats ? *stats : engine.stats(model)),
       safeguard_(engine, model, 0, options) {
   reserve(rows);
 }
@@ -39,7 +40,7 @@ void Forecaster::reserve_windows(std::size_t rows) {
   reserve(rows);
   if (rows <= window_rows_) return;
   windows_ = aligned_floats(rows * model_.row_inputs());
-  if (Network* network = model_.network()) {
+  if (ChosenNetwork* network = model_.network()) {
     network->reserve(rows);
   } else if (model_.own_batch() != 1) {
     model_.batch_input(rows);
@@ -85,7 +86,7 @@ ForecastStatus Forecaster::scale(const Real* windows, std::size_t batch) noexcep
 
 Cause Forecaster::run(std::size_t batch, Deadline deadline, const GoOn& go_on) noexcept {
   if (deadline.passed()) return Cause::deadline;
-  if (Network* network = model_.network()) {
+  if (ChosenNetwork* network = model_.network()) {
     const std::size_t part = go_on.ask ? kPart : batch;
     for (std::size_t row = 0; row < batch && (row == 0 || go_on()); row += part) {
       const float* windows = windows_.get() + row * model_.row_inputs();

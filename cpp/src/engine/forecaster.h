@@ -36,8 +36,10 @@ struct GoOn {
 class Forecaster {
  public:
   /// @param model  index of a forecaster, or of a fallback, which is asked by its own name then
+  /// @param stats  where it is counted; null: the engine's
   /// @throws std::invalid_argument  a model without a target, or an option out of range
-  Forecaster(Engine& engine, std::size_t model, std::size_t rows, const Safeguard::Options& options);
+  Forecaster(Engine& engine, std::size_t model, std::size_t rows, const Safeguard::Options& options,
+             ModelStats* stats = nullptr);
 
   const ModelSpec& spec() const noexcept { return spec_; }
   Model& model() const noexcept { return model_; }

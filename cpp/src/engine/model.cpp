@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "base/aligned.h"
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/names.h"
 #include "engine/proof.h"
@@ -105,7 +106,8 @@ std::string Model::open_native() {
   if (!file_->runtime().has_delegates())
     return file_->runtime().path() + " was built without delegates: it lacks " +
            file_->runtime().missing_for_delegates();
-  auto delegate = std::make_unique<tflite::NativeDelegate>(file_->runtime(), default_isa(), options_.precision);
+  const std::string forced = forced_kernels();  // of a wrong name the caller hears, not the delegate
+  auto delegate = std::make_unique<tflite::NativeDelegate>(file_->runtime(), default_isa(), options_.precision, forced);
   auto interpreter = std::make_unique<tflite::Interpreter>(file_, interpreter_options(delegate.get()));
   if (!delegate->claimed()) return delegate->reason();
   const std::string failure = prove_native(*delegate, *interpreter);
@@ -117,12 +119,23 @@ std::string Model::open_native() {
   native_ = std::move(delegate);
   char error[32];
   std::snprintf(error, sizeof error, "%.1e", proof_error_);
-  return std::string("the whole graph runs on the ") + native_->network()->kernels_name() + " kernels, within " +
-         error + " of TensorFlow Lite";
+  const std::string notice = native_->network()->notice();
+  return "the whole graph runs on the " + kernels() + " kernels, within " + error + " of TensorFlow Lite" +
+         (notice.empty() ? "" : "; " + notice);
 }
 
-/// Returns what went wrong, or "" when the proof holds.
-std::string Model::prove_native(const tflite::NativeDelegate& delegate, tflite::Interpreter& interpreter) {
+/// What the option asks for; or the environment, which speaks to every model of the process: of its kernels those hear
+/// it that have the precision.
+std::string Model::forced_kernels() const {
+  if (!options_.kernels.empty()) return kernels_from_name(options_.kernels, default_isa(), options_.precision).name;
+  const char* name = environment("LINKCAST_KERNELS");
+  if (!name) return "";
+  const Precision of = precision_of(kernels_from_name(name, default_isa()));
+  return of == Precision::float32 || of == options_.precision ? name : "";
+}
+
+/// Each table of kernels that runs is proven, by itself. Returns what went wrong, or "" when the proof holds.
+std::string Model::prove_native(tflite::NativeDelegate& delegate, tflite::Interpreter& interpreter) {
   auto plain = interpreter_options(nullptr);
   plain.xnnpack = false;
   tflite::Interpreter reference(file_, plain);
@@ -136,11 +149,18 @@ std::string Model::prove_native(const tflite::NativeDelegate& delegate, tflite::
   if (ProofWindows::count_of(row_inputs, options_.golden) * row_bytes > options_.limits.tensor_bytes)
     return "the proof's windows and answers take more than the limit of a model's tensors";
   const ProofWindows windows(row_inputs, options_.golden);
-  double tolerance = proof_tolerance(options_.precision);
-  if (delegate.quantised_weights()) tolerance = std::max(tolerance, rounding_tolerance(*delegate.spec()));
-  const auto proof = prove({&interpreter, &batched}, reference, windows, tolerance, [this] { check_time(); });
-  proof_error_ = proof.holds ? proof.error : 0.0;
-  return proof.failure;
+  ChosenNetwork& network = *delegate.network();
+  double error = 0.0;
+  for (std::size_t k = 0; k < network.networks(); ++k) {
+    double tolerance = proof_tolerance(precision_of(network.only(k)));
+    if (delegate.quantised_weights()) tolerance = std::max(tolerance, rounding_tolerance(*delegate.spec()));
+    const auto proof = prove({&interpreter, &batched}, reference, windows, tolerance, [this] { check_time(); });
+    if (!proof.holds) return proof.failure;
+    error = std::max(error, proof.error);
+  }
+  network.chosen();
+  proof_error_ = error;
+  return "";
 }
 
 tflite::Interpreter::Options Model::interpreter_options(const tflite::NativeDelegate* native) const {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/choice.h"
 #include "kernels/isa.h"
-#include "kernels/network.h"
 #include "tflite/delegate.h"
 #include "tflite/graph_reader.h"
 #include "tflite/interpreter.h"
@@ -42,7 +42,10 @@ class Model {
     int threads = 1;                           ///< TFLite's own kernels only
     std::string tflite_library;                ///< "" finds it: see tflite::Runtime::open
     std::string sha256;                        ///< what the file has to hash to; "" does not check
-    Precision precision = Precision::float32;  ///< of the native weights
+    Precision precision = Precision::float32;  ///< of the native weights, where it gains: see kernels
+    std::string
+        kernels;  ///< forces native kernels by name ("bf16_avx512"); "": LINKCAST_KERNELS, or those that measure
+                  ///< best on this CPU
     std::vector<float> golden;  ///< windows, (any number, row_inputs), that the proof of the native kernels starts with
     Limits limits;
   };
@@ -52,8 +55,8 @@ class Model {
   /// why.
   /// @throws LoadError              the file or the runtime, by name, and what is wrong; with Backend::native, what
   ///                                keeps the native kernels from it; a reduced precision that fails the proof
-  /// @throws std::invalid_argument  threads < 1 or above their limit; LINKCAST_ISA names what this machine does not
-  /// have
+  /// @throws std::invalid_argument  threads < 1 or above their limit; LINKCAST_ISA or LINKCAST_KERNELS names what this
+  ///                                machine does not have; kernels of another precision
   Model(const std::string& path, const Options& options) : Model(path, nullptr, options) {}
   /// The same of a model that is in memory, with the same checks. @param name  stands for the file's in errors
   Model(std::vector<std::byte> bytes, const std::string& name, const Options& options) : Model(name, &bytes, options) {}
@@ -93,20 +96,30 @@ class Model {
   /// @throws InvokeError
   const std::shared_ptr<float[]>& invoke_batch(std::size_t batch);
 
+  /// How the file stores its input and output; input() and output() are float32 in any case, what the whole numbers of a
+  /// quantised file stand for.
+  const tflite::EdgeFormat& input_format() const noexcept { return interpreter_->input_format(); }
+  const tflite::EdgeFormat& output_format() const noexcept { return interpreter_->output_format(); }
+
   /// "native" or "tflite", and why.
   const char* backend() const noexcept { return native_ ? "native" : "tflite"; }
   const std::string& backend_reason() const noexcept { return backend_reason_; }
   /// The instruction set of the native kernels; "tflite" without them.
   const char* isa() const noexcept;
-  /// Of the weights that run: reduced only where it was asked for.
+  /// As it was asked for. Where it does not gain on this CPU, float32 runs in its place: backend_reason() says so.
   Precision precision() const noexcept { return options_.precision; }
+  /// The native kernels that run, by class of call where they differ; "" on TensorFlow Lite. What was measured:
+  /// network()->choices().
+  std::string kernels() const { return native_ ? native_->network()->kernels_name() : std::string(); }
+  /// Those of a stream alone; "" on TensorFlow Lite. At a reduced precision they decide a stream's bits.
+  const char* step_kernels() const noexcept { return native_ ? native_->network()->step_kernels() : ""; }
   /// Largest difference between the native network and TensorFlow Lite seen in the proof, over the golden windows
   /// (without any, over random ones in 0..1); 0 on TensorFlow Lite.
   double proof_error() const noexcept { return proof_error_; }
   /// The network that runs the graph, null on TensorFlow Lite. It is used by invoke() and invoke_batch() too: one
   /// thread at a time.
-  const Network* network() const noexcept { return native_ ? native_->network() : nullptr; }
-  Network* network() noexcept { return native_ ? native_->network() : nullptr; }
+  const ChosenNetwork* network() const noexcept { return native_ ? native_->network() : nullptr; }
+  ChosenNetwork* network() noexcept { return native_ ? native_->network() : nullptr; }
 
   /// The graph's operators and what runs each.
   std::vector<tflite::OperatorInfo> operators() const { return interpreter_->operators(); }
@@ -123,7 +136,8 @@ class Model {
   /// Where the time that loading may take has run out. @throws LoadError naming the limit
   void check_time() const;
   std::string open_native();
-  std::string prove_native(const tflite::NativeDelegate& delegate, tflite::Interpreter& interpreter);
+  std::string forced_kernels() const;
+  std::string prove_native(tflite::NativeDelegate& delegate, tflite::Interpreter& interpreter);
   tflite::Interpreter::Options interpreter_options(const tflite::NativeDelegate* native) const;
   void read_shapes();
   void prepare_batch(std::size_t batch);

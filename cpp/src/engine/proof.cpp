@@ -110,10 +110,42 @@ struct Noise {
     pass(dense.activation);
   }
 
+  /// A row is divided by its deviation: a quarter of its largest value, about.
+  void normalise() noexcept {
+    variance *= 16.0 / std::max(magnitude * magnitude, 1e-12);
+    magnitude = 4.0;
+  }
+
   void pass(const AffineSpec& affine) noexcept {
     const double scale = largest(affine.scale);
     variance *= scale * scale;
     magnitude = magnitude * scale + largest(affine.offset);
+  }
+
+  /// A GRU's state is z of the one before and 1 - z of the candidate, whose slope is 1; both gates have slopes of 1/4 at
+  /// most, the one in front of a difference of up to 2.
+  void pass(const GruSpec& gru, std::size_t steps) noexcept {
+    const double row = largest_row(gru.input_weights, gru.inputs);
+    const double recurrent = largest_row(gru.recurrent_weights, gru.units);
+    double hidden = 0.0;
+    for (std::size_t step = 0; step < steps; ++step) {
+      const double gate = row * (variance + magnitude * magnitude * kRoundingVariance) +
+                          recurrent * (hidden + (step > 0 ? kRoundingVariance : 0.0));
+      hidden = hidden / 4.0 + gate * (1.0 / 4.0 + 1.0 / 4.0 + recurrent / 64.0);
+    }
+    variance = hidden;
+    magnitude = gru.activation == Activation::relu || gru.activation == Activation::none
+                    ? std::sqrt(row) * magnitude + largest(gru.bias)
+                    : 1.0;
+  }
+
+  void pass(const BidirectionalSpec& both, std::size_t steps) noexcept {
+    Noise backward = *this;
+    std::visit([&](const auto& typed) { pass(typed, steps); }, both.forward);
+    std::visit([&](const auto& typed) { backward.pass(typed, steps); }, both.backward);
+    const double states = both.merge == BidirectionalSpec::Merge::concatenate ? 1.0 : 2.0;
+    variance = std::max(variance, backward.variance) * states;
+    magnitude = std::max(magnitude, backward.magnitude) * states;
   }
 
   /// Noise of a gate's sum reaches the cell through slopes of 1/4 (sigmoids) and 1 (tanh) at most, and half of a cell
@@ -130,7 +162,9 @@ struct Noise {
       hidden = cell / 4.0 + gate / 16.0;
     }
     variance = hidden;
-    magnitude = 1.0;
+    magnitude = lstm.activation == Activation::relu || lstm.activation == Activation::none
+                    ? static_cast<double>(steps) * (std::sqrt(row) * magnitude + largest(lstm.bias))
+                    : 1.0;
   }
 };
 
@@ -140,9 +174,13 @@ double rounding_tolerance(const NetworkSpec& network) noexcept {
   Noise noise;
   for (const auto& layer : network.layers) {
     if (const auto* lstm = std::get_if<LstmSpec>(&layer)) noise.pass(*lstm, network.steps);
+    if (const auto* gru = std::get_if<GruSpec>(&layer)) noise.pass(*gru, network.steps);
+    if (const auto* both = std::get_if<BidirectionalSpec>(&layer)) noise.pass(*both, network.steps);
     if (const auto* dense = std::get_if<DenseSpec>(&layer)) noise.pass(*dense);
     if (const auto* affine = std::get_if<AffineSpec>(&layer)) noise.pass(*affine);
     if (const auto* activation = std::get_if<ActivationSpec>(&layer)) noise.pass(activation->activation);
+    if (std::get_if<SoftmaxSpec>(&layer)) noise.magnitude = 1.0;  // no slope is above 1/4 of beta, which is 1 as a rule
+    if (std::get_if<NormaliseSpec>(&layer)) noise.normalise();
   }
   const double tolerance = kDeviations * std::sqrt(noise.variance);
   return tolerance >= 1e-4 ? std::min(tolerance, 5e-2) : 1e-4;

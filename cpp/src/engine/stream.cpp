@@ -51,14 +51,29 @@ std::size_t checked_window(const Engine& engine, std::size_t forecaster, std::si
 
 }  // namespace
 
-Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, std::size_t rows)
+/// A stream that runs what the next push will run. Its rows are few, but of the kernels of many.
+struct Stream::Rehearsal {
+  static constexpr std::size_t kMostRows = 6;
+
+  ModelStats stats;
+  std::vector<double> samples;  // (rows, features)
+  std::vector<Answer> answers;  // (rows)
+  Stream stream;
+
+  Rehearsal(Stream& of, std::size_t rows)
+      : samples(rows * of.features_), answers(rows), stream(of.engine_, of.model_, of.options_, rows, &stats) {}
+};
+
+Stream::~Stream() = default;
+
+Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, std::size_t rows, ModelStats* stats)
     : engine_(engine),
       model_(forecaster),
       rows_(rows),
       window_(checked_window(engine, forecaster, rows)),
       features_(engine.spec(forecaster).features.size()),
       options_(options),
-      forecaster_(engine, forecaster, rows, options.safeguard),
+      forecaster_(engine, forecaster, rows, options.safeguard, stats),
       mbps_(rows),
       history_(rows * window_ * features_),
       levels_(rows * window_ * features_),
@@ -72,11 +87,13 @@ Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, s
   if (options.mixture && spec.has_target_column && window_ >= Mixture::kLeastWindow)
     mixture_ = std::make_unique<Mixture>(rows, window_, options.outlook);
   Model& model = engine.model(forecaster);
-  Network* network = model.network();
+  ChosenNetwork* network = model.network();
   if (!network) {
     mode_reason_ = std::string("TensorFlow Lite runs the model: ") + model.backend_reason();
   } else if (!network->can_step()) {
-    mode_reason_ = "the model does not end in the last step of an LSTM, so a step can't be taken by itself";
+    mode_reason_ =
+        "the model does not end in the last step of a recurrence that reads oldest first, so a step can't be taken by "
+        "itself";
   } else if (window_ == 1) {
     mode_reason_ = "a window of one time step has no state to keep";
   } else {
@@ -255,6 +272,50 @@ void Stream::move_states() noexcept {
     for (std::size_t slot = 1; slot < slots; ++slot) std::copy_n(samples_.get(), row, samples_.get() + slot * row);
   }
   network_->step(samples_.get(), features_, slots * rows_, states_.get(), nullptr);
+}
+
+/// The last sample that a row got. @return whether there was one
+bool Stream::newest(std::size_t row, double* sample) noexcept {
+  if (counts_[row] == 0) return false;
+  std::copy_n(sample_at(row, (ticks_ + window_ - 1) % window_), features_, sample);
+  return true;
+}
+
+void Stream::prepare() {
+  const std::size_t rows = std::min(rows_, Rehearsal::kMostRows);
+  const bool first = !rehearsal_;
+  if (first) rehearsal_ = std::make_unique<Rehearsal>(*this, rows);
+  Rehearsal& rehearsal = *rehearsal_;
+  double* const samples = rehearsal.samples.data();
+  if (!newest(0, samples)) return;  // nothing is forecast in the next ticks
+  for (std::size_t row = 1; row < rows; ++row)
+    if (!newest(row, samples + row * features_)) std::copy_n(samples, features_, samples + row * features_);
+  const std::size_t ticks = rehearsal.stream.ready() ? 1 : window_;
+  for (std::size_t tick = 0; tick < ticks; ++tick) rehearsal.stream.push(samples, nullptr, rehearsal.answers.data());
+  touch();
+}
+
+namespace {
+
+template <class T>
+void prefetch(const T* from, std::size_t count) noexcept {
+  const auto* const bytes = reinterpret_cast<const char*>(from);
+  for (std::size_t at = 0; at < count * sizeof(T); at += alignment) __builtin_prefetch(bytes + at);
+}
+
+}  // namespace
+
+/// What the next push reads and writes of this stream alone.
+void Stream::touch() const noexcept {
+  if (network_) {
+    const std::size_t slot = rows_ * network_->state_size();
+    prefetch(states_.get() + ticks_ % (window_ - 1) * slot, slot);
+  }
+  prefetch(samples_.get(), rows_ * features_);
+  prefetch(history_.data(), history_.size());
+  prefetch(levels_.data(), levels_.size());
+  prefetch(this, 1);
+  if (mixture_) prefetch(mixture_.get(), 1);
 }
 
 void Stream::reset(std::size_t row) noexcept {

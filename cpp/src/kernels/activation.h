@@ -84,6 +84,10 @@ LINKCAST_INLINE typename V::Float activate(typename V::Float x, Activation activ
       return tanh<V>(x);
     case Activation::sigmoid:
       return sigmoid<V>(x);
+    case Activation::unit:
+      return V::min(1.0f, V::max(0.0f, x));
+    case Activation::most_one:
+      return V::min(1.0f, x);
   }
   return x;
 }

@@ -7,6 +7,12 @@
 
 #if defined(LINKCAST_KERNELS_X86)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#endif
 #elif defined(LINKCAST_KERNELS_NEON) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -51,25 +57,58 @@ CpuFeatures detect() {
                     bit(extended.ebx, 31);
   features.avx512_bf16 = features.avx512 && bit(extended1.eax, 5);
   features.avx512_vnni = features.avx512 && bit(extended.ecx, 11);
+  const bool tiles = (state & 0x60000u) == 0x60000u && bit(extended.edx, 24);
+  features.amx_bf16 = features.avx512_bf16 && tiles && bit(extended.edx, 22);
+  features.amx_int8 = features.avx512_bf16 && tiles && bit(extended.edx, 25);
   return features;
 }
+
+#if defined(__linux__)
+
+// Linux saves tiles only for a process that has asked: Documentation/arch/x86/xstate.rst.
+bool ask_for_tiles() {
+  constexpr long arch_req_xcomp_perm = 0x1023;  // arch/x86/include/uapi/asm/prctl.h
+  constexpr long xtiledata = 18;                // the state's bit in XCR0
+  const int before = errno;
+  const bool granted = syscall(SYS_arch_prctl, arch_req_xcomp_perm, xtiledata) == 0;
+  errno = before;
+  return granted;
+}
+
+#else
+
+bool ask_for_tiles() { return false; }
+
+#endif
 
 #elif defined(LINKCAST_KERNELS_NEON)
 
 CpuFeatures detect() {
   CpuFeatures features;
 #if defined(__linux__)
-  constexpr unsigned long hwcap_asimd = 1ul << 1;  // Linux arch/arm64/include/uapi/asm/hwcap.h
-  features.neon = (getauxval(AT_HWCAP) & hwcap_asimd) != 0;
+  // Linux arch/arm64/include/uapi/asm/hwcap.h
+  constexpr unsigned long hwcap_asimd = 1ul << 1;
+  constexpr unsigned long hwcap_asimddp = 1ul << 20;
+  constexpr unsigned long hwcap2_i8mm = 1ul << 13;
+  constexpr unsigned long hwcap2_bf16 = 1ul << 14;
+  const unsigned long hwcap = getauxval(AT_HWCAP);
+  const unsigned long hwcap2 = getauxval(AT_HWCAP2);
+  features.neon = (hwcap & hwcap_asimd) != 0;
+  features.neon_dot = features.neon && (hwcap & hwcap_asimddp) != 0;
+  features.neon_i8mm = features.neon && (hwcap2 & hwcap2_i8mm) != 0;
+  features.neon_bf16 = features.neon && (hwcap2 & hwcap2_bf16) != 0;
 #else
   features.neon = true;  // Advanced SIMD is part of the AArch64 baseline.
 #endif
   return features;
 }
 
+bool ask_for_tiles() { return false; }
+
 #else
 
 CpuFeatures detect() { return {}; }
+bool ask_for_tiles() { return false; }
 
 #endif
 
@@ -101,6 +140,11 @@ std::string supported_names() {
 const CpuFeatures& cpu_features() {
   static const CpuFeatures features = detect();
   return features;
+}
+
+bool tiles_permitted() {
+  static const bool permitted = (cpu_features().amx_bf16 || cpu_features().amx_int8) && ask_for_tiles();
+  return permitted;
 }
 
 const char* isa_name(Isa isa) {

@@ -23,7 +23,7 @@ LINKCAST_INLINE void lstm_state(const LstmArgs& args, std::size_t block, std::si
 }
 
 /// `Blocks` blocks of units for R rows, from weights to hidden state.
-template <class Product, int R, int Blocks, bool Reverse>
+template <class Product, int R, int Blocks, bool Reverse, int S = split_of(R * 4 * Blocks)>
 LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::size_t row) {
   using V = typename Product::Vec;
   using Float = typename V::Float;
@@ -35,8 +35,8 @@ LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::si
     LINKCAST_UNROLL
     for (int v = 0; v < P; ++v) gates[r][v] = V::load(start + static_cast<std::size_t>(v) * V::lanes);
   }
-  if (args.x.data != nullptr) Product::template add<R, P, false>(gates, args.input, block, args.x, row);
-  if (args.h.data != nullptr) Product::template add<R, P, Reverse>(gates, args.recurrent, block, args.h, row);
+  if (args.x.data != nullptr) Product::template add<R, P, false, S>(gates, args.input, block, args.x, row);
+  if (args.h.data != nullptr) Product::template add<R, P, Reverse, S>(gates, args.recurrent, block, args.h, row);
   if constexpr (R == 1) {
     LINKCAST_UNROLL
     for (int b = 0; b < Blocks; ++b) {
@@ -60,16 +60,25 @@ LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::si
   }
 }
 
+/// The block that an odd number of them leaves over, of one row.
+template <class Product, bool Reverse>
+[[gnu::noinline]] void lstm_last_block(const LstmArgs& args, std::size_t block) {
+  if (args.as_one_of_many)
+    lstm_block<Product, 1, 1, Reverse, 1>(args, block, 0);
+  else
+    lstm_block<Product, 1, 1, Reverse>(args, block, 0);
+}
+
 /// One row: two blocks of units at once hide the latency of the sums and of the cell.
 template <class Product, bool Reverse>
 void lstm_row(const LstmArgs& args) {
   const std::size_t blocks = args.recurrent.vectors / 4;
   const std::size_t pairs = blocks / 2;
-  if (Reverse && blocks % 2 == 1) lstm_block<Product, 1, 1, Reverse>(args, blocks - 1, 0);
+  if (Reverse && blocks % 2 == 1) lstm_last_block<Product, Reverse>(args, blocks - 1);
   for (std::size_t i = 0; i < pairs; ++i) {
     lstm_block<Product, 1, 2, Reverse>(args, 2 * (Reverse ? pairs - 1 - i : i), 0);
   }
-  if (!Reverse && blocks % 2 == 1) lstm_block<Product, 1, 1, Reverse>(args, blocks - 1, 0);
+  if (!Reverse && blocks % 2 == 1) lstm_last_block<Product, Reverse>(args, blocks - 1);
 }
 
 template <class Product, bool Reverse>

@@ -5,8 +5,7 @@
 #include <functional>
 #include <utility>
 
-#include "base/aligned.h"
-#include "packed_network.h"
+#include "network_impl.h"
 
 namespace linkcast {
 namespace {
@@ -14,76 +13,24 @@ namespace {
 using kernels::Kernels;
 using kernels::Layer;
 using kernels::LayerKind;
-using kernels::LstmArgs;
 using kernels::Operand;
+using kernels::Release;
+using kernels::Rows;
+using kernels::Workspace;
 
 /// Windows that pass through the network together. Their activations stay in the second-level cache beside the weights.
 constexpr std::size_t largest_part = 48;
 
-/// Rows on their way through the layers: time-major, row t * batch + b.
-struct Rows {
-  const float* data = nullptr;
-  std::size_t stride = 0;  // floats
-  std::size_t steps = 1;
-  std::size_t width = 0;
-};
-
-/// A part of the workspace, for one size of batch.
-struct Workspace {
-  AlignedBuffer memory;
-  std::size_t batch = 0;
-  float* rows[2] = {nullptr, nullptr};  // (steps * batch, padded) of the largest layer
-  float* gates = nullptr;               // (steps * batch, blocks, 4, lanes) of the largest LSTM that projects at once
-  float* cell = nullptr;                // (batch, padded) of the largest LSTM
-  std::byte* encoded = nullptr;         // (steps * batch) rows of the longest encoding
-  float* encoded_scale = nullptr;       // (steps * batch)
-  std::byte* hidden[2] = {nullptr, nullptr};  // (batch) encoded rows
-};
-
 }  // namespace
-
-struct Network::Impl : kernels::PackedNetwork {
-  const Kernels* kernels;
-  Precision precision;
-  Workspace work;
-  Deadline deadline;          // of the present run
-  bool second_first = false;  // every second run reads half of its dense weights first that the other reads last
-  bool given_up = false;      // because it passed
-  /// Dense layers take one row at a time: how their sums are split depends on how many rows go together, so that a row
-  /// of a step would differ in its last bits with what stands beside it.
-  bool row_by_row = false;
-
-  Impl(const NetworkSpec& spec, const Kernels& chosen, Precision chosen_precision)
-      : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen), precision(chosen_precision) {}
-  void reserve(std::size_t batch);
-  void run_part(const float* input, std::size_t batch, float* output);
-  void step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states, float* output);
-  Rows gather_input(const float* input, std::size_t batch);
-  Operand operand(const Rows& rows, std::size_t count, std::size_t depth);
-  Operand part(const Operand& whole, std::size_t row) const;
-  /// The half of the workspace where `data` does not stand.
-  float* other(const float* data) const {
-    const bool in_first =
-        !std::less<>()(data, work.rows[0]) && std::less<>()(data, static_cast<const float*>(work.rows[1]));
-    return in_first ? work.rows[1] : work.rows[0];
-  }
-  Rows run_layer(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows run_lstm(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
-                 std::size_t outputs);
-  void dense_by_rows(const Layer& layer, const Rows& in, std::size_t rows, float* y, std::size_t y_stride,
-                     std::size_t outputs_written);
-  Rows run_affine(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows run_flatten(const Layer& layer, const Rows& in, std::size_t batch);
-  Rows step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states);
-  void finish(const Rows& rows, std::size_t first_layer, std::size_t batch, float* output);
-  bool projects_at_once(std::size_t batch) const { return batch < kernels->projection_rows; }
-};
 
 Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) {
   isa_from_name(isa_name(isa));  // refuses what this machine does not run
   const auto& chosen = kernels::select_kernels(isa, precision);
-  impl_ = std::make_unique<Impl>(spec, chosen, precision);
+  impl_ = std::make_unique<Impl>(spec, chosen);
+  impl_->reserve(1);
+}
+
+Network::Network(const NetworkSpec& spec, const Kernels& table) : impl_(std::make_unique<Impl>(spec, table)) {
   impl_->reserve(1);
 }
 
@@ -92,21 +39,43 @@ Network::Network(Network&&) noexcept = default;
 Network& Network::operator=(Network&&) noexcept = default;
 
 Isa Network::isa() const { return impl_->kernels->isa; }
-Precision Network::precision() const { return impl_->precision; }
-const char* Network::kernels_name() const { return impl_->kernels->name; }
+const Kernels& Network::table() const { return *impl_->kernels; }
 std::size_t Network::steps() const { return impl_->steps; }
 std::size_t Network::features() const { return impl_->features; }
 std::size_t Network::output_steps() const { return impl_->output_steps; }
 std::size_t Network::outputs() const { return impl_->outputs; }
 std::size_t Network::weight_bytes() const { return impl_->weights.size(); }
+std::size_t Network::bytes_read() const {
+  const std::size_t element = impl_->kernels->format == kernels::WeightFormat::float32    ? 4
+                              : impl_->kernels->format == kernels::WeightFormat::bfloat16 ? 2
+                                                                                          : 1;
+  const auto bytes_of = [&](const kernels::Matrix& matrix) {
+    if (matrix.weights == nullptr) return std::size_t{0};
+    return matrix.vectors * impl_->kernels->lanes * round_up(matrix.depth, impl_->kernels->group) * element;
+  };
+  std::size_t bytes = 0;
+  for (const Layer& layer : impl_->layers)
+    bytes += bytes_of(layer.dense.matrix) + bytes_of(layer.recurrent) * (layer.steps - 1);
+  return bytes;
+}
+
 std::size_t Network::multiply_adds() const { return impl_->multiply_adds; }
 bool Network::can_step() const { return impl_->can_step; }
 std::size_t Network::state_size() const { return impl_->state_size; }
+
+std::string Network::shape() const {
+  std::string text = std::to_string(impl_->steps) + 'x' + std::to_string(impl_->features);
+  for (const Layer& layer : impl_->layers)
+    text += ' ' + std::to_string(static_cast<int>(layer.kind)) + ':' + std::to_string(layer.steps) + 'x' +
+            std::to_string(layer.inputs) + '-' + std::to_string(layer.width);
+  return text;
+}
 
 void Network::reserve(std::size_t batch) { impl_->reserve(std::clamp<std::size_t>(batch, 1, largest_part)); }
 
 bool Network::run(const float* input, std::size_t batch, float* output, Deadline deadline) noexcept {
   Impl& impl = *impl_;
+  const Release release{*impl.kernels};
   impl.deadline = deadline;
   impl.given_up = false;
   impl.second_first = !impl.second_first;
@@ -128,6 +97,7 @@ bool Network::run(const float* input, std::size_t batch, float* output, Deadline
 void Network::step(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,
                    float* output) noexcept {
   Impl& impl = *impl_;
+  const Release release{*impl.kernels};
   while (batch > 0) {
     const std::size_t rows = std::min(batch, impl.work.batch);
     impl.step_part(samples, sample_stride, rows, states, output);
@@ -145,21 +115,26 @@ void Network::Impl::reserve(std::size_t batch) {
   std::size_t cell = 0;
   std::size_t encoded = 0;
   std::size_t hidden = 0;
+  std::size_t products = 0;
+  std::size_t step_gates = 0;
   std::size_t most_steps = steps;
   for (const Layer& layer : layers) {
-    const std::size_t out_steps =
-        layer.kind == LayerKind::last_step || layer.kind == LayerKind::flatten ? 1 : layer.steps;
-    widest = std::max({widest, out_steps * layer.padded, layer.steps * round_up(layer.inputs, kernels->lanes)});
+    widest = std::max({widest, layer.out_steps * layer.padded, layer.steps * round_up(layer.inputs, kernels->lanes)});
     most_steps = std::max(most_steps, layer.steps);
-    if (layer.kind == LayerKind::lstm) {
-      gates = std::max(gates, layer.steps * 4 * layer.padded);
+    const bool recurrent = layer.kind == LayerKind::lstm || layer.kind == LayerKind::recurrence;
+    if (recurrent) {
+      gates = std::max(gates, layer.steps * layer.gates);
       cell = std::max(cell, layer.padded);
     }
+    if (layer.kind == LayerKind::recurrence) {
+      products = std::max(products, layer.products);
+      step_gates = std::max(step_gates, layer.gates);
+    }
     if (!kernels->encoded) continue;
-    if (layer.kind == LayerKind::lstm || layer.kind == LayerKind::dense) {
+    if (recurrent || layer.kind == LayerKind::dense) {
       encoded = std::max(encoded, layer.steps * round_up(kernels->encoded_bytes(layer.inputs), alignment));
     }
-    if (layer.kind == LayerKind::lstm) {
+    if (recurrent) {
       hidden = std::max(hidden, round_up(kernels->encoded_bytes(layer.padded), alignment));
     }
   }
@@ -172,8 +147,10 @@ void Network::Impl::reserve(std::size_t batch) {
   const std::size_t at_once = std::min(batch, kernels->projection_rows);
   const std::size_t rows0 = place(widest * batch * sizeof(float));
   const std::size_t rows1 = place(widest * batch * sizeof(float));
-  const std::size_t gates_at = place(gates * at_once * sizeof(float));
+  const std::size_t gates_at = place(std::max(gates * at_once, step_gates * batch) * sizeof(float));
   const std::size_t cell_at = place(cell * batch * sizeof(float));
+  const std::size_t products_at = place(products * batch * sizeof(float));
+  const std::size_t hidden_scale = place(batch * sizeof(float));
   const std::size_t encoded_at = place(encoded * batch);
   const std::size_t scale_at = place(most_steps * batch * sizeof(float));
   const std::size_t hidden0 = place(hidden * batch);
@@ -188,6 +165,8 @@ void Network::Impl::reserve(std::size_t batch) {
   next.rows[1] = floats(rows1);
   next.gates = floats(gates_at);
   next.cell = floats(cell_at);
+  next.products = floats(products_at);
+  next.hidden_scale = floats(hidden_scale);
   next.encoded = base + encoded_at;
   next.encoded_scale = floats(scale_at);
   next.hidden[0] = base + hidden0;
@@ -204,13 +183,22 @@ void Network::Impl::finish(const Rows& rows, std::size_t first_layer, std::size_
   Rows now = rows;
   for (std::size_t i = first_layer; i < layers.size(); ++i) {
     const Layer& layer = layers[i];
-    const bool direct = i + 1 == layers.size() && layer.kind == LayerKind::dense && (now.steps == 1 || batch == 1);
-    if (direct) {
-      run_dense(layer, now, batch, output, layer.width, layer.width);
+    const bool direct = i + 1 == layers.size() && (now.steps == 1 || batch == 1);
+    if (layer.kind == LayerKind::dense) {  // a decision is nothing else
+      if (direct) {
+        run_dense(layer, now, batch, output, layer.width, layer.width);
+        return;
+      }
+      now = run_dense(layer, now, batch, other(now.data), layer.padded, layer.padded);
+      continue;
+    }
+    if (direct && (layer.kind == LayerKind::softmax || layer.kind == LayerKind::normalise)) {
+      run_by_row(layer, now, batch, output, layer.width);
       return;
     }
     now = run_layer(layer, now, batch);
     if (given_up) return;
+    if (layer.kind == LayerKind::bidirectional) i += 2;  // its two recurrences have run
   }
   for (std::size_t t = 0; t < now.steps; ++t) {
     for (std::size_t b = 0; b < batch; ++b) {
@@ -248,7 +236,8 @@ Operand Network::Impl::part(const Operand& whole, std::size_t row) const {
 Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t batch) {
   switch (layer.kind) {
     case LayerKind::lstm:
-      return run_lstm(layer, in, batch);
+    case LayerKind::recurrence:
+      return run_recurrent(layer, in, batch, {other(in.data), layer.padded});
     case LayerKind::dense:
       return run_dense(layer, in, batch, other(in.data), layer.padded, layer.padded);
     case LayerKind::affine:
@@ -257,53 +246,17 @@ Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t ba
       return {in.data + (in.steps - 1) * batch * in.stride, in.stride, 1, in.width};
     case LayerKind::flatten:
       return run_flatten(layer, in, batch);
+    case LayerKind::reverse:
+      return run_reverse(layer, in, batch);
+    case LayerKind::bidirectional:
+      return run_bidirectional(layer, in, batch);
+    case LayerKind::softmax:
+    case LayerKind::normalise:
+      return run_by_row(layer, in, batch, other(in.data), layer.padded);
+    case LayerKind::repeat:
+      return run_repeat(layer, in, batch);
   }
   return in;
-}
-
-Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t batch) {
-  float* out = other(in.data);
-  const Operand x = operand(in, in.steps * batch, layer.inputs);
-  LstmArgs args;
-  args.rows = batch;
-  args.recurrent = layer.recurrent;
-  args.cell_limit = layer.cell_limit;
-  args.input = layer.dense.matrix;
-  args.c = work.cell;
-  args.c_stride = layer.padded;
-  args.h_out_stride = layer.padded;
-  const bool at_once = projects_at_once(batch);
-  // With a deadline, the input projection is cut in two, so that neither part takes longer than a time step of all
-  // layers.
-  const std::size_t steps_at_once = deadline.set() ? (in.steps + 1) / 2 : in.steps;
-  const std::size_t gates_width = 4 * layer.padded;
-  const std::size_t hidden_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
-  for (std::size_t t = 0; t < in.steps; ++t) {
-    if (deadline.passed()) {
-      given_up = true;
-      break;
-    }
-    if (at_once) {
-      float* gates = work.gates + t * batch * gates_width;
-      if (t % steps_at_once == 0) {
-        const std::size_t rows = std::min(steps_at_once, in.steps - t) * batch;
-        kernels->dense(layer.dense, part(x, t * batch), rows, gates, gates_width, gates_width, false);
-      }
-      args.gates = gates;
-      args.gates_stride = gates_width;
-    } else {
-      args.gates = layer.dense.bias;
-      args.x = part(x, t * batch);
-    }
-    args.h_out = out + t * batch * layer.padded;
-    args.h_encoded = work.hidden[t % 2];
-    args.h_encoded_stride = hidden_stride;
-    args.reverse = t % 2 == 1;
-    kernels->lstm_step(args);
-    args.h = kernels->encoded ? Operand{args.h_encoded, hidden_stride, nullptr}
-                              : Operand{args.h_out, layer.padded * sizeof(float), nullptr};
-  }
-  return {out, layer.padded, in.steps, layer.width};
 }
 
 [[gnu::noinline]] void Network::Impl::dense_by_rows(const Layer& layer, const Rows& in, std::size_t rows, float* y,
@@ -316,7 +269,7 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
 Rows Network::Impl::run_dense(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride,
                               std::size_t outputs_written) {
   const std::size_t rows = in.steps * batch;
-  if (row_by_row && rows > 1) [[unlikely]]
+  if (row_by_row && rows > 1 && !kernels->rows_apart) [[unlikely]]
     dense_by_rows(layer, in, rows, y, y_stride, outputs_written);
   else
     kernels->dense(layer.dense, operand(in, rows, layer.inputs), rows, y, y_stride, outputs_written, second_first);
@@ -343,46 +296,33 @@ Rows Network::Impl::run_flatten(const Layer& layer, const Rows& in, std::size_t 
   return {out, layer.padded, 1, layer.width};
 }
 
+Rows Network::Impl::run_by_row(const Layer& layer, const Rows& in, std::size_t batch, float* y, std::size_t y_stride) {
+  const auto kernel = layer.kind == LayerKind::softmax ? kernels->softmax : kernels->normalise;
+  kernel(in.data, in.stride, in.steps * batch, layer.width, layer.parameter, y, y_stride);
+  return {y, y_stride, in.steps, layer.width};
+}
+
+Rows Network::Impl::run_repeat(const Layer& layer, const Rows& in, std::size_t batch) {
+  float* out = other(in.data);
+  for (std::size_t row = 0; row < layer.out_steps * batch; ++row) {
+    std::memcpy(out + row * layer.padded, in.data + row % batch * in.stride, layer.width * sizeof(float));
+  }
+  return {out, layer.padded, layer.out_steps, layer.width};
+}
+
 void Network::Impl::step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states,
                               float* output) {
   Rows now{samples, sample_stride, 1, features};
   row_by_row = true;
   std::size_t i = 0;
   for (; i < layers.size() && layers[i].kind != LayerKind::last_step; ++i) {
-    now =
-        layers[i].kind == LayerKind::lstm ? step_lstm(layers[i], now, batch, states) : run_layer(layers[i], now, batch);
+    const LayerKind kind = layers[i].kind;
+    now = kind == LayerKind::lstm         ? step_lstm(layers[i], now, batch, states)
+          : kind == LayerKind::recurrence ? step_recurrence(layers[i], now, batch, states)
+                                          : run_layer(layers[i], now, batch);
   }
   if (output != nullptr) finish(now, i + 1, batch, output);
   row_by_row = false;
-}
-
-Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states) {
-  float* h = states + layer.state;
-  const std::size_t half = round_up(layer.padded, alignment / sizeof(float));
-  LstmArgs args;
-  args.rows = batch;
-  args.recurrent = layer.recurrent;
-  args.cell_limit = layer.cell_limit;
-  args.input = layer.dense.matrix;
-  args.x = operand(in, batch, layer.inputs);
-  args.gates = layer.dense.bias;
-  args.c = h + half;
-  args.c_stride = state_size;
-  args.h_out = other(in.data);
-  args.h_out_stride = layer.padded;
-  args.h_encoded = work.hidden[1];
-  args.h_encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
-  args.h = {h, state_size * sizeof(float), nullptr};
-  if (kernels->encoded) {
-    // The scale of a hidden state is fixed (it lies in -1..1), so the encoder's own is not used.
-    kernels->encode(h, state_size, batch, layer.width, work.hidden[0], args.h_encoded_stride, nullptr);
-    args.h = {work.hidden[0], args.h_encoded_stride, nullptr};
-  }
-  kernels->lstm_step(args);
-  for (std::size_t b = 0; b < batch; ++b) {
-    std::memcpy(h + b * state_size, args.h_out + b * layer.padded, layer.padded * sizeof(float));
-  }
-  return {args.h_out, layer.padded, 1, layer.width};
 }
 
 }  // namespace linkcast

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 
 #include "base/clock.h"
 #include "isa.h"
@@ -17,20 +18,26 @@ class Network {
   /// Folds, rounds once and packs the weights. `spec` is not kept.
   /// @throws std::invalid_argument  sizes in the spec do not fit together, or the machine does not run the ISA
   Network(const NetworkSpec& spec, Isa isa, Precision precision = Precision::float32);
+  /// The same on a table of kernels that this machine runs.
+  Network(const NetworkSpec& spec, const kernels::Kernels& table);
   ~Network();
   Network(Network&&) noexcept;
   Network& operator=(Network&&) noexcept;
 
   Isa isa() const;
-  Precision precision() const;
   /// Name of the chosen kernels, "f32_avx512" for example.
-  const char* kernels_name() const;
+  const char* kernels_name() const { return table().name; }
+  const kernels::Kernels& table() const;
+  /// The layers' kinds and sizes as text: networks with the same one do the same work.
+  std::string shape() const;
 
   std::size_t steps() const;         // of the input; 1 when it is not a sequence
   std::size_t features() const;      // of the input
   std::size_t output_steps() const;  // 1 unless the output is a sequence
   std::size_t outputs() const;       // of each step
   std::size_t weight_bytes() const;  // packed, with biases
+  /// That a run of one window reads at least: a recurrent matrix once for each step behind the first, others once.
+  std::size_t bytes_read() const;
   std::size_t multiply_adds()
       const;  // of one window, without padding; the first step's zero state is counted as others are
 

@@ -27,6 +27,12 @@ std::size_t lstm_order(std::size_t vector, std::size_t lane, std::size_t lanes, 
   return unit < units ? vector % 4 * units + unit : 4 * units;
 }
 
+std::size_t gate_order(std::size_t vector, std::size_t lane, std::size_t lanes, std::size_t units) {
+  const std::size_t blocks = (units + lanes - 1) / lanes;
+  const std::size_t unit = vector % blocks * lanes + lane;
+  return unit < units ? vector / blocks * units + unit : static_cast<std::size_t>(-1);
+}
+
 std::uint16_t to_bfloat16(float x) {
   std::uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);

@@ -27,6 +27,8 @@ using OutputOrder = std::size_t (*)(std::size_t vector, std::size_t lane, std::s
 std::size_t dense_order(std::size_t vector, std::size_t lane, std::size_t lanes, std::size_t units);
 /// Blocks of units with their four gates beside one another; outputs are (4, units).
 std::size_t lstm_order(std::size_t vector, std::size_t lane, std::size_t lanes, std::size_t units);
+/// One gate behind the other, each in whole vectors; outputs are (gates, units).
+std::size_t gate_order(std::size_t vector, std::size_t lane, std::size_t lanes, std::size_t units);
 
 /// A matrix whose pointers are still offsets into the bytes that hold it.
 struct PackedMatrix {

@@ -15,6 +15,18 @@ constexpr int split_of(int sums) { return sums >= 8 ? 1 : sums >= 4 ? 2 : sums >
 template <class Ops, int R, int P>
 LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, std::ptrdiff_t panel_bytes,
                                     const char* const (&rows)[R], std::ptrdiff_t row_offset) {
+  if constexpr (requires { Ops::inputs_first; }) {  // where the weights of a group would take more registers than that
+    typename Ops::Input inputs[R];
+    LINKCAST_UNROLL
+    for (int r = 0; r < R; ++r) inputs[r] = Ops::load_input(rows[r] + row_offset);
+    LINKCAST_UNROLL
+    for (int v = 0; v < P; ++v) {
+      const typename Ops::Weight weight = Ops::load_weight(w + v / 4 * panel_bytes + v % 4 * Ops::vector_bytes);
+      LINKCAST_UNROLL
+      for (int r = 0; r < R; ++r) Ops::multiply_add(sum[r][v], weight, inputs[r]);
+    }
+    return;
+  }
   typename Ops::Weight weights[P];
   LINKCAST_UNROLL
   for (int v = 0; v < P; ++v) weights[v] = Ops::load_weight(w + v / 4 * panel_bytes + v % 4 * Ops::vector_bytes);
@@ -30,10 +42,10 @@ LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* 
 /// P is the width of one panel, or 8 for two whole panels beside each other.
 /// @param w        the panel's weights, (groups, P, vector)
 /// @param x, row   the first of R rows
-template <class Ops, int R, int P, bool Reverse>
+/// @tparam S       sums that k is split into; how many decides the last bits
+template <class Ops, int R, int P, bool Reverse, int S = split_of(R * P)>
 LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, std::ptrdiff_t panel_bytes,
                                 std::size_t groups, const Operand& x, std::size_t row) {
-  constexpr int S = split_of(R * P);
   constexpr std::ptrdiff_t width = P < 4 ? P : 4;
   constexpr std::ptrdiff_t w_step = (Reverse ? -1 : 1) * width * Ops::vector_bytes;
   constexpr std::ptrdiff_t x_step = (Reverse ? -1 : 1) * Ops::input_bytes;
@@ -88,12 +100,12 @@ LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, s
 }
 
 /// One panel, or two beside each other, times R rows.
-template <class Ops, int R, int P, bool Reverse>
+template <class Ops, int R, int P, bool Reverse, int S = split_of(R * P)>
 LINKCAST_INLINE void multiply_panel(typename Ops::Sum (&sum)[R][P], const Matrix& matrix, std::size_t panel,
                                     std::size_t groups, const Operand& x, std::size_t row) {
   const std::ptrdiff_t panel_bytes = static_cast<std::ptrdiff_t>(groups) * 4 * Ops::vector_bytes;
   const char* w = static_cast<const char*>(matrix.weights) + static_cast<std::ptrdiff_t>(panel) * panel_bytes;
-  accumulate<Ops, R, P, Reverse>(sum, w, panel_bytes, groups, x, row);
+  accumulate<Ops, R, P, Reverse, S>(sum, w, panel_bytes, groups, x, row);
 }
 
 template <class V>
@@ -138,7 +150,7 @@ struct Product {
     static LINKCAST_INLINE void multiply_add(Sum& sum, Weight w, Input x) { sum = V::fma(w, x, sum); }
   };
 
-  template <int R, int P, bool Reverse>
+  template <int R, int P, bool Reverse, int S = split_of(R * P)>
   static LINKCAST_INLINE void add(Float (&sum)[R][P], const Matrix& matrix, std::size_t panel, const Operand& x,
                                   std::size_t row) {
     if constexpr (format == WeightFormat::int8) {
@@ -148,7 +160,7 @@ struct Product {
         LINKCAST_UNROLL
         for (int v = 0; v < P; ++v) integers[r][v] = V::zero();
       }
-      multiply_panel<Ops, R, P, Reverse>(integers, matrix, panel, matrix.depth, x, row);
+      multiply_panel<Ops, R, P, Reverse, S>(integers, matrix, panel, matrix.depth, x, row);
       LINKCAST_UNROLL
       for (int v = 0; v < P; ++v) {
         const Float scale = V::load(matrix.scale + (panel * 4 + static_cast<std::size_t>(v)) * V::lanes);
@@ -156,7 +168,7 @@ struct Product {
         for (int r = 0; r < R; ++r) sum[r][v] = V::fma(integers[r][v], scale, sum[r][v]);
       }
     } else {
-      multiply_panel<Ops, R, P, Reverse>(sum, matrix, panel, matrix.depth, x, row);
+      multiply_panel<Ops, R, P, Reverse, S>(sum, matrix, panel, matrix.depth, x, row);
     }
   }
 };

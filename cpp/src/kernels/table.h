@@ -3,6 +3,8 @@
 
 #include "dense.h"
 #include "lstm.h"
+#include "normalise.h"
+#include "recurrence.h"
 
 namespace linkcast::kernels {
 namespace {
@@ -23,7 +25,10 @@ constexpr Kernels make_kernels(Isa isa, const char* name) {
   }
   table.dense = dense<Product>;
   table.lstm_step = lstm_step<Product>;
+  table.recurrence_step = recurrence_step<Product>;
   table.affine = affine<typename Product::Vec>;
+  table.softmax = softmax<typename Product::Vec>;
+  table.normalise = normalise<typename Product::Vec>;
   return table;
 }
 

@@ -25,6 +25,10 @@ struct VecAvx2 {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   }
   static Float load_first(const float* p, std::size_t n) { return _mm256_maskload_ps(p, first(n)); }
+  static Float load_first(const float* p, std::size_t n, float rest) {
+    const __m256i mask = first(n);
+    return _mm256_blendv_ps(_mm256_set1_ps(rest), _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
+  }
   static void store(float* p, Float x) { _mm256_storeu_ps(p, x); }
   static void store_first(float* p, Float x, std::size_t n) { _mm256_maskstore_ps(p, first(n), x); }
   /// All bits set in the first n lanes, n <= 8.
@@ -41,6 +45,17 @@ struct VecAvx2 {
   /// The limit comes first: the instruction returns its second operand when either is NaN.
   static Float min(float limit, Float x) { return _mm256_min_ps(_mm256_set1_ps(limit), x); }
   static Float max(float limit, Float x) { return _mm256_max_ps(_mm256_set1_ps(limit), x); }
+  static Float larger(Float a, Float b) { return _mm256_max_ps(a, b); }
+  static float sum_of(Float x) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+  }
+  static float largest_of(Float x) {
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+  }
   static Float reciprocal(Float x) { return _mm256_div_ps(_mm256_set1_ps(1.0f), x); }
   static Float power_of_two(Float shifted) {
     const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);

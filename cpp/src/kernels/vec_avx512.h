@@ -25,6 +25,9 @@ struct VecAvx512 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
   static Float load_first(const float* p, std::size_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
+  static Float load_first(const float* p, std::size_t n, float rest) {
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(rest), first(n), p);
+  }
   static void store(float* p, Float x) { _mm512_storeu_ps(p, x); }
   static void store_first(float* p, Float x, std::size_t n) { _mm512_mask_storeu_ps(p, first(n), x); }
   /// The mask of the first n lanes, n <= 16.
@@ -38,6 +41,9 @@ struct VecAvx512 {
   /// The limit comes first: the instruction returns its second operand when either is NaN.
   static Float min(float limit, Float x) { return _mm512_min_ps(_mm512_set1_ps(limit), x); }
   static Float max(float limit, Float x) { return _mm512_max_ps(_mm512_set1_ps(limit), x); }
+  static Float larger(Float a, Float b) { return _mm512_max_ps(a, b); }
+  static float sum_of(Float x) { return _mm512_reduce_add_ps(x); }
+  static float largest_of(Float x) { return _mm512_reduce_max_ps(x); }
   /// One Newton step on the 14-bit estimate: within 2 units in the last place, and cheaper than the division.
   static Float reciprocal(Float x) {
     const Float estimate = _mm512_rcp14_ps(x);

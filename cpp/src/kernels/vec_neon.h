@@ -25,8 +25,8 @@ struct VecNeon {
     const int8x8_t narrow = vreinterpret_s8_u32(vdup_n_u32(bytes));
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(narrow))));
   }
-  static Float load_first(const float* p, std::size_t n) {
-    float all[lanes] = {};
+  static Float load_first(const float* p, std::size_t n, float rest = 0.0f) {
+    float all[lanes] = {rest, rest, rest, rest};
     for (std::size_t i = 0; i < n; ++i) all[i] = p[i];
     return vld1q_f32(all);
   }
@@ -45,6 +45,9 @@ struct VecNeon {
   /// NaN in either operand gives NaN.
   static Float min(float limit, Float x) { return vminq_f32(vdupq_n_f32(limit), x); }
   static Float max(float limit, Float x) { return vmaxq_f32(vdupq_n_f32(limit), x); }
+  static Float larger(Float a, Float b) { return vmaxq_f32(a, b); }
+  static float sum_of(Float x) { return vaddvq_f32(x); }
+  static float largest_of(Float x) { return vmaxvq_f32(x); }
   static Float reciprocal(Float x) { return vdivq_f32(vdupq_n_f32(1.0f), x); }
   static Float power_of_two(Float shifted) {
     const uint32x4_t exponent = vshlq_n_u32(vreinterpretq_u32_f32(shifted), 23);

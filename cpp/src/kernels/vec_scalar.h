@@ -19,6 +19,8 @@ struct VecScalar {
   static Float load_bf16(const std::uint16_t* p) { return from_bits(static_cast<std::uint32_t>(*p) << 16); }
   static Float load_int8(const std::int8_t* p) { return static_cast<float>(*p); }
   static Float load_first(const float* p, std::size_t /*n*/) { return *p; }
+  /// The first n, and `rest` in the lanes behind them.
+  static Float load_first(const float* p, std::size_t /*n*/, float /*rest*/) { return *p; }
   static void store(float* p, Float x) { *p = x; }
   static void store_first(float* p, Float x, std::size_t /*n*/) { *p = x; }
 
@@ -30,6 +32,9 @@ struct VecScalar {
   /// The limit comes first: a NaN in x stays.
   static Float min(float limit, Float x) { return limit < x ? limit : x; }
   static Float max(float limit, Float x) { return limit > x ? limit : x; }
+  static Float larger(Float a, Float b) { return a > b ? a : b; }
+  static float sum_of(Float x) { return x; }
+  static float largest_of(Float x) { return x; }
   static Float reciprocal(Float x) { return 1.0f / x; }
   /// 2^n, where n is an integer in -126..127 and `shifted` is n + 1.5 * 2^23.
   static Float power_of_two(Float shifted) { return from_bits((bits(shifted) << 23) + 0x3f800000u); }

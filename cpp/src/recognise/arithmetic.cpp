@@ -22,19 +22,34 @@ Activation fused_activation(int code) {
   }
 }
 
-/// Whether `elements` are constants; neither they nor activations may be among the others.
-bool constant(const Element* elements, std::size_t count) {
-  const bool all = all_constant(elements, count);
-  require(all || none_constant(elements, count), "mixes constants and activations in one vector");
-  return all;
+/// Whether a vector is finite whatever the input is.
+bool bounded(const Expressions& expressions, ExpressionId id) {
+  const auto& e = expressions.at(id);
+  if (e.kind == Kind::affine) return bounded(expressions, e.x);
+  if (e.kind != Kind::activation) return false;
+  switch (static_cast<Activation>(e.first)) {
+    case Activation::relu6:
+    case Activation::tanh:
+    case Activation::sigmoid:
+    case Activation::unit:
+      return true;
+    default:
+      return false;
+  }
 }
 
-bool bounded(const Expression& e) {
-  return e.kind == Kind::activation && (e.first == static_cast<std::uint32_t>(Activation::sigmoid) ||
-                                        e.first == static_cast<std::uint32_t>(Activation::tanh));
+/// 1 / x of square roots, the one kind of activations that may be divided by.
+ExpressionId one_over(Expressions& expressions, ExpressionId x) {
+  const Expression e = expressions.at(x);
+  if (e.kind == Kind::spread) {
+    const auto scalar = one_over(expressions, e.x);
+    return expressions.gather(std::vector<Piece>(e.size, {scalar, 0, 1}));
+  }
+  require(e.kind == Kind::root && e.first == 0, "divides by activations, which no native kernel does");
+  return expressions.root(true, e.x);
 }
 
-/// One row of ADD, SUB or MUL: `width` elements of x and y.
+/// One line of ADD, SUB, MUL or DIV: `width` elements of x and y.
 void combine(EvaluateCall& call, Activation fused, const Element* x, const Element* y, std::size_t width,
              Element* result) {
   auto& evaluator = call.evaluator;
@@ -46,28 +61,31 @@ void combine(EvaluateCall& call, Activation fused, const Element* x, const Eleme
     for (std::size_t n = 0; n < width; ++n) {
       const float p = x[n].constant;
       const float q = y[n].constant;
-      result[n].constant = apply(fused, code == kAdd ? p + q : code == kSub ? p - q : p * q);
+      result[n].constant = apply(fused, code == kAdd ? p + q : code == kSub ? p - q : code == kDiv ? p / q : p * q);
     }
     return;
   }
   ExpressionId combined = kNone;
   if (!x_constant && !y_constant) {
-    require(code != kSub, "subtracts two activations, which no native kernel does");
     const auto left = evaluator.vector_of(x, width);
-    const auto right = evaluator.vector_of(y, width);
-    combined = code == kAdd ? expressions.add(left, right) : expressions.multiply(left, right);
+    auto right = evaluator.vector_of(y, width);
+    if (code == kSub) right = expressions.affine(std::vector<float>(width, -1.0F), std::vector<float>(width), right);
+    if (code == kDiv) right = one_over(expressions, right);
+    combined = code == kAdd || code == kSub ? expressions.add(left, right) : expressions.multiply(left, right);
   } else {
     const auto operand = evaluator.vector_of(x_constant ? y : x, width);
     auto scale = std::vector<float>(width, code == kSub && x_constant ? -1.0F : 1.0F);
     auto offset = constants_from(x_constant ? x : y, width);
     if (code == kSub && !x_constant)
       for (auto& o : offset) o = -o;
-    if (code == kMul) {
+    require(code != kDiv || y_constant, "divides by activations, which no native kernel does");
+    if (code == kDiv)
+      for (auto& o : offset) o = 1.0F / o;
+    if (code == kMul || code == kDiv) {
       scale = std::move(offset);
       offset.assign(width, 0.0F);
       // A bounded vector times zeros is zero: the forget gate of a first step meets the zero cell state like that.
-      if (bounded(expressions.at(operand)) &&
-          std::all_of(scale.begin(), scale.end(), [](float s) { return s == 0.0F; })) {
+      if (bounded(expressions, operand) && std::all_of(scale.begin(), scale.end(), [](float s) { return s == 0.0F; })) {
         std::fill_n(result, width, Element{});
         for (std::size_t n = 0; n < width; ++n) result[n].constant = apply(fused, 0.0F);
         return;
@@ -108,47 +126,49 @@ void arithmetic(EvaluateCall& call) {
     require(fused == Activation::none, "has an activation on whole numbers");
     return whole(call);
   }
-  const auto& a = call.floats(0);
-  const auto& b = call.floats(1);
-  Value value{kTypeFloat32, broadcast(a.shape, b.shape), {}, {}, {}};
-  value.elements.resize(readable_size(value.shape));
-  const auto from_a = broadcast_to(a.shape, value.shape).positions();
-  const auto from_b = broadcast_to(b.shape, value.shape).positions();
-  const auto elements_a = elements_from(a);
-  const auto elements_b = elements_from(b);
-  const std::size_t width = value.width();
-  std::vector<Element> x(width);
-  std::vector<Element> y(width);
-  for (std::size_t row = 0; row < value.elements.size(); row += width) {
-    for (std::size_t n = 0; n < width; ++n) {
-      x[n] = elements_a[from_a[row + n]];
-      y[n] = elements_b[from_b[row + n]];
+  by_lines(call, [&](const Element* x, const Element* y, std::size_t width, Element* result) {
+    combine(call, fused, x, y, width, result);
+  });
+}
+
+static void activate(EvaluateCall& call, Activation function, const Value& from) {
+  Value value{from.type, from.shape, {}, {}, elements_from(from)};
+  const Lines lines = lines_of(value.shape, {&value.elements}, call.evaluator.expressions);
+  std::vector<Element> elements(lines.length);
+  for (std::size_t line = 0; line < lines.count; ++line) {
+    for (std::size_t n = 0; n < lines.length; ++n) elements[n] = value.elements[lines.at(line, n)];
+    if (constant(elements.data(), lines.length)) {
+      for (auto& element : elements) element.constant = apply(function, element.constant);
+    } else {
+      const auto operand = call.evaluator.vector_of(elements.data(), lines.length);
+      call.evaluator.put(call.evaluator.expressions.activation(function, operand), elements.data());
     }
-    combine(call, fused, x.data(), y.data(), width, &value.elements[row]);
+    for (std::size_t n = 0; n < lines.length; ++n) value.elements[lines.at(line, n)] = elements[n];
   }
   call.give(std::move(value));
 }
 
 template <Activation function>
 void activation(EvaluateCall& call) {
-  const auto& from = call.floats(0);
-  Value value{from.type, from.shape, {}, {}, elements_from(from)};
-  const std::size_t width = from.width();
-  for (std::size_t row = 0; row < value.elements.size(); row += width) {
-    Element* elements = &value.elements[row];
-    if (constant(elements, width)) {
-      for (std::size_t n = 0; n < width; ++n) elements[n].constant = apply(function, elements[n].constant);
-      continue;
-    }
-    const auto operand = call.evaluator.vector_of(elements, width);
-    call.evaluator.put(call.evaluator.expressions.activation(function, operand), elements);
-  }
-  call.give(std::move(value));
+  activate(call, function, call.floats(0));
 }
 template void activation<Activation::sigmoid>(EvaluateCall&);
 template void activation<Activation::tanh>(EvaluateCall&);
 template void activation<Activation::relu>(EvaluateCall&);
 template void activation<Activation::relu6>(EvaluateCall&);
+template void activation<Activation::unit>(EvaluateCall&);
+
+/// Of activations only the limit of a hard sigmoid is known, 1.
+void minimum(EvaluateCall& call) {
+  if (call.input(0)->whole() || call.input(1)->whole()) return whole(call);
+  const bool first = call.floats(0).symbolic();
+  const auto& from = call.floats(first ? 0 : 1);
+  const auto& limit = call.floats(first ? 1 : 0);
+  require(!limit.symbolic() && broadcast(from.shape, limit.shape) == from.shape &&
+              std::all_of(limit.floats.begin(), limit.floats.end(), [](float v) { return v == 1.0F; }),
+          "limits an activation to something else than 1");
+  activate(call, Activation::most_one, from);
+}
 
 void fully_connected(EvaluateCall& call) {
   auto& evaluator = call.evaluator;

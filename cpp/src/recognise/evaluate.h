@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -84,16 +85,48 @@ struct EvaluateCall {
   void give(Value value) { out.push_back(evaluator.finish(std::move(value))); }
 };
 
+/// How a tensor's elements make up vectors: lines of `length` elements, `stride` apart.
+struct Lines {
+  std::size_t length = 1;
+  std::size_t stride = 1;
+  std::size_t count = 0;
+  /// The place of element `n` of a line.
+  std::size_t at(std::size_t line, std::size_t n) const {
+    return line / stride * stride * length + line % stride + n * stride;
+  }
+};
+
+/// The lines of operands of one shape: along the dimension in which the elements of one of them follow each other in a
+/// vector. Where none do and all are vectors of one element each is a line; else the last dimension is.
+Lines lines_of(const Shape& shape, const std::vector<const std::vector<Element>*>& operands,
+               const Expressions& expressions);
+
 /// The evaluators that the table of operators names.
 namespace evaluate {
+/// Computes `width` elements of a result from as many of two operands, which are all constant or all not.
+using Combine = std::function<void(const Element* x, const Element* y, std::size_t width, Element* result)>;
+/// Gives what `combine` makes of inputs 0 and 1, broadcast, line by line.
+void by_lines(EvaluateCall& call, const Combine& combine);
+/// Whether `elements` are constants; neither they nor activations may be among the others.
+bool constant(const Element* elements, std::size_t count);
+
 // arithmetic.cpp
-void arithmetic(EvaluateCall& call);  // ADD, SUB, MUL
+void arithmetic(EvaluateCall& call);  // ADD, SUB, MUL, DIV
 void whole(EvaluateCall& call);       // what whole numbers alone are compared with
 template <Activation function>
 void activation(EvaluateCall& call);
+void minimum(EvaluateCall& call);
 void fully_connected(EvaluateCall& call);
 void batch_matmul(EvaluateCall& call);
 void dequantize(EvaluateCall& call);
+// normalisation.cpp
+void softmax(EvaluateCall& call);
+void mean(EvaluateCall& call);
+void square(EvaluateCall& call);
+void squared_difference(EvaluateCall& call);
+void negate(EvaluateCall& call);
+template <bool inverse>
+void root(EvaluateCall& call);
 // recurrence.cpp
 void fused_lstm(EvaluateCall& call);
 void loop(EvaluateCall& call);
@@ -105,12 +138,17 @@ void transpose(EvaluateCall& call);
 void slice(EvaluateCall& call);
 void strided_slice(EvaluateCall& call);
 void split(EvaluateCall& call);
+void split_lengths(EvaluateCall& call);
+void reverse(EvaluateCall& call);
 void unpack(EvaluateCall& call);
 void gather(EvaluateCall& call);
 void concatenate(EvaluateCall& call);
 void pack(EvaluateCall& call);
 void shape_of(EvaluateCall& call);
 void fill(EvaluateCall& call);
+void tile(EvaluateCall& call);
+void spread_out(EvaluateCall& call);    // BROADCAST_TO
+void reduce_whole(EvaluateCall& call);  // whole numbers to one
 }  // namespace evaluate
 
 }  // namespace linkcast::tflite

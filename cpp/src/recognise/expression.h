@@ -35,7 +35,12 @@ enum class Kind {
   activation,  // a function of each element
   add,         // x + y
   multiply,    // x * y
-  lstm_step,   // the hidden state behind one step of a plain LSTM
+  lstm_step,   // the hidden state behind one step of an LSTM
+  gru_step,    // the same of a GRU
+  spread,      // a vector of one element, repeated
+  softmax,     // of x times beta
+  normalise,   // (x - its mean) / sqrt(its variance + epsilon)
+  root,        // the square root of each element, or one over it
 };
 
 /// `size` elements of vector `source`, from `start` on.
@@ -49,18 +54,20 @@ struct Piece {
 struct Expression {
   Kind kind = Kind::input;
   std::size_t size = 0;          // elements of the vector
-  ExpressionId x = kNone;        // operand; of an lstm_step: its input
-  ExpressionId y = kNone;        // second operand; of an lstm_step: the hidden state before it, kNone at the first
-  std::uint32_t first = kNone;   // input: window; linear: W; affine: scale; lstm_step: cell; activation: Activation
+  ExpressionId x = kNone;        // operand; of a step: its input
+  ExpressionId y = kNone;        // second operand; of a step: the hidden state before it, kNone at the first
+  std::uint32_t first = kNone;   // input: window; linear: W; affine: scale; a step: cell; activation: Activation;
+                                 // softmax: beta; normalise: epsilon; root: 1 when it is one over it
   std::uint32_t second = kNone;  // input: time step; affine: offset; lstm_step: the expression of its cell state
   std::vector<Piece> pieces;     // of a gather
   std::uint32_t origin = 0;      // who wrote it, for messages; not part of its identity
 };
 
-/// `rows` rows of a matrix from `start` on.
+/// Rows of a matrix from `start` on, times `scale`.
 struct Rows {
   ConstantId matrix = kNone;
   std::size_t start = 0;
+  float scale = 1.0F;
   auto operator<=>(const Rows&) const = default;
 };
 
@@ -71,13 +78,17 @@ struct Gate {
   auto operator<=>(const Gate&) const = default;
 };
 
-/// The weights of an LSTM; a first step knows neither recurrent weights nor a forget gate, because both meet zeros
-/// there.
+/// The weights of an LSTM or a GRU; a first step knows no recurrent weights, because they meet zeros there, and neither a
+/// forget gate (LSTM) nor, where nothing needs it, a reset gate (GRU).
 struct Cell {
   std::size_t inputs = 0;
   std::size_t units = 0;
-  Gate gates[4];  // i, f, c, o
+  Gate gates[4];  // of an LSTM i, f, c, o; of a GRU z, r, g
   float cell_clip = 0.0F;
+  Activation activation = Activation::tanh;
+  Activation gate_activation = Activation::sigmoid;
+  ConstantId recurrent_bias = kNone;  // of a GRU's candidate, when the reset gate stands behind its matrix
+  bool reset_before = false;          // GRU: it stands in front of it
   auto operator<=>(const Cell&) const = default;
 };
 
@@ -95,17 +106,22 @@ class Expressions {
   CellId number_cell(const Cell& cell);
 
   ExpressionId input(std::size_t window, std::size_t step, std::size_t features);
-  /// The vector made of `pieces`; the source itself when they cover it.
+  /// The vector made of `pieces`; the source itself when they cover it; a spread where all are the same one element.
   ExpressionId gather(std::vector<Piece> pieces);
   /// W x with W (units, size of x).
   ExpressionId linear(ConstantId weights, ExpressionId x);
   /// x * scale + offset; x itself when that changes nothing.
   ExpressionId affine(std::vector<float> scale, std::vector<float> offset, ExpressionId x);
   ExpressionId activation(Activation function, ExpressionId x);
+  ExpressionId softmax(float beta, ExpressionId x);
+  ExpressionId normalise(float epsilon, ExpressionId x);
+  ExpressionId root(bool inverse, ExpressionId x);
+  /// x + y, or the GRU step whose hidden state that is.
   ExpressionId add(ExpressionId x, ExpressionId y);
-  /// x * y, or the LSTM step whose hidden state that is.
+  /// x * y, or the step whose hidden state that is: of an LSTM, or the first one of a GRU.
   ExpressionId multiply(ExpressionId x, ExpressionId y);
   ExpressionId lstm_step(CellId cell, ExpressionId x, ExpressionId previous, ExpressionId cell_state);
+  ExpressionId gru_step(CellId cell, ExpressionId x, ExpressionId previous);
 
  private:
   /// A pre-activation as the sum of linear terms and a constant.
@@ -115,7 +131,14 @@ class Expressions {
       ExpressionId operand;
     };
     std::vector<Term> terms;
-    std::vector<float> offset;
+    ExpressionId product = kNone;  // one more term, x * y or x * constant, where it is looked for
+    std::vector<double> offset;
+  };
+  /// A function of a sum that has weights of its own in it.
+  struct Activated {
+    Activation function;
+    ExpressionId before;
+    float scale;  // of `before`
   };
 
   using Key =
@@ -123,11 +146,21 @@ class Expressions {
 
   ExpressionId number(Expression expression);
   bool is(ExpressionId id, Activation function) const;
-  bool add_terms(ExpressionId id, std::size_t start, std::size_t size, Sum& sum, int depth) const;
-  std::optional<Sum> sum_of(ExpressionId id) const;
+
+  // recurrence_match.cpp
+  struct StepMatch;
+  bool add_terms(ExpressionId id, std::size_t start, std::size_t size, double scale, Sum& sum, bool product,
+                 int depth) const;
+  std::optional<Sum> sum_of(ExpressionId id, float scale, bool product) const;
+  std::optional<Activated> gate(ExpressionId id) const;
+  Activated activated(ExpressionId id) const;
+  bool is_complement(ExpressionId id, ExpressionId of) const;
   ExpressionId match_lstm_step(ExpressionId output_gate, ExpressionId squashed_cell);
-  bool read_gate(ExpressionId activated, ExpressionId previous_cell_state, Gate& gate, ExpressionId& x,
-                 ExpressionId& previous);
+  bool read_lstm_cell(StepMatch& match, const Activated& output, ExpressionId kept, ExpressionId written);
+  ExpressionId match_gru_step(ExpressionId kept, ExpressionId written);
+  ExpressionId match_first_gru_step(ExpressionId complement, ExpressionId candidate);
+  bool read_gru_candidate(StepMatch& match, ExpressionId candidate);
+  bool read_gate(StepMatch& match, const Activated& activated, Gate& gate);
 
   std::vector<Expression> expressions_;
   std::map<Key, ExpressionId> numbers_;

@@ -250,7 +250,7 @@ void lstm(LayoutCall& call) {
     require(call.in[18]->scale == call.out[0].scale, "has an output state of another scale than its output");
     const double exponent = std::log2(static_cast<double>(call.in[19]->scale));
     require(std::fabs(exponent - std::round(exponent)) < 1e-3 && exponent <= -9 && exponent >= -15,
-            "has a cell state whose scale is no power of two from 2^-15 to 2^-9");
+            "has a cell state whose scale is no power of two from 2^-15 to 2^-9, which the runtime leaves out");
     require(call.intermediates.size() == 5, "expects 5 intermediate tensors");
     for (const auto* facts : call.intermediates)
       require(facts && facts->type != kTypeFloat32 ? facts->scales == 1 && facts->scale > 0 : facts != nullptr,

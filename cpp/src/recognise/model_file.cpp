@@ -297,6 +297,11 @@ class Reader {
                       ", which TensorFlow Lite 2.17.1 knows, got version " + std::to_string(code.version));
     op.inputs = indices(table.vector<std::int32_t>(field::kOpInputs, "a list of inputs"), graph, -1, op.label);
     op.outputs = indices(table.vector<std::int32_t>(field::kOpOutputs, "a list of outputs"), graph, 0, op.label);
+    // A legacy GRU takes its weights apart into two gates and what is left, which may be nothing.
+    for (const int t : op.outputs) {
+      auto& facts = graph.tensors[static_cast<std::size_t>(t)].facts;
+      if (op.code == kSplitLengths && bytes_of(facts.type, facts.shape) == 0) facts.constant = false;
+    }
     op.intermediates =
         indices(table.vector<std::int32_t>(field::kOpIntermediates, "a list of tensors"), graph, 0, op.label);
     if (table.get<std::uint8_t>(field::kOpOptions2Type, 0) != 0)

@@ -185,6 +185,23 @@ Move part_of(const Shape& from, std::size_t axis, std::int64_t begin, std::int64
   return move;
 }
 
+Values cut(std::int64_t extent, Values given) {
+  const auto misfits = [] { misfit("has lengths that do not fit its input"); };
+  std::int64_t left = extent;
+  std::int64_t* open = nullptr;
+  for (std::int64_t& length : given) {
+    if (length == -1 && !open) {
+      open = &length;
+      continue;
+    }
+    if (length < 1 || length > left) misfits();
+    left -= length;
+  }
+  if (!open && left != 0) misfits();
+  if (open) *open = left;
+  return given;
+}
+
 Move gathered(const Shape& from, std::size_t axis, const Values& entries, const Shape& shape) {
   for (const std::int64_t k : entries)
     if (k < 0 || k >= from[axis]) misfit("takes entry " + std::to_string(k) + " of " + std::to_string(from[axis]));

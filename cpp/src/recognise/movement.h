@@ -64,6 +64,8 @@ struct StridedBounds {
   std::uint32_t from_edge, to_edge, dropped;
 };
 Move strided(const Shape& from, const StridedBounds& bounds);
+/// Lengths that a dimension of `extent` is cut into. @param given  at least 1, or -1 for one of them: what is left
+Values cut(std::int64_t extent, Values given);
 /// Entries `begin` to `begin + extent` of one dimension.
 Move part_of(const Shape& from, std::size_t axis, std::int64_t begin, std::int64_t extent);
 /// Entries of one dimension, in a shape of their own.

@@ -111,6 +111,24 @@ void split(EvaluateCall& call) {
   for (int part = 0; part < count; ++part) give(call, from, part_of(from.shape, d, part * extent, extent));
 }
 
+void split_lengths(EvaluateCall& call) {
+  const auto& from = *call.input(0);
+  const auto d = axis_of(call.integer(2), from.shape.size());
+  std::int64_t begin = 0;
+  for (const std::int64_t length : cut(from.shape[d], call.integers(1))) {
+    give(call, from, part_of(from.shape, d, begin, length));
+    begin += length;
+  }
+}
+
+void reverse(EvaluateCall& call) {
+  const auto& from = *call.input(0);
+  const auto d = axis_of(call.integer(1), from.shape.size());
+  Values backwards;
+  for (std::int64_t n = from.shape[d]; n > 0; --n) backwards.push_back(n - 1);
+  give(call, from, gathered(from.shape, d, backwards, {from.shape[d]}));
+}
+
 void unpack(EvaluateCall& call) {
   const auto& from = *call.input(0);
   const auto d = axis_of(call.options<PackOptions>().axis, from.shape.size());
@@ -161,6 +179,46 @@ void fill(EvaluateCall& call) {
     value.integers.assign(count, with.integers[0]);
   else
     value.floats.assign(count, with.floats[0]);
+  call.give(std::move(value));
+}
+
+void tile(EvaluateCall& call) {
+  const auto& from = *call.input(0);
+  const auto& times_of = call.integers(1);
+  require(times_of.size() == from.shape.size(), "has repetitions that do not fit its input");
+  Move move;
+  std::size_t stride = from.size();
+  for (std::size_t d = 0; d < times_of.size(); ++d) {
+    require(times_of[d] >= 1 && from.shape[d] >= 1, "has repetitions that do not fit its input");
+    stride /= static_cast<std::size_t>(from.shape[d]);
+    move.shape.push_back(from.shape[d] * times_of[d]);
+    move.extents.insert(move.extents.end(), {times_of[d], from.shape[d]});
+    move.strides.insert(move.strides.end(), {0, stride});
+  }
+  give(call, from, move);
+}
+
+void spread_out(EvaluateCall& call) {
+  const auto& from = *call.input(0);
+  require(broadcast(from.shape, call.integers(1)) == call.integers(1), "has a shape that does not fit");
+  give(call, from, broadcast_to(from.shape, call.integers(1)));
+}
+
+void reduce_whole(EvaluateCall& call) {
+  const auto& from = *call.input(0);
+  require(from.whole() && !from.integers.empty(), "reduces activations");
+  std::vector<bool> chosen(from.shape.size(), false);
+  for (const std::int64_t given : call.integers(1)) chosen[axis_of(given, chosen.size())] = true;
+  const bool keep = call.options<ReducerOptions>().keep_dims;
+  Value value{from.type, {}, {}, {}, {}};
+  for (std::size_t d = 0; d < chosen.size(); ++d) {
+    require(chosen[d] || from.shape[d] == 1, "reduces whole numbers to more than one");
+    if (!chosen[d] || keep) value.shape.push_back(1);
+  }
+  std::int64_t result = from.integers[0];
+  for (std::size_t n = 1; n < from.integers.size(); ++n)
+    result = stored(from.type, call.rule.number(result, from.integers[n]));
+  value.integers = {result};
   call.give(std::move(value));
 }
 

@@ -51,6 +51,12 @@ struct PackOptions {  // and of UNPACK
   int count;
   int axis;
 };
+struct SoftmaxOptions {
+  float beta;
+};
+struct ReducerOptions {
+  bool keep_dims;
+};
 struct WhileOptions {
   int condition;
   int body;

@@ -22,6 +22,7 @@ enum Code : int {
   kReduceMin = 89,
   kFloorDiv = 90,
   kFloorMod = 95,
+  kSplitLengths = 102,
   kIf = 118,
   kWhile = 119,
   kBatchMatmul = 126,

@@ -6,31 +6,51 @@
 
 #include "recognise/evaluate.h"
 #include "recognise/expression.h"
+#include "recognise/folding.h"
 
 namespace linkcast::tflite {
 namespace {
 
 /// A layer as numbers: two windows of a batch run through the same layers when these are equal.
 struct Layer {
-  enum class Kind { lstm, linear, affine, activation, last_step, flatten };
+  enum class Kind {
+    lstm,
+    gru,
+    linear,
+    affine,
+    activation,
+    last_step,
+    flatten,
+    softmax,
+    normalise,
+    repeat,
+    reverse,
+    bidirectional
+  };
   Kind kind;
   std::uint32_t first =
-      kNone;  // lstm: cell of the later steps; linear: weights; affine: scale; activation: the function
-  std::uint32_t second = kNone;  // affine: offset
+      kNone;  // lstm, gru: cell of the later steps; linear: weights; affine: scale; activation: the function;
+              // softmax: beta; normalise: epsilon; repeat: how often
+  std::uint32_t second = kNone;  // affine: offset; bidirectional: the backward cell, `first` is the forward one
   std::size_t inputs = 0;
+  // bidirectional
+  Kind forward = Kind::lstm;
+  Kind backward = Kind::lstm;
+  BidirectionalSpec::Merge merge = BidirectionalSpec::Merge::concatenate;
+  bool sequence = false;
   bool operator==(const Layer&) const = default;
 };
 
 /// Walks from a network's output back to its input, layer by layer.
 class Unwinder {
  public:
-  Unwinder(const Expressions& expressions, std::size_t window, std::size_t steps)
+  Unwinder(Expressions& expressions, std::size_t window, std::size_t steps)
       : expressions_(expressions), window_(window), steps_(steps) {}
 
   /// The layers that turn the window's steps into `rows`, in the order in which they run.
   std::vector<Layer> unwind(std::vector<ExpressionId> rows) {
     rows_ = std::move(rows);
-    while (!at_input()) back_one_layer();
+    for (take_together(); !at_input(); take_together()) back_one_layer();
     std::reverse(layers_.begin(), layers_.end());
     return std::move(layers_);
   }
@@ -40,6 +60,14 @@ class Unwinder {
 
   [[noreturn]] void fail(ExpressionId at, const std::string& why) const {
     throw NotNative(expressions_.origin(at) + " " + why);
+  }
+
+  /// Rows that are all the same vector are one, repeated.
+  void take_together() {
+    if (rows_.size() < 2 || std::any_of(rows_.begin(), rows_.end(), [&](ExpressionId r) { return r != rows_[0]; }))
+      return;
+    layers_.push_back({.kind = Layer::Kind::repeat, .first = static_cast<std::uint32_t>(rows_.size())});
+    rows_.erase(rows_.begin() + 1, rows_.end());
   }
 
   bool is_step(ExpressionId row, std::size_t step) const {
@@ -53,6 +81,7 @@ class Unwinder {
       layers_.push_back({.kind = Layer::Kind::last_step});
       return true;
     }
+    if (rows_.size() == steps_ && steps_ > 1 && is_step(rows_[0], steps_ - 1)) reverse();
     bool in_order = rows_.size() == steps_;
     for (std::size_t step = 0; in_order && step < steps_; ++step) in_order = is_step(rows_[step], step);
     if (!in_order)
@@ -84,17 +113,36 @@ class Unwinder {
       case Kind::linear:
         return step_through({.kind = Layer::Kind::linear, .first = e.first});
       case Kind::gather:
-        return flatten();
+        return bidirectional() ? void() : flatten();
       case Kind::lstm_step:
-        return lstm();
+      case Kind::gru_step:
+        return recurrence();
+      case Kind::softmax:
+        return step_through({.kind = Layer::Kind::softmax, .first = e.first});
+      case Kind::normalise:
+        return step_through({.kind = Layer::Kind::normalise, .first = e.first});
       case Kind::add:
-        fail(rows_[0], "adds two activations, which no native layer does outside an LSTM step");
+        if (bidirectional()) return;
+        return fold("adds two activations, which no native layer does outside a step of an LSTM or a GRU");
       case Kind::multiply:
-        fail(rows_[0], "multiplies two activations in another way than a plain LSTM step does");
+        if (bidirectional()) return;
+        return fold("multiplies two activations in another way than a step of an LSTM or a GRU does");
+      case Kind::spread:
+        fail(rows_[0], "repeats one activation, which no native layer does");
+      case Kind::root:
+        fail(rows_[0], "takes the root of an activation, which no native layer does outside a layer normalisation");
       case Kind::input:
         break;
     }
     fail(rows_[0], "mixes the model's input with other activations");
+  }
+
+  void fold(const char* otherwise) {
+    for (auto& row : rows_) {
+      const auto id = folded(expressions_, row);
+      if (id == kNone) fail(row, otherwise);
+      row = id;
+    }
   }
 
   /// One row that is made of whole vectors side by side.
@@ -112,43 +160,146 @@ class Unwinder {
     layers_.push_back({.kind = Layer::Kind::flatten});
   }
 
-  void lstm() {
-    if (rows_.size() == 1) {
-      // The last of a chain of states: take the chain as a sequence.
-      for (ExpressionId state = expressions_.at(rows_[0]).y; state != kNone; state = expressions_.at(state).y)
-        rows_.push_back(state);
-      std::reverse(rows_.begin(), rows_.end());
-      if (steps_ > 1) layers_.push_back({.kind = Layer::Kind::last_step});
-    }
-    const Expression last = expressions_.at(rows_.back());
-    if (last.kind != Kind::lstm_step) fail(rows_.back(), "does not treat every time step alike");
-    ExpressionId before = kNone;
-    for (auto& row : rows_) {
-      const Expression e = expressions_.at(row);
-      if (e.kind != Kind::lstm_step || e.y != before)
-        fail(row, "takes the states of an LSTM in another order than oldest first");
-      if (!same_weights(e.first, last.first)) fail(row, "does not treat every time step alike");
-      before = row;
-      row = e.x;
-    }
-    layers_.push_back({.kind = Layer::Kind::lstm, .first = last.first, .inputs = front().size});
+  void reverse() {
+    std::reverse(rows_.begin(), rows_.end());
+    layers_.push_back({.kind = Layer::Kind::reverse});
   }
 
-  /// A first step has no recurrent weights and no forget gate, or has them alike.
+  static bool is_state(const Expression& e) { return e.kind == Kind::lstm_step || e.kind == Kind::gru_step; }
+  static Layer::Kind layer_of(const Expression& e) {
+    return e.kind == Kind::gru_step ? Layer::Kind::gru : Layer::Kind::lstm;
+  }
+
+  /// The states up to `last`, oldest first.
+  std::vector<ExpressionId> chain(ExpressionId last) const {
+    std::vector<ExpressionId> states;
+    for (; last != kNone; last = expressions_.at(last).y) states.push_back(last);
+    std::reverse(states.begin(), states.end());
+    return states;
+  }
+
+  void recurrence() {
+    if (rows_.size() == 1) {
+      // The last of a chain of states: take the chain as a sequence.
+      rows_ = chain(rows_[0]);
+      if (rows_.size() > 1) layers_.push_back({.kind = Layer::Kind::last_step});
+    } else if (expressions_.at(rows_[0]).y == rows_[1]) {
+      reverse();
+    }
+    const Expression last = expressions_.at(rows_.back());
+    rows_ = inputs_of(rows_);
+    layers_.push_back({.kind = layer_of(last), .first = last.first, .inputs = front().size});
+  }
+
+  /// The inputs of a chain of states, oldest first, which all have to be of one recurrence.
+  std::vector<ExpressionId> inputs_of(const std::vector<ExpressionId>& states) const {
+    const Expression& last = expressions_.at(states.back());
+    std::vector<ExpressionId> inputs;
+    ExpressionId before = kNone;
+    for (const auto state : states) {
+      const Expression& e = expressions_.at(state);
+      if (!is_state(last) || e.kind != last.kind) fail(state, "does not treat every time step alike");
+      if (e.y != before) fail(state, "takes the states of a recurrence in another order than oldest first");
+      if (!same_weights(e.first, last.first)) fail(state, "does not treat every time step alike");
+      before = state;
+      inputs.push_back(e.x);
+    }
+    return inputs;
+  }
+
+  /// A first step has no recurrent weights and no forget or reset gate, or has them alike.
   bool same_weights(CellId one, CellId later) const {
     if (one == later) return true;
     const auto& a = expressions_.cell(one);
     const auto& b = expressions_.cell(later);
-    if (a.inputs != b.inputs || a.units != b.units || a.cell_clip != b.cell_clip) return false;
+    if (a.inputs != b.inputs || a.units != b.units || a.cell_clip != b.cell_clip || a.activation != b.activation ||
+        a.gate_activation != b.gate_activation)
+      return false;
     for (const std::size_t gate : {0, 2, 3}) {
       const auto& g = a.gates[gate];
       if (g.recurrent.matrix != kNone || g.input != b.gates[gate].input || g.bias != b.gates[gate].bias) return false;
     }
-    return a.gates[1].input.matrix == kNone ||
-           (a.gates[1].input == b.gates[1].input && a.gates[1].bias == b.gates[1].bias);
+    if (a.gates[1].input.matrix == kNone) return a.recurrent_bias == kNone && no_bias(b.recurrent_bias);
+    return a.gates[1].input == b.gates[1].input && a.gates[1].bias == b.gates[1].bias &&
+           (a.recurrent_bias == b.recurrent_bias || (a.recurrent_bias == kNone && no_bias(b.recurrent_bias)));
   }
 
-  const Expressions& expressions_;
+  bool no_bias(ConstantId id) const {
+    return id == kNone || std::all_of(expressions_.constant(id).begin(), expressions_.constant(id).end(),
+                                      [](float v) { return v == 0.0F; });
+  }
+
+  /// The time step of the model's input that is read first on the way to a state's own input.
+  std::uint32_t step_of(ExpressionId id) const {
+    for (;;) {
+      const Expression& e = expressions_.at(id);
+      if (e.kind == Kind::input) return e.second;
+      id = e.kind == Kind::gather ? e.pieces[0].source : e.x;
+    }
+  }
+
+  /// The two states that meet in a row: side by side, added or multiplied. False: there are no two such states.
+  bool states_in(ExpressionId row, std::pair<ExpressionId, ExpressionId>& states) const {
+    const Expression& e = expressions_.at(row);
+    states = {e.x, e.y};
+    if (e.kind == Kind::gather) {
+      if (e.pieces.size() != 2) return false;
+      for (const auto& piece : e.pieces)
+        if (piece.start != 0 || piece.size != expressions_.at(piece.source).size) return false;
+      states = {e.pieces[0].source, e.pieces[1].source};
+    } else if (e.kind != Kind::add && e.kind != Kind::multiply) {
+      return false;
+    }
+    return is_state(expressions_.at(states.first)) && is_state(expressions_.at(states.second));
+  }
+
+  /// Two recurrences over the same inputs, in the one order and in the other. False: it is something else.
+  bool bidirectional() {
+    const Kind meet = front().kind;
+    const bool sequence = rows_.size() > 1;
+    std::vector<ExpressionId> forward;   // states, oldest first
+    std::vector<ExpressionId> backward;  // in the order in which they are computed, newest input first
+    std::pair<ExpressionId, ExpressionId> states;
+    if (!states_in(rows_[0], states)) return false;
+    if (!sequence) {
+      forward = chain(states.first);
+      backward = chain(states.second);
+      // A sum or a product does not say which is which.
+      if (meet != Kind::gather && step_of(forward.front()) > step_of(forward.back())) std::swap(forward, backward);
+    } else {
+      if (step_of(rows_.front()) > step_of(rows_.back())) reverse();
+      for (const auto row : rows_) {
+        if (expressions_.at(row).kind != meet || !states_in(row, states)) return false;
+        const bool turned =
+            meet != Kind::gather && expressions_.at(states.first).y != (forward.empty() ? kNone : forward.back());
+        forward.push_back(turned ? states.second : states.first);
+        backward.push_back(turned ? states.first : states.second);
+      }
+      std::reverse(backward.begin(), backward.end());
+    }
+    if (forward.size() != backward.size()) return false;
+    Layer layer{.kind = Layer::Kind::bidirectional};
+    const Expression& last = expressions_.at(forward.back());
+    const Expression& first = expressions_.at(backward.back());
+    layer.first = last.first;
+    layer.second = first.first;
+    layer.forward = layer_of(last);
+    layer.backward = layer_of(first);
+    layer.merge = meet == Kind::gather ? BidirectionalSpec::Merge::concatenate
+                  : meet == Kind::add  ? BidirectionalSpec::Merge::sum
+                                       : BidirectionalSpec::Merge::product;
+    layer.sequence = sequence;
+    const auto inputs = inputs_of(forward);
+    auto turned = inputs_of(backward);
+    std::reverse(turned.begin(), turned.end());
+    if (inputs != turned) fail(rows_[0], "joins two recurrences that do not read one sequence in both directions");
+    rows_ = inputs;
+    layer.inputs = front().size;
+    layers_.push_back(layer);
+    return true;
+  }
+
+  Expressions& expressions_;
   std::size_t window_;
   std::size_t steps_;
   std::vector<ExpressionId> rows_;  // one per time step, or one alone
@@ -202,8 +353,27 @@ class Writer {
         result_.push_back(std::move(dense));
         break;
       }
+      case Layer::Kind::softmax:
+        result_.push_back(SoftmaxSpec{finite(layer.first)[0]});
+        break;
+      case Layer::Kind::normalise:
+        result_.push_back(NormaliseSpec{finite(layer.first)[0]});
+        break;
+      case Layer::Kind::repeat:
+        result_.push_back(RepeatSpec{layer.first});
+        break;
+      case Layer::Kind::reverse:
+        result_.push_back(ReverseSpec{});
+        break;
       case Layer::Kind::lstm:
-        write_lstm(expressions_.cell(layer.first));
+      case Layer::Kind::gru:
+        std::visit([this](auto&& spec) { result_.push_back(std::move(spec)); },
+                   recurrence_of(layer.kind, expressions_.cell(layer.first)));
+        break;
+      case Layer::Kind::bidirectional:
+        result_.push_back(BidirectionalSpec{recurrence_of(layer.forward, expressions_.cell(layer.first)),
+                                            recurrence_of(layer.backward, expressions_.cell(layer.second)), layer.merge,
+                                            layer.sequence});
         break;
     }
   }
@@ -230,25 +400,45 @@ class Writer {
   void copy_rows(const Rows& rows, std::size_t count, std::size_t width, float* to) const {
     if (rows.matrix == kNone) return;  // meets zeros only
     const auto matrix = finite(rows.matrix);
-    if ((rows.start + count) * width > matrix.size()) throw NotNative("an LSTM's weights do not fit its gates");
-    std::copy_n(matrix.begin() + static_cast<std::ptrdiff_t>(rows.start * width), count * width, to);
+    if ((rows.start + count) * width > matrix.size()) throw NotNative("a recurrence's weights do not fit its gates");
+    const auto from = matrix.begin() + static_cast<std::ptrdiff_t>(rows.start * width);
+    std::transform(from, from + static_cast<std::ptrdiff_t>(count * width), to,
+                   [&](float weight) { return weight * rows.scale; });
   }
 
-  void write_lstm(const Cell& cell) {
-    LstmSpec lstm;
-    lstm.inputs = cell.inputs;
-    lstm.units = cell.units;
-    lstm.cell_clip = cell.cell_clip;
-    lstm.input_weights.assign(4 * cell.units * cell.inputs, 0.0F);
-    lstm.recurrent_weights.assign(4 * cell.units * cell.units, 0.0F);
-    lstm.bias.assign(4 * cell.units, 0.0F);
-    for (std::size_t g = 0; g < 4; ++g) {
+  /// What both kinds have; `gates` is how many.
+  template <class Spec>
+  Spec written(const Cell& cell, std::size_t gates) const {
+    Spec spec;
+    spec.inputs = cell.inputs;
+    spec.units = cell.units;
+    spec.activation = cell.activation;
+    spec.gate_activation = cell.gate_activation;
+    spec.input_weights.assign(gates * cell.units * cell.inputs, 0.0F);
+    spec.recurrent_weights.assign(gates * cell.units * cell.units, 0.0F);
+    spec.bias.assign(gates * cell.units, 0.0F);
+    for (std::size_t g = 0; g < gates; ++g) {
       const auto& gate = cell.gates[g];
-      copy_rows(gate.input, cell.units, cell.inputs, &lstm.input_weights[g * cell.units * cell.inputs]);
-      copy_rows(gate.recurrent, cell.units, cell.units, &lstm.recurrent_weights[g * cell.units * cell.units]);
-      copy_rows({gate.bias, 0}, cell.units, 1, &lstm.bias[g * cell.units]);
+      copy_rows(gate.input, cell.units, cell.inputs, &spec.input_weights[g * cell.units * cell.inputs]);
+      copy_rows(gate.recurrent, cell.units, cell.units, &spec.recurrent_weights[g * cell.units * cell.units]);
+      copy_rows({gate.bias, 0}, cell.units, 1, &spec.bias[g * cell.units]);
     }
-    result_.push_back(std::move(lstm));
+    return spec;
+  }
+
+  std::variant<LstmSpec, GruSpec> recurrence_of(Layer::Kind kind, const Cell& cell) const {
+    if (kind == Layer::Kind::lstm) {
+      auto lstm = written<LstmSpec>(cell, 4);
+      lstm.cell_clip = cell.cell_clip;
+      return lstm;
+    }
+    auto gru = written<GruSpec>(cell, 3);
+    gru.reset_after = !cell.reset_before;
+    if (gru.reset_after) {
+      gru.recurrent_bias.assign(cell.units, 0.0F);
+      copy_rows({cell.recurrent_bias, 0}, cell.units, 1, gru.recurrent_bias.data());
+    }
+    return gru;
   }
 
   const Expressions& expressions_;
@@ -263,7 +453,9 @@ struct InputShape {
 };
 
 InputShape shape_of(const GraphTensor& input) {
-  if (input.type != kTypeFloat32) throw NotNative("the model's input is not float32");
+  if (input.type != kTypeFloat32)
+    throw NotNative("the model's input is " + element_type_name(input.type) +
+                    ": no native kernel works with whole numbers");
   const auto rank = input.shape.size();
   if ((rank != 2 && rank != 3) ||
       std::any_of(input.shape.begin(), input.shape.end(), [](std::int64_t d) { return d < 1; }))
@@ -313,7 +505,7 @@ std::vector<ExpressionId> rows_of(const Element* begin, std::size_t count, const
   return rows;
 }
 
-std::vector<Layer> layers_of(const Value& output, const InputShape& shape, const Expressions& expressions) {
+std::vector<Layer> layers_of(const Value& output, const InputShape& shape, Expressions& expressions) {
   const std::size_t batch = shape.batch;
   if (output.type != kTypeFloat32 || !output.symbolic())
     throw NotNative("the model's output does not depend on its input, or is not float32");

@@ -120,6 +120,10 @@ float apply(Activation function, float x) {
       return std::tanh(x);
     case Activation::sigmoid:
       return 1.0F / (1.0F + std::exp(-x));
+    case Activation::unit:
+      return std::min(std::max(x, 0.0F), 1.0F);
+    case Activation::most_one:
+      return std::min(x, 1.0F);
     case Activation::none:
       break;
   }

@@ -28,6 +28,7 @@ class Verifier : Refusal {
     graphs_ = read_graphs(bytes_, *this);
     for (auto& graph : graphs_) check_order(graph);
     check_calls();
+    check_edges(graphs_[0]);
     // The primary graph first, then those that no operator calls: other signatures of the same file.
     for (std::size_t g = 0; g < graphs_.size(); ++g)
       if (!graphs_[g].called) {
@@ -109,6 +110,19 @@ class Verifier : Refusal {
       if (state == State::written && !follows[static_cast<std::size_t>(output)])
         invalid("output tensor " + std::to_string(output) + graph.name + " does not depend on the graph's input");
     }
+  }
+
+  /// Whole numbers at the edge stand for float32 by one scale.
+  void check_edges(const FileGraph& graph) const {
+    for (const auto& [list, which] : {std::pair(&graph.inputs, "input"), std::pair(&graph.outputs, "output")})
+      for (const int t : *list) {
+        const auto& facts = tensor(graph, t).facts;
+        if (facts.type != kTypeInt8 && facts.type != kTypeUint8 && facts.type != kTypeInt16) continue;
+        if (facts.scales == 1 && facts.scale > 0.0F) continue;
+        invalid(std::string(which) + " tensor " + std::to_string(t) + ": expected " + element_type_name(facts.type) +
+                " with one scale above 0, got " +
+                (facts.scales == 1 ? "the scale 0" : std::to_string(facts.scales) + " scales"));
+      }
   }
 
   /// Every subgraph behind the primary one has one caller at most, and none calls itself.

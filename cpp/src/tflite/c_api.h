@@ -26,7 +26,7 @@ inline constexpr Status kError = 1;
 const char* status_name(Status status) noexcept;
 
 using DataType = int;
-inline constexpr DataType kFloat32 = 1;
+inline constexpr DataType kFloat32 = 1, kUint8 = 3, kInt16 = 7, kInt8 = 9;
 
 inline constexpr int kBuiltinDelegate = 51;  // the builtin code of a node that a delegate has replaced
 
@@ -128,6 +128,7 @@ using ErrorReporter = void (*)(void* user_data, const char* format, std::va_list
   X(std::size_t, TensorByteSize, (const Tensor*))                                                                      \
   X(void*, TensorData, (const Tensor*))                                                                                \
   X(const char*, TensorName, (const Tensor*))                                                                          \
+  X(QuantizationParams, TensorQuantizationParams, (const Tensor*))                                                     \
   X(Operator*, OperatorCreate, (int, const char*, int, void*))                                                         \
   X(void, OperatorDelete, (Operator*))                                                                                 \
   X(int, OperatorGetBuiltInCode, (const Operator*))                                                                    \

@@ -25,13 +25,17 @@ bool test_hook_set() {
 
 }  // namespace
 
-NativeDelegate::NativeDelegate(const Runtime& runtime, Isa isa, Precision precision)
-    : api_(runtime.api()), isa_(isa), precision_(precision) {
+NativeDelegate::NativeDelegate(const Runtime& runtime, Isa isa, Precision precision, const std::string& kernels)
+    : api_(runtime.api()), isa_(isa), precision_(precision), kernels_(kernels) {
   create();
 }
 
 NativeDelegate::NativeDelegate(const Runtime& runtime, const NativeDelegate& other)
-    : api_(runtime.api()), isa_(other.isa_), precision_(other.precision_), graph_(other.graph_) {
+    : api_(runtime.api()),
+      isa_(other.isa_),
+      precision_(other.precision_),
+      kernels_(other.kernels_),
+      graph_(other.graph_) {
   create();
 }
 
@@ -70,7 +74,7 @@ void NativeDelegate::read(OpaqueContext* context) {
     return subgraphs[index] = index == 0 ? read_subgraph(api_, context) : read_subgraph(api_, context, index);
   };
   auto recognised = recognise(source);
-  Network network(recognised.spec, isa_, precision_);
+  ChosenNetwork network(recognised.spec, isa_, precision_, {kernels_, {}});
   graph_ = std::make_shared<NativeGraph>(
       NativeGraph{std::move(recognised), std::move(network), source(0).inputs[0], source(0).outputs[0]});
 }

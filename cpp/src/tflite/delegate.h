@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "kernels/network.h"
+#include "kernels/choice.h"
 #include "kernels/network_spec.h"
 #include "recognise/recognise.h"
 #include "tflite/c_api.h"
@@ -22,8 +22,9 @@ class Runtime;
 /// tests.
 class NativeDelegate {
  public:
+  /// @param kernels  forces some by name; "" takes those that measure best (see ChosenNetwork)
   /// @throws std::runtime_error  the runtime can't create a delegate
-  NativeDelegate(const Runtime& runtime, Isa isa, Precision precision);
+  NativeDelegate(const Runtime& runtime, Isa isa, Precision precision, const std::string& kernels);
 
   /// For another interpreter over the same model: shares the network of `other`, which has claimed its graph, and reads
   /// nothing anew. The interpreters of both must then be used by one thread at a time.
@@ -42,8 +43,8 @@ class NativeDelegate {
 
   /// What the graph computes, and the network that runs it; null when the graph was not claimed.
   const NetworkSpec* spec() const noexcept { return claimed_ ? &graph_->recognised.spec : nullptr; }
-  const Network* network() const noexcept { return claimed_ ? &graph_->network : nullptr; }
-  Network* network() noexcept { return claimed_ ? &graph_->network : nullptr; }
+  const ChosenNetwork* network() const noexcept { return claimed_ ? &graph_->network : nullptr; }
+  ChosenNetwork* network() noexcept { return claimed_ ? &graph_->network : nullptr; }
   /// Whether the file's weights are int8 that TFLite itself multiplies with activations rounded to int8, which the
   /// native network does not round: the two then differ by that rounding.
   bool quantised_weights() const noexcept { return claimed_ && graph_->recognised.quantised_weights; }
@@ -51,7 +52,7 @@ class NativeDelegate {
  private:
   struct NativeGraph {
     RecognisedNetwork recognised;
-    Network network;
+    ChosenNetwork network;
     int input = -1;  // tensor indices in the primary graph
     int output = -1;
   };
@@ -71,6 +72,7 @@ class NativeDelegate {
   const Api& api_;
   Isa isa_;
   Precision precision_;
+  std::string kernels_;
   bool wrong_on_purpose_ = false;
   OpaqueDelegate* delegate_ = nullptr;
   OpaqueContext* primary_ = nullptr;

@@ -147,9 +147,11 @@ void Interpreter::check_tensors() {
            std::to_string(outputs));
   const auto* input = api_.InterpreterGetInputTensor(interpreter_, 0);
   const auto* output = api_.InterpreterGetOutputTensor(interpreter_, 0);
-  if (api_.TensorType(input) != kFloat32 || api_.TensorType(output) != kFloat32)
-    refuse(std::string("expected a float32 input and output, got ") + api_.TypeGetName(api_.TensorType(input)) +
-           " and " + api_.TypeGetName(api_.TensorType(output)));
+  if (!has_edge_format(api_.TensorType(input)) || !has_edge_format(api_.TensorType(output)))
+    refuse(std::string("expected an input and output of float32, or quantised as int8, uint8 or int16, got ") +
+           api_.TypeGetName(api_.TensorType(input)) + " and " + api_.TypeGetName(api_.TensorType(output)));
+  input_format_ = edge_format(api_, input);
+  output_format_ = edge_format(api_, output);
   if (api_.TensorNumDims(input) < 1) refuse("expected an input of (batch, ...), got a scalar");
 }
 
@@ -177,11 +179,22 @@ void Interpreter::resize(std::size_t batch) {
   output_ = std::move(output);
   // Memory of ours has to be large enough before the runtime lays the tensors out, so both grow with the batch first.
   const bool placed =
-      place(*api_.InterpreterInputTensorIndices(interpreter_), inputs, input_, input_capacity_) &&
+      place_input(inputs) &&
       (copied_output_ || place(*api_.InterpreterOutputTensorIndices(interpreter_), outputs, output_, output_capacity_));
   if (!placed || api_.InterpreterAllocateTensors(interpreter_) != kOk)
     refuse("the tensors can't be allocated for a batch of " + std::to_string(batch));
   place_tensors();
+}
+
+/// Whole numbers stand in the runtime's memory, and what the caller writes in ours.
+bool Interpreter::place_input(std::size_t floats) {
+  if (!input_format_.quantised())
+    return place(*api_.InterpreterInputTensorIndices(interpreter_), floats, input_, input_capacity_);
+  if (floats > input_capacity_) {
+    input_ = aligned_floats(floats);
+    input_capacity_ = floats;
+  }
+  return true;
 }
 
 bool Interpreter::place(int index, std::size_t floats, std::shared_ptr<float[]>& memory, std::size_t& capacity) {
@@ -197,14 +210,13 @@ bool Interpreter::place(int index, std::size_t floats, std::shared_ptr<float[]>&
 void Interpreter::place_tensors() {
   const auto* input = api_.InterpreterGetInputTensor(interpreter_, 0);
   const auto* output = api_.InterpreterGetOutputTensor(interpreter_, 0);
-  input_size_ = api_.TensorByteSize(input) / sizeof(float);
-  output_size_ = api_.TensorByteSize(output) / sizeof(float);
+  input_size_ = api_.TensorByteSize(input) / input_format_.bytes();
+  output_size_ = api_.TensorByteSize(output) / output_format_.bytes();
   if (input_size_ == 0) refuse("expected an input with a known shape, got one without elements");
-  if (!place(*api_.InterpreterInputTensorIndices(interpreter_), input_size_, input_, input_capacity_))
-    refuse("the input can't be placed");
+  if (!place_input(input_size_)) refuse("the input can't be placed");
   // A dynamic output (a WHILE loop's) has no size before the first invoke and stays in the runtime's memory.
   const bool placed =
-      output_size_ > 0 &&
+      output_size_ > 0 && !output_format_.quantised() &&
       *api_.InterpreterOutputTensorIndices(interpreter_) != *api_.InterpreterInputTensorIndices(interpreter_) &&
       place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_, output_, output_capacity_);
   errors_.take();  // a refused output is no failure
@@ -215,23 +227,35 @@ void Interpreter::place_tensors() {
     if (api_.InterpreterResetVariableTensors(interpreter_) != kOk || api_.InterpreterInvoke(interpreter_) != kOk)
       refuse("the first invoke failed");
     copied_output_ = api_.InterpreterGetOutputTensor(interpreter_, 0);
-    output_size_ = api_.TensorByteSize(copied_output_) / sizeof(float);
+    output_size_ = api_.TensorByteSize(copied_output_) / output_format_.bytes();
     output_ = aligned_floats(output_size_);
     output_capacity_ = output_size_;
   }
   output_shape_ = shape_of(api_, api_.InterpreterGetOutputTensor(interpreter_, 0));
 }
 
+void Interpreter::write_input() {
+  auto* tensor = api_.InterpreterGetInputTensor(interpreter_, 0);
+  const std::size_t written = quantise(input_.get(), input_size_, input_format_, api_.TensorData(tensor));
+  if (written < input_size_)
+    throw InvokeError(file_->path() + ": input: expected numbers, which " + input_format_.text() +
+                      " stands for, got NaN at " + std::to_string(written));
+}
+
 void Interpreter::invoke() {
   if (threads_lost()) remake_in_child();
+  if (input_format_.quantised()) write_input();
   Status status = stateful_ ? api_.InterpreterResetVariableTensors(interpreter_) : kOk;
   if (status == kOk) status = api_.InterpreterInvoke(interpreter_);
   if (status != kOk)
     throw InvokeError(file_->path() + ": invoke failed (" + status_name(status) + ")" + errors_.take());
   if (!copied_output_) return;
-  if (api_.TensorByteSize(copied_output_) != output_size_ * sizeof(float))
+  if (api_.TensorByteSize(copied_output_) != output_size_ * output_format_.bytes())
     throw InvokeError(file_->path() + ": the output's size changed between invokes");
-  std::memcpy(output_.get(), api_.TensorData(copied_output_), output_size_ * sizeof(float));
+  if (output_format_.quantised())
+    dequantise(api_.TensorData(copied_output_), output_size_, output_format_, output_.get());
+  else
+    std::memcpy(output_.get(), api_.TensorData(copied_output_), output_size_ * sizeof(float));
 }
 
 }  // namespace linkcast::tflite

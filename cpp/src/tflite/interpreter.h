@@ -9,6 +9,7 @@
 
 #include "recognise/verifier.h"
 #include "tflite/c_api.h"
+#include "tflite/edge.h"
 #include "tflite/graph_reader.h"
 #include "tflite/runtime.h"
 
@@ -52,7 +53,8 @@ class ModelFile {
   Model* model_ = nullptr;
 };
 
-/// One float32 input, one float32 output. Not thread-safe: one thread at a time. Where the runtime works with threads
+/// One input and one output, which callers see as float32: where the file's are quantised, whole numbers are made and read
+/// at each invoke. Not thread-safe: one thread at a time. Where the runtime works with threads
 /// of its own, a child of fork() has none of them, and would wait for them for ever: its first call makes the
 /// interpreter anew, in the same memory.
 class Interpreter {
@@ -65,7 +67,8 @@ class Interpreter {
     std::size_t batch = 0;                   ///< leading dimension of the input; 0 keeps the model's own
   };
 
-  /// @throws LoadError  naming the file: unsupported operators, not one float32 input and output, or a batch the graph
+  /// @throws LoadError  naming the file: unsupported operators, not one input and output that are or stand for
+  ///                    float32, or a batch the graph
   ///                    can't take; the runtime's own words stand behind it
   Interpreter(std::shared_ptr<const ModelFile> file, const Options& options);
   Interpreter(const Interpreter&) = delete;
@@ -87,6 +90,8 @@ class Interpreter {
   /// The graph's operators and what runs each.
   std::vector<OperatorInfo> operators() const { return inspector_->operators(); }
 
+  const EdgeFormat& input_format() const noexcept { return input_format_; }
+  const EdgeFormat& output_format() const noexcept { return output_format_; }
   const std::vector<int>& input_shape() const noexcept { return input_shape_; }
   const std::vector<int>& output_shape() const noexcept { return output_shape_; }
   std::size_t input_size() const noexcept { return input_size_; }    ///< in floats
@@ -103,6 +108,8 @@ class Interpreter {
   void resize_batch(std::size_t batch);
   void check_tensors();
   void place_tensors();
+  void write_input();
+  bool place_input(std::size_t floats);
   bool place(int index, std::size_t floats, std::shared_ptr<float[]>& memory, std::size_t& capacity);
   [[noreturn]] void refuse(const std::string& what);
 
@@ -115,6 +122,8 @@ class Interpreter {
   OpaqueDelegate* xnnpack_ = nullptr;  // lives as long as the interpreter that it was applied to
   InterpreterHandle* interpreter_ = nullptr;
   bool stateful_ = true;  // has variable tensors: an LSTM's states
+  EdgeFormat input_format_;
+  EdgeFormat output_format_;
   std::vector<int> input_shape_;
   std::vector<int> output_shape_;
   std::size_t input_size_ = 0;
@@ -123,7 +132,7 @@ class Interpreter {
   std::shared_ptr<float[]> output_;  // output_shape_
   std::size_t input_capacity_ = 0;   // floats that the memory holds
   std::size_t output_capacity_ = 0;
-  const Tensor* copied_output_ = nullptr;  // set when the output can't live in our memory (a dynamic tensor)
+  const Tensor* copied_output_ = nullptr;  // set when the output can't live in our memory: dynamic, or quantised
 };
 
 }  // namespace linkcast::tflite

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.options import Backend, BackendOption, Json, Models, reads_traces
+from linkcast.cli.options import Backend, BackendOption, Json, Models, PrecisionOption, reads_traces
 from linkcast.console import note, notes_of, print_json, progress, show
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def evaluate(
     reading: Layout,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
+    precision: PrecisionOption = "float32",
     as_json: Json = False,
 ) -> None:
     """Score a forecaster on traces: as a stream that learns its link, and alone, beside the naive rules."""
@@ -56,7 +57,7 @@ def evaluate(
     from linkcast.evaluation import score_trace
     from linkcast.traces import read_trace
 
-    engine = Engine(models, backend.value)
+    engine = Engine(models, backend.value, precision=precision)
     name = engine.resolve(model, "forecaster")
     results: list[tuple[ScoredTrace, Evaluation]] = []
     questions: list[list[str]] = []

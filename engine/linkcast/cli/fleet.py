@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from linkcast.cli.options import Backend, BackendOption, Json, Models, Profile
+from linkcast.cli.options import Backend, BackendOption, Json, Models, PrecisionOption, Profile
 from linkcast.console import note, print_json, progress, show, table
 
 fleet = typer.Typer(no_args_is_help=True, help="Score, report and train thousands of links in a Parquet data set.")
@@ -56,9 +56,7 @@ def score(
         int, typer.Option("--horizon", min=1, max=10, help="Above 1: the P90 of the peak of so many steps, too.")
     ] = 1,
     level: Annotated[float, typer.Option("--level", help="Share of the outcomes that `reserve` holds.")] = 0.95,
-    precision: Annotated[
-        str, typer.Option("--precision", help="Of the forecaster's weights: float32, bfloat16 or int8.")
-    ] = "float32",
+    precision: PrecisionOption = "float32",
     capacity: Annotated[
         float | None, typer.Option("--capacity", metavar="MBPS", help="Of every link: allocate a share of it, too.")
     ] = None,

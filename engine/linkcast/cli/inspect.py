@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.options import Backend, BackendOption, Json, Models
+from linkcast.cli.options import Backend, BackendOption, Json, Models, PrecisionOption
 from linkcast.console import print_json, show, table
 
 if TYPE_CHECKING:
@@ -19,16 +19,20 @@ def inspect(
     model: Annotated[str, typer.Argument(help="A model of the bundle, such as internet_lstm, or a .tflite file.")],
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
+    precision: PrecisionOption = "float32",
     as_json: Json = False,
 ) -> None:
     """Show what is in a model and what runs it."""
-    found, metadata = _open(model, models, backend.value)
+    found, metadata = _open(model, models, backend.value, precision)
     summary = {
         "path": found.path,
         "bytes": Path(found.path).stat().st_size,
         "backend": found.backend,
         "backend_reason": found.backend_reason,
         "isa": found.isa,
+        "precision": found.precision,
+        "kernels": found.kernels,
+        "kernel_choices": found.kernel_choices(),
         "input_shape": list(found.input_shape),
         "output_shape": list(found.output_shape),
         **metadata,
@@ -41,13 +45,13 @@ def inspect(
     show(_summary_table(model, summary), _operator_table(summary["operators"]))
 
 
-def _open(name: str, folder: Path | None, backend: str) -> tuple[Model, dict[str, Any]]:
+def _open(name: str, folder: Path | None, backend: str, precision: str) -> tuple[Model, dict[str, Any]]:
     """The model, and what the bundle's metadata says about it (nothing for a bare file)."""
     import linkcast
 
     if name.endswith(".tflite"):
-        return linkcast.Model(name, backend=backend), {}
-    engine = linkcast.Engine(folder, backend)
+        return linkcast.Model(name, backend, precision=precision), {}
+    engine = linkcast.Engine(folder, backend, precision=precision)
     if name not in engine.names:
         raise ValueError(f"model: expected a .tflite file or one of {', '.join(engine.names)}, got {name!r}")
     metadata: dict[str, Any] = {"metadata": dict(engine.spec(name))}
@@ -72,6 +76,12 @@ def _summary_table(name: str, summary: dict[str, Any]) -> Any:
     rows.add_row("output", _shape(summary["output_shape"]))
     isa = f" ({summary['isa']})" if summary["backend"] == "native" else ""
     rows.add_row("backend", f"{summary['backend']}{isa}: {summary['backend_reason']}")
+    if summary["kernels"]:
+        rows.add_row("kernels", summary["kernels"])
+    for of, choice in summary["kernel_choices"].items():
+        if choice["us"]:
+            took = ", ".join(f"{kernels} {us:.3g} us" for kernels, us in choice["us"].items())
+            rows.add_row(f"measured, {of}", took)
     if "certificate" in summary:
         _add_certificate(rows, summary["certificate"])
     for key, value in summary["details"].items():

@@ -30,6 +30,10 @@ Models = Annotated[
     typer.Option("--models", metavar="FOLDER", help="A folder with models/ and metadata/; default: the bundled one."),
 ]
 BackendOption = Annotated[Backend, typer.Option("--backend", help="What runs the models.")]
+PrecisionOption = Annotated[
+    str,
+    typer.Option("--precision", metavar="NAME", help="Of the forecaster's weights: float32, bfloat16 or int8."),
+]
 
 
 def complete_group(begun: str) -> list[str]:

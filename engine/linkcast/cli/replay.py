@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.options import Backend, BackendOption, Capacity, Json, Models, Profile, reads_traces
+from linkcast.cli.options import Backend, BackendOption, Capacity, Json, Models, PrecisionOption, Profile, reads_traces
 from linkcast.console import note, notes_of, print_json, progress, show, table
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def replay(
     reading: Layout,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
+    precision: PrecisionOption = "float32",
     as_json: Json = False,
 ) -> None:
     """Replay a trace: forecast and decide at each tick, then compare with what came. Without a FILE: watch an evening.
@@ -69,7 +70,7 @@ def replay(
 
         rerun_log(file, models, as_json)
         return
-    engine = Engine(models, backend.value)
+    engine = Engine(models, backend.value, precision=precision)
     evening = file is None and profile == "internet"
     trace = _simulate(profile, rows, seed) if file is None else read_trace(file, reading)
     if evening or watch or fast:

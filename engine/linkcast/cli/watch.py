@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linkcast.cli.options import Backend, BackendOption, Json, Models, Profile, reads_traces
+from linkcast.cli.options import Backend, BackendOption, Json, Models, PrecisionOption, Profile, reads_traces
 from linkcast.console import note
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def watch(
     reading: Layout,
     models: Models = None,
     backend: BackendOption = Backend.AUTO,
+    precision: PrecisionOption = "float32",
     as_json: Json = False,
 ) -> None:
     """Watch a link live: rate, forecast with its band, allocation and why, latency, health. Ctrl-C ends it.
@@ -67,6 +68,7 @@ def watch(
         "capacity_mbps": _capacity(link, source["kind"]) if capacity is None else capacity,
         "profile": profile,
         "backend": backend.value,
+        "precision": precision,
         "source": source,
         **({} if models is None else {"models": str(models)}),
         **({} if tick is None else {"tick_s": tick}),

@@ -106,6 +106,8 @@ def score(
     folders = [None if one is None else Path(one).resolve() for one in (state_in, state_out)]
     if state_out is not None and folders[0] == folders[1]:
         raise ValueError(f"state_out: expected another folder than state_in, got {state_out}")
+    begun = read_json(target / MANIFEST)["settings"] if (target / MANIFEST).exists() else None
+    chosen = chosen.settled(begun)
     resolved = chosen.resolved(chosen.engine())
     asked = {"version": VERSION, **resolved, "part_ticks": part_ticks}
     with _locked(target):

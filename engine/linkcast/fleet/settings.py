@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +47,9 @@ class Settings:
     timezone: str | None = None  # of the site, whose clock is the calendar; None: as the times are written, or UTC
     step_s: float | None = None  # between two ticks; None: each link's own, the median of its first steps
     skip_bad: bool = False
+    kernels: str = ""
+    """Native kernels that every worker runs the streams on; "": at a reduced precision those that measure best where
+    the run begins. In float32 they decide no bit."""
 
     def checked(self) -> Settings:
         """Itself.
@@ -73,7 +76,20 @@ class Settings:
 
     def engine(self) -> Engine:
         """The engine of this process for these settings."""
-        return _engine(self.folder, self.backend, self.precision)
+        return _engine(self.folder, self.backend, self.precision, self.kernels)
+
+    def settled(self, begun: Mapping[str, Any] | None) -> Settings:
+        """With kernels, where they decide bits: those of the run that goes on, or else what measures best here.
+
+        Args:
+            begun: the settings in that run's manifest; None: there is none.
+        """
+        if self.kernels or self.precision == "float32":
+            return self
+        if begun is not None and begun.get("precision") == self.precision:
+            return replace(self, kernels=begun.get("kernels", ""))
+        engine = self.engine()
+        return replace(self, kernels=engine.model(engine.resolve(self.model, "forecaster")).step_kernels)
 
     def resolved(self, engine: Engine) -> dict[str, Any]:
         """What is written of them: the model by its full name, and what decides the bits of its answers."""
@@ -86,10 +102,10 @@ class Settings:
 
 
 @lru_cache(maxsize=2)
-def _engine(folder: str | None, backend: str, precision: str) -> Engine:
+def _engine(folder: str | None, backend: str, precision: str, kernels: str) -> Engine:
     from linkcast.engine import Engine
 
-    return Engine(folder, backend, 1, precision)
+    return Engine(folder, backend, 1, precision, kernels=kernels or None)
 
 
 def runs_on(engine: Engine, forecaster: str) -> str:

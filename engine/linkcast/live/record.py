@@ -129,6 +129,7 @@ class Header:
     shadow: Mapping[str, Any] | None = None  # folder, models, models_id, runs_on, state, scores, contest; None: none
     lost: int = 0  # ticks before this header that could not be written
     extra: Mapping[str, Any] = field(default_factory=dict)  # what the loop wants to be known: source, shaper, dry_run
+    kernels: str = ""  # native kernels that the forecaster was run on, where they decide bits: at a reduced precision
     schema: int = SCHEMA
 
 

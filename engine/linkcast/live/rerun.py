@@ -136,8 +136,13 @@ def open_session(header: Header, models: str | os.PathLike[str] | None = None) -
 
     shadow = None
     if header.shadow is not None:
-        shadow = Engine(_folder(header.shadow["folder"]), header.backend, precision=header.shadow["precision"])
-    engine = Engine(models or _folder(header.folder), header.backend, precision=header.precision)
+        shadow = _engine(
+            _folder(header.shadow["folder"]),
+            header.backend,
+            header.shadow["precision"],
+            header.shadow.get("kernels", ""),
+        )
+    engine = _engine(models or _folder(header.folder), header.backend, header.precision, header.kernels)
     session = Session.resume(header, engine, shadow)
     why = []
     if header.linkcast != __version__:
@@ -152,6 +157,16 @@ def open_session(header: Header, models: str | os.PathLike[str] | None = None) -
             if was["runs_on"].get(name) != pilot.runs_on[name]:
                 why.append(f"kernels of {prefix}{name} were {was['runs_on'].get(name)}, are {pilot.runs_on[name]}")
     return session, why
+
+
+def _engine(folder: str | os.PathLike[str] | None, backend: str, precision: str, kernels: str) -> Engine:
+    """On the kernels that it ran on, or where this CPU lacks them, on what it has: the log's reader is told so."""
+    try:
+        return Engine(folder, backend, precision=precision, kernels=kernels or None)
+    except ValueError:
+        if not kernels:
+            raise
+        return Engine(folder, backend, precision=precision)
 
 
 def _folder(folder: str) -> str | None:

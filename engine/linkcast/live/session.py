@@ -25,10 +25,17 @@ from linkcast.live.shadow import Contest
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from linkcast._native import ControllerOptions, Decision
+    from linkcast._native import ControllerOptions, Decision, Model
 
 _ROLES = ("forecaster", "fallback", "allocator")
 _ROUNDING = 1e-12  # of a fraction: below it, nothing was raised
+
+
+def _runs_on(model: Model) -> str:
+    """What decides the last bits of a stream's answers."""
+    if model.backend != "native":
+        return model.backend
+    return f"native ({model.isa if model.precision == 'float32' else model.step_kernels})"
 
 
 class Pilot:
@@ -47,10 +54,11 @@ class Pilot:
                 continue  # no fallback, which only groups have; the controller has refused what it needs
             model = engine.model(name)
             self.models[name] = engine.spec(name)["sha256"]
-            self.runs_on[name] = f"native ({model.isa})" if model.backend == "native" else model.backend
+            self.runs_on[name] = _runs_on(model)
         forecaster = engine.resolve(profile, "forecaster")
         self.spec = engine.spec(forecaster)
         self.precision = engine.model(forecaster).precision
+        self.kernels = "" if self.precision == "float32" else engine.model(forecaster).step_kernels
         self.actions = engine.spec(engine.resolve(profile, "allocator"))["actions"] or 1
         self.models_id = models_id(self.models)
         self._bandwidth = self.spec["features"].index(self.spec["target"] or "")
@@ -264,11 +272,13 @@ class Session:
                 "models_id": shadow.models_id,
                 "runs_on": shadow.runs_on,
                 "precision": shadow.precision,
+                "kernels": shadow.kernels,
                 "state": shadow.state(),
                 "score": shadow.score.state(),
                 "contest": self.contest.state(),
             },
             extra=self.extra,
+            kernels=live.kernels,
         )
 
     @classmethod

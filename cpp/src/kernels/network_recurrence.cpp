@@ -1,0 +1,202 @@
+// The layers of a network that have a state: over whole sequences, and one step of the caller's state.
+#include <algorithm>
+#include <cstring>
+
+#include "network_impl.h"
+
+namespace linkcast {
+namespace {
+
+using kernels::Course;
+using kernels::Layer;
+using kernels::LayerKind;
+using kernels::LstmArgs;
+using kernels::Operand;
+using kernels::RecurrenceArgs;
+using kernels::Rows;
+
+}  // namespace
+
+Rows Network::Impl::run_recurrent(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
+  return layer.kind == LayerKind::lstm ? run_lstm(layer, in, batch, course) : run_recurrence(layer, in, batch, course);
+}
+
+/// The input's products of the steps that follow the `step`th, as many as are taken at once, into the workspace's gates.
+void Network::Impl::project(const Layer& layer, const Operand& x, std::size_t step, const Rows& in, std::size_t batch,
+                            const Course& course) {
+  const std::size_t steps = std::min(steps_at_once(in.steps), in.steps - step);
+  const std::size_t first = course.backwards ? in.steps - step - steps : step;
+  kernels->dense(layer.dense, part(x, first * batch), steps * batch, work.gates + first * batch * layer.gates,
+                 layer.gates, layer.gates, false);
+}
+
+Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
+  const Operand x = operand(in, in.steps * batch, layer.inputs);
+  LstmArgs args;
+  args.rows = batch;
+  args.recurrent = layer.recurrent;
+  args.cell_limit = layer.cell_limit;
+  args.input = layer.dense.matrix;
+  args.c = work.cell;
+  args.c_stride = layer.padded;
+  args.h_out_stride = course.stride;
+  const bool at_once = projects_at_once(batch);
+  const std::size_t steps_projected = steps_at_once(in.steps);
+  const std::size_t hidden_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    if (deadline.passed()) {
+      given_up = true;
+      break;
+    }
+    const std::size_t step = course.backwards ? in.steps - 1 - t : t;
+    if (at_once) {
+      if (t % steps_projected == 0) project(layer, x, t, in, batch, course);
+      args.gates = work.gates + step * batch * layer.gates;
+      args.gates_stride = layer.gates;
+    } else {
+      args.gates = layer.dense.bias;
+      args.x = part(x, step * batch);
+    }
+    args.h_out = course.out + (course.by_step ? step : t) * batch * course.stride;
+    args.h_encoded = work.hidden[t % 2];
+    args.h_encoded_stride = hidden_stride;
+    args.reverse = t % 2 == 1;
+    kernels->lstm_step(args);
+    args.h = kernels->encoded ? Operand{args.h_encoded, hidden_stride, nullptr}
+                              : Operand{args.h_out, course.stride * sizeof(float), nullptr};
+  }
+  return {course.out, course.stride, in.steps, layer.width};
+}
+
+RecurrenceArgs Network::Impl::recurrence_args(const Layer& layer, std::size_t batch) const {
+  RecurrenceArgs args;
+  args.cell = layer.cell;
+  args.activation = layer.activation;
+  args.gate_activation = layer.gate_activation;
+  args.rows = batch;
+  args.padded = layer.padded;
+  args.input = layer.dense;
+  args.gates = work.gates;
+  args.gates_stride = layer.gates;
+  args.recurrent = layer.hidden;
+  args.candidate = layer.candidate;
+  args.c = work.cell;
+  args.c_stride = layer.padded;
+  args.cell_limit = layer.cell_limit;
+  args.products = work.products;
+  args.products_stride = layer.products;
+  args.encoded = work.hidden[0];
+  args.encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
+  args.encoded_scale = work.hidden_scale;
+  return args;
+}
+
+Rows Network::Impl::run_recurrence(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
+  const Operand x = operand(in, in.steps * batch, layer.inputs);
+  RecurrenceArgs args = recurrence_args(layer, batch);
+  args.h_out_stride = course.stride;
+  args.h_stride = course.stride;
+  const bool at_once = projects_at_once(batch);
+  const std::size_t steps_projected = steps_at_once(in.steps);
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    if (deadline.passed()) {
+      given_up = true;
+      break;
+    }
+    const std::size_t step = course.backwards ? in.steps - 1 - t : t;
+    if (at_once) {
+      if (t % steps_projected == 0) project(layer, x, t, in, batch, course);
+      args.gates = work.gates + step * batch * layer.gates;
+    } else {
+      args.x = part(x, step * batch);
+    }
+    args.h_out = course.out + (course.by_step ? step : t) * batch * course.stride;
+    args.reverse = t % 2 == 1;
+    kernels->recurrence_step(args);
+    args.h = args.h_out;
+  }
+  return {course.out, course.stride, in.steps, layer.width};
+}
+
+Rows Network::Impl::run_bidirectional(const Layer& layer, const Rows& in, std::size_t batch) {
+  const Layer& forward = (&layer)[1];
+  const Layer& backward = (&layer)[2];
+  float* out = other(in.data);
+  // The first one's padding is overwritten by the second.
+  run_recurrent(forward, in, batch, {out, layer.padded, false, layer.sequence});
+  if (given_up) return in;
+  run_recurrent(backward, in, batch, {out + forward.width, layer.padded, true, layer.sequence});
+  const std::size_t first = layer.sequence ? 0 : (in.steps - 1) * batch;
+  const std::size_t rows = in.steps * batch - first;
+  out += first * layer.padded;
+  if (layer.merge != BidirectionalSpec::Merge::concatenate) {
+    const bool sum = layer.merge == BidirectionalSpec::Merge::sum;
+    for (std::size_t row = 0; row < rows; ++row) {
+      float* y = out + row * layer.padded;
+      const float* second = y + layer.width;
+      for (std::size_t i = 0; i < layer.width; ++i) y[i] = sum ? y[i] + second[i] : y[i] * second[i];
+    }
+  }
+  return {out, layer.padded, layer.sequence ? in.steps : 1, layer.width};
+}
+
+Rows Network::Impl::run_reverse(const Layer& layer, const Rows& in, std::size_t batch) {
+  float* out = other(in.data);
+  for (std::size_t t = 0; t < in.steps; ++t) {
+    for (std::size_t b = 0; b < batch; ++b) {
+      std::memcpy(out + ((in.steps - 1 - t) * batch + b) * layer.padded, in.data + (t * batch + b) * in.stride,
+                  in.width * sizeof(float));
+    }
+  }
+  return {out, layer.padded, in.steps, in.width};
+}
+
+Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t batch, float* states) {
+  float* h = states + layer.state;
+  const std::size_t half = round_up(layer.padded, alignment / sizeof(float));
+  LstmArgs args;
+  args.rows = batch;
+  args.recurrent = layer.recurrent;
+  args.cell_limit = layer.cell_limit;
+  args.input = layer.dense.matrix;
+  args.x = operand(in, batch, layer.inputs);
+  args.gates = layer.dense.bias;
+  args.as_one_of_many = true;
+  args.c = h + half;
+  args.c_stride = state_size;
+  args.h_out = other(in.data);
+  args.h_out_stride = layer.padded;
+  args.h_encoded = work.hidden[1];
+  args.h_encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
+  args.h = {h, state_size * sizeof(float), nullptr};
+  if (kernels->encoded) {
+    // The scale of a hidden state is fixed (it lies in -1..1), so the encoder's own is not used. To keep the encoded row in
+    // the state would save 1 % of a step in int8, and a state of zeros would not be the start any more.
+    kernels->encode(h, state_size, batch, layer.width, work.hidden[0], args.h_encoded_stride, nullptr);
+    args.h = {work.hidden[0], args.h_encoded_stride, nullptr};
+  }
+  kernels->lstm_step(args);
+  for (std::size_t b = 0; b < batch; ++b) {
+    std::memcpy(h + b * state_size, args.h_out + b * layer.padded, layer.padded * sizeof(float));
+  }
+  return {args.h_out, layer.padded, 1, layer.width};
+}
+
+Rows Network::Impl::step_recurrence(const Layer& layer, const Rows& in, std::size_t batch, float* states) {
+  float* h = states + layer.state;
+  RecurrenceArgs args = recurrence_args(layer, batch);
+  args.x = operand(in, batch, layer.inputs);
+  args.h = h;
+  args.h_stride = state_size;
+  args.c = h + round_up(layer.padded, alignment / sizeof(float));
+  args.c_stride = state_size;
+  args.h_out = other(in.data);
+  args.h_out_stride = layer.padded;
+  kernels->recurrence_step(args);
+  for (std::size_t b = 0; b < batch; ++b) {
+    std::memcpy(h + b * state_size, args.h_out + b * layer.padded, layer.padded * sizeof(float));
+  }
+  return {args.h_out, layer.padded, 1, layer.width};
+}
+
+}  // namespace linkcast

@@ -1,0 +1,36 @@
+// The edge of a model: callers have float32, in the units of what the model computes, and the file's input and output may
+// be whole numbers that stand for such.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "tflite/c_api.h"
+
+namespace linkcast::tflite {
+
+/// How an input or output tensor stores its values: as float32, or as real = scale * (stored - zero_point).
+struct EdgeFormat {
+  DataType type = kFloat32;
+  float scale = 0.0F;
+  std::int32_t zero_point = 0;
+
+  bool quantised() const noexcept { return type != kFloat32; }
+  std::size_t bytes() const noexcept { return type == kFloat32 ? 4 : type == kInt16 ? 2 : 1; }  ///< of one value
+  /// "float32", or "int8, scale 0.0241, zero point -11".
+  std::string text() const;
+};
+
+/// Of a tensor whose type is float32, int8, uint8 or int16; the verifier has seen to its quantisation.
+EdgeFormat edge_format(const Api& api, const Tensor* tensor) noexcept;
+/// Whether there is one for the type.
+bool has_edge_format(DataType type) noexcept;
+
+/// Rounds to the nearest, halves away from zero, as the runtime's own QUANTIZE; what lies outside of the format becomes its
+/// nearest end.
+/// @return  `count`, or the index of the first value that is no number: nothing is of use then
+std::size_t quantise(const float* real, std::size_t count, const EdgeFormat& format, void* stored) noexcept;
+void dequantise(const void* stored, std::size_t count, const EdgeFormat& format, float* real) noexcept;
+
+}  // namespace linkcast::tflite
