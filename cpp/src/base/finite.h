@@ -1,10 +1,14 @@
-// Whether numbers are finite: the one check, for every edge that numbers come in at.
+// Whether numbers are finite: the one check, for every edge that numbers come in at; and what stands for no number.
 #pragma once
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 namespace linkcast {
+
+/// What stands where a number is not known.
+inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 /// The position of the first value that is not finite; `count` when all are.
 template <class Real>

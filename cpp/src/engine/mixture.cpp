@@ -4,12 +4,11 @@
 #include <cmath>
 #include <limits>
 
+#include "base/finite.h"
 #include "engine/sums.h"
 
 namespace linkcast {
 namespace {
-
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 // Chosen on the first 70 % of public traces (3G commutes, lines, video, ships, satellite): see docs/accuracy.md.
 constexpr double kPatientRate = 0.05;   // one step ahead; the other sets of weights are 8 and 16 times as quick
@@ -367,7 +366,7 @@ void Mixture::advance(std::size_t row) noexcept {
   double peak = outcome_now;
   for (std::size_t steps = 2; steps <= options_.horizon; ++steps) {
     peak = std::max(peak, outcome(link, link.ticks - steps + 1));
-    if (std::isnan(outcome(link, link.ticks - steps + 1))) peak = kNone;
+    if (std::isnan(outcome(link, link.ticks - steps + 1))) peak = kUnknown;
     const Moment* then = made(steps);
     if (!then) continue;
     // In turns: what neighbouring ticks teach about several steps ahead is nearly the same.

@@ -2,20 +2,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
 
+#include "base/finite.h"
 #include "engine/mixture.h"
 
 namespace linkcast {
-namespace {
-
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
-}  // namespace
-
 template <std::size_t N>
 void Mixture::Aggregation<N>::start() noexcept {
   regret = variance = most = rate = {};
@@ -49,8 +43,8 @@ Mixture::Mixture(std::size_t rows, std::size_t window, const Options& options)
 void Mixture::forget(std::size_t row) noexcept {
   Link& link = links_[row];
   link = {};
-  link.outcome.fill(kNone);
-  link.error.fill(kNone);
+  link.outcome.fill(kUnknown);
+  link.error.fill(kUnknown);
   for (Regression& regression : link.regression) {
     regression.weights[kModelFeature] = 1;
     regression.error = 0.1;
@@ -86,7 +80,7 @@ void Mixture::forget(std::size_t row) noexcept {
 void Mixture::interrupt(std::size_t row) noexcept {
   Link& link = links_[row];
   if (link.ticks > 0) advance(row);
-  link.outcome.fill(kNone);
+  link.outcome.fill(kUnknown);
   for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick).tick = 0;
   link.resumed = link.started;  // a link on which nothing has been measured has nothing to resume
   link.answered = 0;
@@ -96,7 +90,7 @@ double Mixture::error(std::size_t row, std::size_t expert) const noexcept { retu
 
 double Mixture::exceeded(std::size_t row) const noexcept {
   const double scored = targets_[row * count_].count;
-  return scored > 0 ? links_[row].above / scored : kNone;
+  return scored > 0 ? links_[row].above / scored : kUnknown;
 }
 
 std::uint64_t Mixture::scored(std::size_t row) const noexcept {

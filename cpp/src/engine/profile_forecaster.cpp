@@ -14,17 +14,17 @@ constexpr std::int64_t kHourSeconds = 3'600;
 constexpr std::int64_t kDaySeconds = 86'400;
 constexpr std::int64_t kWeekSeconds = 7 * kDaySeconds;
 constexpr std::int64_t kEpochWeekday = 3;  // 1970-01-01 was a Thursday; Monday is 0
-constexpr std::size_t kMinutesOfDay = 24 * 60;
+constexpr std::size_t kCalendarMinutes = 24 * 60;
 constexpr std::size_t kBandwidth = 1;  // its column in a profile
 constexpr std::size_t kPart = 512;     // windows built at a time: they stay in the cache, and memory is bounded
 
 /// Hour and weekday as points on a circle. The hour counts minutes, so a day has 1,440 of them.
 struct Calendar {
-  std::array<std::array<double, 2>, kMinutesOfDay> hour;  // (minute of the day, {sine, cosine})
-  std::array<std::array<double, 2>, 7> weekday;           // (weekday, {sine, cosine})
+  std::array<std::array<double, 2>, kCalendarMinutes> hour;  // (minute of the day, {sine, cosine})
+  std::array<std::array<double, 2>, 7> weekday;              // (weekday, {sine, cosine})
 
   Calendar() {
-    for (std::size_t minute = 0; minute < kMinutesOfDay; ++minute) {
+    for (std::size_t minute = 0; minute < kCalendarMinutes; ++minute) {
       const double angle = 2.0 * std::numbers::pi * (static_cast<double>(minute) / 60.0) / 24.0;
       hour[minute] = {std::sin(angle), std::cos(angle)};
     }

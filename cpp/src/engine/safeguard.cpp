@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numbers>
 #include <stdexcept>
 #include <string>
 
+#include "base/finite.h"
+
 namespace linkcast {
 namespace {
 
-constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 constexpr std::array<const char*, 4> kCalendar = {"hour_sin", "hour_cos", "weekday_sin", "weekday_cos"};
 constexpr long kMinutesOfDay = 24 * 60;
 
@@ -85,14 +85,14 @@ bool Safeguard::find_fallback(std::size_t forecaster) {
 
 void Safeguard::reserve(std::size_t rows) {
   if (rows <= last_.size()) return;
-  last_.resize(rows, kNone);
-  mean_.resize(rows, kNone);
-  measured_.resize(rows, kNone);
+  last_.resize(rows, kUnknown);
+  mean_.resize(rows, kUnknown);
+  measured_.resize(rows, kUnknown);
 }
 
 void Safeguard::forget(std::size_t row) noexcept {
-  last_[row] = mean_[row] = kNone;
-  measured_[row] = kNone;
+  last_[row] = mean_[row] = kUnknown;
+  measured_[row] = kUnknown;
 }
 
 void Safeguard::observe(std::size_t row, double mbps) noexcept {

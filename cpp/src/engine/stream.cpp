@@ -13,8 +13,6 @@
 namespace linkcast {
 namespace {
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
 // A snapshot: the header, then for each row its record, `window` bytes that mark held samples, and its samples, (window,
 // features) float64, oldest first; then the mixture. Byte order of the machine; kMagic reads otherwise on another.
 constexpr std::uint64_t kMagic = 0x3473776c6b6e696c;  // "linklws4"
@@ -213,7 +211,7 @@ void Stream::take(const Real* samples, const std::uint8_t* present) {
       }
     }
     if (came) forecaster_.observe(row, sample[spec.target_column]);
-    if (mixture_) mixture_->observe(row, came ? sample[spec.target_column] : kNone);
+    if (mixture_) mixture_->observe(row, came ? sample[spec.target_column] : kUnknown);
     is_held_[row * window_ + position] = !came;
     if (came || counts_[row] > 0) counts_[row] = std::min(counts_[row] + 1, window_);
     spec.scaler.level(sample, level_at(row, position));

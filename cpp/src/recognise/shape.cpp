@@ -6,21 +6,21 @@
 namespace linkcast::tflite {
 namespace {
 
-struct Element {
+struct TypeEntry {
   const char* name;
   int bits = 0;
   char letter = '\0';
 };
 
 // In the order of the schema's numbers.
-constexpr Element kElements[] = {
+constexpr TypeEntry kElements[] = {
     {"FLOAT32", 32, 'f'}, {"FLOAT16", 16, 'h'}, {"INT32", 32, 'i'}, {"UINT8", 8, 'u'}, {"INT64", 64, 'l'},
     {"STRING"},           {"BOOL", 8, 'b'},     {"INT16", 16, 's'}, {"COMPLEX64"},     {"INT8", 8, 'c'},
     {"FLOAT64"},          {"COMPLEX128"},       {"UINT64"},         {"RESOURCE"},      {"VARIANT"},
     {"UINT32"},           {"UINT16"},           {"INT4", 4, 'n'},   {"BFLOAT16"},
 };
 
-const Element* element(int type) noexcept {
+const TypeEntry* element(int type) noexcept {
   return type >= 0 && type < static_cast<int>(std::size(kElements)) ? &kElements[type] : nullptr;
 }
 
@@ -38,7 +38,7 @@ int bits_of(int type) noexcept {
 
 int type_of_letter(char letter) noexcept {
   const auto* found = std::find_if(std::begin(kElements), std::end(kElements),
-                                   [letter](const Element& e) { return e.letter == letter && e.bits != 0; });
+                                   [letter](const TypeEntry& e) { return e.letter == letter && e.bits != 0; });
   return found == std::end(kElements) ? -1 : static_cast<int>(found - std::begin(kElements));
 }
 
