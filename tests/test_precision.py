@@ -134,6 +134,9 @@ def test_kernels_that_are_not_there_are_refused_by_name() -> None:
         linkcast.Engine(precision="bfloat16", kernels=reduced)
     with pytest.raises(ValueError, match="expected some of float32"):
         linkcast.Model(linkcast.Engine().model("internet_lstm").path, kernels=reduced)
+    for kernels in (reduced, "bf16_amz"):
+        with pytest.raises(ValueError, match=f'kernels: expected none with backend "tflite", got "{kernels}"'):
+            linkcast.Engine(backend="tflite", kernels=kernels)
 
 
 def run_with(kernels: str, code: str) -> subprocess.CompletedProcess[str]:

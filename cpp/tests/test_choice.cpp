@@ -187,7 +187,8 @@ TEST(kernels_that_are_not_there_or_of_another_precision_are_refused_by_name) {
                "kernels: expected one of those that run here on scalar, f32_scalar, bf16_scalar, int8_scalar");
   CHECK_THROWS(forced("bf16_scalar", Isa::scalar, Precision::int8),
                "kernels: expected some of int8 or float32, as the precision says; got \"bf16_scalar\"");
-  CHECK_THROWS(forced("bf16_scalar", Isa::scalar, Precision::float32), "expected some of float32");
+  CHECK_THROWS(forced("bf16_scalar", Isa::scalar, Precision::float32),
+               "kernels: expected some of float32, as the precision says; got \"bf16_scalar\"");
 }
 
 TEST(each_table_that_runs_can_be_asked_by_itself) {

@@ -53,6 +53,8 @@ Model::Model(const std::string& path, std::vector<std::byte>* bytes, const Optio
   if (options.threads > limits.threads)
     throw std::invalid_argument("threads: expected at most " + std::to_string(limits.threads) + ", got " +
                                 std::to_string(options.threads));
+  if (options.backend == Backend::tflite && !options.kernels.empty())
+    throw std::invalid_argument("kernels: expected none with backend \"tflite\", got \"" + options.kernels + "\"");
   if (!(limits.load_seconds > 0 && limits.load_seconds <= kMostLoadSeconds))
     throw std::invalid_argument("load_seconds: expected a number above 0 and up to 1e6, got " +
                                 std::to_string(limits.load_seconds));
@@ -67,8 +69,8 @@ Model::Model(const std::string& path, std::vector<std::byte>* bytes, const Optio
   if (options.backend == Backend::native && !native_)
     throw LoadError(path + ": backend \"native\": " + backend_reason_);
   if (options.precision != Precision::float32 && !native_)
-    throw LoadError(path + ": precision \"" + precision_name(options.precision) +
-                    "\" is the native kernels': " + backend_reason_);
+    throw LoadError(path + ": precision \"" + precision_name(options.precision) + "\" is the native kernels': " +
+                    (options.backend == Backend::tflite ? "backend \"tflite\" was asked for" : backend_reason_));
   if (!native_) interpreter_ = std::make_unique<tflite::Interpreter>(file_, interpreter_options(nullptr));
   read_shapes();
   check_time();

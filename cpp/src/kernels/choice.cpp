@@ -209,7 +209,8 @@ const Kernels& kernels_from_name(const std::string& name, Isa isa, Precision pre
   const Precision of = precision_of(table);
   if (of != Precision::float32 && of != precision)
     throw std::invalid_argument("kernels: expected some of " + std::string(title_of(precision)) +
-                                " or float32, as the precision says; got \"" + name + "\"");
+                                (precision == Precision::float32 ? "" : " or float32") +
+                                ", as the precision says; got \"" + name + "\"");
   return table;
 }
 
