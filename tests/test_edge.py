@@ -196,6 +196,7 @@ def test_the_program_prints_predictions_and_one_line_for_an_error(exported: Path
         (("2026-03-02", "Gaming", None, "fridge"), "device_group: expected one of .* for Gaming, got 'fridge'"),
         (("yesterday", "Gaming"), "timestamp: expected an ISO 8601 time"),
         ((float("inf"), "Gaming"), "timestamp: expected POSIX seconds"),
+        ((np.datetime64(2**62, "s"), "Gaming"), "timestamp: expected a time within 290,000 years of 1970"),
         ((True, "Gaming"), "timestamp: expected a datetime"),
     ],
 )

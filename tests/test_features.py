@@ -58,6 +58,7 @@ def test_seconds_of_the_wall_clock_are_whole_seconds_of_to_datetime64():
             assert to_wall_seconds(timestamp) == to_seconds(to_datetime64(timestamp)), repr(timestamp)
     for timestamp in (1772474400_000, 1772474400_000_000.0, 1772474400_000_000_000, np.int64(1772474400)):
         assert to_wall_seconds(timestamp) == 1772474400
+    assert to_wall_seconds(np.float32(1770000000)) == 1770000000  # which a float32 holds; its microseconds it does not
 
 
 def test_times_of_pandas_are_their_wall_clock_and_its_not_a_time_is_refused():
@@ -70,7 +71,11 @@ def test_times_of_pandas_are_their_wall_clock_and_its_not_a_time_is_refused():
             read(pandas.NaT)
 
 
-@pytest.mark.parametrize("timestamp", ["soon", "", np.datetime64("NaT"), float("nan"), True, None, 1e300])
+BEYOND = [np.datetime64(*time) for time in ((2**62, "s"), (-(2**62), "s"), (2**50, "W"), (300_000, "Y"))]
+"""Times whose microseconds 64 bits do not hold."""
+
+
+@pytest.mark.parametrize("timestamp", ["soon", "", np.datetime64("NaT"), float("nan"), True, None, 1e300, *BEYOND])
 def test_what_is_no_time_is_refused(timestamp):
     with pytest.raises(ValueError, match=r"^timestamp: expected") as refused:
         to_datetime64(timestamp)

@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import linkcast
+from linkcast.groups import find_group
 
 GROUPS = ["Streaming", "Gaming", "Social Media", "Shopping", "Software"]
 MONDAY_6PM = "2026-03-02T18:00:00"
@@ -105,6 +107,19 @@ def test_usage_and_device_group_scale_the_profile(predictor, engine):
     numbers = predictor.predict(time, "Shopping", 30, name, as_numbers=True)
     expected = max(float(engine.forecast_raw("shopping", window)[0]), 0.0)
     assert numbers["predicted_bandwidth_mbps"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_group_is_found_by_its_key_and_by_the_name_that_its_bundle_gives_it(engine):
+    groups = {key: replace(group, name=f"All {group.name}") for key, group in engine.groups.items()}
+    assert find_group(groups, "all-social-media") is find_group(groups, "Social Media") is groups["social_media"]
+    with pytest.raises(ValueError, match=r"expected one of All Streaming, .*got 'All'"):
+        find_group(groups, "All")
+
+
+@pytest.mark.parametrize("usage", ["50", True])
+def test_words_and_booleans_are_no_usage(predictor, usage):
+    with pytest.raises(ValueError, match="usage_percentage: expected a number from 0 to 100, got"):
+        predictor.predict(MONDAY_6PM, "Gaming", usage)
 
 
 def test_the_usage_is_the_share_of_the_maximum_that_is_in_use_in_the_hour_before(predictor, engine):
@@ -205,6 +220,7 @@ def test_a_range_includes_its_end_when_whole_intervals_lead_to_it(predictor, end
         ("2026-03-02T19:00", 0, "interval_hours: expected a number above 0, got 0"),
         ("2026-03-02T19:00", -1, "interval_hours: expected a number above 0"),
         ("2026-03-02T19:00", float("nan"), "interval_hours: expected a number above 0"),
+        ("2026-03-02T19:00", 1e300, "interval_hours: expected a number above 0"),
     ],
 )
 def test_a_range_that_leads_nowhere_is_refused(predictor, end, interval, message):

@@ -32,6 +32,7 @@ EPOCH_UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 """Units of a number that counts from 1970 in UTC, and how many microseconds each has."""
 
 EPOCH_MOST = 1e20  # nanoseconds of the year 5138
+MOST_YEARS = 290_000  # that microseconds of 64 bits hold
 
 
 def epoch_unit(size: float) -> str:
@@ -72,6 +73,8 @@ def to_datetime64(timestamp: Timestamp) -> np.datetime64:
     if isinstance(timestamp, date):
         return np.datetime64(timestamp, "us")
     if isinstance(timestamp, np.datetime64):
+        if not abs(int(timestamp.astype("datetime64[Y]").astype(np.int64))) < MOST_YEARS:
+            raise ValueError(f"timestamp: expected a time within {MOST_YEARS:,} years of 1970, got {timestamp}")
         return cast("np.datetime64", timestamp.astype("datetime64[us]"))
     return np.datetime64(_microseconds_of(timestamp), "us")
 
@@ -101,7 +104,7 @@ def _microseconds_of(timestamp: object) -> int:
         number = float(timestamp)
         if not np.isfinite(number) or abs(number) >= EPOCH_MOST:
             raise ValueError(f"timestamp: expected POSIX seconds, got {timestamp!r}")
-        return round(timestamp * EPOCH_UNITS[epoch_unit(number)])
+        return round(number * EPOCH_UNITS[epoch_unit(number)])  # a float32 would lose seconds in the product
     raise ValueError(
         "timestamp: expected a datetime, an ISO 8601 string, a datetime64 or POSIX seconds, "
         f"got {type(timestamp).__name__}"

@@ -66,7 +66,7 @@ class ServiceGroup:
         """
         if usage_percentage is None:
             return None
-        if not 0.0 <= usage_percentage <= 100.0:
+        if isinstance(usage_percentage, (str, bool)) or not 0.0 <= usage_percentage <= 100.0:
             raise ValueError(f"usage_percentage: expected a number from 0 to 100, got {usage_percentage!r}")
         return self.max_bandwidth_mbps * usage_percentage / 100.0
 
@@ -131,7 +131,10 @@ def find_group(groups: Mapping[str, ServiceGroup], name: str) -> ServiceGroup:
     Raises:
         ValueError: no such group; the text names the known ones.
     """
-    group = groups.get(group_key(name)) if isinstance(name, str) else None
+    group = None
+    if isinstance(name, str):
+        key = group_key(name)
+        group = groups.get(key) or next((one for one in groups.values() if group_key(one.name) == key), None)
     if group is None:
         known = ", ".join(group.name for group in groups.values())
         raise ValueError(f"service_group: expected one of {known}, got {name!r}")

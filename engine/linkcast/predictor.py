@@ -376,7 +376,7 @@ def _prediction(group: ServiceGroup, bandwidth_mbps: float, source: str, as_numb
 
 def _time_range(start: np.datetime64, end: np.datetime64, interval_hours: float) -> npt.NDArray[np.datetime64]:
     """start, start + interval, ... up to and including end; datetime64[us]."""
-    if not (np.isfinite(interval_hours) and interval_hours * HOUR_US >= 1):
+    if not (np.isfinite(interval_hours) and 1 <= interval_hours * HOUR_US < np.inf):
         raise ValueError(f"interval_hours: expected a number above 0, got {interval_hours!r}")
     if end < start:
         raise ValueError(f"end_time: expected a time at or after start_time {start}, got {end}")

@@ -49,6 +49,7 @@ HOUR_US = 3_600_000_000
 HOURS_PER_WEEK = 168
 EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 EPOCH_UNITS = {1e11: 1e6, 1e14: 1e3, 1e17: 1.0, 1e20: 1e-3}  # a number below: microseconds in its unit (s, ms, us, ns)
+MOST_YEARS = 290_000  # that microseconds of 64 bits hold
 
 LEAST_MBPS = 1e-6  # of a typical bandwidth that another is measured by
 PLAUSIBLE_MARGIN = 0.5  # of the range that training has seen, at either end
@@ -393,11 +394,13 @@ def _datetime64(timestamp: Timestamp) -> np.datetime64:
     if isinstance(timestamp, np.datetime64):
         if np.isnat(timestamp):
             raise ValueError("timestamp: expected a time, got NaT")
+        if not abs(int(timestamp.astype("datetime64[Y]").astype(np.int64))) < MOST_YEARS:
+            raise ValueError(f"timestamp: expected a time within {MOST_YEARS:,} years of 1970, got {timestamp}")
         return cast("np.datetime64", timestamp.astype("datetime64[us]"))
     if isinstance(timestamp, (int, float, np.integer, np.floating)) and not isinstance(timestamp, bool):
         for most, microseconds in EPOCH_UNITS.items():
             if abs(timestamp) < most:
-                return np.datetime64(round(timestamp * microseconds), "us")
+                return np.datetime64(round(float(timestamp) * microseconds), "us")
         raise ValueError(f"timestamp: expected POSIX seconds, got {timestamp!r}")
     raise ValueError(
         "timestamp: expected a datetime, an ISO 8601 string, a datetime64 or POSIX seconds, "
@@ -411,7 +414,7 @@ def _seconds(times: Array) -> Array:
 
 def _time_range(start: Any, end: Any, interval_hours: float) -> Array:
     """start, start + interval, ... up to and including end; datetime64[us]."""
-    if not (np.isfinite(interval_hours) and interval_hours * HOUR_US >= 1):
+    if not (np.isfinite(interval_hours) and 1 <= interval_hours * HOUR_US < np.inf):
         raise ValueError(f"interval_hours: expected a number above 0, got {interval_hours!r}")
     if end < start:
         raise ValueError(f"end_time: expected a time at or after start_time {start}, got {end}")
@@ -466,7 +469,7 @@ def _key(name: str) -> str:
 def _in_use_mbps(group: _Group, usage_percentage: float | None) -> float | None:
     if usage_percentage is None:
         return None
-    if not 0.0 <= usage_percentage <= 100.0:
+    if isinstance(usage_percentage, (str, bool)) or not 0.0 <= usage_percentage <= 100.0:
         raise ValueError(f"usage_percentage: expected a number from 0 to 100, got {usage_percentage!r}")
     return group.max_bandwidth_mbps * usage_percentage / 100.0
 
