@@ -323,7 +323,7 @@ Raises:
           },
           "Brings weights, code and the stream's memory into the caches, to be called shortly before the next push: "
           "after "
-          "a pause of ten milliseconds that takes a third of the time then. Changes no answer and no statistics.")
+          "a pause of ten milliseconds that takes 0.2 to 0.6 of the time then. Changes no answer and no statistics.")
       .def("reset", &reset, py::arg("row") = py::none(), "Empties the window of one row, or of all.")
       .def(
           "snapshot", &stream_snapshot, py::arg("row") = py::none(),

@@ -282,7 +282,7 @@ LINKCAST_API linkcast_status linkcast_stream_push(linkcast_stream* stream, const
 LINKCAST_API linkcast_status linkcast_stream_advance(linkcast_stream* stream);
 
 /* Brings weights, code and the stream's memory into the caches, to be called shortly before the next push: after a pause
- * of ten milliseconds that takes a third of the time then. Changes no answer and no statistics. The first call allocates,
+ * of ten milliseconds that takes 0.2 to 0.6 of the time then. Changes no answer and no statistics. The first call allocates,
  * later ones are hot. HANDLE, BUSY, MEMORY. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_stream_prepare(linkcast_stream* stream);
 

@@ -75,7 +75,7 @@ class Stream {
   void advance() noexcept;
 
   /// Brings weights, code and this stream's memory into the caches, shortly before the next push: after a pause of ten
-  /// milliseconds it then takes a third of the time. What is run for it is a stream of its own; nothing here changes,
+  /// milliseconds it then takes 0.2 to 0.6 of the time. What is run for it is a stream of its own; nothing here changes,
   /// and nothing is counted. The first call allocates.
   void prepare();
 
