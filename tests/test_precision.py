@@ -163,4 +163,5 @@ for precision in ("float32", "bfloat16", "int8"):
     assert bfloat16 == wanted
     assert wanted not in int8
     done = run_with("f32_amz", "import linkcast; linkcast.Engine()")
+    assert "ValueError: LINKCAST_KERNELS: kernels: expected one of" in done.stderr
     assert 'got "f32_amz"' in done.stderr

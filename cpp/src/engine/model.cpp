@@ -132,8 +132,12 @@ std::string Model::forced_kernels() const {
   if (!options_.kernels.empty()) return kernels_from_name(options_.kernels, default_isa(), options_.precision).name;
   const char* name = environment("LINKCAST_KERNELS");
   if (!name) return "";
-  const Precision of = precision_of(kernels_from_name(name, default_isa()));
-  return of == Precision::float32 || of == options_.precision ? name : "";
+  try {
+    const Precision of = precision_of(kernels_from_name(name, default_isa()));
+    return of == Precision::float32 || of == options_.precision ? name : "";
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(std::string("LINKCAST_KERNELS: ") + error.what());
+  }
 }
 
 /// Each table of kernels that runs is proven, by itself. Returns what went wrong, or "" when the proof holds.
