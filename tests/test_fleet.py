@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -145,6 +146,20 @@ def test_at_reduced_precision_every_worker_runs_the_kernels_of_the_one_that_bega
     # The run that goes on takes those that it began with, whatever measures best by then.
     assert Settings(precision="int8").settled(asked["settings"]).kernels == other
     assert Settings().settled(None).kernels == ""
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_that_wrote_no_kernels_goes_on_where_they_decide_no_bit(data, tmp_path, precision):
+    settings = Settings(precision=precision)
+    score(data, tmp_path / "run", settings, workers=1)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
+    del manifest["settings"]["kernels"]
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    if precision == "float32":
+        assert score(data, tmp_path / "run", settings, workers=1)["complete"]
+    else:
+        with pytest.raises(ValueError, match=r"kernels: not known then, .* now"):
+            score(data, tmp_path / "run", settings, workers=1)
 
 
 @pytest.mark.parametrize("report", [3, 8])  # 8: all 7 parts are written, and the process dies before it says so

@@ -86,8 +86,8 @@ class Settings:
         """
         if self.kernels or self.precision == "float32":
             return self
-        if begun is not None and begun.get("precision") == self.precision:
-            return replace(self, kernels=begun.get("kernels", ""))
+        if begun is not None and begun.get("precision") == self.precision and "kernels" in begun:
+            return replace(self, kernels=begun["kernels"])
         engine = self.engine()
         return replace(self, kernels=engine.model(engine.resolve(self.model, "forecaster")).step_kernels)
 
