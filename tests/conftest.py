@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,9 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ[
 # TensorFlow's notes about the machine it runs on stand in nobody's way.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# Tests interrupt themselves and what they start; the background job of a script begins with SIGINT ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
