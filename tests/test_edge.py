@@ -194,6 +194,7 @@ def test_the_program_prints_predictions_and_one_line_for_an_error(exported: Path
         (("2026-03-02", "Gaming", 101), "usage_percentage: expected a number from 0 to 100, got 101"),
         (("2026-03-02", "Gaming", float("nan")), "usage_percentage"),
         (("2026-03-02", "Gaming", None, "fridge"), "device_group: expected one of .* for Gaming, got 'fridge'"),
+        (("2026-03-02", "Gaming", None, 5), "device_group: expected one of .* for Gaming, got 5"),
         (("yesterday", "Gaming"), "timestamp: expected an ISO 8601 time"),
         ((float("inf"), "Gaming"), "timestamp: expected POSIX seconds"),
         ((np.datetime64(2**62, "s"), "Gaming"), "timestamp: expected a time within 290,000 years of 1970"),

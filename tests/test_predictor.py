@@ -221,6 +221,8 @@ def test_a_range_includes_its_end_when_whole_intervals_lead_to_it(predictor, end
         ("2026-03-02T19:00", -1, "interval_hours: expected a number above 0"),
         ("2026-03-02T19:00", float("nan"), "interval_hours: expected a number above 0"),
         ("2026-03-02T19:00", 1e300, "interval_hours: expected a number above 0"),
+        ("2026-03-02T19:00", "1", "interval_hours: expected a number above 0, got '1'"),
+        ("2026-03-02T19:00", True, "interval_hours: expected a number above 0, got True"),
     ],
 )
 def test_a_range_that_leads_nowhere_is_refused(predictor, end, interval, message):

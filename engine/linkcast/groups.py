@@ -78,7 +78,7 @@ class ServiceGroup:
         """
         if device_group is None:
             return 1.0, 1.0
-        device = self.device_groups.get(group_key(device_group))
+        device = self.device_groups.get(group_key(device_group)) if isinstance(device_group, str) else None
         if device is None:
             known = ", ".join(self.device_groups) or "none"
             raise ValueError(f"device_group: expected one of {known} for {self.name}, got {device_group!r}")

@@ -318,7 +318,7 @@ class BandwidthPredictor:
 
     def _profile_forecaster(self, group: ServiceGroup, device_group: str | None) -> ProfileForecaster | None:
         """What does not change between the calls for a device group; None without a profile."""
-        key = (group.key, None if device_group is None else group_key(device_group))
+        key = (group.key, group_key(device_group) if isinstance(device_group, str) else device_group)
         if key not in self._profiles:
             bandwidth_factor, latency_factor = group.device_factors(device_group)
             profile, spec = group.scaled_profile(latency_factor), self._engine.spec(group.model)
@@ -376,7 +376,8 @@ def _prediction(group: ServiceGroup, bandwidth_mbps: float, source: str, as_numb
 
 def _time_range(start: np.datetime64, end: np.datetime64, interval_hours: float) -> npt.NDArray[np.datetime64]:
     """start, start + interval, ... up to and including end; datetime64[us]."""
-    if not (np.isfinite(interval_hours) and 1 <= interval_hours * HOUR_US < np.inf):
+    number = isinstance(interval_hours, (int, float, np.integer, np.floating)) and not isinstance(interval_hours, bool)
+    if not (number and np.isfinite(interval_hours) and 1 <= interval_hours * HOUR_US < np.inf):
         raise ValueError(f"interval_hours: expected a number above 0, got {interval_hours!r}")
     if end < start:
         raise ValueError(f"end_time: expected a time at or after start_time {start}, got {end}")

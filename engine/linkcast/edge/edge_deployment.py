@@ -414,7 +414,8 @@ def _seconds(times: Array) -> Array:
 
 def _time_range(start: Any, end: Any, interval_hours: float) -> Array:
     """start, start + interval, ... up to and including end; datetime64[us]."""
-    if not (np.isfinite(interval_hours) and 1 <= interval_hours * HOUR_US < np.inf):
+    number = isinstance(interval_hours, (int, float, np.integer, np.floating)) and not isinstance(interval_hours, bool)
+    if not (number and np.isfinite(interval_hours) and 1 <= interval_hours * HOUR_US < np.inf):
         raise ValueError(f"interval_hours: expected a number above 0, got {interval_hours!r}")
     if end < start:
         raise ValueError(f"end_time: expected a time at or after start_time {start}, got {end}")
@@ -477,7 +478,7 @@ def _in_use_mbps(group: _Group, usage_percentage: float | None) -> float | None:
 def _device_factors(group: _Group, device_group: str | None) -> tuple[float, float]:
     if device_group is None:
         return 1.0, 1.0
-    factors = group.device_groups.get(_key(device_group))
+    factors = group.device_groups.get(_key(device_group)) if isinstance(device_group, str) else None
     if factors is None:
         known = ", ".join(group.device_groups) or "none"
         raise ValueError(f"device_group: expected one of {known} for {group.name}, got {device_group!r}")
