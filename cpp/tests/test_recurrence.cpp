@@ -250,3 +250,15 @@ TEST(recurrences_whose_sizes_do_not_fit_are_refused) {
   const BidirectionalSpec uneven{random.lstm(4, 3), random.lstm(4, 5), Merge::sum, false};
   CHECK_THROWS(Network({3, 4, true, {uneven}}, Isa::scalar), "a bidirectional layer whose outputs can't meet");
 }
+
+TEST(a_recurrences_own_matrices_are_read_at_each_step_behind_the_first) {
+  // 64 units fill whole panels on every instruction set: no padding is read.
+  for (const auto& recurrence : recurrences(17, 4, 64)) {
+    const std::size_t gates = std::holds_alternative<GruSpec>(recurrence) ? 3 : 4;
+    for (const Isa isa : supported_isas()) {
+      const Network one(network_of(recurrence, 1, 4), isa);
+      const Network five(network_of(recurrence, 5, 4), isa);
+      CHECK_EQ(five.bytes_read() - one.bytes_read(), 4 * gates * 64 * 64 * sizeof(float));
+    }
+  }
+}
