@@ -215,6 +215,23 @@ TEST(a_deadline_in_between_changes_no_answer) {
   }
 }
 
+TEST(a_step_behind_a_run_that_was_given_up_gives_its_answer) {
+  reference::Random random(18);
+  const NetworkSpec spec{
+      4, 3, true, {random.gru(3, 9, true), linkcast::LastStepSpec{}, linkcast::NormaliseSpec{1.0f}, random.dense(9, 2, Activation::none)}};
+  const auto input = random.floats(12, 0.0f, 1.0f);
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    std::vector<float> states(network.state_size());
+    std::vector<float> whole(2), stepped(2, std::numeric_limits<float>::quiet_NaN());
+    CHECK(network.run(input.data(), 1, whole.data()));
+    std::vector<float> unused(2);
+    CHECK(!network.run(input.data(), 1, unused.data(), linkcast::Deadline{1}));
+    for (std::size_t t = 0; t < 4; ++t) network.step(input.data() + t * 3, 3, 1, states.data(), stepped.data());
+    for (std::size_t k = 0; k < 2; ++k) CHECK_NEAR(stepped[k], whole[k], kFloatTolerance);
+  }
+}
+
 TEST(a_limited_cell_state_of_other_activations_is_kept_within) {
   reference::Random random(13);
   LstmSpec lstm = other_lstm(random, 3, 9, Activation::relu, Activation::sigmoid);

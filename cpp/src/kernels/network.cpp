@@ -100,6 +100,8 @@ void Network::step(const float* samples, std::size_t sample_stride, std::size_t 
                    float* output) noexcept {
   Impl& impl = *impl_;
   const Release release{*impl.kernels};
+  impl.deadline = {};  // a run's, which may have been given up
+  impl.given_up = false;
   while (batch > 0) {
     const std::size_t rows = std::min(batch, impl.work.batch);
     impl.step_part(samples, sample_stride, rows, states, output);
