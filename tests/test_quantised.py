@@ -136,6 +136,22 @@ def test_no_number_stands_for_nan() -> None:
     np.testing.assert_array_equal(model.output, before)
 
 
+def test_a_refused_batch_leaves_the_models_own_tensors_alone() -> None:
+    model = linkcast.Model(built("lstm_int8"))  # runs a batch window by window, through these tensors
+    window = np.random.default_rng(6).normal(size=model.input.shape).astype(np.float32)
+    model.input[...] = window
+    model.invoke()
+    before = model.output.copy()
+    windows = np.repeat(window, 3, axis=0)
+    windows[1, 0, 0] = np.nan
+    with pytest.raises(RuntimeError, match="got NaN"):
+        model.predict(windows)
+    np.testing.assert_array_equal(model.input, window)
+    np.testing.assert_array_equal(model.output, before)
+    model.invoke()
+    np.testing.assert_array_equal(model.output, before)
+
+
 def damaged(path: Path, to: Path, side: str, change: Callable[[Any], None]) -> Path:
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     graph = model.subgraphs[0]

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "recognise/expression.h"
+#include "recognise/folding.h"
 #include "recognise/operators.h"
 
 using namespace linkcast;
@@ -250,6 +251,21 @@ TEST(a_vector_repeated_becomes_steps_again) {
   CHECK_EQ(network.spec.layers.size(), 2U);
   CHECK(std::holds_alternative<LastStepSpec>(network.spec.layers[0]));
   CHECK_EQ(layer<RepeatSpec>(network.spec, 1).steps, 5U);
+}
+
+TEST(foldings_share_what_they_may_spend) {
+  // tanh(x) + W tanh(x), W of 2 x 2: some tens of multiplications.
+  Expressions expressions;
+  const auto x = expressions.activation(Activation::tanh, expressions.input(0, 0, 2));
+  const auto product = expressions.linear(expressions.number_constant({1, 2, 3, 4}), x);
+  const auto sum = expressions.add(x, product);
+  FoldingBudget enough{100};
+  CHECK(folded(expressions, sum, enough) != kNone);
+  CHECK(enough.left < 100);
+  FoldingBudget once{100 - enough.left};
+  CHECK(folded(expressions, sum, once) != kNone);
+  CHECK_EQ(once.left, 0U);
+  CHECK_THROWS(folded(expressions, sum, once), "take too long to be folded");
 }
 
 TEST(sums_of_sums_are_given_up_in_time) {

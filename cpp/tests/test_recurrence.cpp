@@ -215,6 +215,23 @@ TEST(a_deadline_in_between_changes_no_answer) {
   }
 }
 
+TEST(a_step_behind_a_run_that_was_given_up_gives_its_answer) {
+  reference::Random random(18);
+  const NetworkSpec spec{
+      4, 3, true, {random.gru(3, 9, true), linkcast::LastStepSpec{}, linkcast::NormaliseSpec{1.0f}, random.dense(9, 2, Activation::none)}};
+  const auto input = random.floats(12, 0.0f, 1.0f);
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    std::vector<float> states(network.state_size());
+    std::vector<float> whole(2), stepped(2, std::numeric_limits<float>::quiet_NaN());
+    CHECK(network.run(input.data(), 1, whole.data()));
+    std::vector<float> unused(2);
+    CHECK(!network.run(input.data(), 1, unused.data(), linkcast::Deadline{1}));
+    for (std::size_t t = 0; t < 4; ++t) network.step(input.data() + t * 3, 3, 1, states.data(), stepped.data());
+    for (std::size_t k = 0; k < 2; ++k) CHECK_NEAR(stepped[k], whole[k], kFloatTolerance);
+  }
+}
+
 TEST(a_limited_cell_state_of_other_activations_is_kept_within) {
   reference::Random random(13);
   LstmSpec lstm = other_lstm(random, 3, 9, Activation::relu, Activation::sigmoid);
@@ -249,4 +266,16 @@ TEST(recurrences_whose_sizes_do_not_fit_are_refused) {
   CHECK_THROWS(Network({3, 4, true, {short_bias}}, Isa::scalar), "a GRU whose weights do not match its units");
   const BidirectionalSpec uneven{random.lstm(4, 3), random.lstm(4, 5), Merge::sum, false};
   CHECK_THROWS(Network({3, 4, true, {uneven}}, Isa::scalar), "a bidirectional layer whose outputs can't meet");
+}
+
+TEST(a_recurrences_own_matrices_are_read_at_each_step_behind_the_first) {
+  // 64 units fill whole panels on every instruction set: no padding is read.
+  for (const auto& recurrence : recurrences(17, 4, 64)) {
+    const std::size_t gates = std::holds_alternative<GruSpec>(recurrence) ? 3 : 4;
+    for (const Isa isa : supported_isas()) {
+      const Network one(network_of(recurrence, 1, 4), isa);
+      const Network five(network_of(recurrence, 5, 4), isa);
+      CHECK_EQ(five.bytes_read() - one.bytes_read(), 4 * gates * 64 * 64 * sizeof(float));
+    }
+  }
 }

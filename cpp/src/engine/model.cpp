@@ -256,16 +256,24 @@ bool Model::takes_any_batch() const {
 }
 
 void Model::invoke_in_chunks(std::size_t batch) {
+  /// Puts the first interpreter's tensors back, also when an invoke refuses a chunk.
+  struct Kept {
+    Batch& batch;
+    tflite::Interpreter& interpreter;
+    ~Kept() {
+      std::copy(batch.kept_input.begin(), batch.kept_input.end(), interpreter.input());
+      std::copy(batch.kept_output.begin(), batch.kept_output.end(), interpreter.output_memory().get());
+    }
+  };
   std::copy_n(interpreter_->input(), batch_->kept_input.size(), batch_->kept_input.begin());
   std::copy_n(interpreter_->output(), batch_->kept_output.size(), batch_->kept_output.begin());
+  const Kept kept{*batch_, *interpreter_};
   for (std::size_t row = 0; row < batch; row += own_batch_) {
     const std::size_t rows = std::min(own_batch_, batch - row);  // the rows behind the last ones are not read
     std::copy_n(batch_->input.get() + row * row_inputs_, rows * row_inputs_, interpreter_->input());
     interpreter_->invoke();
     std::copy_n(interpreter_->output(), rows * row_outputs_, batch_->output.get() + row * row_outputs_);
   }
-  std::copy(batch_->kept_input.begin(), batch_->kept_input.end(), interpreter_->input());
-  std::copy(batch_->kept_output.begin(), batch_->kept_output.end(), interpreter_->output_memory().get());
 }
 
 }  // namespace linkcast

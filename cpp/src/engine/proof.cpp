@@ -193,6 +193,11 @@ Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interprete
   const std::size_t row_inputs = windows.values.size() / windows.count;
   const std::size_t row_outputs = expected.size() / windows.count;
   const std::size_t ordinary = windows.golden > 0 ? windows.golden : kRandomWindows;
+  std::vector<double> unit_of(windows.count, 1.0);  // the largest input of each window, at least 1
+  for (std::size_t n = 0; n < windows.count * row_inputs; ++n) {
+    double& unit = unit_of[n / row_inputs];
+    unit = std::max(unit, std::fabs(static_cast<double>(windows.values[n])));
+  }
   for (auto* native : natives) {
     const auto got = answers(*native, windows, between);
     if (got.size() != expected.size()) {
@@ -204,9 +209,7 @@ Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interprete
       const double wanted = static_cast<double>(expected[n]);
       const double seen = static_cast<double>(got[n]);
       if (!std::isfinite(wanted) && !std::isfinite(seen)) continue;  // both overflow
-      const float* inputs = &windows.values[window * row_inputs];
-      double unit = std::max(1.0, std::fabs(wanted));
-      for (std::size_t k = 0; k < row_inputs; ++k) unit = std::max(unit, std::fabs(static_cast<double>(inputs[k])));
+      const double unit = std::max(unit_of[window], std::fabs(wanted));
       const double difference = std::fabs(seen - wanted);
       if (!(difference <= tolerance * unit)) {  // also when one of them is NaN
         proof.failure = "the native network differs from TensorFlow Lite by " + number(difference) +

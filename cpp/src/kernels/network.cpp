@@ -55,7 +55,9 @@ std::size_t Network::bytes_read() const {
   };
   std::size_t bytes = 0;
   for (const Layer& layer : impl_->layers)
-    bytes += bytes_of(layer.dense.matrix) + bytes_of(layer.recurrent) * (layer.steps - 1);
+    bytes += bytes_of(layer.dense.matrix) + (bytes_of(layer.recurrent) + bytes_of(layer.hidden.matrix) +
+                                             bytes_of(layer.candidate.matrix)) *
+                                                (layer.steps - 1);
   return bytes;
 }
 
@@ -98,6 +100,8 @@ void Network::step(const float* samples, std::size_t sample_stride, std::size_t 
                    float* output) noexcept {
   Impl& impl = *impl_;
   const Release release{*impl.kernels};
+  impl.deadline = {};  // a run's, which may have been given up
+  impl.given_up = false;
   while (batch > 0) {
     const std::size_t rows = std::min(batch, impl.work.batch);
     impl.step_part(samples, sample_stride, rows, states, output);

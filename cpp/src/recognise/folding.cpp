@@ -37,7 +37,7 @@ struct Linear {
 
 class Folder {
  public:
-  explicit Folder(Expressions& expressions) : expressions_(expressions) {}
+  Folder(Expressions& expressions, FoldingBudget& budget) : expressions_(expressions), budget_(budget) {}
 
   /// (x - m) s or x s - m s, each times constants and in any order, with m = mean(x) and s = 1 / sqrt(v + epsilon),
   /// v = mean((x - m)^2).
@@ -58,6 +58,11 @@ class Folder {
 
  private:
   const Expression& at(ExpressionId id) const { return expressions_.at(id); }
+
+  void spend(std::uint64_t multiplications) {
+    if (multiplications > budget_.left) throw NotNative("the model's sums and products take too long to be folded");
+    budget_.left -= multiplications;
+  }
 
   static std::vector<float> floats(const std::vector<double>& values) {
     return std::vector<float>(values.begin(), values.end());
@@ -88,6 +93,7 @@ class Folder {
   /// What `id` adds up, of `size` elements: `id` has as many, or one for all of them.
   std::optional<Sum> sum_of(ExpressionId id, std::size_t size, int depth) {
     if (depth > kDeepest || ++visits_ > kMostVisits) return std::nullopt;
+    spend(size);
     const Expression& e = at(id);
     if (id == whole_) return Sum{{{id, kNone, std::vector<double>(size, 1.0)}}, std::vector<double>(size)};
     switch (e.kind) {
@@ -257,6 +263,7 @@ class Folder {
     const auto& e = at(base);
     const bool repeated = e.size == 1;
     if (units * std::max(e.size, e.x == kNone ? 0 : at(e.x).size) > kMostWeights) return std::nullopt;
+    spend(units * std::max(e.size, e.x == kNone ? 0 : at(e.x).size));
     if (e.kind != Kind::linear) {
       if (e.kind == Kind::multiply || e.kind == Kind::root) return std::nullopt;
       Linear same{units, base, std::vector<double>(units * e.size), std::vector<double>(units)};
@@ -280,6 +287,7 @@ class Folder {
     }
     const std::size_t width = at(inner->x).size;
     if (units * width > kMostWeights || inputs * units * width > kMostProducts) return std::nullopt;
+    spend(inputs * units * width);
     Linear map{units, inner->x, std::vector<double>(units * width), std::vector<double>(units)};
     for (std::size_t u = 0; u < units; ++u)
       for (std::size_t k = 0; k < inputs; ++k) {
@@ -324,6 +332,7 @@ class Folder {
     }
     whole.x = side_by_side(operands, depth + 1);
     if (whole.x == kNone || whole.units * width > kMostWeights) return kNone;
+    spend(whole.units * width);
     whole.weights.assign(whole.units * width, 0.0);
     std::size_t row = 0;
     for (const auto& map : maps) {
@@ -343,14 +352,15 @@ class Folder {
   }
 
   Expressions& expressions_;
+  FoldingBudget& budget_;
   ExpressionId whole_ = kNone;  // is not looked into by sum_of
   std::size_t visits_ = 0;      // of expressions
 };
 
 }  // namespace
 
-ExpressionId folded(Expressions& expressions, ExpressionId id) {
-  Folder folder(expressions);
+ExpressionId folded(Expressions& expressions, ExpressionId id, FoldingBudget& budget) {
+  Folder folder(expressions, budget);
   const auto normalised = folder.normalised(id);
   return normalised != kNone ? normalised : folder.linear(id);
 }

@@ -44,8 +44,8 @@ struct Layer {
 /// Walks from a network's output back to its input, layer by layer.
 class Unwinder {
  public:
-  Unwinder(Expressions& expressions, std::size_t window, std::size_t steps)
-      : expressions_(expressions), window_(window), steps_(steps) {}
+  Unwinder(Expressions& expressions, FoldingBudget& budget, std::size_t window, std::size_t steps)
+      : expressions_(expressions), budget_(budget), window_(window), steps_(steps) {}
 
   /// The layers that turn the window's steps into `rows`, in the order in which they run.
   std::vector<Layer> unwind(std::vector<ExpressionId> rows) {
@@ -139,7 +139,7 @@ class Unwinder {
 
   void fold(const char* otherwise) {
     for (auto& row : rows_) {
-      const auto id = folded(expressions_, row);
+      const auto id = folded(expressions_, row, budget_);
       if (id == kNone) fail(row, otherwise);
       row = id;
     }
@@ -300,6 +300,7 @@ class Unwinder {
   }
 
   Expressions& expressions_;
+  FoldingBudget& budget_;
   std::size_t window_;
   std::size_t steps_;
   std::vector<ExpressionId> rows_;  // one per time step, or one alone
@@ -513,9 +514,10 @@ std::vector<Layer> layers_of(const Value& output, const InputShape& shape, Expre
     throw NotNative("the model's output does not start with the batch of its input");
   const std::size_t size = output.elements.size() / batch;
   std::vector<Layer> layers;
+  FoldingBudget budget;
   for (std::size_t window = 0; window < batch; ++window) {
     auto rows = rows_of(&output.elements[window * size], size, expressions);
-    auto own = Unwinder(expressions, window, shape.steps).unwind(std::move(rows));
+    auto own = Unwinder(expressions, budget, window, shape.steps).unwind(std::move(rows));
     if (window > 0 && own != layers) throw NotNative("the model does not treat every window of its batch alike");
     layers = std::move(own);
   }
