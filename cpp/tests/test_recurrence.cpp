@@ -217,8 +217,11 @@ TEST(a_deadline_in_between_changes_no_answer) {
 
 TEST(a_step_behind_a_run_that_was_given_up_gives_its_answer) {
   reference::Random random(18);
-  const NetworkSpec spec{
-      4, 3, true, {random.gru(3, 9, true), linkcast::LastStepSpec{}, linkcast::NormaliseSpec{1.0f}, random.dense(9, 2, Activation::none)}};
+  const NetworkSpec spec{4,
+                         3,
+                         true,
+                         {random.gru(3, 9, true), linkcast::LastStepSpec{}, linkcast::NormaliseSpec{1.0f},
+                          random.dense(9, 2, Activation::none)}};
   const auto input = random.floats(12, 0.0f, 1.0f);
   for (const Isa isa : supported_isas()) {
     Network network(spec, isa);

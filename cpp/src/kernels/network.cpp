@@ -55,9 +55,9 @@ std::size_t Network::bytes_read() const {
   };
   std::size_t bytes = 0;
   for (const Layer& layer : impl_->layers)
-    bytes += bytes_of(layer.dense.matrix) + (bytes_of(layer.recurrent) + bytes_of(layer.hidden.matrix) +
-                                             bytes_of(layer.candidate.matrix)) *
-                                                (layer.steps - 1);
+    bytes += bytes_of(layer.dense.matrix) +
+             (bytes_of(layer.recurrent) + bytes_of(layer.hidden.matrix) + bytes_of(layer.candidate.matrix)) *
+                 (layer.steps - 1);
   return bytes;
 }
 
