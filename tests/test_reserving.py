@@ -126,3 +126,10 @@ def test_a_walk_that_is_not_at_its_end_has_no_result(engine):
 def test_a_trace_shorter_than_a_window_and_its_next_row_is_refused(engine):
     with pytest.raises(ValueError, match="random: expected a segment of 11 rows or more, got none in 10 rows"):
         walk(engine, link(10, seed=5))
+
+
+def test_a_link_on_which_nothing_moved_needs_its_capacity(engine):
+    idle = trace_from_arrays(np.tile([30.0, 0.0, 0.0, 1.0], (40, 1)), np.arange(40).astype("datetime64[s]"), "idle")
+    with pytest.raises(ValueError, match="idle: bandwidth_mbps is 0 in every row: there is nothing to reserve"):
+        walk(engine, idle, "internet")
+    assert walk(engine, idle, "internet", 100.0).outcome(LINKCAST)["short_share"] == 0.0

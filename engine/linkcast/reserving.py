@@ -164,6 +164,11 @@ class Walk:
                 f"{trace.name}: expected a segment of {self.window + 1} rows or more, got none in {len(trace)} rows"
             )
         peak = float(np.max(trace.features[:, BANDWIDTH]))
+        if capacity_mbps is None and peak == 0.0:
+            raise ValueError(
+                f"{trace.name}: bandwidth_mbps is 0 in every row: there is nothing to reserve; is it the right column? "
+                "-c bandwidth_mbps=COLUMN names another"
+            )
         self.capacity_mbps = peak if capacity_mbps is None else capacity_mbps
         self._controller = engine.controller(profile, capacity_mbps=self.capacity_mbps, risk=RISK)
         self._series = trace.select(spec["features"])
