@@ -85,19 +85,27 @@ std::shared_ptr<BoundModel> open_state(const py::tuple& state) {
   return open(py::module_::import("os").attr("fsdecode")(state[0]), options);
 }
 
+/// "(1, 4)", or where there are several "x (1, 4), h (1, 5)".
+std::string edge_text(const std::vector<tflite::EdgeTensor>& edge) {
+  std::string text;
+  for (const auto& tensor : edge)
+    text += (text.empty() ? "" : ", ") + (edge.size() > 1 ? tensor.name + " " : "") +
+            shape_text({tensor.shape.begin(), tensor.shape.end()});
+  return text;
+}
+
 std::string describe_model(const BoundModel& bound) {
   const Model& model = *bound.model;
-  return "Model(" + std::string(py::repr(py::str(model.path()))) + ", " +
-         shape_text({model.input_shape().begin(), model.input_shape().end()}) + " -> " +
-         shape_text({model.output_shape().begin(), model.output_shape().end()}) + ", " +
+  return "Model(" + std::string(py::repr(py::str(model.path()))) + ", " + edge_text(model.inputs()) + " -> " +
+         edge_text(model.outputs()) + ", " +
          (model.network() ? std::string("native ") + model.isa() : model.backend()) + ")";
 }
 
 std::string model_as_html(const BoundModel& bound) {
   const Model& model = *bound.model;
   py::dict values;
-  values["input"] = shape_text({model.input_shape().begin(), model.input_shape().end()});
-  values["output"] = shape_text({model.output_shape().begin(), model.output_shape().end()});
+  values["input"] = edge_text(model.inputs());
+  values["output"] = edge_text(model.outputs());
   values["backend"] = model.network() ? std::string("native ") + model.isa() : model.backend();
   values["why"] = model.backend_reason();
   values["precision"] = precision_name(model.precision());
@@ -108,14 +116,47 @@ std::string model_as_html(const BoundModel& bound) {
 
 py::tuple shape_tuple(const std::vector<int>& shape) { return py::tuple(py::cast(shape)); }
 
-py::array_t<float> input(const BoundModel& bound) {
-  const auto& shape = bound.model->input_shape();
-  return view(bound.model->input(), {shape.begin(), shape.end()});
+py::array_t<float> view_of(const tflite::EdgeTensor& tensor) {
+  return view(tensor.memory, {tensor.shape.begin(), tensor.shape.end()});
 }
 
-py::array_t<float> output(const BoundModel& bound) {
-  const auto& shape = bound.model->output_shape();
-  return view(bound.model->output(), {shape.begin(), shape.end()});
+py::array_t<float> input(const BoundModel& bound) { return view_of(bound.model->inputs().front()); }
+
+py::array_t<float> output(const BoundModel& bound) { return view_of(bound.model->outputs().front()); }
+
+py::dict views(const std::vector<tflite::EdgeTensor>& edge) {
+  py::dict by_name;
+  for (const auto& tensor : edge) by_name[py::str(tensor.name)] = view_of(tensor);
+  return by_name;
+}
+
+/// All are looked at before anything is written: a call that fails leaves the inputs as they were.
+py::dict run_by_name(BoundModel& bound, const py::object& tensors) {
+  const Lease lease(bound);
+  Model& model = *bound.model;
+  std::vector<std::pair<const tflite::EdgeTensor*, py::array_t<float>>> written;
+  for (const auto& [key, value] : py::dict(tensors)) {
+    const auto name = key.cast<std::string>();
+    const tflite::EdgeTensor& input = model.input(name);
+    auto array = py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(value);
+    if (!array) throw std::invalid_argument(name + ": expected numbers");
+    if (!std::equal(input.shape.begin(), input.shape.end(), array.shape(), array.shape() + array.ndim()))
+      throw std::invalid_argument(name + ": expected " + shape_text({input.shape.begin(), input.shape.end()}) +
+                                  ", got " + shape_text({array.shape(), array.shape() + array.ndim()}));
+    written.emplace_back(&input, array);
+  }
+  for (const auto& [input, array] : written) std::copy_n(array.data(), input->size, input->memory.get());
+  {
+    const py::gil_scoped_release release;
+    model.invoke();
+  }
+  py::dict results;
+  for (const auto& output : model.outputs()) {
+    py::array_t<float> result(std::vector<py::ssize_t>(output.shape.begin(), output.shape.end()));
+    std::copy_n(output.memory.get(), output.size, result.mutable_data());
+    results[py::str(output.name)] = result;
+  }
+  return results;
 }
 
 void invoke(BoundModel& bound) {
@@ -149,6 +190,10 @@ py::array_t<float> invoke_batch(BoundModel& bound, py::ssize_t batch) {
 py::array_t<float> predict(BoundModel& bound, const py::object& x) {
   const Lease lease(bound);
   Model& model = *bound.model;
+  if (!model.single())
+    throw std::invalid_argument("predict: expected a model with one input and one output, got " +
+                                edge_text(model.inputs()) + " -> " + edge_text(model.outputs()) +
+                                ": run() takes and gives them by name");
   const Rows rows = as_rows(x, model.window_shape(), "x");
   py::array_t<float> answers(with_batch(rows.count, model.answer_shape()));
   if (rows.count == 0) return answers;
@@ -173,8 +218,13 @@ py::dict details(const BoundModel& bound) {
   py::dict details;
   details["path"] = model.path();
   details["file_bytes"] = model.file().bytes().size();
-  if (model.input_format().quantised()) details["input_quantisation"] = model.input_format().text();
-  if (model.output_format().quantised()) details["output_quantisation"] = model.output_format().text();
+  const auto tell = [&](const std::vector<tflite::EdgeTensor>& edge, const std::string& which) {
+    for (const auto& tensor : edge)
+      if (tensor.format.quantised())
+        details[py::str(which + "_quantisation" + (edge.size() > 1 ? " " + tensor.name : ""))] = tensor.format.text();
+  };
+  tell(model.inputs(), "input");
+  tell(model.outputs(), "output");
   details["tflite_version"] = model.runtime().version();
   details["tflite_library"] = model.runtime().path();
   return details;
@@ -218,9 +268,10 @@ py::list operators(BoundModel& bound) {
 void bind_model(py::module_& module) {
   py::class_<BoundModel, std::shared_ptr<BoundModel>>(
       module, "Model",
-      R"(One .tflite model with one input and one output, float32 here whatever the file stores.
+      R"(One .tflite model, its inputs and outputs float32 here whatever the file stores.
 
-Every invoke starts from zero LSTM state. One thread at a time: a second one gets a RuntimeError.)")
+Every invoke starts from zero LSTM state; one that the graph takes as an input and gives as an output is carried over by the
+caller. One thread at a time: a second one gets a RuntimeError.)")
       .def(py::init(&open_model), py::arg("path"), py::arg("backend") = "auto", py::arg("threads") = 1,
            py::arg("precision") = "float32", py::kw_only(), py::arg("kernels") = py::none(),
            py::arg("max_file_bytes") = Model::Limits().file_bytes,
@@ -243,17 +294,32 @@ Args:
     load_seconds: that loading may take; 1e8 multiplications of one run are taken for a second.
 Raises:
     LoadError: the file is missing, damaged, or nothing that TensorFlow Lite can be trusted with; it is over a limit; it
-        has several inputs or an input that is not float32; or it does not run as asked for (backend "native", a reduced
-        precision).
+        has an input or output that neither is nor stands for float32; or it does not run as asked for (backend "native",
+        a reduced precision).
     ValueError: an unknown backend or precision, kernels that do not run here or are of another precision, or threads < 1 or above their bound.)")
       .def(py::pickle(&model_state, &open_state))
       .def("__repr__", &describe_model)
       .def("_repr_html_", &model_as_html)
       .def_property_readonly(
           "path", [](const BoundModel& b) { return b.model->path(); }, R"("<bytes>" for a model that came as bytes.)")
-      .def_property_readonly("input", &input, "Writable float32 view on the input tensor, input_shape.")
-      .def_property_readonly("output", &output, "float32 view on the output tensor, output_shape.")
-      .def("invoke", &invoke, "Reads input, writes output, from zero LSTM state. Releases the GIL.")
+      .def_property_readonly("input", &input, "Writable float32 view on the (first) input tensor, input_shape.")
+      .def_property_readonly("output", &output, "float32 view on the (first) output tensor, output_shape.")
+      .def_property_readonly(
+          "inputs", [](const BoundModel& b) { return views(b.model->inputs()); },
+          R"(Writable float32 views on all input tensors, by name, in the file's order.
+
+The names are those of the file's signature, or else of its tensors.)")
+      .def_property_readonly(
+          "outputs", [](const BoundModel& b) { return views(b.model->outputs()); },
+          "float32 views on all output tensors, by name.")
+      .def("invoke", &invoke, "Reads the inputs, writes the outputs, from zero LSTM state. Releases the GIL.")
+      .def("run", &run_by_name, py::arg("inputs"),
+           R"(Writes the inputs that are given, by name, runs once, and returns a copy of every output, by name.
+
+An input that is not given keeps what stands in it: zeros at first.
+
+Raises:
+    ValueError: an unknown name, or another shape.)")
       .def("predict", &predict, py::arg("x"),
            R"((batch, ...) scaled inputs of any batch size, or a single one -> (batch, ...) float32, a new array.
 

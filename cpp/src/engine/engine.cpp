@@ -98,6 +98,9 @@ void Engine::load(const ModelSpec& spec, const Model::Options& options) {
     model_options.kernels.clear();
   }
   auto model = std::make_unique<Model>(path, model_options);
+  if (!model->single())
+    throw LoadError(path + ": expected a model with 1 input and 1 output, got " +
+                    std::to_string(model->inputs().size()) + " and " + std::to_string(model->outputs().size()));
   if (model->input_shape() != spec.input_shape)
     throw LoadError(manifest + ".input_shape: expected the model's " + shape_text(model->input_shape()) + ", got " +
                     shape_text(spec.input_shape));

@@ -85,7 +85,7 @@ const char* Model::isa() const noexcept { return native_ ? isa_name(native_->net
 void Model::read_shapes() {
   window_shape_ = input_shape();
   answer_shape_ = output_shape();
-  if (!answer_shape_.empty() && answer_shape_[0] == window_shape_[0]) {
+  if (single() && !answer_shape_.empty() && answer_shape_[0] == window_shape_[0]) {
     own_batch_ = static_cast<std::size_t>(window_shape_[0]);
     window_shape_.erase(window_shape_.begin());
     answer_shape_.erase(answer_shape_.begin());
@@ -93,6 +93,27 @@ void Model::read_shapes() {
   row_inputs_ = interpreter_->input_size() / own_batch_;
   row_outputs_ = interpreter_->output_size() / own_batch_;
 }
+
+namespace {
+
+/// "x, h, c"
+std::string names_of(const std::vector<tflite::EdgeTensor>& edge) {
+  std::string names;
+  for (const auto& tensor : edge) names += (names.empty() ? "" : ", ") + tensor.name;
+  return names;
+}
+
+const tflite::EdgeTensor& named(const std::vector<tflite::EdgeTensor>& edge, const char* which,
+                                const std::string& name) {
+  for (const auto& tensor : edge)
+    if (tensor.name == name) return tensor;
+  throw std::invalid_argument(std::string(which) + ": expected one of " + names_of(edge) + ", got \"" + name + "\"");
+}
+
+}  // namespace
+
+const tflite::EdgeTensor& Model::input(const std::string& name) const { return named(inputs(), "input", name); }
+const tflite::EdgeTensor& Model::output(const std::string& name) const { return named(outputs(), "output", name); }
 
 void Model::check_time() const {
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - opened_;
@@ -195,6 +216,10 @@ const std::shared_ptr<float[]>& Model::invoke_batch(std::size_t batch) {
 }
 
 void Model::prepare_batch(std::size_t batch) {
+  if (!single())
+    throw std::invalid_argument("batch: expected a model with one input and one output, got the inputs " +
+                                names_of(inputs()) + " and the outputs " + names_of(outputs()) +
+                                ", which are written and read by name");
   if (batch == 0 || batch > kMostBatch)
     throw std::invalid_argument("batch: expected 1 to " + std::to_string(kMostBatch) + ", got " +
                                 std::to_string(batch));

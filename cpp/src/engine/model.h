@@ -67,6 +67,17 @@ class Model {
   const std::string& path() const noexcept { return file_->path(); }
   const Options& options() const noexcept { return options_; }
   const tflite::ModelFile& file() const noexcept { return *file_; }
+
+  /// Every input and output by name, in the file's order. invoke() reads and writes the memory of all of them.
+  const std::vector<tflite::EdgeTensor>& inputs() const noexcept { return interpreter_->inputs(); }
+  const std::vector<tflite::EdgeTensor>& outputs() const noexcept { return interpreter_->outputs(); }
+  /// The one of this name. @throws std::invalid_argument  there is none; the text lists what there is
+  const tflite::EdgeTensor& input(const std::string& name) const;
+  const tflite::EdgeTensor& output(const std::string& name) const;
+  /// Whether there is one input and one output: what follows down to input_format() is of the first of each, and batches
+  /// are for models with no more.
+  bool single() const noexcept { return inputs().size() == 1 && outputs().size() == 1; }
+
   const std::vector<int>& input_shape() const noexcept { return interpreter_->input_shape(); }    ///< (batch, ...)
   const std::vector<int>& output_shape() const noexcept { return interpreter_->output_shape(); }  ///< (batch, ...)
 
@@ -82,14 +93,15 @@ class Model {
   const std::shared_ptr<float[]>& input() const noexcept { return interpreter_->input_memory(); }
   const std::shared_ptr<float[]>& output() const noexcept { return interpreter_->output_memory(); }
 
-  /// Reads input(), writes output(), from zero LSTM state. @throws InvokeError
+  /// Reads the inputs, writes the outputs, from zero LSTM state. A state that the graph takes as an input and gives as an
+  /// output is the caller's to carry over. @throws InvokeError
   void invoke() { interpreter_->invoke(); }
 
   static constexpr std::size_t kMostBatch = std::size_t{1} << 24;
 
   /// Memory for `batch` scaled windows, (batch, window...), to be written before invoke_batch(batch). It grows when a
   /// larger batch comes; memory handed out before lives on for who holds it, but is no longer read.
-  /// @throws std::invalid_argument  no window, or more than kMostBatch
+  /// @throws std::invalid_argument  no window, or more than kMostBatch; not single()
   const std::shared_ptr<float[]>& batch_input(std::size_t batch);
 
   /// Answers to the windows in batch_input(batch), (batch, answer...). input() and output() keep their content.

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <set>
 
 #include "base/error.h"
 
@@ -31,7 +33,14 @@ constexpr std::uint32_t kSchemaVersion = 3;
 constexpr std::size_t kMostGraphs = 256;
 constexpr std::size_t kMostTensors = 200'000;  // of all subgraphs
 constexpr std::size_t kMostDimensions = 8;
+constexpr std::size_t kMostNames = 64;     // of a graph's inputs or outputs
+constexpr std::size_t kLongestName = 255;  // a longer one is no name
 constexpr std::uint64_t kMostConstantValues = 65'536;  // of one tensor, that are read as numbers
+
+// A TensorList of unknown shape, most often: an LSTM or GRU that was converted with an open batch.
+constexpr const char* kNeedsTensorFlow =
+    "; this one needs all of TensorFlow: `linkcast convert MODEL.keras -o model.tflite` makes a file of batch 1 that "
+    "does not";
 
 struct Buffer {
   const std::uint8_t* data = nullptr;
@@ -144,10 +153,11 @@ class Reader {
   void read_tensor(const FlatTable& table, FileTensor& tensor, const std::string& which) {
     auto& facts = tensor.facts;
     facts.type = table.get<std::int8_t>(field::kTensorType, 0);
-    table.text(field::kTensorName, "a tensor's name");
+    tensor.name = table.text(field::kTensorName, "a tensor's name");
     tensor.variable = table.get<std::uint8_t>(field::kTensorVariable, 0) != 0;
     if (bits_of(facts.type) == 0)
-      refusal_.refuse(which + ": " + element_type_name(facts.type) + " is a type that is not taken");
+      refusal_.refuse(which + ": " + element_type_name(facts.type) + " is a type that is not taken" +
+                      (facts.type == kTypeVariant ? kNeedsTensorFlow : ""));
     if (table.has(field::kTensorSparsity)) refusal_.refuse(which + ": sparse tensors are not taken");
     if (table.has(field::kTensorVariants)) refusal_.refuse(which + ": variant tensors are not taken");
     read_shape(table, tensor, which);
@@ -286,10 +296,7 @@ class Reader {
     op.label = operator_name(code.code, code.custom.c_str()) + " " + at;
     if (code.code == kCustom)
       refusal_.refuse(op.label + ": custom operators are not taken" +
-                      (code.custom.starts_with("Flex")
-                           ? "; this one needs all of TensorFlow: `linkcast convert MODEL.keras -o "
-                             "model.tflite` makes a file of batch 1 that does not"
-                           : ""));
+                      (code.custom.starts_with("Flex") ? kNeedsTensorFlow : ""));
     if (!op.rule || op.rule->versions == 0)
       refusal_.refuse(op.label + ": is not among the operators that can be verified; see the table in operators.cpp");
     if (code.version < 1 || code.version > op.rule->versions)
@@ -332,8 +339,9 @@ class Reader {
     }
   }
 
-  void read_signatures(const FlatTable& model) const {
+  void read_signatures(const FlatTable& model) {
     const auto list = model.vector<std::uint32_t>(field::kModelSignatures, "the list of signatures");
+    std::map<std::uint32_t, std::size_t> first;  // signature of each graph
     for (std::size_t n = 0; n < list.size(); ++n) {
       const auto entry = model.entry(list, n, "a signature");
       const std::string which = "signature " + std::to_string(n);
@@ -342,15 +350,19 @@ class Reader {
       const auto graph = entry.get<std::uint32_t>(field::kSignatureGraph, 0);
       if (graph >= graphs_.size())
         refusal_.invalid(which + " names subgraph " + std::to_string(graph) + ", which does not exist");
+      first.try_emplace(graph, n);
       for (const int side : {field::kSignatureInputs, field::kSignatureOutputs}) {
         const auto maps = entry.vector<std::uint32_t>(side, "a signature's tensors");
         for (std::size_t m = 0; m < maps.size(); ++m) {
           const auto map = entry.entry(maps, m, "a signature's tensor");
           if (!map.has(field::kMapName)) refusal_.invalid(which + " has a tensor without a name");
-          map.text(field::kMapName, "a name");
+          const auto name = map.text(field::kMapName, "a name");
           const auto tensor = map.get<std::uint32_t>(field::kMapTensor, 0);
           if (tensor >= graphs_[graph].tensors.size())
             refusal_.invalid(which + " names tensor " + std::to_string(tensor) + ", which does not exist");
+          if (first[graph] == n && maps.size() <= kMostNames)
+            (side == field::kSignatureInputs ? graphs_[graph].named_inputs : graphs_[graph].named_outputs)
+                .emplace_back(name, static_cast<int>(tensor));
         }
       }
     }
@@ -382,6 +394,38 @@ std::string megabytes(std::uint64_t bytes) {
   if (bytes >= std::uint64_t{1} << 62) return "more than 2^62 bytes";
   if (bytes < std::uint64_t{1} << 20) return std::to_string(bytes) + " bytes";
   return std::to_string(bytes >> 20) + " MB";
+}
+
+std::vector<std::string> edge_names(const FileGraph& graph, const std::vector<int>& edge,
+                                    const std::vector<std::pair<std::string_view, int>>& named,
+                                    const std::string& otherwise) {
+  if (edge.size() > kMostNames) return {};
+  // A tensor may be listed twice, and have a name for each time.
+  std::vector<bool> taken(named.size(), false);
+  const auto name_of = [&](int tensor) -> std::string_view {
+    for (std::size_t n = 0; n < named.size(); ++n)
+      if (!taken[n] && named[n].second == tensor) {
+        taken[n] = true;
+        return named[n].first;
+      }
+    return {};
+  };
+  std::vector<std::string_view> by_signature, by_tensor;
+  for (const int tensor : edge) {
+    by_signature.push_back(name_of(tensor));
+    by_tensor.push_back(graph.tensors[static_cast<std::size_t>(tensor)].name);
+  }
+  for (const auto& names : {by_signature, by_tensor}) {
+    const bool printable = std::all_of(names.begin(), names.end(), [](std::string_view name) {
+      return !name.empty() && name.size() <= kLongestName &&
+             std::all_of(name.begin(), name.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    });
+    if (printable && std::set<std::string_view>(names.begin(), names.end()).size() == names.size())
+      return {names.begin(), names.end()};
+  }
+  std::vector<std::string> numbered;
+  for (std::size_t n = 0; n < edge.size(); ++n) numbered.push_back(otherwise + "_" + std::to_string(n));
+  return numbered;
 }
 
 std::vector<FileGraph> read_graphs(const FlatBytes& bytes, const Refusal& refusal) {

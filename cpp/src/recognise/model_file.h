@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "recognise/flatbuffer.h"
@@ -14,6 +16,7 @@
 namespace linkcast::tflite {
 
 struct FileTensor {
+  std::string_view name;
   TensorFacts facts;
   Shape signature;  // -1 where the dimension is open; empty when all are as declared
   bool variable = false;
@@ -32,6 +35,8 @@ struct FileGraph {
   std::vector<FileTensor> tensors;
   std::vector<FileOperator> operators;
   std::vector<int> inputs, outputs;
+  // What the file's first signature of this graph calls its tensors; empty without one.
+  std::vector<std::pair<std::string_view, int>> named_inputs, named_outputs;
   std::string name;  // "" for the primary graph, else " of subgraph 2"
   bool called = false;
 };
@@ -52,9 +57,16 @@ class Refusal {
 
 /// Checks the FlatBuffer (offsets, lengths, identifier), buffers, tensors (types, sizes in 64 bits, quantisation),
 /// operators (known ones in known versions, options), metadata and signatures.
-/// @param bytes  must outlive the result, whose options point into it
+/// @param bytes  must outlive the result, whose options and names point into it
 /// @throws LoadError, Damaged
 std::vector<FileGraph> read_graphs(const FlatBytes& bytes, const Refusal& refusal);
+
+/// What callers name the tensors of `edge`, a graph's inputs or outputs, by: as its signature has it, or else the file's
+/// tensors; where those are no names to tell them apart by, "input_0" and so on.
+/// @param otherwise  "input" or "output"
+std::vector<std::string> edge_names(const FileGraph& graph, const std::vector<int>& edge,
+                                    const std::vector<std::pair<std::string_view, int>>& named,
+                                    const std::string& otherwise);
 
 /// "more than 2^62 bytes", "12 MB"
 std::string megabytes(std::uint64_t bytes);

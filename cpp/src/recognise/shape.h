@@ -17,6 +17,7 @@ enum ElementType : int {
   kTypeBool = 6,
   kTypeInt16 = 7,
   kTypeInt8 = 9,
+  kTypeVariant = 14,
   kTypeInt4 = 17,
 };
 std::string element_type_name(int type);

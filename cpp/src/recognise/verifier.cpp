@@ -22,7 +22,11 @@ class Verifier : Refusal {
   Verifier(const std::string& path, const void* bytes, std::size_t size, const VerifierLimits& limits)
       : Refusal(path, limits.tensor_bytes), bytes_(bytes, size), limits_(limits) {}
 
-  bool as_declared() const noexcept { return as_declared_; }
+  VerifiedModel verified() const {
+    const auto& graph = graphs_[0];
+    return {as_declared_, edge_names(graph, graph.inputs, graph.named_inputs, "input"),
+            edge_names(graph, graph.outputs, graph.named_outputs, "output")};
+  }
 
   void run() {
     graphs_ = read_graphs(bytes_, *this);
@@ -367,14 +371,14 @@ class Verifier : Refusal {
 
 }  // namespace
 
-bool verify(const std::string& path, const void* bytes, std::size_t size, const VerifierLimits& limits) {
+VerifiedModel verify(const std::string& path, const void* bytes, std::size_t size, const VerifierLimits& limits) {
   Verifier verifier(path, bytes, size, limits);
   try {
     verifier.run();
   } catch (const Damaged& damage) {
     Refusal(path, limits.tensor_bytes).invalid(damage.what());
   }
-  return verifier.as_declared();
+  return verifier.verified();
 }
 
 }  // namespace linkcast::tflite

@@ -1,5 +1,6 @@
 #include "tflite/interpreter.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -40,7 +41,7 @@ ModelFile::ModelFile(std::shared_ptr<const Runtime> runtime, std::vector<std::by
     const std::string hash = linkcast::sha256(bytes_.data(), bytes_.size());
     if (hash != sha256) throw LoadError(path + ": expected the SHA-256 " + sha256 + " of its manifest, got " + hash);
   }
-  as_declared_ = verify(path, bytes_.data(), bytes_.size(), limits.graph);
+  verified_ = verify(path, bytes_.data(), bytes_.size(), limits.graph);
   require_room(kRuntimeRoom + kRuntimeRoomPerByte * bytes_.size());
   model_ = runtime_->api().ModelCreateWithErrorReporter(bytes_.data(), bytes_.size(), &ErrorText::report, &errors_);
   if (!model_) throw LoadError(path + ": not a valid .tflite model (truncated or damaged?)" + errors_.take());
@@ -97,14 +98,13 @@ bool Interpreter::threads_lost() const noexcept {
 
 /// To delete the old interpreter would be to wait for its threads: it is left as it is.
 void Interpreter::remake_in_child() {
-  const auto batch = static_cast<std::size_t>(input_shape_[0]);
+  const std::size_t batch = inputs_.size() == 1 ? static_cast<std::size_t>(inputs_[0].shape[0]) : 0;
   interpreter_ = nullptr;
   xnnpack_ = nullptr;
-  copied_output_ = nullptr;
   static_cast<void>(inspector_.release());
   inspector_ = std::make_unique<Inspector>(file_->runtime());
   create();
-  resize_batch(batch);
+  if (batch > 0) resize_batch(batch);
   if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
   place_tensors();
   generation_ = fork_generation();  // last: what fails is tried again
@@ -139,20 +139,45 @@ void Interpreter::create() {
   check_tensors();
 }
 
+Tensor* Interpreter::tensor_of(const EdgeTensor& input) const {
+  return api_.InterpreterGetInputTensor(interpreter_, static_cast<std::int32_t>(&input - inputs_.data()));
+}
+
+const Tensor* Interpreter::result_of(const EdgeTensor& output) const {
+  return api_.InterpreterGetOutputTensor(interpreter_, static_cast<std::int32_t>(&output - outputs_.data()));
+}
+
 void Interpreter::check_tensors() {
-  const int inputs = api_.InterpreterGetInputTensorCount(interpreter_);
-  const int outputs = api_.InterpreterGetOutputTensorCount(interpreter_);
-  if (inputs != 1 || outputs != 1)
-    refuse("expected a model with 1 input and 1 output, got " + std::to_string(inputs) + " and " +
+  const auto inputs = static_cast<std::size_t>(api_.InterpreterGetInputTensorCount(interpreter_));
+  const auto outputs = static_cast<std::size_t>(api_.InterpreterGetOutputTensorCount(interpreter_));
+  const auto& input_names = file_->input_names();
+  const auto& output_names = file_->output_names();
+  if (inputs < 1 || outputs < 1 || inputs != input_names.size() || outputs != output_names.size())
+    refuse("expected a model with 1 to 64 inputs and outputs, got " + std::to_string(inputs) + " and " +
            std::to_string(outputs));
-  const auto* input = api_.InterpreterGetInputTensor(interpreter_, 0);
-  const auto* output = api_.InterpreterGetOutputTensor(interpreter_, 0);
-  if (!has_edge_format(api_.TensorType(input)) || !has_edge_format(api_.TensorType(output)))
-    refuse(std::string("expected an input and output of float32, or quantised as int8, uint8 or int16, got ") +
-           api_.TypeGetName(api_.TensorType(input)) + " and " + api_.TypeGetName(api_.TensorType(output)));
-  input_format_ = edge_format(api_, input);
-  output_format_ = edge_format(api_, output);
-  if (api_.TensorNumDims(input) < 1) refuse("expected an input of (batch, ...), got a scalar");
+  inputs_.resize(inputs);  // what is there when the interpreter is made anew stays
+  outputs_.resize(outputs);
+  for (std::size_t n = 0; n < inputs; ++n) {
+    inputs_[n].name = input_names[n];
+    inputs_[n].index = api_.InterpreterInputTensorIndices(interpreter_)[n];
+    check_format(inputs_[n], tensor_of(inputs_[n]), "input");
+    inputs_[n].format = edge_format(api_, tensor_of(inputs_[n]));
+    if (api_.TensorNumDims(tensor_of(inputs_[n])) < 1 && inputs == 1)
+      refuse("expected an input of (batch, ...), got a scalar");
+  }
+  for (std::size_t n = 0; n < outputs; ++n) {
+    outputs_[n].name = output_names[n];
+    outputs_[n].index = api_.InterpreterOutputTensorIndices(interpreter_)[n];
+    outputs_[n].copied = nullptr;
+    check_format(outputs_[n], result_of(outputs_[n]), "output");
+    outputs_[n].format = edge_format(api_, result_of(outputs_[n]));
+  }
+}
+
+void Interpreter::check_format(const EdgeTensor& edge, const Tensor* tensor, const char* which) {
+  if (has_edge_format(api_.TensorType(tensor))) return;
+  refuse(std::string("expected an ") + which + " of float32, or quantised as int8, uint8 or int16, got " +
+         api_.TypeGetName(api_.TensorType(tensor)) + " as \"" + edge.name + "\"");
 }
 
 void Interpreter::resize_batch(std::size_t batch) {
@@ -165,97 +190,113 @@ void Interpreter::resize_batch(std::size_t batch) {
 
 void Interpreter::resize(std::size_t batch) {
   if (threads_lost()) remake_in_child();
-  const auto before = static_cast<std::size_t>(input_shape_[0]);
+  EdgeTensor& input = inputs_[0];
+  EdgeTensor& output = outputs_[0];
+  const auto before = static_cast<std::size_t>(input.shape[0]);
   if (before == batch) return;
   // Memory that can't be had is found out before anything has changed.
-  const std::size_t inputs = input_size_ / before * batch;
-  const std::size_t outputs = output_size_ / before * batch;
-  auto input = inputs > input_capacity_ ? aligned_floats(inputs) : input_;
-  auto output = outputs > output_capacity_ && !copied_output_ ? aligned_floats(outputs) : output_;
+  const std::size_t inputs = input.size / before * batch;
+  const std::size_t outputs = output.size / before * batch;
+  auto from = inputs > input.capacity ? aligned_floats(inputs) : input.memory;
+  auto to = outputs > output.capacity && !output.copied ? aligned_floats(outputs) : output.memory;
   resize_batch(batch);
-  input_capacity_ = input == input_ ? input_capacity_ : inputs;
-  output_capacity_ = output == output_ ? output_capacity_ : outputs;
-  input_ = std::move(input);
-  output_ = std::move(output);
+  input.capacity = from == input.memory ? input.capacity : inputs;
+  output.capacity = to == output.memory ? output.capacity : outputs;
+  input.memory = std::move(from);
+  output.memory = std::move(to);
   // Memory of ours has to be large enough before the runtime lays the tensors out, so both grow with the batch first.
-  const bool placed =
-      place_input(inputs) &&
-      (copied_output_ || place(*api_.InterpreterOutputTensorIndices(interpreter_), outputs, output_, output_capacity_));
+  const bool placed = place_input(input, inputs) && (output.copied || place(output, outputs));
   if (!placed || api_.InterpreterAllocateTensors(interpreter_) != kOk)
     refuse("the tensors can't be allocated for a batch of " + std::to_string(batch));
   place_tensors();
 }
 
 /// Whole numbers stand in the runtime's memory, and what the caller writes in ours.
-bool Interpreter::place_input(std::size_t floats) {
-  if (!input_format_.quantised())
-    return place(*api_.InterpreterInputTensorIndices(interpreter_), floats, input_, input_capacity_);
-  if (floats > input_capacity_) {
-    input_ = aligned_floats(floats);
-    input_capacity_ = floats;
+bool Interpreter::place_input(EdgeTensor& input, std::size_t floats) {
+  if (!input.format.quantised()) return place(input, floats);
+  if (floats > input.capacity) {
+    input.memory = aligned_floats(floats);
+    input.capacity = floats;
   }
   return true;
 }
 
-bool Interpreter::place(int index, std::size_t floats, std::shared_ptr<float[]>& memory, std::size_t& capacity) {
-  if (floats > capacity) {
-    memory = aligned_floats(floats);
-    capacity = floats;
+bool Interpreter::place(EdgeTensor& edge, std::size_t floats) {
+  if (floats > edge.capacity) {
+    edge.memory = aligned_floats(floats);
+    edge.capacity = floats;
   }
   const std::size_t bytes = round_up(floats * sizeof(float), alignment);  // as the runtime asks of custom allocations
-  const CustomAllocation allocation{memory.get(), bytes};
-  return api_.InterpreterSetCustomAllocationForTensor(interpreter_, index, &allocation, 0) == kOk;
+  const CustomAllocation allocation{edge.memory.get(), bytes};
+  return api_.InterpreterSetCustomAllocationForTensor(interpreter_, edge.index, &allocation, 0) == kOk;
+}
+
+/// Whether its tensor is an input, or an output before it.
+bool Interpreter::shares_tensor(std::size_t output) const {
+  const auto same = [&](const EdgeTensor& edge) { return edge.index == outputs_[output].index; };
+  return std::any_of(inputs_.begin(), inputs_.end(), same) ||
+         std::any_of(outputs_.begin(), outputs_.begin() + static_cast<std::ptrdiff_t>(output), same);
 }
 
 void Interpreter::place_tensors() {
-  const auto* input = api_.InterpreterGetInputTensor(interpreter_, 0);
-  const auto* output = api_.InterpreterGetOutputTensor(interpreter_, 0);
-  input_size_ = api_.TensorByteSize(input) / input_format_.bytes();
-  output_size_ = api_.TensorByteSize(output) / output_format_.bytes();
-  if (input_size_ == 0) refuse("expected an input with a known shape, got one without elements");
-  if (!place_input(input_size_)) refuse("the input can't be placed");
+  for (EdgeTensor& input : inputs_) {
+    input.size = api_.TensorByteSize(tensor_of(input)) / input.format.bytes();
+    if (input.size == 0) refuse("expected an input with a known shape, got one without elements");
+    if (!place_input(input, input.size)) refuse("the input can't be placed");
+  }
   // A dynamic output (a WHILE loop's) has no size before the first invoke and stays in the runtime's memory.
-  const bool placed =
-      output_size_ > 0 && !output_format_.quantised() &&
-      *api_.InterpreterOutputTensorIndices(interpreter_) != *api_.InterpreterInputTensorIndices(interpreter_) &&
-      place(*api_.InterpreterOutputTensorIndices(interpreter_), output_size_, output_, output_capacity_);
+  std::vector<bool> placed(outputs_.size());
+  for (std::size_t n = 0; n < outputs_.size(); ++n) {
+    outputs_[n].size = api_.TensorByteSize(result_of(outputs_[n])) / outputs_[n].format.bytes();
+    placed[n] = outputs_[n].size > 0 && !outputs_[n].format.quantised() && !shares_tensor(n) &&
+                place(outputs_[n], outputs_[n].size);
+  }
   errors_.take();  // a refused output is no failure
   if (api_.InterpreterAllocateTensors(interpreter_) != kOk) refuse("the tensors can't be allocated");
 
-  input_shape_ = shape_of(api_, api_.InterpreterGetInputTensor(interpreter_, 0));
-  if (!placed) {
-    if (api_.InterpreterResetVariableTensors(interpreter_) != kOk || api_.InterpreterInvoke(interpreter_) != kOk)
-      refuse("the first invoke failed");
-    copied_output_ = api_.InterpreterGetOutputTensor(interpreter_, 0);
-    output_size_ = api_.TensorByteSize(copied_output_) / output_format_.bytes();
-    output_ = aligned_floats(output_size_);
-    output_capacity_ = output_size_;
+  for (EdgeTensor& input : inputs_) input.shape = shape_of(api_, tensor_of(input));
+  if (std::find(placed.begin(), placed.end(), false) != placed.end() &&
+      (api_.InterpreterResetVariableTensors(interpreter_) != kOk || api_.InterpreterInvoke(interpreter_) != kOk))
+    refuse("the first invoke failed");
+  for (std::size_t n = 0; n < outputs_.size(); ++n) {
+    EdgeTensor& output = outputs_[n];
+    if (!placed[n]) {
+      output.copied = result_of(output);
+      output.size = api_.TensorByteSize(output.copied) / output.format.bytes();
+      output.memory = aligned_floats(output.size);
+      output.capacity = output.size;
+    }
+    output.shape = shape_of(api_, result_of(output));
   }
-  output_shape_ = shape_of(api_, api_.InterpreterGetOutputTensor(interpreter_, 0));
 }
 
-void Interpreter::write_input() {
-  auto* tensor = api_.InterpreterGetInputTensor(interpreter_, 0);
-  const std::size_t written = quantise(input_.get(), input_size_, input_format_, api_.TensorData(tensor));
-  if (written < input_size_)
-    throw InvokeError(file_->path() + ": input: expected numbers, which " + input_format_.text() +
-                      " stands for, got NaN at " + std::to_string(written));
+void Interpreter::write_input(const EdgeTensor& input) {
+  const std::size_t written =
+      quantise(input.memory.get(), input.size, input.format, api_.TensorData(tensor_of(input)));
+  if (written < input.size)
+    throw InvokeError(file_->path() + ": " + (inputs_.size() == 1 ? "input" : input.name) + ": expected numbers, which " +
+                      input.format.text() + " stands for, got NaN at " + std::to_string(written));
+}
+
+void Interpreter::read_output(const EdgeTensor& output) {
+  if (api_.TensorByteSize(output.copied) != output.size * output.format.bytes())
+    throw InvokeError(file_->path() + ": the output's size changed between invokes");
+  if (output.format.quantised())
+    dequantise(api_.TensorData(output.copied), output.size, output.format, output.memory.get());
+  else
+    std::memcpy(output.memory.get(), api_.TensorData(output.copied), output.size * sizeof(float));
 }
 
 void Interpreter::invoke() {
   if (threads_lost()) remake_in_child();
-  if (input_format_.quantised()) write_input();
+  for (const EdgeTensor& input : inputs_)
+    if (input.format.quantised()) write_input(input);
   Status status = stateful_ ? api_.InterpreterResetVariableTensors(interpreter_) : kOk;
   if (status == kOk) status = api_.InterpreterInvoke(interpreter_);
   if (status != kOk)
     throw InvokeError(file_->path() + ": invoke failed (" + status_name(status) + ")" + errors_.take());
-  if (!copied_output_) return;
-  if (api_.TensorByteSize(copied_output_) != output_size_ * output_format_.bytes())
-    throw InvokeError(file_->path() + ": the output's size changed between invokes");
-  if (output_format_.quantised())
-    dequantise(api_.TensorData(copied_output_), output_size_, output_format_, output_.get());
-  else
-    std::memcpy(output_.get(), api_.TensorData(copied_output_), output_size_ * sizeof(float));
+  for (const EdgeTensor& output : outputs_)
+    if (output.copied) read_output(output);
 }
 
 }  // namespace linkcast::tflite

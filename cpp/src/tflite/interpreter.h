@@ -42,21 +42,37 @@ class ModelFile {
   const std::string& path() const noexcept { return path_; }
   const std::vector<std::byte>& bytes() const noexcept { return bytes_; }
   /// Whether every tensor has the shape that the file declares: what XNNPACK plans its memory by.
-  bool as_declared() const noexcept { return as_declared_; }
+  bool as_declared() const noexcept { return verified_.as_declared; }
+  /// What its inputs and outputs are called, in the file's order.
+  const std::vector<std::string>& input_names() const noexcept { return verified_.inputs; }
+  const std::vector<std::string>& output_names() const noexcept { return verified_.outputs; }
 
  private:
   std::shared_ptr<const Runtime> runtime_;
   std::string path_;
   std::vector<std::byte> bytes_;  // the runtime reads weights from here
-  bool as_declared_ = false;
+  VerifiedModel verified_;
   ErrorText errors_;
   Model* model_ = nullptr;
 };
 
-/// One input and one output, which callers see as float32: where the file's are quantised, whole numbers are made and read
-/// at each invoke. Not thread-safe: one thread at a time. Where the runtime works with threads
-/// of its own, a child of fork() has none of them, and would wait for them for ever: its first call makes the
-/// interpreter anew, in the same memory.
+/// An input or output, which callers see as float32: where the file's is quantised, whole numbers are made and read at
+/// each invoke.
+struct EdgeTensor {
+  std::string name;
+  EdgeFormat format;
+  std::vector<int> shape;
+  std::size_t size = 0;             ///< floats
+  std::shared_ptr<float[]> memory;  ///< shape
+
+  // The interpreter's own.
+  int index = -1;                  // in the graph
+  std::size_t capacity = 0;        // floats that the memory holds
+  const Tensor* copied = nullptr;  // set when an output can't live in our memory: dynamic, quantised, or an input too
+};
+
+/// Not thread-safe: one thread at a time. Where the runtime works with threads of its own, a child of fork() has none of
+/// them, and would wait for them for ever: its first call makes the interpreter anew, in the same memory.
 class Interpreter {
  public:
   struct Options {
@@ -64,12 +80,11 @@ class Interpreter {
     bool xnnpack = true;                     ///< adds the XNNPACK delegate, after `delegates`, to a file that
                                              ///< is ModelFile::as_declared()
     std::vector<OpaqueDelegate*> delegates;  ///< not owned; must outlive the interpreter
-    std::size_t batch = 0;                   ///< leading dimension of the input; 0 keeps the model's own
+    std::size_t batch = 0;                   ///< leading dimension of the only input; 0 keeps the model's own
   };
 
-  /// @throws LoadError  naming the file: unsupported operators, not one input and output that are or stand for
-  ///                    float32, or a batch the graph
-  ///                    can't take; the runtime's own words stand behind it
+  /// @throws LoadError  naming the file: unsupported operators, an input or output that neither is nor stands for
+  ///                    float32, or a batch the graph can't take; the runtime's own words stand behind it
   Interpreter(std::shared_ptr<const ModelFile> file, const Options& options);
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
@@ -79,7 +94,7 @@ class Interpreter {
   /// @throws InvokeError
   void invoke();
 
-  /// Another leading dimension of the input. Memory grows where it has to; what was handed out before lives on.
+  /// Another leading dimension of the only input. Memory grows where it has to; what was handed out before lives on.
   /// @throws LoadError  the graph can't take it
   void resize(std::size_t batch);
 
@@ -90,27 +105,37 @@ class Interpreter {
   /// The graph's operators and what runs each.
   std::vector<OperatorInfo> operators() const { return inspector_->operators(); }
 
-  const EdgeFormat& input_format() const noexcept { return input_format_; }
-  const EdgeFormat& output_format() const noexcept { return output_format_; }
-  const std::vector<int>& input_shape() const noexcept { return input_shape_; }
-  const std::vector<int>& output_shape() const noexcept { return output_shape_; }
-  std::size_t input_size() const noexcept { return input_size_; }    ///< in floats
-  std::size_t output_size() const noexcept { return output_size_; }  ///< in floats
-  float* input() const noexcept { return input_.get(); }
-  const float* output() const noexcept { return output_.get(); }
-  const std::shared_ptr<float[]>& input_memory() const noexcept { return input_; }
-  const std::shared_ptr<float[]>& output_memory() const noexcept { return output_; }
+  /// In the file's order; at least one of each.
+  const std::vector<EdgeTensor>& inputs() const noexcept { return inputs_; }
+  const std::vector<EdgeTensor>& outputs() const noexcept { return outputs_; }
+
+  // Of the first input and output, for graphs that have no more.
+  const EdgeFormat& input_format() const noexcept { return inputs_[0].format; }
+  const EdgeFormat& output_format() const noexcept { return outputs_[0].format; }
+  const std::vector<int>& input_shape() const noexcept { return inputs_[0].shape; }
+  const std::vector<int>& output_shape() const noexcept { return outputs_[0].shape; }
+  std::size_t input_size() const noexcept { return inputs_[0].size; }    ///< in floats
+  std::size_t output_size() const noexcept { return outputs_[0].size; }  ///< in floats
+  float* input() const noexcept { return inputs_[0].memory.get(); }
+  const float* output() const noexcept { return outputs_[0].memory.get(); }
+  const std::shared_ptr<float[]>& input_memory() const noexcept { return inputs_[0].memory; }
+  const std::shared_ptr<float[]>& output_memory() const noexcept { return outputs_[0].memory; }
 
  private:
   void create();
   bool threads_lost() const noexcept;
   void remake_in_child();
   void resize_batch(std::size_t batch);
+  Tensor* tensor_of(const EdgeTensor& input) const;
+  const Tensor* result_of(const EdgeTensor& output) const;
   void check_tensors();
+  void check_format(const EdgeTensor& edge, const Tensor* tensor, const char* which);
   void place_tensors();
-  void write_input();
-  bool place_input(std::size_t floats);
-  bool place(int index, std::size_t floats, std::shared_ptr<float[]>& memory, std::size_t& capacity);
+  void write_input(const EdgeTensor& input);
+  void read_output(const EdgeTensor& output);
+  bool place_input(EdgeTensor& input, std::size_t floats);
+  bool place(EdgeTensor& edge, std::size_t floats);
+  bool shares_tensor(std::size_t output) const;
   [[noreturn]] void refuse(const std::string& what);
 
   std::shared_ptr<const ModelFile> file_;
@@ -122,17 +147,8 @@ class Interpreter {
   OpaqueDelegate* xnnpack_ = nullptr;  // lives as long as the interpreter that it was applied to
   InterpreterHandle* interpreter_ = nullptr;
   bool stateful_ = true;  // has variable tensors: an LSTM's states
-  EdgeFormat input_format_;
-  EdgeFormat output_format_;
-  std::vector<int> input_shape_;
-  std::vector<int> output_shape_;
-  std::size_t input_size_ = 0;
-  std::size_t output_size_ = 0;
-  std::shared_ptr<float[]> input_;   // input_shape_
-  std::shared_ptr<float[]> output_;  // output_shape_
-  std::size_t input_capacity_ = 0;   // floats that the memory holds
-  std::size_t output_capacity_ = 0;
-  const Tensor* copied_output_ = nullptr;  // set when the output can't live in our memory: dynamic, or quantised
+  std::vector<EdgeTensor> inputs_;
+  std::vector<EdgeTensor> outputs_;
 };
 
 }  // namespace linkcast::tflite

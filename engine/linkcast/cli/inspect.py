@@ -35,6 +35,8 @@ def inspect(
         "kernel_choices": found.kernel_choices(),
         "input_shape": list(found.input_shape),
         "output_shape": list(found.output_shape),
+        "inputs": {name: list(tensor.shape) for name, tensor in found.inputs.items()},
+        "outputs": {name: list(tensor.shape) for name, tensor in found.outputs.items()},
         **metadata,
         "details": found.details(),
         "operators": found.operators(),
@@ -72,8 +74,10 @@ def _summary_table(name: str, summary: dict[str, Any]) -> Any:
         rows.add_row("role", f"{spec['role']} for {spec['serves']}")
         rows.add_row("features", ", ".join(f"{f} [{u}]" for f, u in zip(spec["features"], spec["units"], strict=True)))
         rows.add_row("sha256", f"{spec['sha256'][:16]}…")
-    rows.add_row("input", _shape(summary["input_shape"]))
-    rows.add_row("output", _shape(summary["output_shape"]))
+    for edge in ("inputs", "outputs"):
+        named = summary[edge]
+        shapes = [f"{name} {_shape(shape)}" if len(named) > 1 else _shape(shape) for name, shape in named.items()]
+        rows.add_row(edge[:-1], ", ".join(shapes))
     isa = f" ({summary['isa']})" if summary["backend"] == "native" else ""
     rows.add_row("backend", f"{summary['backend']}{isa}: {summary['backend_reason']}")
     if summary["kernels"]:
