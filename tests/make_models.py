@@ -14,6 +14,7 @@ import tf_keras
 from keras_models import FEATURES, convert, fused_layers, randomise, small, time_major_layers
 from quantised_models import QUANTISED
 from recurrent_models import RECURRENT
+from state_models import STATE
 from unclaimed_models import NOT_CLAIMED
 
 
@@ -408,4 +409,4 @@ CLAIMED: dict[str, Callable[[Path], Any]] = {
 CLAIMED |= RECURRENT
 """Models that the native backend runs whole."""
 
-MODELS = {**CLAIMED, **NOT_CLAIMED, **QUANTISED}
+MODELS = {**CLAIMED, **NOT_CLAIMED, **QUANTISED, **STATE}

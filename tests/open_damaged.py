@@ -60,49 +60,57 @@ class Reference:
         nearest = np.sign(steps) * np.floor(np.abs(steps) + 0.5)
         return np.clip(nearest + given.zero_point, np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
 
-    def answer(self, content: bytes, window: Floats) -> tuple[Floats, float]:
-        """What the file answers, and the step between its answers (0: float32)."""
+    def answer(self, content: bytes, windows: list[Floats]) -> tuple[Floats, Floats]:
+        """What the file answers, all outputs one behind the other, and the step between answers (0: float32)."""
         c = self.c
         model = ctypes.c_void_p(c.TfLiteModelCreate(content, ctypes.c_size_t(len(content))))
         interpreter = ctypes.c_void_p(c.TfLiteInterpreterCreate(model, None))
         assert c.TfLiteInterpreterAllocateTensors(interpreter) == 0
-        into = ctypes.c_void_p(c.TfLiteInterpreterGetInputTensor(interpreter, 0))
-        stored = self.stored(into, window)
-        assert c.TfLiteTensorByteSize(into) == stored.nbytes
-        ctypes.memmove(c.TfLiteTensorData(into), stored.ctypes.data, stored.nbytes)
+        assert c.TfLiteInterpreterGetInputTensorCount(interpreter) == len(windows)
+        for n, window in enumerate(windows):
+            into = ctypes.c_void_p(c.TfLiteInterpreterGetInputTensor(interpreter, n))
+            stored = self.stored(into, window)
+            assert c.TfLiteTensorByteSize(into) == stored.nbytes
+            ctypes.memmove(c.TfLiteTensorData(into), stored.ctypes.data, stored.nbytes)
         c.TfLiteInterpreterResetVariableTensors(interpreter)
         assert c.TfLiteInterpreterInvoke(interpreter) == 0
-        out = ctypes.c_void_p(c.TfLiteInterpreterGetOutputTensor(interpreter, 0))
-        size = c.TfLiteTensorByteSize(out)
-        kind = TYPES[c.TfLiteTensorType(out)]
-        answer = np.frombuffer(ctypes.string_at(c.TfLiteTensorData(out), size), kind).copy()
-        step = 0.0
-        if kind is not np.float32:
-            given = c.TfLiteTensorQuantizationParams(out)
-            step = given.scale
-            answer = np.float32(step) * (answer.astype(np.int32) - given.zero_point).astype(np.float32)
+        answers, steps = [], []
+        for n in range(c.TfLiteInterpreterGetOutputTensorCount(interpreter)):
+            out = ctypes.c_void_p(c.TfLiteInterpreterGetOutputTensor(interpreter, n))
+            size = c.TfLiteTensorByteSize(out)
+            kind = TYPES[c.TfLiteTensorType(out)]
+            answer = np.frombuffer(ctypes.string_at(c.TfLiteTensorData(out), size), kind).copy()
+            step = 0.0
+            if kind is not np.float32:
+                given = c.TfLiteTensorQuantizationParams(out)
+                step = given.scale
+                answer = np.float32(step) * (answer.astype(np.int32) - given.zero_point).astype(np.float32)
+            answers.append(answer)
+            steps.append(np.full(len(answer), step, np.float32))
         c.TfLiteInterpreterDelete(interpreter)
         c.TfLiteModelDelete(model)
-        return answer, step
+        return np.concatenate(answers), np.concatenate(steps)
 
 
-def run(model: linkcast.Model, window: Floats) -> Floats:
-    model.input[...] = window
+def run(model: linkcast.Model, windows: list[Floats]) -> Floats:
+    for tensor, window in zip(model.inputs.values(), windows, strict=True):
+        tensor[...] = window
     model.invoke()
-    return model.output.ravel().copy()
+    return np.concatenate([output.ravel() for output in model.outputs.values()])
 
 
 def open_one(path: str, backends: tuple[str, ...]) -> dict[str, str]:
     answers: dict[str, Floats] = {}
-    window = np.zeros(0, np.float32)
+    windows: list[Floats] = []
     library = ""
     refusal = ""
     for backend in backends:
         try:
             model = linkcast.Model(path, backend=backend)
             library = model.details()["tflite_library"]
-            window = np.random.default_rng(7).normal(size=model.input.shape).astype(np.float32)
-            answers[f"{backend} ({model.backend})"] = run(model, window)
+            random = np.random.default_rng(7)
+            windows = [random.normal(size=tensor.shape).astype(np.float32) for tensor in model.inputs.values()]
+            answers[f"{backend} ({model.backend})"] = run(model, windows)
         except linkcast.LoadError as error:
             refusal = str(error)
             if not refusal.startswith(path):
@@ -116,11 +124,12 @@ def open_one(path: str, backends: tuple[str, ...]) -> dict[str, str]:
     if not answers:
         return {"kind": "refused", "text": refusal}
     content = Path(path).read_bytes()
-    expected, step = Reference(library).answer(content, window)
+    expected, step = Reference(library).answer(content, windows)
+    largest = max(1.0, *(float(np.abs(window).max(initial=0)) for window in windows))
     tolerance = QUANTISED_TOLERANCE if has_int8_weights(path) else TOLERANCE
     with np.errstate(all="ignore"):
         for name, answer in answers.items():
-            unit = np.maximum(max(1.0, float(np.abs(window).max(initial=0))), np.abs(expected))
+            unit = np.maximum(largest, np.abs(expected))
             both_overflow = ~np.isfinite(expected) & ~np.isfinite(answer)
             if (
                 answer.shape != expected.shape

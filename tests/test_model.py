@@ -151,20 +151,6 @@ def test_unusable_arguments_are_refused(built: Callable[[str], Built]) -> None:
         linkcast.Model(path, threads=0)
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("two_inputs", "expected a model with 1 input and 1 output, got 2 and 1"),
-        ("two_outputs", "expected a model with 1 input and 1 output, got 1 and 2"),
-    ],
-)
-def test_several_tensors_are_refused(tmp_path: Path, name: str, words: str) -> None:
-    path = tmp_path / f"{name}.tflite"
-    make_models.MODELS[name](path)
-    with pytest.raises(linkcast.LoadError, match=f"{name}.tflite: {words}"):
-        linkcast.Model(path)
-
-
 def test_a_file_that_is_no_model_is_named(built: Callable[[str], Built], tmp_path: Path) -> None:
     with pytest.raises(linkcast.LoadError, match=r"missing\.tflite: can't be opened: No such file"):
         linkcast.Model(tmp_path / "missing.tflite")

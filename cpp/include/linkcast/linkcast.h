@@ -83,6 +83,7 @@ typedef struct linkcast_engine linkcast_engine;         /* the models of a folde
 typedef struct linkcast_stream linkcast_stream;         /* sliding windows of one of them */
 typedef struct linkcast_controller linkcast_controller; /* telemetry -> forecast -> allocation, for one link */
 typedef struct linkcast_route linkcast_route;           /* which of several paths to send over */
+typedef struct linkcast_network linkcast_network;       /* one .tflite file, by its tensors' names */
 
 /* Stands for a model of an engine; stays the same across reloads. */
 typedef int32_t linkcast_model;
@@ -720,6 +721,69 @@ LINKCAST_API linkcast_status linkcast_controller_snapshot(linkcast_controller* c
  * BUSY, MEMORY. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_controller_restore(linkcast_controller* controller, const void* bytes,
                                                          size_t size, int32_t same_model);
+
+/* A .tflite file of the caller's as it stands, without metadata: inputs and outputs by name, in the numbers that it was
+ * trained on. For models that step: those with several inputs and outputs, some of which are recurrent state that the caller
+ * carries over from one run to the next. */
+
+typedef enum linkcast_edge { LINKCAST_EDGE_INPUT = 0, LINKCAST_EDGE_OUTPUT = 1 } linkcast_edge;
+
+typedef struct linkcast_network_info {
+  size_t size;
+  const char* backend;        /* "native" or "tflite"; this and the other texts are valid until the network is closed */
+  const char* backend_reason; /* why */
+  const char* isa;            /* of the native kernels: "avx512", "avx2", "neon", "scalar"; else "tflite" */
+  const char* kernels;        /* as in linkcast_model_info */
+  size_t inputs;
+  size_t outputs;
+  double proof_error; /* largest difference from TensorFlow Lite at load */
+} linkcast_network_info;
+#define LINKCAST_NETWORK_INFO_INIT {sizeof(linkcast_network_info), NULL, NULL, NULL, NULL, 0, 0, 0.0}
+
+typedef struct linkcast_tensor {
+  size_t size;
+  const char*
+      name; /* of the file's signature, or else of its tensor; valid, as data and shape, until the network is closed */
+  float*
+      data; /* (values) row-major, float32 whatever the file stores. An input's is the caller's to write, and keeps what
+                       stands in it: zeros at first */
+  size_t values;
+  const int32_t* shape; /* (rank) */
+  size_t rank;
+} linkcast_tensor;
+#define LINKCAST_TENSOR_INIT {sizeof(linkcast_tensor), NULL, NULL, 0, NULL, 0}
+
+/* Checks the file, makes room for every tensor, and proves the native kernels against TensorFlow Lite's where they run it. It
+ * needs no engine, and is used by one thread at a time.
+ *
+ * path:     of a .tflite file
+ * options:  backend, tflite_library, threads, precision and kernels of it; NULL: all defaults
+ * network:  out; NULL after an error
+ *
+ * Any thread. LOAD, ARGUMENT, STRUCT_SIZE, MEMORY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_network_open(const char* path, const linkcast_engine_options* options,
+                                                   linkcast_network** network);
+
+/* NULL is fine. HANDLE, BUSY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_network_close(linkcast_network* network);
+
+/* HANDLE, ARGUMENT, STRUCT_SIZE, BUSY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_network_describe(linkcast_network* network, linkcast_network_info* info);
+
+/* An input or output by its place in the file. index: below linkcast_network_info.inputs or .outputs. Hot. HANDLE, ARGUMENT,
+ * STRUCT_SIZE, BUSY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_network_tensor(linkcast_network* network, linkcast_edge edge, size_t index,
+                                                     linkcast_tensor* tensor);
+
+/* An input or output by its name. NOT_FOUND, whose text names those that there are. HANDLE, ARGUMENT, STRUCT_SIZE, BUSY.
+ * Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_network_find(linkcast_network* network, linkcast_edge edge, const char* name,
+                                                   linkcast_tensor* tensor);
+
+/* Reads the inputs and writes the outputs, from zero in a state that the file keeps to itself. What stands in the inputs is
+ * taken as it is, a NaN too, but where the file stores whole numbers: INVOKE then. Hot. HANDLE, INVOKE, BUSY.
+ * Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_network_run(linkcast_network* network);
 
 typedef enum linkcast_log_level {
   LINKCAST_LOG_ERROR = 1,

@@ -94,6 +94,10 @@ struct RouteCloser {
   void operator()(linkcast_route* route) const noexcept { linkcast_route_close(route); }
 };
 
+struct NetworkCloser {
+  void operator()(linkcast_network* network) const noexcept { linkcast_network_close(network); }
+};
+
 class Stream;
 class Controller;
 
@@ -389,6 +393,54 @@ class Route {
 
  private:
   std::unique_ptr<linkcast_route, RouteCloser> handle_;
+};
+
+/// One .tflite file as it stands: inputs and outputs by name.
+///
+///     linkcast::Network step("step.tflite");
+///     const linkcast_tensor x = step.input("x"), h = step.input("h"), next = step.output("h_next");
+///     for (;;) { write(x.data); step.run(); std::copy_n(next.data, next.values, h.data); }
+class Network {
+ public:
+  static linkcast_engine_options default_options() noexcept { return LINKCAST_ENGINE_OPTIONS_INIT; }
+
+  explicit Network(const std::string& path, const linkcast_engine_options& options = default_options()) {
+    linkcast_network* opened = nullptr;
+    check(linkcast_network_open(path.c_str(), &options, &opened));
+    handle_.reset(opened);
+  }
+
+  linkcast_network* get() const noexcept { return handle_.get(); }
+
+  linkcast_network_info describe() const {
+    linkcast_network_info info = LINKCAST_NETWORK_INFO_INIT;
+    check(linkcast_network_describe(get(), &info));
+    return info;
+  }
+
+  /// @throws Error  no such name
+  linkcast_tensor input(const std::string& name) const { return find(LINKCAST_EDGE_INPUT, name); }
+  linkcast_tensor output(const std::string& name) const { return find(LINKCAST_EDGE_OUTPUT, name); }
+
+  /// All of one edge, in the file's order.
+  std::vector<linkcast_tensor> tensors(linkcast_edge edge) const {
+    const linkcast_network_info info = describe();
+    std::vector<linkcast_tensor> all(edge == LINKCAST_EDGE_INPUT ? info.inputs : info.outputs,
+                                     linkcast_tensor LINKCAST_TENSOR_INIT);
+    for (std::size_t k = 0; k < all.size(); ++k) check(linkcast_network_tensor(get(), edge, k, &all[k]));
+    return all;
+  }
+
+  void run() { check(linkcast_network_run(get())); }
+
+ private:
+  linkcast_tensor find(linkcast_edge edge, const std::string& name) const {
+    linkcast_tensor tensor = LINKCAST_TENSOR_INIT;
+    check(linkcast_network_find(get(), edge, name.c_str(), &tensor));
+    return tensor;
+  }
+
+  std::unique_ptr<linkcast_network, NetworkCloser> handle_;
 };
 
 inline linkcast_codec make_codec(double ratio, double compress_mbps, double decompress_mbps) noexcept {

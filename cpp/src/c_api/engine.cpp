@@ -31,15 +31,10 @@ void check_range(const char* name, Number value, long long least, long long most
 }
 
 ModelSetOptions model_set_options(const linkcast_engine_options& given) {
-  check_range("threads", given.threads, 1, 1024);
   check_range("batch", given.batch, 1, LINKCAST_MAX_BATCH);
   check_range("pool_threads", given.pool_threads, 1, 1024);
   ModelSetOptions options;
-  if (given.backend) options.model.backend = backend_from_name(given.backend);
-  options.model.threads = given.threads;
-  if (given.precision) options.model.precision = precision_from_name(given.precision);
-  if (given.kernels) options.model.kernels = given.kernels;
-  if (given.tflite_library) options.model.tflite_library = given.tflite_library;
+  options.model = model_options(given);
   options.pool.threads = given.pool_threads;
   if (given.pool_cpus) options.pool.cpus.assign(given.pool_cpus, given.pool_cpus + given.pool_threads - 1);
   options.pool.spin_us = given.spin_us;
@@ -171,6 +166,21 @@ linkcast_status forecast_all(ModelSet& models, linkcast_request* requests, std::
 
 }  // namespace
 
+linkcast_status read_engine_options(const linkcast_engine_options* options, linkcast_engine_options& given) noexcept {
+  return read_struct(options, kFirstEngineOptions, given);
+}
+
+Model::Options model_options(const linkcast_engine_options& given) {
+  check_range("threads", given.threads, 1, 1024);
+  Model::Options options;
+  if (given.backend) options.backend = backend_from_name(given.backend);
+  options.threads = given.threads;
+  if (given.precision) options.precision = precision_from_name(given.precision);
+  if (given.kernels) options.kernels = given.kernels;
+  if (given.tflite_library) options.tflite_library = given.tflite_library;
+  return options;
+}
+
 const char* EngineHandle::keep(std::string_view text) {
   const std::lock_guard lock(texts_lock);
   for (const std::string& kept : texts)
@@ -273,7 +283,7 @@ linkcast_status linkcast_engine_open(const char* folder, const linkcast_engine_o
   *engine = nullptr;
   try {
     linkcast_engine_options given = LINKCAST_ENGINE_OPTIONS_INIT;
-    if (const auto status = read_struct(options, kFirstEngineOptions, given)) return status;
+    if (const auto status = read_engine_options(options, given)) return status;
     const auto opened = std::make_shared<EngineHandle>(folder ? folder : default_folder(), model_set_options(given));
     log_models("opened", *opened->live.shared());
     *engine = static_cast<linkcast_engine*>(open_handle(Kind::engine, opened.get()));

@@ -37,6 +37,11 @@ struct EngineHandle {
   std::list<std::string> texts;  // handed out by linkcast_model_describe, each once; under texts_lock
 };
 
+/// Reads what a caller gives over the defaults in `given`. Null gives those.
+linkcast_status read_engine_options(const linkcast_engine_options* options, linkcast_engine_options& given) noexcept;
+/// Of each model. @throws Error, std::invalid_argument
+Model::Options model_options(const linkcast_engine_options& given);
+
 /// The engine behind a handle; false, and the text for linkcast_last_error, when it is none.
 Pinned<EngineHandle> find_engine(linkcast_engine* handle) noexcept;
 

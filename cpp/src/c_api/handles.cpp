@@ -92,7 +92,7 @@ std::uint64_t open_state(const void* handle) noexcept {
 }
 
 const char* kind_name(Kind kind) noexcept {
-  static constexpr const char* kNames[] = {"handle", "engine", "stream", "controller", "route"};
+  static constexpr const char* kNames[] = {"handle", "engine", "stream", "controller", "route", "network"};
   return name_of(kNames, kind);
 }
 

@@ -12,7 +12,7 @@
 
 namespace linkcast::c_api {
 
-enum class Kind : std::uintptr_t { engine = 1, stream = 2, controller = 3, route = 4 };
+enum class Kind : std::uintptr_t { engine = 1, stream = 2, controller = 3, route = 4, network = 5 };
 
 /// A new handle for `object`, which stays the caller's. Any thread. @throws std::bad_alloc  too many handles are open
 void* open_handle(Kind kind, void* object);
