@@ -118,16 +118,59 @@ def state_alone(path: Path) -> Any:
     return model
 
 
+def square_cell(path: Path) -> Any:
+    """As many features as units: which input is the hidden state is told by the cell state alone, or not at all."""
+    k = keras
+    x, h, c = inputs_of(k, "h", "c", shape=(UNITS,))
+    output, (h_next, c_next) = k.layers.LSTMCell(UNITS)(x, [h, c])
+    model = randomise(k.Model([x, h, c], [k.layers.Dense(2)(output), h_next, c_next]))
+    convert_step(model, path, signature=False)
+    return model
+
+
+def relu_cell(path: Path) -> Any:
+    k = tf_keras
+    x, h, c = inputs_of(k, "h", "c")
+    output, (h_next, c_next) = k.layers.LSTMCell(UNITS, activation="relu")(x, [h, c])
+    model = randomise(k.Model([x, h, c], [k.layers.Dense(2, "softmax")(output), h_next, c_next]))
+    convert_step(model, path)
+    return model
+
+
+def simple_cell(path: Path) -> Any:
+    """A plain recurrent network, which no native layer is."""
+    k = tf_keras
+    x, h = inputs_of(k, "h")
+    output, h_next = k.layers.SimpleRNNCell(UNITS)(x, h)
+    model = randomise(k.Model([x, h], [k.layers.Dense(1)(output), h_next]))
+    convert_step(model, path)
+    return model
+
+
+def backwards_chunk(path: Path) -> Any:
+    """Reads its five steps newest first, which no stepping can."""
+    k = keras
+    x, h, c = inputs_of(k, "h", "c", shape=(5, FEATURES))
+    layer = k.layers.LSTM(UNITS, return_state=True, go_backwards=True)
+    output, h_next, c_next = layer(x, initial_state=[h, c])
+    model = randomise(k.Model([x, h, c], [k.layers.Dense(1)(output), h_next, c_next]))
+    convert_step(model, path, signature=False)
+    return model
+
+
+NATIVE_STATE = [
+    lstm_cell,
+    lstm_cell_batch_3,
+    gru_cell,
+    lstm_chunk,
+    gru_chunk,
+    two_layers,
+    state_alone,
+    square_cell,
+    relu_cell,
+]
+
 STATE: dict[str, Callable[[Path], Any]] = {
-    builder.__name__: builder
-    for builder in (
-        lstm_cell,
-        lstm_cell_batch_3,
-        gru_cell,
-        lstm_chunk,
-        gru_chunk,
-        two_layers,
-        state_alone,
-    )
+    builder.__name__: builder for builder in (*NATIVE_STATE, simple_cell, backwards_chunk)
 }
 """By name."""

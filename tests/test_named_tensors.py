@@ -64,6 +64,8 @@ def keras_answers(name: str, model: linkcast.Model) -> Floats:
 @pytest.mark.parametrize("backend", ["auto", "tflite"])
 def test_a_stream_of_steps_equals_keras(name: str, backend: str) -> None:
     model = linkcast.Model(built(name), backend=backend)
+    native = backend == "auto" and state_models.STATE[name] in state_models.NATIVE_STATE
+    assert model.backend == ("native" if native else "tflite")
     names = output_names(model)
     assert sorted(model.outputs) == sorted(names.values())
     expected = keras_answers(name, model)
@@ -91,6 +93,21 @@ def test_run_takes_and_gives_by_name_and_keeps_what_is_not_given() -> None:
     again = model.run({"h": np.zeros_like(h)})  # x and c stay
     assert np.abs(again["y"] - first["y"]).max() > 1e-3
     np.testing.assert_array_equal(model.run({"h": h})["y"], first["y"])
+
+
+def test_why_a_step_is_not_native_is_said() -> None:
+    for name, said in (
+        ("simple_cell", "adds two activations"),
+        ("backwards_chunk", "all of the steps"),
+    ):
+        assert said in linkcast.Model(built(name)).backend_reason
+        with pytest.raises(linkcast.LoadError, match=said):
+            linkcast.Model(built(name), backend="native")
+
+
+def test_reduced_precision_is_refused_where_the_state_is_the_callers() -> None:
+    with pytest.raises(linkcast.LoadError, match="int8 and bfloat16 are for states that the network has made itself"):
+        linkcast.Model(built("lstm_cell"), precision="int8")
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_written() -> None:

@@ -96,6 +96,12 @@ void Model::read_shapes() {
 
 namespace {
 
+std::size_t floats_of(const std::vector<tflite::EdgeTensor>& edge) noexcept {
+  std::size_t floats = 0;
+  for (const auto& tensor : edge) floats += tensor.size;
+  return floats;
+}
+
 /// "x, h, c"
 std::string names_of(const std::vector<tflite::EdgeTensor>& edge) {
   std::string names;
@@ -167,21 +173,28 @@ std::string Model::prove_native(tflite::NativeDelegate& delegate, tflite::Interp
   plain.xnnpack = false;
   tflite::Interpreter reference(file_, plain);
   const tflite::NativeDelegate shared(file_->runtime(), delegate);
-  auto options = interpreter_options(&shared);
-  options.batch = kProofBatch;
-  tflite::Interpreter batched(file_, options);
-  const auto rows = static_cast<std::size_t>(interpreter.input_shape()[0]);
-  const std::size_t row_inputs = interpreter.input_size() / rows;
-  const std::size_t row_bytes = (row_inputs + interpreter.output_size() / rows) * sizeof(float);
-  if (ProofWindows::count_of(row_inputs, options_.golden) * row_bytes > options_.limits.tensor_bytes)
+  std::vector<tflite::Interpreter*> natives{&interpreter};
+  std::unique_ptr<tflite::Interpreter> batched;
+  const bool steps = delegate.steps();  // a window is then all of the inputs, and there is one batch
+  if (!steps) {
+    auto options = interpreter_options(&shared);
+    options.batch = kProofBatch;
+    batched = std::make_unique<tflite::Interpreter>(file_, options);
+    natives.push_back(batched.get());
+  }
+  const auto rows = steps ? 1 : static_cast<std::size_t>(interpreter.input_shape()[0]);
+  const std::size_t row_inputs = floats_of(interpreter.inputs()) / rows;
+  const std::size_t row_bytes = (row_inputs + floats_of(interpreter.outputs()) / rows) * sizeof(float);
+  const std::vector<float> golden = steps ? std::vector<float>() : options_.golden;
+  if (ProofWindows::count_of(row_inputs, golden) * row_bytes > options_.limits.tensor_bytes)
     return "the proof's windows and answers take more than the limit of a model's tensors";
-  const ProofWindows windows(row_inputs, options_.golden);
+  const ProofWindows windows(row_inputs, golden);
   ChosenNetwork& network = *delegate.network();
   double error = 0.0;
   for (std::size_t k = 0; k < network.networks(); ++k) {
     double tolerance = proof_tolerance(precision_of(network.only(k)));
     if (delegate.quantised_weights()) tolerance = std::max(tolerance, rounding_tolerance(*delegate.spec()));
-    const auto proof = prove({&interpreter, &batched}, reference, windows, tolerance, [this] { check_time(); });
+    const auto proof = prove(natives, reference, windows, tolerance, [this] { check_time(); });
     if (!proof.holds) return proof.failure;
     error = std::max(error, proof.error);
   }

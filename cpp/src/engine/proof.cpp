@@ -20,9 +20,30 @@ std::string number(double value) {
   return text;
 }
 
+/// (windows.count, every output): what `interpreter` gives whose windows are every input, one behind the other.
+std::vector<float> answers_of_all(tflite::Interpreter& interpreter, const ProofWindows& windows,
+                                  const std::function<void()>& between) {
+  std::vector<float> result;
+  const float* from = windows.values.data();
+  for (std::size_t row = 0; row < windows.count; ++row) {
+    for (const auto& input : interpreter.inputs()) {
+      std::copy_n(from, input.size, input.memory.get());
+      from += input.size;
+    }
+    between();
+    interpreter.invoke();
+    for (const auto& output : interpreter.outputs())
+      result.insert(result.end(), output.memory.get(), output.memory.get() + output.size);
+  }
+  for (const auto& input : interpreter.inputs()) std::fill_n(input.memory.get(), input.size, 0.0F);
+  return result;
+}
+
 /// (windows.count, answer): what `interpreter` gives, run in its own batch; the last batch is filled up with zeros.
 std::vector<float> answers(tflite::Interpreter& interpreter, const ProofWindows& windows,
                            const std::function<void()>& between) {
+  if (interpreter.inputs().size() != 1 || interpreter.outputs().size() != 1)
+    return answers_of_all(interpreter, windows, between);
   const auto batch = static_cast<std::size_t>(interpreter.input_shape()[0]);
   const std::size_t row_inputs = interpreter.input_size() / batch;
   const std::size_t row_outputs = interpreter.output_size() / batch;

@@ -91,6 +91,7 @@ class ChosenNetwork {
 
   bool can_step() const { return front().can_step(); }
   std::size_t state_size() const { return network(CallClass::step).state_size(); }
+  const std::vector<StatePart>& state_parts() const { return network(CallClass::step).state_parts(); }
   void step(const float* samples, std::size_t sample_stride, std::size_t batch, float* states, float* output) noexcept {
     network(CallClass::step).step(samples, sample_stride, batch, states, output);
   }

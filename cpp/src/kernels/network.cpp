@@ -64,6 +64,7 @@ std::size_t Network::bytes_read() const {
 std::size_t Network::multiply_adds() const { return impl_->multiply_adds; }
 bool Network::can_step() const { return impl_->can_step; }
 std::size_t Network::state_size() const { return impl_->state_size; }
+const std::vector<StatePart>& Network::state_parts() const { return impl_->state_parts; }
 
 std::string Network::shape() const {
   std::string text = std::to_string(impl_->steps) + 'x' + std::to_string(impl_->features);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "isa.h"
@@ -11,6 +12,14 @@
 #include "network_spec.h"
 
 namespace linkcast {
+
+/// Where a layer's state stands in the state of a window.
+struct StatePart {
+  std::size_t units = 0;
+  std::size_t hidden = 0;  ///< floats from the front
+  std::size_t cell = 0;    ///< the same; of an LSTM
+  bool has_cell = false;
+};
 
 /// Runs a NetworkSpec. One thread at a time uses an object; different objects are independent.
 class Network {
@@ -59,6 +68,8 @@ class Network {
   bool can_step() const;
   /// Floats in the state of one window; all zero is the state before the first sample.
   std::size_t state_size() const;
+  /// The layers that have a state, in the order in which they run.
+  const std::vector<StatePart>& state_parts() const;
   /// Advances `batch` states by one sample each.
   /// @param samples        (batch, features), rows `sample_stride` floats apart; 0 gives every state the same sample
   /// @param states         (batch, state_size), updated; 64-byte alignment is best, none is needed

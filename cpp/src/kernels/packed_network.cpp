@@ -343,7 +343,9 @@ PackedNetwork pack_network(const NetworkSpec& spec, const Kernels& kernels) {
     if (layer.kind == LayerKind::lstm || layer.kind == LayerKind::recurrence) {
       const bool has_cell = layer.kind == LayerKind::lstm || layer.cell == RecurrenceArgs::Cell::lstm;
       layer.state = network.state_size;
-      network.state_size += (has_cell ? 2 : 1) * round_up(layer.padded, alignment / sizeof(float));
+      const std::size_t half = round_up(layer.padded, alignment / sizeof(float));
+      network.state_parts.push_back({layer.width, layer.state, layer.state + half, has_cell});
+      network.state_size += (has_cell ? 2 : 1) * half;
       if (network.can_step) each_step_by_itself = false;  // an LSTM behind the last step starts anew each time
     }
     if (layer.kind == LayerKind::affine) {

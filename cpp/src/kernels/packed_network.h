@@ -7,6 +7,7 @@
 
 #include "base/aligned.h"
 #include "kernels.h"
+#include "network.h"
 #include "network_spec.h"
 
 namespace linkcast::kernels {
@@ -62,6 +63,7 @@ struct PackedNetwork {
   std::size_t multiply_adds = 0;
   std::size_t state_size = 0;
   bool can_step = false;
+  std::vector<StatePart> state_parts;
   std::vector<Layer> layers;  // point into `weights`
   AlignedBuffer weights;
 };

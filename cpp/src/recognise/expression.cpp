@@ -64,6 +64,19 @@ ExpressionId Expressions::input(std::size_t window, std::size_t step, std::size_
                  .pieces = {}});
 }
 
+ExpressionId Expressions::state(std::size_t window, std::size_t which, std::size_t units) {
+  return number({.kind = Kind::state,
+                 .size = units,
+                 .first = static_cast<std::uint32_t>(window),
+                 .second = static_cast<std::uint32_t>(which),
+                 .pieces = {}});
+}
+
+ExpressionId Expressions::cell_before(ExpressionId step) const {
+  const auto found = cells_before_.find(step);
+  return found == cells_before_.end() ? kNone : found->second;
+}
+
 ExpressionId Expressions::gather(std::vector<Piece> pieces) {
   if (pieces.size() == 1 && pieces[0].start == 0 && pieces[0].size == at(pieces[0].source).size)
     return pieces[0].source;

@@ -29,6 +29,7 @@ inline constexpr std::uint32_t kNone = 0xFFFFFFFFU;
 
 enum class Kind {
   input,       // the features of one time step of one window of the batch
+  state,       // recurrent state that is an input of the graph: one row of it
   gather,      // pieces of other vectors, one behind the other
   linear,      // W x
   affine,      // x * scale + offset, element by element
@@ -53,14 +54,15 @@ struct Piece {
 
 struct Expression {
   Kind kind = Kind::input;
-  std::size_t size = 0;          // elements of the vector
-  ExpressionId x = kNone;        // operand; of a step: its input
-  ExpressionId y = kNone;        // second operand; of a step: the hidden state before it, kNone at the first
-  std::uint32_t first = kNone;   // input: window; linear: W; affine: scale; a step: cell; activation: Activation;
-                                 // softmax: beta; normalise: epsilon; root: 1 when it is one over it
-  std::uint32_t second = kNone;  // input: time step; affine: offset; lstm_step: the expression of its cell state
-  std::vector<Piece> pieces;     // of a gather
-  std::uint32_t origin = 0;      // who wrote it, for messages; not part of its identity
+  std::size_t size = 0;         // elements of the vector
+  ExpressionId x = kNone;       // operand; of a step: its input
+  ExpressionId y = kNone;       // second operand; of a step: the hidden state before it, kNone where that is zero
+  std::uint32_t first = kNone;  // input, state: window; linear: W; affine: scale; a step: cell; activation: Activation;
+                                // softmax: beta; normalise: epsilon; root: 1 when it is one over it
+  std::uint32_t second =
+      kNone;  // input: time step; state: which input of the graph; affine: offset; lstm_step: the expression of its cell state
+  std::vector<Piece> pieces;  // of a gather
+  std::uint32_t origin = 0;   // who wrote it, for messages; not part of its identity
 };
 
 /// Rows of a matrix from `start` on, times `scale`.
@@ -106,6 +108,9 @@ class Expressions {
   CellId number_cell(const Cell& cell);
 
   ExpressionId input(std::size_t window, std::size_t step, std::size_t features);
+  ExpressionId state(std::size_t window, std::size_t which, std::size_t units);
+  /// The cell state that an LSTM's step takes where its hidden state is an input of the graph; else kNone.
+  ExpressionId cell_before(ExpressionId step) const;
   /// The vector made of `pieces`; the source itself when they cover it; a spread where all are the same one element.
   ExpressionId gather(std::vector<Piece> pieces);
   /// W x with W (units, size of x).
@@ -168,6 +173,7 @@ class Expressions {
   std::unordered_multimap<std::size_t, std::pair<std::vector<float>, ConstantId>> constant_numbers_;  // by their hash
   std::vector<Cell> cells_;
   std::map<Cell, CellId> cell_numbers_;
+  std::map<ExpressionId, ExpressionId> cells_before_;
   std::vector<std::string> origins_{""};
 };
 

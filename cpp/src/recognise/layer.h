@@ -37,6 +37,9 @@ struct Layer {
   Kind backward = Kind::lstm;
   BidirectionalSpec::Merge merge = BidirectionalSpec::Merge::concatenate;
   bool sequence = false;
+  // lstm, gru: inputs of the graph, by their place, that its state starts from; kNone: from zero
+  std::uint32_t hidden_from = kNone;
+  std::uint32_t cell_from = kNone;
   bool operator==(const Layer&) const = default;
 };
 

@@ -23,8 +23,12 @@ class Unwinder {
     rows_ = std::move(rows);
     for (take_together(); !at_input(); take_together()) back_one_layer();
     std::reverse(layers_.begin(), layers_.end());
+    std::reverse(last_steps_.begin(), last_steps_.end());
     return std::move(layers_);
   }
+
+  /// The last step of each recurrence of that chain, in the order of its layers; without those of bidirectional ones.
+  const std::vector<ExpressionId>& last_steps() const { return last_steps_; }
 
  private:
   const Expression& front() const { return expressions_.at(rows_.front()); }
@@ -102,6 +106,8 @@ class Unwinder {
         fail(rows_[0], "repeats one activation, which no native layer does");
       case Kind::root:
         fail(rows_[0], "takes the root of an activation, which no native layer does outside a layer normalisation");
+      case Kind::state:
+        fail(rows_[0], "takes recurrent state in another way than a step of an LSTM or a GRU does");
       case Kind::input:
         break;
     }
@@ -141,10 +147,10 @@ class Unwinder {
     return e.kind == Kind::gru_step ? Layer::Kind::gru : Layer::Kind::lstm;
   }
 
-  /// The states up to `last`, oldest first.
+  /// The states up to `last`, oldest first, without one that comes in from outside.
   std::vector<ExpressionId> chain(ExpressionId last) const {
     std::vector<ExpressionId> states;
-    for (; last != kNone; last = expressions_.at(last).y) states.push_back(last);
+    for (; last != kNone && is_state(expressions_.at(last)); last = expressions_.at(last).y) states.push_back(last);
     std::reverse(states.begin(), states.end());
     return states;
   }
@@ -158,15 +164,31 @@ class Unwinder {
       reverse();
     }
     const Expression last = expressions_.at(rows_.back());
+    Layer layer{.kind = layer_of(last), .first = last.first};
+    start_from_outside(rows_.front(), layer);
+    last_steps_.push_back(rows_.back());
     rows_ = inputs_of(rows_);
-    layers_.push_back({.kind = layer_of(last), .first = last.first, .inputs = front().size});
+    layer.inputs = front().size;
+    layers_.push_back(layer);
+  }
+
+  /// Notes the inputs of the graph that the first step of a recurrence starts from, if it does.
+  void start_from_outside(ExpressionId step, Layer& layer) const {
+    const ExpressionId before = expressions_.at(step).y;
+    if (before == kNone || expressions_.at(before).kind != Kind::state) return;
+    layer.hidden_from = expressions_.at(before).second;
+    const ExpressionId cell = expressions_.cell_before(step);
+    if (cell != kNone) layer.cell_from = expressions_.at(cell).second;
+    for (const auto state : {before, cell})
+      if (state != kNone && expressions_.at(state).first != window_) fail(step, "takes the state of another window");
   }
 
   /// The inputs of a chain of states, oldest first, which all have to be of one recurrence.
   std::vector<ExpressionId> inputs_of(const std::vector<ExpressionId>& states) const {
     const Expression& last = expressions_.at(states.back());
     std::vector<ExpressionId> inputs;
-    ExpressionId before = kNone;
+    const ExpressionId outside = expressions_.at(states.front()).y;
+    ExpressionId before = outside != kNone && expressions_.at(outside).kind == Kind::state ? outside : kNone;
     for (const auto state : states) {
       const Expression& e = expressions_.at(state);
       if (!is_state(last) || e.kind != last.kind) fail(state, "does not treat every time step alike");
@@ -276,6 +298,7 @@ class Unwinder {
   std::size_t steps_;
   std::vector<ExpressionId> rows_;  // one per time step, or one alone
   std::vector<Layer> layers_;       // the last one first
+  std::vector<ExpressionId> last_steps_;
 };
 
 struct InputShape {
@@ -304,6 +327,27 @@ InputShape shape_of(const GraphTensor& input) {
       shape.batch * shape.steps > kMostRows || shape.batch * shape.steps * shape.features > kMost)
     throw NotNative("the model's input is too large to be read");
   return shape;
+}
+
+ValuePtr symbolic_state(const InputShape& shape, const GraphTensor& tensor, std::size_t which,
+                        Expressions& expressions) {
+  if (tensor.type != kTypeFloat32 || tensor.shape.size() != 2 ||
+      tensor.shape[0] != static_cast<std::int64_t>(shape.batch) || tensor.shape[1] < 1 ||
+      tensor.shape[1] > std::int64_t{1} << 16)
+    throw NotNative("an input beside the window is not recurrent state of (batch, units)");
+  auto value = std::make_shared<Value>();
+  value->type = kTypeFloat32;
+  value->shape = tensor.shape;
+  const auto units = static_cast<std::size_t>(tensor.shape[1]);
+  for (std::size_t window = 0; window < shape.batch; ++window) {
+    const auto row = expressions.state(window, which, units);
+    for (std::uint32_t n = 0; n < units; ++n) {
+      value->elements.emplace_back();
+      value->elements.back().expression = row;
+      value->elements.back().index = n;
+    }
+  }
+  return value;
 }
 
 ValuePtr symbolic_input(const InputShape& shape, const GraphTensor& tensor, Expressions& expressions) {
@@ -356,13 +400,147 @@ std::vector<Layer> layers_of(const Value& output, const InputShape& shape, Expre
   return layers;
 }
 
+constexpr std::size_t kMostEdges = 16;  // inputs or outputs of a network that steps
+
+/// A graph whose inputs beside the window are recurrent state, and whose outputs beside the answer are, too.
+class SteppingGraph {
+ public:
+  explicit SteppingGraph(const SubgraphSource& subgraphs) : subgraphs_(subgraphs), graph_(subgraphs(0)) {}
+
+  /// Which input is the window and which output the answer does not stand in the file: the first that fit are taken, since
+  /// what they compute is the same.
+  RecognisedNetwork recognise() {
+    const std::string edges =
+        std::to_string(graph_.inputs.size()) + " inputs and " + std::to_string(graph_.outputs.size()) + " outputs";
+    if (graph_.inputs.size() > kMostEdges || graph_.outputs.size() > kMostEdges)
+      throw NotNative("the model has " + edges + "; a native network has at most " + std::to_string(kMostEdges));
+    std::string why;
+    for (std::size_t window = 0; window < graph_.inputs.size(); ++window) {
+      if (is_sequence(window) != has_sequence()) continue;
+      try {
+        return with_window(window);
+      } catch (const NotNative& problem) {
+        if (why.empty()) why = problem.what();
+      }
+    }
+    throw NotNative("the model has " + edges +
+                    ", which are not a window, an answer and the states of LSTMs and GRUs between them: " + why);
+  }
+
+ private:
+  const GraphTensor& input(std::size_t n) const { return graph_.tensors[static_cast<std::size_t>(graph_.inputs[n])]; }
+  bool is_sequence(std::size_t n) const { return input(n).shape.size() == 3; }
+  bool has_sequence() const {
+    for (std::size_t n = 0; n < graph_.inputs.size(); ++n)
+      if (is_sequence(n)) return true;
+    return false;
+  }
+
+  RecognisedNetwork with_window(std::size_t window) {
+    const auto shape = shape_of(input(window));
+    Expressions expressions;
+    Evaluator evaluator(subgraphs_, expressions);
+    std::vector<ValuePtr> inputs;
+    for (std::size_t n = 0; n < graph_.inputs.size(); ++n)
+      inputs.push_back(n == window ? symbolic_input(shape, input(n), expressions)
+                                   : symbolic_state(shape, input(n), n, expressions));
+    const auto outputs = evaluator.run(0, inputs);
+    std::string why;
+    for (std::size_t answer = 0; answer < outputs.size(); ++answer) {
+      try {
+        auto network = with_answer(outputs, answer, shape, expressions);
+        network.state->window = window;
+        network.quantised_weights = evaluator.quantised_weights();
+        return network;
+      } catch (const NotNative& problem) {
+        if (why.empty()) why = problem.what();
+      }
+    }
+    throw NotNative(why);
+  }
+
+  static RecognisedNetwork with_answer(const std::vector<ValuePtr>& outputs, std::size_t answer,
+                                       const InputShape& shape, Expressions& expressions) {
+    RecognisedNetwork network;
+    StateEdges& state = network.state.emplace();
+    state.batch = shape.batch;
+    std::vector<std::vector<ExpressionId>> rows;  // of each output: (batch), each a vector as a whole
+    for (const auto& output : outputs) {
+      rows.push_back(rows_of_output(*output, shape.batch, expressions));
+      state.output_shapes.push_back(output->shape);
+    }
+    std::vector<Layer> layers;
+    FoldingBudget budget;
+    for (std::size_t window = 0; window < shape.batch; ++window) {
+      Unwinder unwinder(expressions, budget, window, shape.steps);
+      auto own = unwinder.unwind({rows[answer][window]});
+      StateEdges edges;
+      for (std::size_t n = 0; n < rows.size(); ++n) {
+        if (is_last_state(rows[n][window], n, unwinder.last_steps(), expressions, edges)) continue;
+        if (rows[n][window] != rows[answer][window])
+          throw NotNative(expressions.origin(rows[n][window]) +
+                          " gives an output that is neither the answer nor the last state of a recurrence before it");
+        edges.answers.push_back(n);
+      }
+      if (window > 0 && (own != layers || edges.answers != state.answers || edges.outputs != state.outputs))
+        throw NotNative("the model does not treat every window of its batch alike");
+      layers = std::move(own);
+      state.outputs = std::move(edges.outputs);
+      state.answers = std::move(edges.answers);
+    }
+    std::size_t recurrent = 0;
+    std::size_t behind = 0;  // the last recurrence
+    for (std::size_t n = 0; n < layers.size(); ++n) {
+      const Layer& layer = layers[n];
+      if (layer.kind != Layer::Kind::lstm && layer.kind != Layer::Kind::gru) continue;
+      if (layer.hidden_from != kNone) state.inputs.push_back({recurrent, false, layer.hidden_from});
+      if (layer.cell_from != kNone) state.inputs.push_back({recurrent, true, layer.cell_from});
+      ++recurrent;
+      behind = n + 1;
+    }
+    if (recurrent == 0) throw NotNative("its outputs follow from no LSTM or GRU");
+    const auto last_step = [](const Layer& layer) { return layer.kind == Layer::Kind::last_step; };
+    if (std::none_of(layers.begin(), layers.end(), last_step))  // a single one
+      layers.insert(layers.begin() + static_cast<std::ptrdiff_t>(behind), Layer{.kind = Layer::Kind::last_step});
+    network.spec.steps = shape.steps;
+    network.spec.features = shape.features;
+    network.spec.sequence_input = true;
+    network.spec.layers = specification_of(layers, expressions);
+    network.output_shape = state.output_shapes[answer];
+    return network;
+  }
+
+  static std::vector<ExpressionId> rows_of_output(const Value& output, std::size_t batch,
+                                                  const Expressions& expressions) {
+    if (output.type != kTypeFloat32 || !output.symbolic() || output.shape.empty() ||
+        static_cast<std::size_t>(output.shape[0]) != batch)
+      throw NotNative("an output is not float32 that follows from the inputs, batch first");
+    auto rows = rows_of(output.elements.data(), output.elements.size(), expressions);
+    if (rows.size() != batch) throw NotNative("an output is more than one vector for each window");
+    return rows;
+  }
+
+  static bool is_last_state(ExpressionId row, std::size_t edge, const std::vector<ExpressionId>& last_steps,
+                            const Expressions& expressions, StateEdges& edges) {
+    for (std::size_t layer = 0; layer < last_steps.size(); ++layer) {
+      const Expression& step = expressions.at(last_steps[layer]);
+      const bool cell = step.kind == Kind::lstm_step && step.second == row;
+      if (!cell && last_steps[layer] != row) continue;
+      edges.outputs.push_back({layer, cell, edge});
+      return true;
+    }
+    return false;
+  }
+
+  const SubgraphSource& subgraphs_;
+  const Subgraph& graph_;
+};
+
 }  // namespace
 
 RecognisedNetwork recognise(const SubgraphSource& subgraphs) {
   const auto& graph = subgraphs(0);
-  if (graph.inputs.size() != 1 || graph.outputs.size() != 1)
-    throw NotNative("the model has " + std::to_string(graph.inputs.size()) + " inputs and " +
-                    std::to_string(graph.outputs.size()) + " outputs; a native network has one of each");
+  if (graph.inputs.size() != 1 || graph.outputs.size() != 1) return SteppingGraph(subgraphs).recognise();
   const auto& input = graph.tensors[static_cast<std::size_t>(graph.inputs[0])];
   const auto shape = shape_of(input);
 

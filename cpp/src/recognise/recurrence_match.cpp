@@ -113,8 +113,10 @@ bool Expressions::read_gate(StepMatch& match, const Activated& activated, Gate& 
   if (!sum || sum->terms.size() != (match.first ? 1U : 2U)) return false;
   for (const auto& term : sum->terms) {
     const auto& operand = at(term.operand);
-    const bool is_previous = match.previous_cell == kNone
-                                 ? term.operand == match.previous
+    // A hidden state that comes in from outside is told from the step's input by its kind alone.
+    const bool is_previous = match.previous_cell == kNone ? term.operand == match.previous
+                             : at(match.previous_cell).kind == Kind::state
+                                 ? operand.kind == Kind::state
                                  : operand.kind == Kind::lstm_step && operand.second == match.previous_cell;
     const bool recurrent = !match.first && gate.recurrent.matrix == kNone && is_previous;
     auto& seen = recurrent ? match.previous : match.x;
@@ -150,7 +152,10 @@ ExpressionId Expressions::match_lstm_step(ExpressionId output_gate, ExpressionId
     if (!read_lstm_cell(match, *output, kept, written)) continue;
     match.cell.inputs = at(match.x).size;
     if (!match.first && at(match.previous).size != match.cell.units) continue;
-    return lstm_step(number_cell(match.cell), match.x, match.previous, cell_state);
+    const auto step = lstm_step(number_cell(match.cell), match.x, match.previous, cell_state);
+    if (match.previous_cell != kNone && at(match.previous_cell).kind == Kind::state)
+      cells_before_[step] = match.previous_cell;
+    return step;
   }
   return kNone;
 }
@@ -197,7 +202,7 @@ ExpressionId Expressions::match_gru_step(ExpressionId kept, ExpressionId written
   if (state.kind != Kind::multiply || update.kind != Kind::multiply) return kNone;
   for (const auto& [z, previous] : either_way(state)) {
     const auto gate_z = gate(z);
-    if (!gate_z || at(previous).kind != Kind::gru_step) continue;
+    if (!gate_z || (at(previous).kind != Kind::gru_step && at(previous).kind != Kind::state)) continue;
     for (const auto& [complement, candidate] : either_way(update)) {
       if (!is_complement(complement, z)) continue;
       StepMatch match;

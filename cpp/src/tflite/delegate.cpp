@@ -1,5 +1,6 @@
 #include "tflite/delegate.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <stdexcept>
@@ -74,9 +75,17 @@ void NativeDelegate::read(OpaqueContext* context) {
     return subgraphs[index] = index == 0 ? read_subgraph(api_, context) : read_subgraph(api_, context, index);
   };
   auto recognised = recognise(source);
+  if (recognised.state && precision_ != Precision::float32)
+    throw NotNative(
+        "the model has its state at its edge, where it may be of any size, and int8 and bfloat16 are for states "
+        "that the network has made itself");
   ChosenNetwork network(recognised.spec, isa_, precision_, {kernels_, {}});
   graph_ = std::make_shared<NativeGraph>(
-      NativeGraph{std::move(recognised), std::move(network), source(0).inputs[0], source(0).outputs[0]});
+      NativeGraph{std::move(recognised), std::move(network), source(0).inputs, source(0).outputs});
+  if (graph_->recognised.state && !graph_->network.can_step()) {
+    graph_.reset();
+    throw NotNative("the model takes its state at its edge, and has a layer that needs all of the steps at once");
+  }
 }
 
 Status NativeDelegate::claim(OpaqueContext* context) {
@@ -100,8 +109,9 @@ Status NativeDelegate::claim(OpaqueContext* context) {
 }
 
 Status NativeDelegate::resize_output(OpaqueContext* context) {
+  if (graph_->recognised.state) return prepare_steps(context);
   const auto& spec = graph_->recognised.spec;
-  const auto* input = api_.OpaqueContextGetOpaqueTensor(context, graph_->input);
+  const auto* input = api_.OpaqueContextGetOpaqueTensor(context, graph_->inputs[0]);
   const int rank = spec.sequence_input ? 3 : 2;
   const int batch = input && api_.OpaqueTensorNumDims(input) == rank ? api_.OpaqueTensorDim(input, 0) : 0;
   if (batch < 1 || api_.OpaqueTensorDim(input, rank - 1) != static_cast<int>(spec.features) ||
@@ -109,24 +119,85 @@ Status NativeDelegate::resize_output(OpaqueContext* context) {
     api_.OpaqueContextReportError(context, "linkcast: only the batch of the input can be resized, to 1 or more");
     return kError;
   }
-  const auto& shape = graph_->recognised.output_shape;
+  graph_->network.reserve(static_cast<std::size_t>(batch));
+  return resize(context, graph_->outputs[0], graph_->recognised.output_shape, batch);
+}
+
+/// @param shape  (batch, ...), whose batch is another one
+Status NativeDelegate::resize(OpaqueContext* context, int tensor, const Shape& shape, int batch) {
   auto* dims = api_.IntArrayCreate(static_cast<int>(shape.size()));
   if (!dims) return kError;
   dims->data[0] = batch;
-  for (std::size_t d = 1; d < shape.size(); ++d) dims->data[d] = shape[d];
-  graph_->network.reserve(static_cast<std::size_t>(batch));
-  return api_.OpaqueContextResizeTensor(context, api_.OpaqueContextGetOpaqueTensor(context, graph_->output), dims);
+  for (std::size_t d = 1; d < shape.size(); ++d) dims->data[d] = static_cast<int>(shape[d]);
+  return api_.OpaqueContextResizeTensor(context, api_.OpaqueContextGetOpaqueTensor(context, tensor), dims);
+}
+
+/// A network that steps has the batch that its file was written for.
+Status NativeDelegate::prepare_steps(OpaqueContext* context) {
+  const StateEdges& state = *graph_->recognised.state;
+  auto& network = graph_->network;
+  network.reserve(state.batch);
+  graph_->answer.resize(state.batch * network.outputs());
+  for (std::size_t n = 0; n < graph_->outputs.size(); ++n) {
+    const Status status = resize(context, graph_->outputs[n], state.output_shapes[n], static_cast<int>(state.batch));
+    if (status != kOk) return status;
+  }
+  return kOk;
 }
 
 Status NativeDelegate::run(OpaqueContext* context) noexcept {
+  if (graph_->recognised.state) return run_steps(context);
   auto& network = graph_->network;
-  const auto* input = api_.OpaqueContextGetOpaqueTensor(context, graph_->input);
-  const auto* output = api_.OpaqueContextGetOpaqueTensor(context, graph_->output);
+  const auto* input = api_.OpaqueContextGetOpaqueTensor(context, graph_->inputs[0]);
+  const auto* output = api_.OpaqueContextGetOpaqueTensor(context, graph_->outputs[0]);
   const auto batch = static_cast<std::size_t>(api_.OpaqueTensorDim(input, 0));
   auto* to = static_cast<float*>(api_.OpaqueTensorData(output));
   network.run(static_cast<const float*>(api_.OpaqueTensorData(input)), batch, to);
   if (wrong_on_purpose_)
     for (std::size_t n = 0; n < batch * network.output_steps() * network.outputs(); ++n) to[n] += kWrongOnPurpose;
+  return kOk;
+}
+
+Status NativeDelegate::run_steps(OpaqueContext* context) noexcept {
+  NativeGraph& graph = *graph_;
+  const StateEdges& edges = *graph.recognised.state;
+  ChosenNetwork& network = graph.network;
+  const auto floats = [&](int tensor) {
+    return static_cast<float*>(api_.OpaqueTensorData(api_.OpaqueContextGetOpaqueTensor(context, tensor)));
+  };
+  const std::size_t batch = edges.batch;
+  const std::size_t size = network.state_size();
+  const std::size_t needed = batch * size;
+  if (graph.states.size() != needed) {  // the kernels are others than before: while they are proven
+    try {
+      graph.states.resize(needed);
+    } catch (const std::bad_alloc&) {
+      return kError;
+    }
+  }
+  std::fill(graph.states.begin(), graph.states.end(), 0.0F);
+  const auto copy = [&](const StateEdge& edge, float* outside, bool in) {
+    const StatePart& part = network.state_parts()[edge.layer];
+    for (std::size_t row = 0; row < batch; ++row) {
+      float* inside = graph.states.data() + row * size + (edge.cell ? part.cell : part.hidden);
+      if (in)
+        std::copy_n(outside + row * part.units, part.units, inside);
+      else
+        std::copy_n(inside, part.units, outside + row * part.units);
+    }
+  };
+  for (const StateEdge& edge : edges.inputs) copy(edge, floats(graph.inputs[edge.edge]), true);
+  const std::size_t steps = network.steps();
+  const std::size_t features = network.features();
+  const float* window = floats(graph.inputs[edges.window]);
+  for (std::size_t step = 0; step < steps; ++step)
+    network.step(window + step * features, steps * features, batch, graph.states.data(),
+                 step + 1 == steps ? graph.answer.data() : nullptr);
+  if (wrong_on_purpose_)
+    for (float& value : graph.answer) value += kWrongOnPurpose;
+  for (const std::size_t output : edges.answers)
+    std::copy(graph.answer.begin(), graph.answer.end(), floats(graph.outputs[output]));
+  for (const StateEdge& edge : edges.outputs) copy(edge, floats(graph.outputs[edge.edge]), false);
   return kOk;
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/choice.h"
 #include "kernels/network_spec.h"
@@ -45,6 +46,8 @@ class NativeDelegate {
   const NetworkSpec* spec() const noexcept { return claimed_ ? &graph_->recognised.spec : nullptr; }
   const ChosenNetwork* network() const noexcept { return claimed_ ? &graph_->network : nullptr; }
   ChosenNetwork* network() noexcept { return claimed_ ? &graph_->network : nullptr; }
+  /// Whether the graph has its recurrent state among its inputs or outputs; it keeps its own batch then.
+  bool steps() const noexcept { return claimed_ && graph_->recognised.state.has_value(); }
   /// Whether the file's weights are int8 that TFLite itself multiplies with activations rounded to int8, which the
   /// native network does not round: the two then differ by that rounding.
   bool quantised_weights() const noexcept { return claimed_ && graph_->recognised.quantised_weights; }
@@ -53,15 +56,20 @@ class NativeDelegate {
   struct NativeGraph {
     RecognisedNetwork recognised;
     ChosenNetwork network;
-    int input = -1;  // tensor indices in the primary graph
-    int output = -1;
+    std::vector<int> inputs;  // tensor indices in the primary graph
+    std::vector<int> outputs;
+    std::vector<float> states = {};  // of a network that steps: (batch, its state)
+    std::vector<float> answer = {};  // (batch, outputs) where the graph has no such output
   };
 
   void create();
   void read(OpaqueContext* context);
   Status claim(OpaqueContext* context);
   Status resize_output(OpaqueContext* context);
+  Status resize(OpaqueContext* context, int tensor, const Shape& shape, int batch);
+  Status prepare_steps(OpaqueContext* context);
   Status run(OpaqueContext* context) noexcept;
+  Status run_steps(OpaqueContext* context) noexcept;
 
   static Status on_prepare(OpaqueContext* context, OpaqueDelegate* delegate, void* self);
   static void* on_kernel_init(void* self, OpaqueContext* context, const char* buffer, std::size_t length);
