@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_models import FEATURES, convert, fused_layers, randomise, small, time_major_layers
+from masked_models import MASKED
 from quantised_models import QUANTISED
 from recurrent_models import RECURRENT
 from state_models import STATE
@@ -406,7 +407,7 @@ CLAIMED: dict[str, Callable[[Path], Any]] = {
         dueling_streams,
     )
 }
-CLAIMED |= RECURRENT
+CLAIMED |= RECURRENT | MASKED
 """Models that the native backend runs whole."""
 
 MODELS = {**CLAIMED, **NOT_CLAIMED, **QUANTISED, **STATE}

@@ -130,9 +130,25 @@ def normalised_window(path: Path) -> Any:
     return model
 
 
-def masking(path: Path) -> Any:
+def masked_sequence(path: Path) -> Any:
+    """Every step of a masked LSTM is given, the ones that are left out as the one before them."""
     k = tf_keras.layers
-    model = small(tf_keras, k.Masking(), k.LSTM(6), k.Dense(1))
+    model = small(tf_keras, k.Masking(), k.LSTM(6, return_sequences=True), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def masked_dense(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.Masking(), k.Flatten(), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def masked_both_sequence(path: Path) -> Any:
+    """Both directions step by step: what is left out is zero there, and not the one before."""
+    k = tf_keras.layers
+    model = small(tf_keras, k.Masking(), k.Bidirectional(k.LSTM(4, return_sequences=True)), k.LSTM(3), k.Dense(1))
     convert(model, path)
     return model
 
@@ -177,7 +193,9 @@ NOT_CLAIMED: dict[str, Callable[[Path], Any]] = {
         softmax_over_steps,
         mean_over_steps,
         normalised_window,
-        masking,
+        masked_sequence,
+        masked_dense,
+        masked_both_sequence,
         two_outputs,
         two_inputs,
         full_int8,

@@ -188,7 +188,8 @@ std::string Model::prove_native(tflite::NativeDelegate& delegate, tflite::Interp
   const std::vector<float> golden = steps ? std::vector<float>() : options_.golden;
   if (ProofWindows::count_of(row_inputs, golden) * row_bytes > options_.limits.tensor_bytes)
     return "the proof's windows and answers take more than the limit of a model's tensors";
-  const ProofWindows windows(row_inputs, golden);
+  ProofWindows windows(row_inputs, golden);
+  if (const auto& spec = *delegate.spec(); spec.mask_value) windows.mask(spec.features, *spec.mask_value);
   ChosenNetwork& network = *delegate.network();
   double error = 0.0;
   for (std::size_t k = 0; k < network.networks(); ++k) {

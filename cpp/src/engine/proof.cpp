@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::size_t kRandomWindows = 12;  // of each distribution
 constexpr std::size_t kSpecialWindows = 10;
-constexpr float kLarge = 100.0F;  // scaled features are 0..1
+constexpr std::size_t kMaskedWindows = 10;  // where there is a mask; of the first random ones
+constexpr float kLarge = 100.0F;            // scaled features are 0..1
 constexpr float kDenormal = 1e-40F;
 
 std::string number(double value) {
@@ -82,8 +83,30 @@ ProofWindows::ProofWindows(std::size_t row_inputs, const std::vector<float>& gol
   count = row_inputs > 0 ? values.size() / row_inputs : 0;
 }
 
+void ProofWindows::mask(std::size_t features, float value) {
+  const std::size_t row_inputs = values.size() / count;
+  const std::size_t steps = row_inputs / features;
+  std::mt19937 random(20241);
+  const auto random_windows = static_cast<std::ptrdiff_t>(golden * row_inputs);
+  for (std::size_t k = 0; k < kMaskedWindows; ++k) {
+    const auto from = random_windows + static_cast<std::ptrdiff_t>(k * row_inputs);
+    std::vector<float> window(values.begin() + from, values.begin() + from + static_cast<std::ptrdiff_t>(row_inputs));
+    for (std::size_t step = 0; step < steps; ++step) {
+      const bool out = k == 0   ? true                // all
+                       : k == 1 ? step > 0            // but the oldest
+                       : k == 2 ? step + 1 < steps    // but the newest
+                       : k == 3 ? step < steps / 2    // filled up in front
+                       : k == 4 ? step >= steps / 2   // filled up behind
+                                : random() % 2 == 0;  // here and there
+      if (out) std::fill_n(&window[step * features], features, value);
+    }
+    values.insert(values.end(), window.begin(), window.end());
+  }
+  count = values.size() / row_inputs;
+}
+
 std::size_t ProofWindows::count_of(std::size_t row_inputs, const std::vector<float>& golden) noexcept {
-  return row_inputs > 0 ? golden.size() / row_inputs + 2 * kRandomWindows + kSpecialWindows : 0;
+  return row_inputs > 0 ? golden.size() / row_inputs + 2 * kRandomWindows + kSpecialWindows + kMaskedWindows : 0;
 }
 
 double proof_tolerance(Precision precision) noexcept {

@@ -23,7 +23,11 @@ struct ProofWindows {
   /// @param golden  (any number, row_inputs), scaled
   ProofWindows(std::size_t row_inputs, const std::vector<float>& golden);
 
-  /// What `count` becomes.
+  /// Adds windows some of whose steps are left out by a mask: every one of a few patterns, of the random windows.
+  /// @param features  of a step
+  void mask(std::size_t features, float value);
+
+  /// What `count` becomes, at most.
   static std::size_t count_of(std::size_t row_inputs, const std::vector<float>& golden) noexcept;
 };
 

@@ -152,6 +152,7 @@ void Network::Impl::reserve(std::size_t batch) {
   const std::size_t at_once = std::min(batch, kernels->projection_rows);
   const std::size_t rows0 = place(widest * batch * sizeof(float));
   const std::size_t rows1 = place(widest * batch * sizeof(float));
+  const std::size_t unmasked_at = place(mask_value ? steps * features * sizeof(float) : 0);
   const std::size_t gates_at = place(std::max(gates * at_once, step_gates * batch) * sizeof(float));
   const std::size_t cell_at = place(cell * batch * sizeof(float));
   const std::size_t products_at = place(products * batch * sizeof(float));
@@ -168,6 +169,7 @@ void Network::Impl::reserve(std::size_t batch) {
   const auto floats = [base](std::size_t at) { return reinterpret_cast<float*>(base + at); };
   next.rows[0] = floats(rows0);
   next.rows[1] = floats(rows1);
+  next.unmasked = floats(unmasked_at);
   next.gates = floats(gates_at);
   next.cell = floats(cell_at);
   next.products = floats(products_at);
@@ -179,7 +181,39 @@ void Network::Impl::reserve(std::size_t batch) {
   work = std::move(next);
 }
 
+/// Copies the steps of a window that its mask leaves in; returns how many those are.
+std::size_t Network::Impl::take_unmasked(const float* window) {
+  std::size_t kept = 0;
+  for (std::size_t t = 0; t < steps; ++t) {
+    const float* step = window + t * features;
+    if (std::all_of(step, step + features, [&](float value) { return value == *mask_value; })) continue;
+    std::copy_n(step, features, work.unmasked + kept++ * features);
+  }
+  return kept;
+}
+
+/// One window of the `kept` steps that were taken.
+void Network::Impl::run_masked(const float* window, std::size_t kept, float* output) {
+  if (kept == steps) return finish({window, features, steps, features}, 0, 1, output);
+  if (kept > 0) return finish({work.unmasked, features, kept, features}, 0, 1, output);
+  // No step was taken: the last one has the states at the start.
+  std::size_t i = 0;
+  while (layers[i].kind != LayerKind::last_step && layers[i].kind != LayerKind::bidirectional) ++i;
+  const Layer& layer = layers[i];
+  std::fill_n(work.rows[0], layer.padded, 0.0F);
+  finish({work.rows[0], layer.padded, 1, layer.width}, i + (layer.kind == LayerKind::bidirectional ? 3 : 1), 1, output);
+}
+
 void Network::Impl::run_part(const float* input, std::size_t batch, float* output) {
+  if (mask_value) {
+    bool whole = true;
+    for (std::size_t b = 0; whole && b < batch; ++b) whole = take_unmasked(input + b * steps * features) == steps;
+    for (std::size_t b = 0; !whole && b < batch && !given_up; ++b) {
+      const float* window = input + b * steps * features;
+      run_masked(window, take_unmasked(window), output + b * output_steps * outputs);
+    }
+    if (!whole) return;
+  }
   finish(gather_input(input, batch), 0, batch, output);
 }
 

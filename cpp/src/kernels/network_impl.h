@@ -27,6 +27,7 @@ struct Workspace {
   AlignedBuffer memory;
   std::size_t batch = 0;
   float* rows[2] = {nullptr, nullptr};  // (steps * batch, padded) of the largest layer
+  float* unmasked = nullptr;            // (steps, features) of one window; null without a mask
   float* gates = nullptr;               // (steps * batch, blocks, 4, lanes) of the largest LSTM that projects at once
   float* cell = nullptr;                // (batch, padded) of the largest LSTM
   float* products = nullptr;            // (batch, products) of the largest recurrence
@@ -68,6 +69,8 @@ struct Network::Impl : kernels::PackedNetwork {
       : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen) {}
   void reserve(std::size_t batch);
   void run_part(const float* input, std::size_t batch, float* output);
+  std::size_t take_unmasked(const float* window);
+  void run_masked(const float* window, std::size_t kept, float* output);
   void step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states, float* output);
   kernels::Rows gather_input(const float* input, std::size_t batch);
   kernels::Operand operand(const kernels::Rows& rows, std::size_t count, std::size_t depth);

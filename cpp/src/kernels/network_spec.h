@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -105,6 +106,10 @@ struct NetworkSpec {
   std::size_t steps = 1;  // 1 and !sequence_input: the input is (batch, features)
   std::size_t features = 0;
   bool sequence_input = false;
+  /// Steps whose features are all this value are left out of the window: every recurrence up to the last step goes over
+  /// them with its state as it is (Keras' Masking). None: no step is. Up to there each step is treated by itself; where all
+  /// steps are left out, the last one's states are zero.
+  std::optional<float> mask_value = {};
   std::vector<LayerSpec> layers;
 };
 

@@ -1,5 +1,6 @@
 #include "packed_network.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -309,6 +310,7 @@ PackedNetwork pack_network(const NetworkSpec& spec, const Kernels& kernels) {
   PackedNetwork network;
   network.steps = spec.sequence_input ? spec.steps : 1;
   network.features = spec.features;
+  network.mask_value = spec.mask_value;
   network.output_steps = builder.steps();
   network.outputs = builder.width();
   network.multiply_adds = builder.multiply_adds();
@@ -357,7 +359,12 @@ PackedNetwork pack_network(const NetworkSpec& spec, const Kernels& kernels) {
     if (layer.kind == LayerKind::repeat || (joins && !network.can_step)) each_step_by_itself = false;
     network.layers.push_back(layer);
   }
-  network.can_step = network.can_step && each_step_by_itself;
+  const auto ends_steps = [](const Layer& layer) {
+    return layer.kind == LayerKind::last_step || (layer.kind == LayerKind::bidirectional && !layer.sequence);
+  };
+  if (spec.mask_value && std::none_of(network.layers.begin(), network.layers.end(), ends_steps))
+    throw std::invalid_argument("a network with a mask and without a last step");
+  network.can_step = network.can_step && each_step_by_itself && !network.mask_value;
   return network;
 }
 

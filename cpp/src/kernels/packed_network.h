@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "base/aligned.h"
@@ -62,6 +63,7 @@ struct PackedNetwork {
   std::size_t outputs = 0;
   std::size_t multiply_adds = 0;
   std::size_t state_size = 0;
+  std::optional<float> mask_value;  // see NetworkSpec
   bool can_step = false;
   std::vector<StatePart> state_parts;
   std::vector<Layer> layers;  // point into `weights`

@@ -109,7 +109,7 @@ const Value* bias_of(const EvaluateCall& call, std::size_t input, std::size_t un
 void whole(EvaluateCall& call) {
   const auto& a = *call.input(0);
   const auto& b = *call.input(1);
-  require(a.whole() && b.whole(), "compares activations");
+  require(a.whole() && b.whole() && !a.symbolic() && !b.symbolic(), "compares activations");
   require(a.type == b.type, "mixes types");
   Value value{call.rule.gives_bool() ? static_cast<int>(kTypeBool) : a.type, broadcast(a.shape, b.shape), {}, {}, {}};
   readable_size(value.shape);

@@ -141,7 +141,7 @@ const Value& EvaluateCall::weights(std::size_t n) const {
 
 const Values& EvaluateCall::integers(std::size_t n) const {
   const auto& value = *input(n);
-  require(value.whole(), "needs constant indices");
+  require(value.whole() && !value.symbolic(), "needs constant indices");
   return value.integers;
 }
 

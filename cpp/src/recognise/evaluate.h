@@ -119,6 +119,11 @@ void minimum(EvaluateCall& call);
 void fully_connected(EvaluateCall& call);
 void batch_matmul(EvaluateCall& call);
 void dequantize(EvaluateCall& call);
+// masks.cpp
+void not_equal(EvaluateCall& call);
+void any(EvaluateCall& call);
+void cast(EvaluateCall& call);
+void select(EvaluateCall& call);
 // normalisation.cpp
 void softmax(EvaluateCall& call);
 void mean(EvaluateCall& call);

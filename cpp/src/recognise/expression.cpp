@@ -47,7 +47,7 @@ CellId Expressions::number_cell(const Cell& cell) {
 
 ExpressionId Expressions::number(Expression expression) {
   Key key(expression.kind, expression.size, expression.x, expression.y, expression.first, expression.second,
-          expression.pieces);
+          expression.pieces, expression.mask);
   const auto [entry, added] = numbers_.emplace(std::move(key), static_cast<ExpressionId>(expressions_.size()));
   if (!added) return entry->second;
   if (expressions_.size() >= kMostExpressions) throw NotNative("the graph is too large to be read as one network");
@@ -136,6 +136,35 @@ ExpressionId Expressions::root(bool inverse, ExpressionId x) {
   return number({.kind = Kind::root, .size = at(x).size, .x = x, .first = inverse ? 1U : 0U, .pieces = {}});
 }
 
+ExpressionId Expressions::differs(float constant, ExpressionId x) {
+  return number(
+      {.kind = Kind::differs, .size = at(x).size, .x = x, .first = number_constant({constant}), .pieces = {}});
+}
+
+ExpressionId Expressions::any(ExpressionId x) {
+  return at(x).size == 1 ? x : number({.kind = Kind::any, .size = 1, .x = x, .pieces = {}});
+}
+
+/// The mask that `id` is, or repeats; else kNone.
+ExpressionId Expressions::mask_in(ExpressionId id) const {
+  if (is(id, Kind::spread)) id = at(id).x;
+  return is_mask(id) ? id : kNone;
+}
+
+/// A step that is chosen, or else the states before it, is a step under a mask. (Keras' way with one.)
+ExpressionId Expressions::select(ExpressionId mask, ExpressionId x, ExpressionId y) {
+  if (x == y) return x;
+  Expression step = at(x);
+  const bool lstm = step.kind == Kind::lstm_step;
+  if ((lstm || step.kind == Kind::gru_step) && step.mask == kNone && step.y == y && (y == kNone || is(y, step.kind)) &&
+      !(lstm && step.second == kNone)) {
+    if (lstm) step.second = select(mask, step.second, y == kNone ? kNone : at(y).second);
+    step.mask = mask;
+    return number(std::move(step));
+  }
+  return number({.kind = Kind::select, .size = at(x).size, .x = x, .y = y, .first = mask, .pieces = {}});
+}
+
 ExpressionId Expressions::add(ExpressionId x, ExpressionId y) {
   for (const auto& [kept, written] : {std::pair(x, y), std::pair(y, x)}) {
     const auto step = match_gru_step(kept, written);
@@ -150,6 +179,8 @@ ExpressionId Expressions::multiply(ExpressionId x, ExpressionId y) {
     if (step == kNone) step = match_first_gru_step(gate, cell);
     if (step != kNone) return step;
   }
+  for (const auto& [mask, operand] : {std::pair(mask_in(x), y), std::pair(mask_in(y), x)})
+    if (mask != kNone) return select(mask, operand, kNone);
   return number({.kind = Kind::multiply, .size = at(x).size, .x = std::min(x, y), .y = std::max(x, y), .pieces = {}});
 }
 

@@ -42,6 +42,9 @@ enum class Kind {
   softmax,     // of x times beta
   normalise,   // (x - its mean) / sqrt(its variance + epsilon)
   root,        // the square root of each element, or one over it
+  differs,     // whether each element is another than a constant: 1 or 0
+  any,         // whether any element of x, which differs or does not, does: one element
+  select,      // x where a mask, of one element, holds; elsewhere y, or zeros
 };
 
 /// `size` elements of vector `source`, from `start` on.
@@ -58,11 +61,13 @@ struct Expression {
   ExpressionId x = kNone;       // operand; of a step: its input
   ExpressionId y = kNone;       // second operand; of a step: the hidden state before it, kNone where that is zero
   std::uint32_t first = kNone;  // input, state: window; linear: W; affine: scale; a step: cell; activation: Activation;
-                                // softmax: beta; normalise: epsilon; root: 1 when it is one over it
-  std::uint32_t second =
-      kNone;  // input: time step; state: which input of the graph; affine: offset; lstm_step: the expression of its cell state
-  std::vector<Piece> pieces;  // of a gather
-  std::uint32_t origin = 0;   // who wrote it, for messages; not part of its identity
+                                // softmax: beta; normalise: epsilon; root: 1 when it is one over it; differs: the
+                                // constant; select: the mask
+  std::uint32_t second = kNone;  // input: time step; state: which input of the graph; affine: offset; lstm_step: the
+                                 // expression of its cell state
+  std::vector<Piece> pieces;     // of a gather
+  ExpressionId mask = kNone;     // of a step: where this does not hold, its states are those before it
+  std::uint32_t origin = 0;      // who wrote it, for messages; not part of its identity
 };
 
 /// Rows of a matrix from `start` on, times `scale`.
@@ -121,6 +126,11 @@ class Expressions {
   ExpressionId softmax(float beta, ExpressionId x);
   ExpressionId normalise(float epsilon, ExpressionId x);
   ExpressionId root(bool inverse, ExpressionId x);
+  ExpressionId differs(float constant, ExpressionId x);
+  ExpressionId any(ExpressionId x);
+  bool is_mask(ExpressionId id) const { return at(id).size == 1 && (is(id, Kind::any) || is(id, Kind::differs)); }
+  /// @param y  kNone: zeros
+  ExpressionId select(ExpressionId mask, ExpressionId x, ExpressionId y);
   /// x + y, or the GRU step whose hidden state that is.
   ExpressionId add(ExpressionId x, ExpressionId y);
   /// x * y, or the step whose hidden state that is: of an LSTM, or the first one of a GRU.
@@ -146,11 +156,13 @@ class Expressions {
     float scale;  // of `before`
   };
 
-  using Key =
-      std::tuple<Kind, std::size_t, ExpressionId, ExpressionId, std::uint32_t, std::uint32_t, std::vector<Piece>>;
+  using Key = std::tuple<Kind, std::size_t, ExpressionId, ExpressionId, std::uint32_t, std::uint32_t,
+                         std::vector<Piece>, ExpressionId>;
 
   ExpressionId number(Expression expression);
   bool is(ExpressionId id, Activation function) const;
+  bool is(ExpressionId id, Kind kind) const { return at(id).kind == kind; }
+  ExpressionId mask_in(ExpressionId id) const;
 
   // recurrence_match.cpp
   struct StepMatch;

@@ -8,10 +8,10 @@ namespace {
 /// Calls `take` with the list of a value that is in use, and the same list of another one.
 template <class Take>
 void of_its_kind(const Value& from, Value& to, Take take) {
-  if (from.whole())
-    take(from.integers, to.integers);
-  else if (from.symbolic())
+  if (from.symbolic())
     take(from.elements, to.elements);
+  else if (from.whole())
+    take(from.integers, to.integers);
   else
     take(from.floats, to.floats);
 }
@@ -55,6 +55,7 @@ void join(EvaluateCall& call, const std::vector<Shape>& shapes, std::size_t d) {
     for (const auto& part : call.in) lists.push_back(list_of(*part));
     into = join.of(lists);
   };
+  require(!symbolic || !value.whole(), "joins masks");
   if (value.whole())
     all(value.integers, [](const Value& part) { return part.integers; });
   else if (symbolic)
@@ -206,7 +207,7 @@ void spread_out(EvaluateCall& call) {
 
 void reduce_whole(EvaluateCall& call) {
   const auto& from = *call.input(0);
-  require(from.whole() && !from.integers.empty(), "reduces activations");
+  require(from.whole() && !from.symbolic() && !from.integers.empty(), "reduces activations");
   std::vector<bool> chosen(from.shape.size(), false);
   for (const std::int64_t given : call.integers(1)) chosen[axis_of(given, chosen.size())] = true;
   const bool keep = call.options<ReducerOptions>().keep_dims;

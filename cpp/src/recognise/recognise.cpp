@@ -30,6 +30,9 @@ class Unwinder {
   /// The last step of each recurrence of that chain, in the order of its layers; without those of bidirectional ones.
   const std::vector<ExpressionId>& last_steps() const { return last_steps_; }
 
+  /// Of the steps that the recurrences leave out; none: they leave none out.
+  const std::optional<float>& mask_value() const { return mask_value_; }
+
  private:
   const Expression& front() const { return expressions_.at(rows_.front()); }
 
@@ -39,10 +42,22 @@ class Unwinder {
 
   /// Rows that are all the same vector are one, repeated.
   void take_together() {
+    take_off_masks();
     if (rows_.size() < 2 || std::any_of(rows_.begin(), rows_.end(), [&](ExpressionId r) { return r != rows_[0]; }))
       return;
+    if (!masks_.empty()) fail(rows_[0], "repeats a vector under a mask");
     layers_.push_back({.kind = Layer::Kind::repeat, .first = static_cast<std::uint32_t>(rows_.size())});
     rows_.erase(rows_.begin() + 1, rows_.end());
+  }
+
+  /// What a step holds that its mask leaves out is not looked at by the layer behind.
+  void take_off_masks() {
+    if (masks_.size() != rows_.size()) return;
+    for (std::size_t n = 0; n < rows_.size(); ++n) {
+      const Expression& e = expressions_.at(rows_[n]);
+      if (e.kind != Kind::select || e.first != masks_[n] || e.y != kNone) return;
+    }
+    for (auto& row : rows_) row = expressions_.at(row).x;
   }
 
   bool is_step(ExpressionId row, std::size_t step) const {
@@ -62,7 +77,18 @@ class Unwinder {
     if (!in_order)
       throw NotNative(
           "the model mixes windows, or reads its steps in another order than oldest first, or leaves some out");
+    for (std::size_t step = 0; step < masks_.size(); ++step) read_mask(masks_[step], step);
     return true;
+  }
+
+  /// A mask says whether its step of the window differs from a value, the same for each.
+  void read_mask(ExpressionId mask, std::size_t step) {
+    const ExpressionId compared = expressions_.at(mask).kind == Kind::any ? expressions_.at(mask).x : mask;
+    const Expression& e = expressions_.at(compared);
+    if (e.kind != Kind::differs || !is_step(e.x, step)) fail(mask, "masks a step by something else than that step");
+    const float value = expressions_.constant(e.first)[0];
+    if (mask_value_ && *mask_value_ != value) fail(mask, "masks some steps by one value and some by another");
+    mask_value_ = value;
   }
 
   /// Every row must come from the same layer; then the rows become that layer's inputs.
@@ -106,6 +132,12 @@ class Unwinder {
         fail(rows_[0], "repeats one activation, which no native layer does");
       case Kind::root:
         fail(rows_[0], "takes the root of an activation, which no native layer does outside a layer normalisation");
+      case Kind::differs:
+      case Kind::any:
+        fail(rows_[0], "computes with a mask");
+      case Kind::select:
+        fail(rows_[0],
+             "chooses by a mask, which no native layer does outside a step of an LSTM or a GRU that is behind it");
       case Kind::state:
         fail(rows_[0], "takes recurrent state in another way than a step of an LSTM or a GRU does");
       case Kind::input:
@@ -126,7 +158,13 @@ class Unwinder {
   void flatten() {
     const ExpressionId row = rows_[0];
     const auto pieces = front().pieces;
-    if (rows_.size() > 1) fail(row, "joins vectors at each time step");
+    if (rows_.size() > 1) {
+      const auto masked = [&](const Piece& piece) { return expressions_.at(piece.source).kind == Kind::select; };
+      for (const auto other : rows_)
+        if (const auto& joined = expressions_.at(other).pieces; std::any_of(joined.begin(), joined.end(), masked))
+          fail(row, "joins vectors at each time step that a mask has set to zero");
+      fail(row, "joins vectors at each time step");
+    }
     rows_.clear();
     for (const auto& piece : pieces) {
       const auto size = expressions_.at(piece.source).size;
@@ -139,6 +177,7 @@ class Unwinder {
 
   void reverse() {
     std::reverse(rows_.begin(), rows_.end());
+    std::reverse(masks_.begin(), masks_.end());
     layers_.push_back({.kind = Layer::Kind::reverse});
   }
 
@@ -155,7 +194,28 @@ class Unwinder {
     return states;
   }
 
+  /// The masks of a chain of states; none when it has none.
+  std::vector<ExpressionId> masks_of(const std::vector<ExpressionId>& states) const {
+    std::vector<ExpressionId> masks;
+    for (const auto state : states)
+      if (expressions_.at(state).mask != kNone) masks.push_back(expressions_.at(state).mask);
+    if (!masks.empty() && masks.size() != states.size()) fail(states[0], "masks some of its steps");
+    return masks;
+  }
+
+  /// A window is computed without the steps that its mask leaves out: so all recurrences up to the last step leave out the
+  /// same ones, and nothing else sees them.
+  void take_masks(std::vector<ExpressionId> masks, bool last_alone, ExpressionId at) {
+    if (masks.empty() && masks_.empty()) return;
+    if (masks_.empty() && !last_alone) fail(at, "gives the steps that its mask leaves out to what follows");
+    if (masks_.empty() && masks.size() < 2) fail(at, "has a mask of one step");
+    if (!masks_.empty() && masks != masks_)
+      fail(at, "leaves out other steps by its mask than the recurrence behind it");
+    masks_ = std::move(masks);
+  }
+
   void recurrence() {
+    const bool last_alone = rows_.size() == 1;
     if (rows_.size() == 1) {
       // The last of a chain of states: take the chain as a sequence.
       rows_ = chain(rows_[0]);
@@ -167,6 +227,7 @@ class Unwinder {
     Layer layer{.kind = layer_of(last), .first = last.first};
     start_from_outside(rows_.front(), layer);
     last_steps_.push_back(rows_.back());
+    take_masks(masks_of(rows_), last_alone, rows_.back());
     rows_ = inputs_of(rows_);
     layer.inputs = front().size;
     layers_.push_back(layer);
@@ -282,6 +343,11 @@ class Unwinder {
                   : meet == Kind::add  ? BidirectionalSpec::Merge::sum
                                        : BidirectionalSpec::Merge::product;
     layer.sequence = sequence;
+    auto masks = masks_of(backward);
+    std::reverse(masks.begin(), masks.end());
+    if (masks != masks_of(forward))
+      fail(rows_[0], "joins two recurrences of which one leaves out other steps by its mask");
+    take_masks(std::move(masks), !sequence, rows_[0]);
     const auto inputs = inputs_of(forward);
     auto turned = inputs_of(backward);
     std::reverse(turned.begin(), turned.end());
@@ -299,6 +365,8 @@ class Unwinder {
   std::vector<ExpressionId> rows_;  // one per time step, or one alone
   std::vector<Layer> layers_;       // the last one first
   std::vector<ExpressionId> last_steps_;
+  std::vector<ExpressionId> masks_;  // of `rows_`; empty where nothing behind them has one
+  std::optional<float> mask_value_;
 };
 
 struct InputShape {
@@ -382,7 +450,9 @@ std::vector<ExpressionId> rows_of(const Element* begin, std::size_t count, const
   return rows;
 }
 
-std::vector<Layer> layers_of(const Value& output, const InputShape& shape, Expressions& expressions) {
+/// @param mask_value  out; see NetworkSpec
+std::vector<Layer> layers_of(const Value& output, const InputShape& shape, Expressions& expressions,
+                             std::optional<float>& mask_value) {
   const std::size_t batch = shape.batch;
   if (output.type != kTypeFloat32 || !output.symbolic())
     throw NotNative("the model's output does not depend on its input, or is not float32");
@@ -393,9 +463,12 @@ std::vector<Layer> layers_of(const Value& output, const InputShape& shape, Expre
   FoldingBudget budget;
   for (std::size_t window = 0; window < batch; ++window) {
     auto rows = rows_of(&output.elements[window * size], size, expressions);
-    auto own = Unwinder(expressions, budget, window, shape.steps).unwind(std::move(rows));
-    if (window > 0 && own != layers) throw NotNative("the model does not treat every window of its batch alike");
+    Unwinder unwinder(expressions, budget, window, shape.steps);
+    auto own = unwinder.unwind(std::move(rows));
+    if (window > 0 && (own != layers || unwinder.mask_value() != mask_value))
+      throw NotNative("the model does not treat every window of its batch alike");
     layers = std::move(own);
+    mask_value = unwinder.mask_value();
   }
   return layers;
 }
@@ -474,6 +547,7 @@ class SteppingGraph {
     for (std::size_t window = 0; window < shape.batch; ++window) {
       Unwinder unwinder(expressions, budget, window, shape.steps);
       auto own = unwinder.unwind({rows[answer][window]});
+      if (unwinder.mask_value()) throw NotNative("the model has a mask, and its state at its edge");
       StateEdges edges;
       for (std::size_t n = 0; n < rows.size(); ++n) {
         if (is_last_state(rows[n][window], n, unwinder.last_steps(), expressions, edges)) continue;
@@ -547,10 +621,9 @@ RecognisedNetwork recognise(const SubgraphSource& subgraphs) {
   Expressions expressions;
   Evaluator evaluator(subgraphs, expressions);
   const auto output = evaluator.run(0, {symbolic_input(shape, input, expressions)}).front();
-  const auto layers = layers_of(*output, shape, expressions);
-  if (layers.empty()) throw NotNative("the model computes nothing");
-
   RecognisedNetwork network;
+  const auto layers = layers_of(*output, shape, expressions, network.spec.mask_value);
+  if (layers.empty()) throw NotNative("the model computes nothing");
   network.spec.steps = shape.steps;
   network.spec.features = shape.features;
   network.spec.sequence_input = shape.sequence;

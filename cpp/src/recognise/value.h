@@ -22,12 +22,13 @@ struct Element {
   };
 };
 
-/// A tensor's value, row-major. One of the three lists is in use, by the type; a symbolic float tensor uses `elements`.
+/// A tensor's value, row-major. One of the three lists is in use, by the type; a symbolic tensor, of floats or
+/// of bools that follow from the input (masks), uses `elements`.
 struct Value {
   int type = kTypeFloat32;
   Shape shape;
   std::vector<float> floats;  // of a constant; float16 and int8 constants are held as the floats they stand for
-  Values integers;            // int32, int64, bool: always known
+  Values integers;            // int32, int64, bool
   std::vector<Element> elements;
 
   bool symbolic() const noexcept { return !elements.empty(); }
