@@ -23,7 +23,7 @@ NORMALISED_TOLERANCE = 5e-6  # as in test_delegate
 
 
 def gappy(name: str, count: int) -> Floats:
-    """Random windows with gaps. The first one is whole, the second without a step; the third lacks its last steps alone, the
+    """Random windows with gaps. The first is whole, the second has no step; the third lacks its last steps alone, the
     fourth its first ones."""
     given = windows(built(name), count)
     value = masked_models.MASK_VALUES.get(name, 0.0)

@@ -106,11 +106,11 @@ struct NetworkSpec {
   std::size_t steps = 1;  // 1 and !sequence_input: the input is (batch, features)
   std::size_t features = 0;
   bool sequence_input = false;
+  std::vector<LayerSpec> layers;
   /// Steps whose features are all this value are left out of the window: every recurrence up to the last step goes over
   /// them with its state as it is (Keras' Masking). None: no step is. Up to there each step is treated by itself; where all
   /// steps are left out, the last one's states are zero.
   std::optional<float> mask_value = {};
-  std::vector<LayerSpec> layers;
 };
 
 }  // namespace linkcast

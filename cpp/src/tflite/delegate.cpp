@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "base/environment.h"
+#include "recognise/expression.h"
 #include "tflite/graph_reader.h"
 #include "tflite/runtime.h"
 
