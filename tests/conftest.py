@@ -52,8 +52,8 @@ def rehash(bundle: Path) -> None:
 def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C++ side built with its tests, warnings as errors; LINKCAST_TEST_SANITIZE names sanitizers.
 
-    With LINKCAST_TEST_VALGRIND=1 each test program runs under memcheck. One folder serves all processes of pytest-xdist:
-    the first of them builds, the others wait.
+    With LINKCAST_TEST_VALGRIND=1 each test program runs under memcheck. One folder serves all processes of
+    pytest-xdist: the first of them builds, the others wait.
     """
     parallel = "PYTEST_XDIST_WORKER" in os.environ
     session = tmp_path_factory.getbasetemp().parent if parallel else tmp_path_factory.getbasetemp()
