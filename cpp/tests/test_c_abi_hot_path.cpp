@@ -114,6 +114,11 @@ linkcast::Engine open_engine() {
   return linkcast::Engine(folder ? folder : "", options);
 }
 
+std::string path_of_model() {
+  const char* folder = std::getenv("LINKCAST_BUNDLE");
+  return std::string(folder ? folder : ".") + "/models/internet_lstm.tflite";
+}
+
 /// Every object of the ABI, and each hot function as a call that returns whether it did what it should.
 struct Loop {
   linkcast::Engine engine = open_engine();
@@ -136,6 +141,8 @@ struct Loop {
   linkcast_decision decision = LINKCAST_DECISION_INIT;
   linkcast_answer answer = LINKCAST_ANSWER_INIT;
   linkcast::Route route{2};
+  linkcast::Network network{path_of_model()};
+  linkcast_tensor input = network.tensors(LINKCAST_EDGE_INPUT).at(0);
   linkcast_route_choice route_choice = LINKCAST_ROUTE_CHOICE_INIT;
   std::array<linkcast_codec, 2> codecs{linkcast::make_codec(0.5, 200, 800), linkcast::make_codec(0.3, 20, 400)};
   linkcast_compression_choice compression = LINKCAST_COMPRESSION_CHOICE_INIT;
@@ -223,6 +230,12 @@ struct Loop {
     const std::array<float, 4> p10{load, 12, 15, std::numeric_limits<float>::quiet_NaN()};
     return linkcast_route_choose(route.get(), p10.data(), p10.size(), now_ns, &route_choice) == LINKCAST_OK;
   }
+  bool run_network() {
+    input.data[0] += 0.01F;
+    linkcast_tensor found = LINKCAST_TENSOR_INIT;
+    return linkcast_network_tensor(network.get(), LINKCAST_EDGE_OUTPUT, 0, &found) == LINKCAST_OK &&
+           linkcast_network_run(network.get()) == LINKCAST_OK;
+  }
   bool choose_compression() {
     return linkcast_compression_choose(codecs.data(), codecs.size(), 1'000'000, &answer, nullptr, &compression) ==
            LINKCAST_OK;
@@ -257,6 +270,7 @@ constexpr Named kCalls[] = {{"forecast", &Loop::forecast},
                             {"stream_advance of rows", &Loop::advance_many},
                             {"controller_tick and advance", &Loop::tick},
                             {"route_choose", &Loop::choose_route},
+                            {"network_run", &Loop::run_network},
                             {"forecast", &Loop::forecast},  // whose answer the next one takes
                             {"compression_choose", &Loop::choose_compression},
                             {"stream_push of a NaN", &Loop::refused}};

@@ -182,6 +182,47 @@ TEST(an_autoencoder_repeats_its_last_state) {
   }
 }
 
+TEST(a_window_under_a_mask_is_the_one_without_its_masked_steps) {
+  constexpr std::size_t steps = 9, features = 3, outputs = 5;
+  constexpr float missing = -2.0F;
+  reference::Random random(77);
+  NetworkSpec spec{steps, features, true, {}};
+  spec.layers = {random.affine(features), random.lstm(features, 21), linkcast::LastStepSpec{},
+                 random.dense(21, outputs, Activation::none)};
+  // Whole; without its second, fifth and last step; without any; with the newest step alone.
+  const std::vector<std::vector<std::size_t>> kept{{0, 1, 2, 3, 4, 5, 6, 7, 8}, {0, 2, 3, 5, 6, 7}, {}, {8}};
+  std::vector<float> windows(kept.size() * steps * features, missing);
+  std::vector<double> expected;
+  for (std::size_t b = 0; b < kept.size(); ++b) {
+    NetworkSpec shorter = spec;
+    shorter.steps = kept[b].size();
+    std::vector<float> window;
+    for (const std::size_t t : kept[b]) {
+      const auto step = random.floats(features, 0.0F, 1.0F);
+      std::copy(step.begin(), step.end(), windows.begin() + static_cast<std::ptrdiff_t>((b * steps + t) * features));
+      window.insert(window.end(), step.begin(), step.end());
+    }
+    const auto& bias = std::get<linkcast::DenseSpec>(spec.layers.back()).bias;
+    const std::vector<double> answer =
+        kept[b].empty() ? std::vector<double>(bias.begin(), bias.end()) : reference_of(shorter, window, 1);
+    expected.insert(expected.end(), answer.begin(), answer.end());
+  }
+  spec.mask_value = missing;
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    CHECK(!network.can_step());
+    network.reserve(kept.size());
+    CHECK_NEAR(error_of(network, windows, kept.size(), expected), 0.0, float_tolerance);
+  }
+}
+
+TEST(a_mask_without_a_last_step_is_refused) {
+  reference::Random random(78);
+  NetworkSpec spec{4, 3, true, {random.lstm(3, 5)}};
+  spec.mask_value = 0.0F;
+  CHECK_THROWS(Network(spec, Isa::scalar), "a mask and without a last step");
+}
+
 TEST(the_cell_state_is_limited_where_the_spec_says_so) {
   NetworkSpec spec = random_lstm_network(100);
   for (auto& layer : spec.layers) {
