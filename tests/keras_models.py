@@ -140,8 +140,12 @@ def convert(
     supported_types: Sequence[Any] = (),
     representative: Callable[[], Iterator[list[Floats]]] | None = None,
     edge: Any = tf.float32,
+    single_lists: bool = False,
 ) -> Path:
     """Writes `model` to `path` as .tflite with the batch fixed to `batch` (None: left open); returns `path`.
+
+    With `single_lists` the TensorLists of loops have room for a batch of 1 where the batch is open; without, the converter
+    refuses such a loop.
 
     With a representative data set all of it is whole numbers, and its input and output are of the type `edge`.
     """
@@ -151,6 +155,7 @@ def convert(
         warnings.simplefilter("ignore")
         converter = converter_of(model, function.get_concrete_function(*signature))
         converter.optimizations = list(optimizations)
+        converter._experimental_default_to_single_batch_in_tensor_list_ops = single_lists
         if supported_types:
             converter.target_spec.supported_types = list(supported_types)
         if representative is not None:

@@ -176,6 +176,19 @@ def go_backwards_sequence(path: Path) -> None:
     convert(small(keras, *layers, k.Dense(1)), path)
 
 
+def open_lists(path: Path) -> None:
+    """A loop with an open batch, whose TensorLists are cut and joined with an entry at each turn."""
+    k = keras.layers
+    model = small(keras, k.LSTM(9, return_sequences=True), k.LSTM(5), k.Dense(1))
+    convert(model, path, batch=None, single_lists=True)
+
+
+def open_lists_legacy(path: Path) -> None:
+    k = tf_keras.layers
+    model = small(tf_keras, k.GRU(9, return_sequences=True), k.GRU(5), k.Dense(1))
+    convert(model, path, batch=None, single_lists=True)
+
+
 RECURRENT: dict[str, Callable[[Path], Any]] = {
     builder.__name__: builder
     for builder in (
@@ -209,6 +222,8 @@ RECURRENT: dict[str, Callable[[Path], Any]] = {
         bidirectional_unrolled,
         bidirectional_of_two_kinds,
         go_backwards_sequence,
+        open_lists,
+        open_lists_legacy,
     )
 }
 """By name."""

@@ -409,6 +409,7 @@ def test_no_mutation_crashes_hangs_or_changes_an_answer(tmp_path: Path) -> None:
         "masking_unrolled",
         "lstm_cell",
         "lstm_chunk",
+        "open_lists",
     )
     quantised = ("fused_dynamic_range", "full_int8", "fused_float16", "decoder", "dense_uint8", "lstm_int8")
     sources = {name: built(name).read_bytes() for name in (*names, *quantised)}

@@ -33,8 +33,8 @@ constexpr std::uint32_t kSchemaVersion = 3;
 constexpr std::size_t kMostGraphs = 256;
 constexpr std::size_t kMostTensors = 200'000;  // of all subgraphs
 constexpr std::size_t kMostDimensions = 8;
-constexpr std::size_t kMostNames = 64;     // of a graph's inputs or outputs
-constexpr std::size_t kLongestName = 255;  // a longer one is no name
+constexpr std::size_t kMostNames = 64;                 // of a graph's inputs or outputs
+constexpr std::size_t kLongestName = 255;              // a longer one is no name
 constexpr std::uint64_t kMostConstantValues = 65'536;  // of one tensor, that are read as numbers
 
 // A TensorList of unknown shape, most often: an LSTM or GRU that was converted with an open batch.
@@ -304,10 +304,12 @@ class Reader {
                       ", which TensorFlow Lite 2.17.1 knows, got version " + std::to_string(code.version));
     op.inputs = indices(table.vector<std::int32_t>(field::kOpInputs, "a list of inputs"), graph, -1, op.label);
     op.outputs = indices(table.vector<std::int32_t>(field::kOpOutputs, "a list of outputs"), graph, 0, op.label);
-    // A legacy GRU takes its weights apart into two gates and what is left, which may be nothing.
+    // A list without entries is no constant where an operator writes it: a legacy GRU takes its weights apart into two gates
+    // and what is left, and a TensorList that was lowered is cut in front of and behind its entry, which may be all of it.
     for (const int t : op.outputs) {
       auto& facts = graph.tensors[static_cast<std::size_t>(t)].facts;
-      if (op.code == kSplitLengths && bytes_of(facts.type, facts.shape) == 0) facts.constant = false;
+      if ((op.code == kSplitLengths || op.code == kSlice) && bytes_of(facts.type, facts.shape) == 0)
+        facts.constant = false;
     }
     op.intermediates =
         indices(table.vector<std::int32_t>(field::kOpIntermediates, "a list of tensors"), graph, 0, op.label);

@@ -104,7 +104,7 @@ constexpr OperatorRule kOperators[] = {
     {.code = 62, .name = "GREATER_EQUAL", .versions = 3, .types = "TT>b" NUMBERS, .layout = layout::binary, .number = greater_equal, .evaluate = evaluate::whole},
     {.code = 63, .name = "LESS_EQUAL", .versions = 2, .types = "TT>b" NUMBERS, .layout = layout::binary, .number = less_equal, .evaluate = evaluate::whole},
     {.code = 64, .name = "SELECT", .versions = 4, .types = "bTT>T" MOVED, .layout = layout::select, .evaluate = evaluate::select, .takes_infinity = true},
-    {.code = 65, .name = "SLICE", .versions = 6, .types = "TII>T T=filbcus I=il", .layout = layout::slice, .evaluate = evaluate::slice, .takes_empty = true},
+    {.code = kSlice, .name = "SLICE", .versions = 6, .types = "TII>T T=filbcus I=il", .layout = layout::slice, .evaluate = evaluate::slice, .takes_empty = true},
     {.code = 66, .name = "SIN", .versions = 1, .types = "f>f", .layout = layout::same},
     {.code = 67, .name = "TRANSPOSE_CONV", .versions = 5, .types = "ifff?>f", .options = 49, .layout = layout::transposed_convolution, .multiplies = true},
     {.code = 68, .name = "SPARSE_TO_DENSE"},

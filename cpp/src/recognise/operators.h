@@ -18,6 +18,7 @@ enum Code : int {
   kDiv = 42,
   kSequenceLstm = 44,
   kCast = 53,
+  kSlice = 65,
   kReduceMax = 82,
   kReduceMin = 89,
   kFloorDiv = 90,
