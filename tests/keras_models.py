@@ -144,7 +144,7 @@ def convert(
 ) -> Path:
     """Writes `model` to `path` as .tflite with the batch fixed to `batch` (None: left open); returns `path`.
 
-    With `single_lists` the TensorLists of loops have room for a batch of 1 where the batch is open; without, the converter
+    With `single_lists` the TensorLists of loops are made for one window where the batch is open; without, the converter
     refuses such a loop.
 
     With a representative data set all of it is whole numbers, and its input and output are of the type `edge`.
