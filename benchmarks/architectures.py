@@ -130,6 +130,18 @@ def relu_lstm(path: Path, batch: int) -> None:
     convert(sequential(layers.LSTM(50, activation="relu"), layers.Dense(1)), path, batch=batch)
 
 
+def masked_lstm(path: Path, batch: int) -> None:
+    """Windows of any length, filled up: a loop in the file. Measured whole, without a step to leave out."""
+    convert(sequential(layers.Masking(), layers.LSTM(64), layers.Dense(1)), path, batch=batch)
+
+
+def step_lstm(path: Path, batch: int) -> None:
+    """One sample and the states in, the answer and the states out."""
+    x, h, c = (tf_keras.Input((size,)) for size in (FEATURES, 64, 64))
+    output, after = layers.LSTMCell(64)(x, [h, c])
+    convert(randomise(tf_keras.Model([x, h, c], [layers.Dense(1)(output), *after])), path, batch=batch)
+
+
 BUILDERS: list[Callable[[Path, int], None]] = [
     dense_layer_norm,
     lstm_softmax,
@@ -141,21 +153,26 @@ BUILDERS: list[Callable[[Path, int], None]] = [
     bidirectional_lstm,
     bidirectional_gru,
     relu_lstm,
+    masked_lstm,
+    step_lstm,
     dense_int8,
     lstm_int8,
 ]
 """Each writes a .tflite file of random weights whose batch is the one that is given."""
 
 
-def litert_call(path: Path, inputs: Floats) -> tuple[Callable[[], None], Callable[[], Floats]]:
-    """A call of ai-edge-litert with XNNPACK on one thread, and its answers."""
+def litert_call(path: Path, inputs: list[Floats]) -> tuple[Callable[[], None], Callable[[], Floats]]:
+    """A call of ai-edge-litert with XNNPACK on one thread, and its answers: all outputs, one behind the other.
+
+    Args:
+        inputs: as many as the file has, in its order.
+    """
     interpreter = Interpreter(str(path), num_threads=1)
     interpreter.allocate_tensors()
-    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    scale, zero_point = source["quantization"]
-    if scale:
-        inputs = np.clip(np.round(inputs / scale) + zero_point, -128, 127)
-    interpreter.set_tensor(source["index"], inputs.astype(source["dtype"]))
+    for source, given in zip(interpreter.get_input_details(), inputs, strict=True):
+        scale, zero_point = source["quantization"]
+        stored = np.clip(np.round(given / scale) + zero_point, -128, 127) if scale else given
+        interpreter.set_tensor(source["index"], stored.astype(source["dtype"]))
     recurrent = any("LSTM" in operator["op_name"] for operator in interpreter._get_ops_details())
 
     def call() -> None:
@@ -163,10 +180,13 @@ def litert_call(path: Path, inputs: Floats) -> tuple[Callable[[], None], Callabl
             interpreter.reset_all_variables()
         interpreter.invoke()
 
-    def answers() -> Floats:
+    def answer(target: Any) -> Floats:
         scale, zero_point = target["quantization"]
-        found = interpreter.get_tensor(target["index"])
+        found = interpreter.get_tensor(target["index"]).ravel()
         return (scale * (found.astype(np.float32) - zero_point)).astype(np.float32) if scale else found
+
+    def answers() -> Floats:
+        return np.concatenate([answer(target) for target in interpreter.get_output_details()])
 
     return call, answers
 
@@ -197,12 +217,15 @@ def rows(names: list[str], seconds: float) -> Iterator[str]:
                 path = Path(scratch) / f"{build.__name__}_{batch}.tflite"
                 build(path, batch)
                 model = linkcast.Model(path)
-                inputs = np.random.default_rng(batch).normal(size=model.input.shape).astype(np.float32)
+                random = np.random.default_rng(batch)
+                inputs = [random.normal(size=tensor.shape).astype(np.float32) for tensor in model.inputs.values()]
                 call, answers = litert_call(path, inputs)
-                model.input[...] = inputs
+                for tensor, given in zip(model.inputs.values(), inputs, strict=True):
+                    tensor[...] = given
                 model.invoke()
                 call()
-                difference = float(np.abs(model.output - answers()).max())
+                own_answers = np.concatenate([tensor.ravel() for tensor in model.outputs.values()])
+                difference = float(np.abs(own_answers - answers()).max())
                 # Two versions of the runtime round whole numbers in two ways.
                 allowed = 0.05 if "int8" in build.__name__ else 1e-5
                 if not difference <= allowed * max(1.0, float(np.abs(answers()).max())):
