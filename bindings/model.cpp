@@ -46,11 +46,11 @@ std::shared_ptr<BoundModel> open(const py::object& model, const Model::Options& 
 
 std::shared_ptr<BoundModel> open_model(const py::object& model, const std::string& backend, int threads,
                                        const std::string& precision, const std::optional<std::string>& kernels,
-                                       const py::object& second_core, std::uint32_t second_core_spin_us,
+                                       const py::object& second_core, std::uint64_t helper_spin_us,
                                        std::uint64_t max_file_bytes, std::uint64_t max_tensor_bytes, int max_threads,
                                        double load_seconds) {
   Model::Options options =
-      model_options(backend, threads, precision, kernels, second_core_text(second_core), second_core_spin_us);
+      model_options(backend, threads, precision, kernels, second_core_text(second_core), helper_spin_us);
   options.limits = {max_file_bytes, max_tensor_bytes, max_threads, load_seconds};
   return open(model, options);
 }
@@ -77,7 +77,7 @@ std::shared_ptr<BoundModel> open_state(const py::tuple& state) {
   if (state.size() != 10) throw std::invalid_argument("Model: expected what pickling a Model has made");
   Model::Options options =
       model_options(state[2].cast<std::string>(), state[3].cast<int>(), state[4].cast<std::string>(),
-                    state[7].cast<std::string>(), state[8].cast<std::string>(), state[9].cast<std::uint32_t>());
+                    state[7].cast<std::string>(), state[8].cast<std::string>(), state[9].cast<std::uint64_t>());
   const auto limits = state[5].cast<py::tuple>();
   if (limits.size() != 4) throw std::invalid_argument("Model: expected what pickling a Model has made");
   options.limits = {limits[0].cast<std::uint64_t>(), limits[1].cast<std::uint64_t>(), limits[2].cast<int>(),
@@ -228,7 +228,7 @@ void bind_model(py::module_& module) {
 Every invoke starts from zero LSTM state. One thread at a time: a second one gets a RuntimeError.)")
       .def(py::init(&open_model), py::arg("path"), py::arg("backend") = "auto", py::arg("threads") = 1,
            py::arg("precision") = "float32", py::kw_only(), py::arg("kernels") = py::none(),
-           py::arg("second_core") = py::none(), py::arg("second_core_spin_us") = SecondCore().spin_us,
+           py::arg("second_core") = py::none(), py::arg("helper_spin_us") = SecondCore().spin_us,
            py::arg("max_file_bytes") = Model::Limits().file_bytes,
            py::arg("max_tensor_bytes") = Model::Limits().tensor_bytes, py::arg("max_threads") = Model::Limits().threads,
            py::arg("load_seconds") = Model::Limits().load_seconds,
@@ -245,7 +245,7 @@ Args:
         measure best on this CPU.
     second_core: one window on two cores where that gains, with the same bits: the number of the CPU that a helper thread
         is pinned to, or "any"; None is one core. What came of it: the property of this name.
-    second_core_spin_us: the helper keeps its CPU busy for so long after a window, 1 to 60000000; a later window finds it
+    helper_spin_us: the helper keeps its CPU busy for so long after a window, 1 to 60000000; a later window finds it
         asleep and runs on one core. Above the time from call to call, then.
     max_file_bytes: of the file.
     max_tensor_bytes: of all tensors that the graph computes, for the batch that it was converted with.

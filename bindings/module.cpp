@@ -36,13 +36,13 @@ std::string second_core_text(const py::object& second_core) {
 
 Model::Options model_options(const std::string& backend, int threads, const std::string& precision,
                              const std::optional<std::string>& kernels, const std::string& second_core,
-                             std::uint32_t second_core_spin_us) {
+                             std::uint64_t helper_spin_us) {
   Model::Options options;
   options.backend = backend_from_name(backend);
   options.threads = threads;
   options.precision = precision_from_name(precision);
   options.kernels = kernels.value_or("");
-  options.second_core = SecondCore::from(second_core, second_core_spin_us);
+  options.second_core = SecondCore::from(second_core, helper_spin_us);
   return options;
 }
 

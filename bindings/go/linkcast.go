@@ -193,9 +193,9 @@ type Options struct {
 	// SecondCore runs one window on two cores where that gains, with the same bits: the CPU of a helper thread, "3" say,
 	// or "any". "" is one core. ModelInfo.SecondCore says what came of it.
 	SecondCore string
-	// SecondCoreSpin is how long the helper keeps its CPU busy after a window; a later window finds it asleep and runs on
+	// HelperSpin is how long the helper keeps its CPU busy after a window; a later window finds it asleep and runs on
 	// one core. 0 is a millisecond; at most a minute.
-	SecondCoreSpin time.Duration
+	HelperSpin time.Duration
 }
 
 // Open loads the models of a folder that holds models/ and metadata/; "" takes those installed with the library.
@@ -215,12 +215,12 @@ func OpenWith(folder string, given Options) (*Engine, error) {
 	defer C.free(unsafe.Pointer(options.kernels))
 	options.second_core = cString(given.SecondCore)
 	defer C.free(unsafe.Pointer(options.second_core))
-	if given.SecondCoreSpin != 0 {
-		us := given.SecondCoreSpin.Microseconds()
+	if given.HelperSpin != 0 {
+		us := given.HelperSpin.Microseconds()
 		if us < 1 || us > 60000000 {
-			return nil, fmt.Errorf("SecondCoreSpin: expected 1us to 1m, got %v", given.SecondCoreSpin)
+			return nil, fmt.Errorf("HelperSpin: expected 1us to 1m, got %v", given.HelperSpin)
 		}
-		options.second_core_spin_us = C.uint32_t(us)
+		options.helper_spin_us = C.uint64_t(us)
 	}
 	if _, err := call(func() C.linkcast_status { return C.linkcast_engine_open(name, &options, &engine.handle) }); err != nil {
 		return nil, err

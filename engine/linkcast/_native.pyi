@@ -64,7 +64,7 @@ class Model:
         *,
         kernels: str | None = None,
         second_core: int | str | None = None,
-        second_core_spin_us: int = 1000,
+        helper_spin_us: int = 1000,
         max_file_bytes: int = ...,
         max_tensor_bytes: int = ...,
         max_threads: int = ...,
@@ -148,7 +148,7 @@ class Engine:
         *,
         kernels: str | None = None,
         second_core: int | str | None = None,
-        second_core_spin_us: int = 1000,
+        helper_spin_us: int = 1000,
         public_key: str | os.PathLike[str] | None = None,
     ) -> None: ...
     @staticmethod

@@ -39,7 +39,7 @@ class Engine(_native.Engine):
             measure best on this CPU; see `Model`.
         second_core: one window of a forecaster on two cores where that gains: the CPU of a helper thread, or "any"; see
             `Model`.
-        second_core_spin_us: how long the helper keeps that CPU busy after a window.
+        helper_spin_us: how long the helper keeps that CPU busy after a window.
         public_key: a PEM file with Ed25519 public keys: the folder has to be signed with one of them (`linkcast sign`).
             None is what LINKCAST_PUBLIC_KEY names, or else no signature is asked for.
     Raises:
@@ -58,14 +58,14 @@ class Engine(_native.Engine):
         *,
         kernels: str | None = None,
         second_core: int | str | None = None,
-        second_core_spin_us: int = 1000,
+        helper_spin_us: int = 1000,
         public_key: str | os.PathLike[str] | None = None,
     ) -> None:
         bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
         options: dict[str, Any] = {
             "kernels": kernels,
             "second_core": second_core,
-            "second_core_spin_us": second_core_spin_us,
+            "helper_spin_us": helper_spin_us,
         }
         super().__init__(bundle, backend, threads, precision, **options, public_key=public_key)
         key = None if public_key is None else os.path.abspath(public_key)
@@ -83,7 +83,7 @@ class Engine(_native.Engine):
         *,
         kernels: str | None = None,
         second_core: int | str | None = None,
-        second_core_spin_us: int = 1000,
+        helper_spin_us: int = 1000,
         public_key: str | os.PathLike[str] | None = None,
     ) -> Engine:
         """Another name of the constructor."""
@@ -94,7 +94,7 @@ class Engine(_native.Engine):
             precision,
             kernels=kernels,
             second_core=second_core,
-            second_core_spin_us=second_core_spin_us,
+            helper_spin_us=helper_spin_us,
             public_key=public_key,
         )
 

@@ -1,6 +1,7 @@
 #include "choice.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "base/fork.h"
@@ -33,6 +35,7 @@ constexpr std::uint64_t enough_ns = 10000000;        // for a class of calls, fr
 constexpr std::uint64_t long_enough_ns = 4000;       // of one reading, beside a clock that takes 20 to 40 ns
 constexpr std::uint64_t most_calls = 64;             // in one reading
 constexpr std::uint64_t helper_needs_ns = 20000000;  // at most, to show what it gains
+constexpr auto helper_starts = std::chrono::microseconds(200);
 constexpr std::size_t compared_windows = 8;
 
 double read_clock(const Kernels&, CallClass, const std::function<void()>& call) {
@@ -55,9 +58,12 @@ std::vector<float> scaled_numbers(std::size_t count) {
   return numbers;
 }
 
-/// A caller that has run ahead waits for half of what a window takes: a window without help then takes one and a half times
-/// as long at most.
-std::uint64_t patience_ns(double one_core_us) { return static_cast<std::uint64_t>(one_core_us * 1e3 / 2); }
+/// A window whose helper is interrupted takes one and a half times as long as on one core at most; one whose helper does not
+/// even begin, an eighth longer.
+Patience patience_of(double one_core_us) {
+  const auto window_ns = static_cast<std::uint64_t>(one_core_us * 1e3);
+  return {window_ns / 8, window_ns / 2};
+}
 
 std::string text_of(double us) {
   char text[32];
@@ -305,7 +311,7 @@ void ChosenNetwork::share_window(const SecondCore& place, const Stopwatch& stopw
   for (std::size_t round = 0; round < most_rounds && !one.agree(); ++round) one.add(read());
 
   try {
-    window.share_tail(Helper::at(place), patience_ns(one.least));
+    window.share_tail(Helper::at(place), patience_of(one.least));
   } catch (const std::system_error& error) {
     second_core_ = std::string("one core: no helper, ") + error.what();
     return;
@@ -317,7 +323,10 @@ void ChosenNetwork::share_window(const SecondCore& place, const Stopwatch& stopw
     const HelpCounts before = window.help_counts();
     const double us = read();
     const HelpCounts after = window.help_counts();
-    if (after.alone == before.alone && after.missed == before.missed) two.add(us);
+    if (after.alone == before.alone && after.missed == before.missed)
+      two.add(us);
+    else
+      std::this_thread::sleep_for(helper_starts);
   }
   for (std::size_t k = 0; k < compared_windows; ++k) run(k, shared_answers);
   run(0, answers);
@@ -329,7 +338,7 @@ void ChosenNetwork::share_window(const SecondCore& place, const Stopwatch& stopw
     second_core_ = "one core: a window takes " + text_of(one.least) + " us, and " + text_of(two.least) + " us on two";
   else
     second_core_ = "two cores: a window takes " + text_of(two.least) + " us, and " + text_of(one.least) + " us on one";
-  if (!shares_window()) window.share_tail(nullptr, 0);
+  if (!shares_window()) window.share_tail(nullptr, {});
 }
 
 bool ChosenNetwork::shares_window() const noexcept { return second_core_.starts_with("two"); }

@@ -70,10 +70,11 @@ Places& places() {
 
 }  // namespace
 
-SecondCore SecondCore::from(const std::string& text, std::uint32_t spin_us) {
-  if (spin_us < 1 || spin_us > most_spin_us)
-    throw std::invalid_argument("second_core_spin_us: expected 1 to " + std::to_string(most_spin_us) + ", got " +
-                                std::to_string(spin_us));
+SecondCore SecondCore::from(const std::string& text, std::uint64_t given_us) {
+  if (given_us < 1 || given_us > most_spin_us)
+    throw std::invalid_argument("helper_spin_us: expected 1 to " + std::to_string(most_spin_us) + ", got " +
+                                std::to_string(given_us));
+  const auto spin_us = static_cast<std::uint32_t>(given_us);
   if (text.empty()) return {none, spin_us};
   if (text == "any") return {any, spin_us};
   const cpu_set_t set = allowed();

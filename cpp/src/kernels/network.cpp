@@ -65,10 +65,10 @@ std::size_t Network::bytes_read() const {
 
 std::size_t Network::multiply_adds() const { return impl_->multiply_adds; }
 bool Network::has_tail() const { return kernels::Tail::first_of(impl_->layers) < impl_->layers.size(); }
-void Network::share_tail(std::shared_ptr<Helper> helper, std::uint64_t patience_ns) {
+void Network::share_tail(std::shared_ptr<Helper> helper, Patience patience) {
   impl_->tail.reset();
   if (helper)
-    impl_->tail = std::make_unique<kernels::Tail>(impl_->layers, *impl_->kernels, std::move(helper), patience_ns);
+    impl_->tail = std::make_unique<kernels::Tail>(impl_->layers, *impl_->kernels, std::move(helper), patience);
 }
 HelpCounts Network::help_counts() const { return impl_->tail ? impl_->tail->counts() : HelpCounts(); }
 bool Network::can_step() const { return impl_->can_step; }

@@ -21,6 +21,12 @@ struct HelpCounts {
   std::uint64_t missed = 0;  ///< it did not end in time, and the caller took over
 };
 
+/// How long a window's caller waits for a helper that it has run ahead of, before it does the work itself.
+struct Patience {
+  std::uint64_t begin_ns = 0;  ///< until it begins
+  std::uint64_t end_ns = 0;    ///< until it has done it
+};
+
 /// Runs a NetworkSpec. One thread at a time uses an object; different objects are independent.
 class Network {
  public:
@@ -66,8 +72,7 @@ class Network {
   /// Whether there are such LSTMs.
   bool has_tail() const;
   /// From now on run() of one window shares those with the helper, which gives the same bits; null: with none.
-  /// @param patience_ns  what run() waits at most for a helper that it has run ahead of, before it does the work itself
-  void share_tail(std::shared_ptr<Helper> helper, std::uint64_t patience_ns);
+  void share_tail(std::shared_ptr<Helper> helper, Patience patience);
   HelpCounts help_counts() const;
 
   // Streaming: the LSTM state is the caller's, and every call moves it by one time step.

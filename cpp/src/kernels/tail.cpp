@@ -12,6 +12,7 @@ constexpr std::uint32_t shortest_rest = 16;  // runs
 constexpr std::uint32_t longest_rest = 4096;
 constexpr unsigned looks_at_once = 16;   // between two looks at the clock
 constexpr std::size_t rows_at_once = 2;  // that are projected: see Tail::project
+constexpr std::size_t fewest_steps = 4;  // one core projects them in two halves under a deadline
 constexpr std::size_t apart = 128;       // bytes; cores fetch lines in pairs
 
 /// Asks for lines that are about to be written: another core has read them.
@@ -32,15 +33,15 @@ std::size_t Tail::first_of(std::span<const Layer> layers) noexcept {
     // What is behind a bidirectional layer are its own.
     if (layers[k].kind == LayerKind::bidirectional)
       k += 2;
-    else if (layers[k].kind == LayerKind::lstm && layers[k + 1].kind == LayerKind::lstm && layers[k].steps > 1)
+    else if (layers[k].kind == LayerKind::lstm && layers[k + 1].kind == LayerKind::lstm &&
+             layers[k].steps >= fewest_steps)
       return k;
   }
   return layers.size();
 }
 
-Tail::Tail(std::span<const Layer> layers, const Kernels& kernels, std::shared_ptr<Helper> helper,
-           std::uint64_t patience_ns)
-    : kernels_(kernels), helper_(std::move(helper)), patience_ns_(patience_ns), first_(first_of(layers)) {
+Tail::Tail(std::span<const Layer> layers, const Kernels& kernels, std::shared_ptr<Helper> helper, Patience patience)
+    : kernels_(kernels), helper_(std::move(helper)), patience_(patience), first_(first_of(layers)) {
   last_ = first_ + 1;
   while (last_ + 1 < layers.size() && layers[last_ + 1].kind == LayerKind::lstm) ++last_;
   steps_ = layers[first_].steps;
@@ -132,23 +133,27 @@ void Tail::feed(std::size_t step, const float* row) noexcept {
 
 bool Tail::end(Deadline deadline) noexcept {
   const std::uint64_t whole = base_ + steps_;
-  std::uint64_t done = done_.load(std::memory_order_acquire);
-  if (done <= base_ && helper_->take_back(*this)) {  // the system runs something else there
-    ++counts_.missed;
-    rest_ = shortest_rest;
-    return false;
-  }
   const std::uint64_t start = monotonic_ns();
+  std::uint64_t done = done_.load(std::memory_order_acquire);
   for (unsigned looks = 1; done < whole; ++looks) {
     relax();
     done = done_.load(std::memory_order_acquire);
-    if (looks % looks_at_once == 0 && done < whole && (monotonic_ns() - start > patience_ns_ || deadline.passed())) {
-      give_up();
+    if (looks % looks_at_once != 0 || done >= whole) continue;
+    const std::uint64_t waited = monotonic_ns() - start;
+    if (done <= base_ && waited > patience_.begin_ns && helper_->take_back(*this)) {
+      ++counts_.missed;  // the system runs something else there
+      rest_ = shortest_rest;
       return false;
     }
+    const bool late = waited > patience_.end_ns;
+    if (!late && !deadline.passed()) continue;
+    give_up();
+    if (late) rest();
+    return false;
   }
-  if (done > whole) {
-    miss();
+  if (done > whole) {  // the caller itself had come to a halt
+    missed_ = true;
+    ++counts_.missed;
     return false;
   }
   ++counts_.helped;
@@ -158,13 +163,12 @@ bool Tail::end(Deadline deadline) noexcept {
 
 void Tail::give_up() noexcept {
   fed_.store(base_ + steps_ + 1, std::memory_order_relaxed);
-  miss();
+  missed_ = true;
+  ++counts_.missed;
 }
 
 /// A helper that keeps being late is asked less and less.
-void Tail::miss() noexcept {
-  missed_ = true;
-  ++counts_.missed;
+void Tail::rest() noexcept {
   if (++late_ < late_in_a_row) return;
   next_rest_ = std::clamp(2 * next_rest_, shortest_rest, longest_rest);
   rest_ = next_rest_;
@@ -180,7 +184,7 @@ bool Tail::wait_for(std::size_t step, std::uint64_t& fed) const noexcept {
     if (looks % looks_at_once != 0) continue;
     const std::uint64_t now = monotonic_ns();
     if (start == 0) start = now;
-    if (now - start > patience_ns_) return false;
+    if (now - start > patience_.end_ns) return false;
   }
 }
 

@@ -23,13 +23,11 @@ namespace linkcast::kernels {
 
 class Tail final : public Helper::Task {
  public:
-  /// Where the first LSTM is behind which another stands; layers.size() when there is none.
+  /// Where the first LSTM is behind which another stands, of four steps or more; layers.size() when there is none.
   static std::size_t first_of(std::span<const Layer> layers) noexcept;
 
   /// @param layers       of a network that has a tail; like the kernels, they outlive this
-  /// @param patience_ns  how long the caller waits at most for a helper that it has run ahead of
-  Tail(std::span<const Layer> layers, const Kernels& kernels, std::shared_ptr<Helper> helper,
-       std::uint64_t patience_ns);
+  Tail(std::span<const Layer> layers, const Kernels& kernels, std::shared_ptr<Helper> helper, Patience patience);
   ~Tail();
   Tail(const Tail&) = delete;
   Tail& operator=(const Tail&) = delete;
@@ -69,11 +67,11 @@ class Tail final : public Helper::Task {
   bool wait_for(std::size_t step, std::uint64_t& fed) const noexcept;
   void project(Stage& stage, std::size_t step, std::size_t ready) noexcept;
   void run_step(Stage& stage, std::size_t step) noexcept;
-  void miss() noexcept;
+  void rest() noexcept;
 
   const Kernels& kernels_;
   std::shared_ptr<Helper> helper_;
-  std::uint64_t patience_ns_;
+  Patience patience_;
   std::size_t first_ = 0;  // layers
   std::size_t last_ = 0;
   std::size_t steps_ = 0;
