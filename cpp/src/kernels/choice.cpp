@@ -323,10 +323,10 @@ void ChosenNetwork::share_window(const SecondCore& place, const Stopwatch& stopw
     const HelpCounts before = window.help_counts();
     const double us = read();
     const HelpCounts after = window.help_counts();
-    if (after.alone == before.alone && after.missed == before.missed)
-      two.add(us);
-    else
+    if (after.missed > before.missed)
       std::this_thread::sleep_for(helper_starts);
+    else if (after.alone == before.alone)
+      two.add(us);
   }
   for (std::size_t k = 0; k < compared_windows; ++k) run(k, shared_answers);
   run(0, answers);

@@ -211,19 +211,23 @@ void Tail::help() noexcept {
   }
 }
 
-/// Gates of the input's next steps. One core takes all steps at once: no row of theirs is by itself, and none may be here,
-/// since a single row's sums are split and would have other last bits. So one that is alone goes twice.
+/// Rows of a stage's input as the products read them, `stride` floats apart.
+Operand Tail::operand(const Stage& stage, std::size_t step, std::size_t rows, std::size_t stride) noexcept {
+  const float* first = stage.input + step * stage.input_stride;
+  if (!kernels_.encoded) return {first, stride * sizeof(float), nullptr};
+  const std::size_t bytes = round_up(kernels_.encoded_bytes(stage.layer->inputs), alignment);
+  kernels_.encode(first, stride, rows, stage.layer->inputs, encoded_, bytes, encoded_scale_);
+  return {encoded_, bytes, encoded_scale_};
+}
+
+/// Gates of the input's next steps, unless run_step() makes them on its way. One core takes all steps at once: no row of
+/// theirs is by itself, and none may be here, since the sums of one row and one block are split and have other last bits.
+/// So one that is alone goes twice. Where blocks go in pairs nothing is split, but encoded rows gain by going twice anyhow.
 void Tail::project(Stage& stage, std::size_t step, std::size_t ready) noexcept {
   const Layer& layer = *stage.layer;
   const bool two = ready - step >= rows_at_once;
-  const float* rows = stage.input + step * stage.input_stride;
-  const std::size_t stride = two ? stage.input_stride : 0;
-  Operand x{rows, stride * sizeof(float), nullptr};
-  if (kernels_.encoded) {
-    const std::size_t bytes = round_up(kernels_.encoded_bytes(layer.inputs), alignment);
-    kernels_.encode(rows, stride, rows_at_once, layer.inputs, encoded_, bytes, encoded_scale_);
-    x = {encoded_, bytes, encoded_scale_};
-  }
+  if (!two && !kernels_.encoded && layer.recurrent.vectors % 8 == 0) return;
+  const Operand x = operand(stage, step, rows_at_once, two ? stage.input_stride : 0);
   kernels_.dense(layer.dense, x, rows_at_once, stage.gates + step * layer.gates, layer.gates, layer.gates, false);
   stage.projected = step + (two ? rows_at_once : 1);
 }
@@ -235,8 +239,13 @@ void Tail::run_step(Stage& stage, std::size_t step) noexcept {
   args.recurrent = layer.recurrent;
   args.cell_limit = layer.cell_limit;
   args.input = layer.dense.matrix;
-  args.gates = stage.gates + step * layer.gates;
-  args.gates_stride = layer.gates;
+  if (stage.projected > step) {
+    args.gates = stage.gates + step * layer.gates;
+    args.gates_stride = layer.gates;
+  } else {
+    args.gates = layer.dense.bias;
+    args.x = operand(stage, step, 1, stage.input_stride);
+  }
   args.c = stage.c;
   args.c_stride = layer.padded;
   args.h_out = stage.h + step * stage.h_stride;

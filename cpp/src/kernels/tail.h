@@ -65,6 +65,7 @@ class Tail final : public Helper::Task {
   };
 
   bool wait_for(std::size_t step, std::uint64_t& fed) const noexcept;
+  Operand operand(const Stage& stage, std::size_t step, std::size_t rows, std::size_t stride) noexcept;
   void project(Stage& stage, std::size_t step, std::size_t ready) noexcept;
   void run_step(Stage& stage, std::size_t step) noexcept;
   void rest() noexcept;
