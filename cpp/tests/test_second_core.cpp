@@ -242,9 +242,14 @@ TEST(the_helper_rounds_as_its_caller_does) {
 }
 
 TEST(a_helper_that_is_stopped_anywhere_delays_a_window_by_no_more_than_the_patience) {
-  constexpr Patience patience{200'000, 300'000};
   Network one(reference::forecaster(20), default_isa());
   Network two(reference::forecaster(20), default_isa());
+  const auto some_window = Random(20).floats(40, 0.0f, 1.0f);
+  answer_of(one, some_window);
+  const std::uint64_t start = monotonic_ns();
+  for (int k = 0; k < 10; ++k) answer_of(one, some_window);
+  const std::uint64_t window_ns = (monotonic_ns() - start) / 10;
+  const Patience patience{5 * window_ns, 10 * window_ns};
   HeldHelper stopped;
   two.share_tail(stopped.helper, patience);
   std::atomic<bool> over{false};
@@ -375,7 +380,7 @@ TEST(networks_of_several_threads_share_a_helper) {
     callers.emplace_back([&, k] {
       Network one(reference::forecaster(32 + k), default_isa());
       Network two(reference::forecaster(32 + k), default_isa());
-      two.share_tail(Helper::at(place), {1'000'000, 2'000'000});
+      two.share_tail(Helper::at(place), {10'000'000, 20'000'000});
       Random random(35 + k);
       const std::uint64_t give_up = monotonic_ns() + test_ns;
       for (int run = 0; run < 300 || (two.help_counts().helped < 5 && monotonic_ns() < give_up); ++run) {
@@ -477,10 +482,11 @@ TEST(a_second_core_is_kept_where_it_gains_and_left_where_it_does_not) {
   const NetworkSpec spec = reference::forecaster(42);
   bool shares = false;
   std::uint64_t helped = 0;
-  CHECK_EQ(told(spec, 20.0, 10.0, shares, helped),
-           std::string("two cores: a window takes 10.0 us, and 20.0 us on one"));
+  CHECK_EQ(told(spec, 20000.0, 10000.0, shares, helped),
+           std::string("two cores: a window takes 10000.0 us, and 20000.0 us on one"));
   CHECK(shares);
-  CHECK_EQ(told(spec, 20.0, 19.8, shares, helped), std::string("one core: a window takes 20.0 us, and 19.8 us on two"));
+  CHECK_EQ(told(spec, 20000.0, 19800.0, shares, helped),
+           std::string("one core: a window takes 20000.0 us, and 19800.0 us on two"));
   CHECK(!shares);
   CHECK_EQ(helped, 0U);
 }
