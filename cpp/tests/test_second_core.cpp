@@ -185,7 +185,7 @@ TEST(two_cores_give_the_bits_of_one_on_every_table_of_kernels) {
       Network two(architecture.spec, *table);
       CHECK(two.has_tail());
       two.share_tail(helper, patient);
-      compare(one, two, 3);
+      compare(one, two, 2);
       compare(one, two, 1, 14, Deadline::in(test_ns));
     }
   }
