@@ -256,9 +256,9 @@ TEST(a_helper_that_is_stopped_anywhere_delays_a_window_by_no_more_than_the_patie
   std::atomic<int> stops{0};
   std::thread other([&] {
     for (unsigned k = 0; !over; ++k) {
-      std::this_thread::sleep_for(std::chrono::microseconds(500 + 37 * (k % 50)));
+      std::this_thread::sleep_for(std::chrono::nanoseconds(window_ns * (20 + k % 50)));
       stopped.stop();
-      std::this_thread::sleep_for(2ms);
+      std::this_thread::sleep_for(std::chrono::nanoseconds(15 * window_ns));
       stopped.release();
       ++stops;
     }
