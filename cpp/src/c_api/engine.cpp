@@ -177,6 +177,7 @@ Model::Options model_options(const linkcast_engine_options& given) {
   options.threads = given.threads;
   if (given.precision) options.precision = precision_from_name(given.precision);
   if (given.kernels) options.kernels = given.kernels;
+  options.second_core = SecondCore::from(given.second_core ? given.second_core : "", given.helper_spin_us);
   if (given.tflite_library) options.tflite_library = given.tflite_library;
   return options;
 }
@@ -373,6 +374,7 @@ linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model 
     own.precision = engine.keep(precision_name(loaded.precision()));
     own.kernels = engine.keep(loaded.kernels());
     own.proof_error = loaded.proof_error();
+    own.second_core = engine.keep(loaded.second_core());
     write_struct(own, info);
   });
 }

@@ -27,8 +27,9 @@ bool test_hook_set() {
 
 }  // namespace
 
-NativeDelegate::NativeDelegate(const Runtime& runtime, Isa isa, Precision precision, const std::string& kernels)
-    : api_(runtime.api()), isa_(isa), precision_(precision), kernels_(kernels) {
+NativeDelegate::NativeDelegate(const Runtime& runtime, Isa isa, Precision precision, const std::string& kernels,
+                               const SecondCore& second_core)
+    : api_(runtime.api()), isa_(isa), precision_(precision), kernels_(kernels), second_core_(second_core) {
   create();
 }
 
@@ -37,6 +38,7 @@ NativeDelegate::NativeDelegate(const Runtime& runtime, const NativeDelegate& oth
       isa_(other.isa_),
       precision_(other.precision_),
       kernels_(other.kernels_),
+      second_core_(other.second_core_),
       graph_(other.graph_) {
   create();
 }
@@ -80,7 +82,7 @@ void NativeDelegate::read(OpaqueContext* context) {
     throw NotNative(
         "the model has its state at its edge, where it may be of any size, and int8 and bfloat16 are for states "
         "that the network has made itself");
-  ChosenNetwork network(recognised.spec, isa_, precision_, {kernels_, {}});
+  ChosenNetwork network(recognised.spec, isa_, precision_, {kernels_, {}, second_core_});
   graph_ = std::make_shared<NativeGraph>(
       NativeGraph{std::move(recognised), std::move(network), source(0).inputs, source(0).outputs});
   if (graph_->recognised.state && !graph_->network.can_step()) {
