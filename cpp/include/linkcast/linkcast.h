@@ -358,7 +358,7 @@ struct linkcast_stream_options {
   uint32_t most_held; /* ticks in a row for which a missing sample is replaced by the last one */
   int32_t mixture;  /* 1: the model, naive rules and online regressions answer together, each row's weighted by how well
                          each has done on its link, with a band; 0: the model alone, without a band */
-  uint32_t horizon; /* steps ahead that the mixture forecasts, 1 to 10; a row takes some 70 kB with 10, 10 kB with 1 */
+  uint32_t horizon; /* steps ahead that the mixture forecasts, 1 to 10; a row takes some 100 kB with 10, 10 kB with 1 */
   double level;     /* of linkcast_answer.reserve_mbps: the share of outcomes that it is to hold, above 0 and below 1 */
 };
 #define LINKCAST_STREAM_OPTIONS_INIT {sizeof(linkcast_stream_options), 0.5, 0.3, LINKCAST_SOURCE_LAST, 3, 1, 10, 0.95}

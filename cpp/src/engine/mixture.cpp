@@ -60,15 +60,26 @@ double weighted(const std::array<double, N>& weights, const std::array<double, N
   return sum_of(products);
 }
 
+/// Brings `order`, whose first `sorted` entries are in order already, into the order of the values.
+template <std::size_t N>
+void sort_order(std::array<std::uint8_t, N>& order, const std::array<double, N>& values, std::size_t sorted) noexcept {
+  for (std::size_t k = sorted; k < N; ++k) {
+    std::size_t at = k;
+    for (; at > 0 && values[order[at - 1]] > values[k]; --at) order[at] = order[at - 1];
+    order[at] = static_cast<std::uint8_t>(k);
+  }
+}
+
 /// The least value that has half of the weight at or below it. The margin is for rounding: equal weights halve exactly.
 template <std::size_t N>
-double weighted_median(const std::array<double, N>& weights, const std::array<double, N>& values) noexcept {
-  std::array<double, N> below{};  // weight at or below each value
-  for (std::size_t j = 0; j < N; ++j)
-    for (std::size_t k = 0; k < N; ++k) below[k] += values[j] <= values[k] ? weights[j] : 0;
-  double median = std::numeric_limits<double>::infinity();
-  for (std::size_t k = 0; k < N; ++k) median = std::min(median, below[k] >= 0.5 - 1e-9 ? values[k] : median);
-  return median;
+double weighted_median(const std::array<double, N>& weights, const std::array<double, N>& values,
+                       const std::array<std::uint8_t, N>& order) noexcept {
+  double below = 0;
+  for (const std::uint8_t k : order) {
+    below += weights[k];
+    if (below >= 0.5 - 1e-9) return values[k];
+  }
+  return values[order[N - 1]];
 }
 
 }  // namespace
@@ -143,7 +154,7 @@ void Mixture::observe(std::size_t row, double measured) noexcept {
 
 Outlook Mixture::answer(std::size_t row, const double* values, double model) noexcept {
   look(row, values, model);
-  expect(row, 0);
+  expect(row, 0, order_of(moment(row, links_[row].ticks)));
   links_[row].answered = 1;
   return outlook(row, 0);
 }
@@ -220,8 +231,14 @@ void Mixture::look(std::size_t row, const double* values, double model) noexcept
   now.features[11] = kBias;
 }
 
+Mixture::NaiveOrder Mixture::order_of(const Moment& now) noexcept {
+  NaiveOrder order;
+  sort_order(order, now.naive, 0);
+  return order;
+}
+
 /// What this tick expects of one target; those before it are expected already.
-void Mixture::expect(std::size_t row, std::size_t index) noexcept {
+void Mixture::expect(std::size_t row, std::size_t index, const NaiveOrder& naive_order) noexcept {
   const Link& link = links_[row];
   const Moment& now = moment(row, link.ticks);
   Target& of = target(row, index);
@@ -248,9 +265,16 @@ void Mixture::expect(std::size_t row, std::size_t index) noexcept {
   std::array<double, kExperts> experts;
   std::copy(now.naive.begin(), now.naive.end(), experts.begin());
   std::copy(expected.expert.begin(), expected.expert.end(), experts.begin() + kNaive);
-  expected.inputs = {
-      weighted(of.steady, experts),         weighted(of.quick, experts),     weighted(of.patient, experts),   now.last,
-      weighted_median(of.patient, experts), weighted(worth.steady, experts), weighted(worth.patient, experts)};
+  std::array<std::uint8_t, kExperts> order;
+  std::copy(naive_order.begin(), naive_order.end(), order.begin());
+  sort_order(order, experts, kNaive);
+  expected.inputs = {weighted(of.steady, experts),
+                     weighted(of.quick, experts),
+                     weighted(of.patient, experts),
+                     now.last,
+                     weighted_median(of.patient, experts, order),
+                     weighted(worth.steady, experts),
+                     weighted(worth.patient, experts)};
   expected.answer = std::max(worth.inputs.mix(expected.inputs), 0.0);  // a model may say what no link can carry
 
   auto [quick, medium, slow] = of.error;
@@ -264,7 +288,8 @@ void Mixture::look_ahead(std::size_t row) noexcept {
   Link& link = links_[row];
   if (link.answered == 0 || link.looked_ahead != 0) return;
   link.looked_ahead = 1;
-  for (std::size_t index = 1; index < count_; ++index) expect(row, index);
+  const NaiveOrder order = order_of(moment(row, link.ticks));
+  for (std::size_t index = 1; index < count_; ++index) expect(row, index, order);
 }
 
 double Mixture::quantile(const Target& of, const Expectation& expected, std::size_t level) const noexcept {

@@ -21,8 +21,8 @@
 //     ln(K) / eta + eta T C^2 / 8
 // in units of the loss scale, where a loss counts at most C = 50 (Cesa-Bianchi and Lugosi, Prediction, Learning, and
 // Games, 2006, theorem 2.2); with the fixed share, no sequence of experts with S changes by more than that and
-// (S ln(K / share) + T share) / eta. In each state BOA is within 2 sqrt(V_k ln(N)) + 4 E ln(N) of its input k, where V_k sums the
-// squares of the linearised differences and E is the largest.
+// (S ln(K / share) + T share) / eta. On the ticks of either state BOA is within 2 sqrt(V_k ln(N)) + 4 E ln(N) of its
+// input k, where V_k sums the squares of the linearised differences and E is the largest.
 //
 // Arithmetic is +, -, *, / and square roots in float64, without contraction to fused operations: the same bits on every
 // machine.
@@ -199,10 +199,15 @@ class Mixture {
   /// What a tick expects of one target.
   struct Expectation {
     std::array<double, kExperts - kNaive> expert;  // regressions, and those that the target adds
-    std::array<double, kInputs> inputs;            // by steady, quick, patient; the last value; median; by Worth's two
+    // Means by the steady, quick and patient weights; the last value; the median by the patient ones; means by the state's
+    // own two.
+    std::array<double, kInputs> inputs;
     std::array<double, kSpreads> spread;
     double answer;
   };
+
+  /// The naive experts by their forecasts, least first: sorted once a tick for the medians of all targets.
+  using NaiveOrder = std::array<std::uint8_t, kNaive>;
 
   bool is_peak(std::size_t target) const noexcept { return target >= options_.horizon; }
   std::size_t steps_of(std::size_t target) const noexcept {
@@ -219,7 +224,8 @@ class Mixture {
   }
 
   void look(std::size_t row, const double* values, double model) noexcept;
-  void expect(std::size_t row, std::size_t index) noexcept;
+  static NaiveOrder order_of(const Moment& now) noexcept;
+  void expect(std::size_t row, std::size_t index, const NaiveOrder& naive_order) noexcept;
   void look_ahead(std::size_t row) noexcept;
   double quantile(const Target& target, const Expectation& expected, std::size_t level) const noexcept;
   Outlook outlook(std::size_t row, std::size_t index) const noexcept;
