@@ -184,7 +184,6 @@ CallClass class_of_run(std::size_t batch) noexcept {
 Precision precision_of(const Kernels& table) noexcept {
   switch (table.format) {
     case kernels::WeightFormat::bfloat16:
-    case kernels::WeightFormat::bfloat16_pairs:
       return Precision::bfloat16;
     case kernels::WeightFormat::int8:
       return Precision::int8;

@@ -102,8 +102,7 @@ struct RecurrenceArgs {
   bool reverse = false;             // walk the weights backwards: what the step before read last is still in L1
 };
 
-/// bfloat16_pairs: two neighbouring k as one float32, that of the second with the first in its low half.
-enum class WeightFormat { float32, bfloat16, bfloat16_pairs, int8 };
+enum class WeightFormat { float32, bfloat16, int8 };
 
 struct Kernels {
   Isa isa = Isa::scalar;

@@ -46,9 +46,9 @@ std::size_t Network::output_steps() const { return impl_->output_steps; }
 std::size_t Network::outputs() const { return impl_->outputs; }
 std::size_t Network::weight_bytes() const { return impl_->weights.size(); }
 std::size_t Network::bytes_read() const {
-  const std::size_t element = impl_->kernels->format == kernels::WeightFormat::float32 ? 4
-                              : impl_->kernels->format == kernels::WeightFormat::int8  ? 1
-                                                                                       : 2;
+  const std::size_t element = impl_->kernels->format == kernels::WeightFormat::float32    ? 4
+                              : impl_->kernels->format == kernels::WeightFormat::bfloat16 ? 2
+                                                                                          : 1;
   const auto bytes_of = [&](const kernels::Matrix& matrix) {
     if (matrix.weights == nullptr) return std::size_t{0};
     return matrix.vectors * impl_->kernels->lanes * round_up(matrix.depth, impl_->kernels->group) * element;

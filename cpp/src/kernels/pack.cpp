@@ -40,25 +40,6 @@ std::uint16_t to_bfloat16(float x) {
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-namespace {
-
-/// The high half of a word whose low half is `low`, so that the word as a float32 is as close to x as one can be.
-std::uint16_t upper_half(float x, std::uint16_t low) {
-  constexpr std::uint32_t infinite = 0x7f80, largest = 0x7f7f;
-  constexpr std::uint32_t least = 27 << 7;  // 2^-100: what is subnormal takes some CPUs a hundred times as long
-  std::uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  const std::uint32_t sign = bits >> 31 << 15;
-  const std::uint32_t size = bits & 0x7fffffffu;
-  if (size >> 16 >= infinite) return to_bfloat16(x);
-  std::uint32_t high = size < low ? 0 : (size - low + 0x8000u) >> 16;
-  if (high > largest) high = largest;
-  if (high < least && (high | low) != 0) high = least;
-  return static_cast<std::uint16_t>(sign | high);
-}
-
-}  // namespace
-
 template <class T>
 std::size_t Packer::append(const std::vector<T>& values) {
   const std::size_t at = round_up(bytes_.size(), alignment);
@@ -114,10 +95,6 @@ PackedMatrix Packer::matrix(const LinearMap& map, std::size_t vectors, OutputOrd
                 break;
               case WeightFormat::bfloat16:
                 halves.push_back(to_bfloat16(static_cast<float>(weight)));
-                break;
-              case WeightFormat::bfloat16_pairs:
-                halves.push_back(k % 2 == 0 ? to_bfloat16(static_cast<float>(weight))
-                                            : upper_half(static_cast<float>(weight), halves.back()));
                 break;
               case WeightFormat::int8: {
                 const double integer = std::clamp(std::nearbyint(weight / step[v * lanes + lane]), -127.0, 127.0);

@@ -1,9 +1,8 @@
-// bfloat16 weights in pairs, rows and arithmetic in float32: half of float32's bytes for one shift more in two products.
+// bfloat16 weights, rows and arithmetic in float32: half of float32's bytes, for one shift and one mask in two products.
 //
-// A lane's word holds the weights of two neighbouring k, the first one in its low half. Read as a float32, the word is the
-// second weight, with the first one in the bits that bfloat16 does without; shifted up it is the first weight. Packing
-// rounds the second weight with these bits in sight (see pack.cpp), so that it is no further from what it was than in
-// bfloat16, and nothing has to be masked away.
+// A lane's word holds the weights of two neighbouring k, the first one in its low half: shifted up it is the first weight
+// as a float32, without its low half the second one. A pair takes fewer instructions than two halves that are widened,
+// and with AVX-512 the load masks.
 #pragma once
 
 #include "product.h"
@@ -16,7 +15,7 @@ struct ProductBf16 {
   using Vec = V;
   using Float = typename V::Float;
   static constexpr int max_rows = V::max_rows;
-  static constexpr WeightFormat format = WeightFormat::bfloat16_pairs;
+  static constexpr WeightFormat format = WeightFormat::bfloat16;
   static constexpr std::size_t group = 2;
   static constexpr bool encoded = false;
 
@@ -50,8 +49,8 @@ struct ProductBf16 {
         x[r] = V::set(*reinterpret_cast<const float*>(rows[r] + row_offset + (First ? 0 : sizeof(float))));
       LINKCAST_UNROLL
       for (int v = from; v < from + Count; ++v) {
-        const Float word = V::load(reinterpret_cast<const float*>(w + v / 4 * panel_bytes + v % 4 * vector_bytes));
-        const Float weight = First ? V::low_half(word) : word;
+        const auto* pairs = reinterpret_cast<const std::uint32_t*>(w + v / 4 * panel_bytes + v % 4 * vector_bytes);
+        const Float weight = First ? V::load_first_bf16(pairs) : V::load_second_bf16(pairs);
         LINKCAST_UNROLL
         for (int r = 0; r < R; ++r) sum[r][v] = V::fma(weight, x[r], sum[r][v]);
       }

@@ -18,8 +18,13 @@ struct VecAvx512 {
   static Float zero() { return _mm512_setzero_ps(); }
   static Float set(float x) { return _mm512_set1_ps(x); }
   static Float load(const float* p) { return _mm512_loadu_ps(p); }
-  /// The bfloat16 in the low half of each word.
-  static Float low_half(Float words) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(words), 16)); }
+  /// Of bfloat16 in pairs, the first ones, which stand in the low halves, and the second ones.
+  static Float load_first_bf16(const std::uint32_t* pairs) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(pairs), 16));
+  }
+  static Float load_second_bf16(const std::uint32_t* pairs) {
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(0xaaaaaaaau, pairs));  // the load does it
+  }
   static Float load_int8(const std::int8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }

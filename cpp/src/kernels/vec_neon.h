@@ -19,8 +19,13 @@ struct VecNeon {
   static Float zero() { return vdupq_n_f32(0.0f); }
   static Float set(float x) { return vdupq_n_f32(x); }
   static Float load(const float* p) { return vld1q_f32(p); }
-  /// The bfloat16 in the low half of each word.
-  static Float low_half(Float words) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(words), 16)); }
+  /// Of bfloat16 in pairs, the first ones, which stand in the low halves, and the second ones.
+  static Float load_first_bf16(const std::uint32_t* pairs) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(vld1q_u32(pairs), 16));
+  }
+  static Float load_second_bf16(const std::uint32_t* pairs) {
+    return vreinterpretq_f32_u32(vandq_u32(vld1q_u32(pairs), vdupq_n_u32(0xffff0000u)));
+  }
   static Float load_int8(const std::int8_t* p) {
     std::uint32_t bytes;
     std::memcpy(&bytes, p, sizeof bytes);

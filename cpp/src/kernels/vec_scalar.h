@@ -17,8 +17,9 @@ struct VecScalar {
   static Float zero() { return 0.0f; }
   static Float set(float x) { return x; }
   static Float load(const float* p) { return *p; }
-  /// The bfloat16 in the low half of a word.
-  static Float low_half(Float word) { return from_bits(bits(word) << 16); }
+  /// Of bfloat16 in pairs, the first one, which stands in the low half, and the second one.
+  static Float load_first_bf16(const std::uint32_t* pair) { return from_bits(*pair << 16); }
+  static Float load_second_bf16(const std::uint32_t* pair) { return from_bits(*pair & 0xffff0000u); }
   static Float load_int8(const std::int8_t* p) { return static_cast<float>(*p); }
   static Float load_first(const float* p, std::size_t /*n*/) { return *p; }
   /// The first n, and `rest` in the lanes behind them.
