@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -51,9 +52,13 @@ def rehash(bundle: Path) -> None:
 def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C++ side built with its tests, warnings as errors; LINKCAST_TEST_SANITIZE names sanitizers.
 
-    With LINKCAST_TEST_VALGRIND=1 each test program runs under memcheck.
+    With LINKCAST_TEST_VALGRIND=1 each test program runs under memcheck. One folder serves all processes of
+    pytest-xdist: the first of them builds, the others wait.
     """
-    folder = tmp_path_factory.mktemp("cpp")
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    session = tmp_path_factory.getbasetemp().parent if parallel else tmp_path_factory.getbasetemp()
+    folder = session / "cpp"
+    folder.mkdir(exist_ok=True)
     options = ["-G", "Ninja", "-DLINKCAST_BUILD_TESTS=ON", "-DLINKCAST_WERROR=ON"]
     options += [f"-DPython_EXECUTABLE={sys.executable}"]  # where the TensorFlow Lite library is looked for
     if sanitizers := os.environ.get("LINKCAST_TEST_SANITIZE"):
@@ -61,8 +66,11 @@ def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.environ.get("LINKCAST_TEST_VALGRIND"):
         launcher = ["valgrind", "--quiet", "--error-exitcode=9", f"--suppressions={ROOT}/tests/valgrind.supp"]
         options += [f"-DCMAKE_TEST_LAUNCHER={';'.join(launcher)}", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"]
-    run("cmake", "-S", ROOT, "-B", folder, *options, cwd=folder)
-    run("cmake", "--build", folder, cwd=folder)
+    with (session / "cpp.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "build.ninja").exists():
+            run("cmake", "-S", ROOT, "-B", folder, *options, cwd=folder)
+        run("cmake", "--build", folder, cwd=folder)
     return folder
 
 

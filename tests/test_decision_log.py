@@ -126,6 +126,38 @@ def test_a_line_that_was_cut_off_is_left_out_and_the_others_hold(engine: linkcas
     assert [rerun(file).same for file in log_files(short)] == [89, 12]
 
 
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The keys of every value within a JSON document, outer ones first."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield (*path, key)
+        yield from places(item, (*path, key))
+
+
+@pytest.mark.parametrize("wrong", [None, "x", -1, 1e300, [], {"a": [1]}, True], ids=repr)
+def test_a_header_of_other_types_is_refused_or_read_and_never_ends_in_a_traceback(
+    engine: linkcast.Engine, short: Path, wrong: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("linkcast.live.rerun._engine", lambda *_: engine)  # loading it each time takes a minute
+    lines = short.read_text(encoding="utf-8").splitlines()
+    header = json.loads(lines[0])
+    refused = 0
+    for path in places(header):
+        if len(path) > 1 and path[-1] not in (0, *(key for key in path if isinstance(key, str))):
+            continue  # of a list, the first item
+        damaged = json.loads(lines[0]) | {"next_index": 1}  # with a state to go on from
+        at = damaged
+        for key in path[:-1]:
+            at = at[key]
+        at[path[-1]] = wrong
+        short.write_text("\n".join([json.dumps(damaged), *lines[1:3]]) + "\n", encoding="utf-8")
+        try:
+            rerun(short)
+        except ValueError:  # an engine's LoadError is one
+            refused += 1
+    assert refused >= 40
+
+
 def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(short: Path) -> None:
     lines = short.read_bytes().splitlines(keepends=True)
     lines[20] = lines[20][:50] + b"\n"
@@ -238,7 +270,7 @@ def test_every_line_follows_the_schema_and_every_field_is_in_it(short: Path) -> 
 
 def test_the_page_has_every_field() -> None:
     page = (ROOT / "docs" / "decision-log.md").read_text(encoding="utf-8")
-    for definition in ("header", "tick", "forecast", "shadow"):
+    for definition in ("header", "tick", "forecast", "shadow", "score", "contest"):
         table = page.split(f"### `{definition}`\n", 1)[1].split("\n#", 1)[0]
         told = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, flags=re.MULTILINE))
         known = SCHEMA["$defs"][definition]["properties"]

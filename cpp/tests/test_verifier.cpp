@@ -1,6 +1,8 @@
 // The verifier on bytes that no one should trust. Built with sanitizers it shows that nothing is read outside the file.
 #include "recognise/verifier.h"
 
+#include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -11,6 +13,7 @@
 
 #include "base/error.h"
 #include "check.h"
+#include "recognise/flatbuffer.h"
 #include "recognise/model_bytes.h"
 #include "recognise/operators.h"
 
@@ -87,6 +90,14 @@ TEST(damaged_bytes_are_refused_or_pass_and_nothing_is_read_outside_them) {
   }
   CHECK(refused > 500);
   CHECK(passed > 50);
+}
+
+TEST(a_bool_of_any_byte_but_zero_is_true) {  // found by fuzzing: 32 for an LSTM's time_major
+  const std::array<std::uint8_t, 3> bytes{0, 1, 32};
+  const FlatBytes flat(bytes.data(), bytes.size());
+  CHECK(!flat.read<bool>(0, "a field"));
+  CHECK(flat.read<bool>(1, "a field"));
+  CHECK(flat.read<bool>(2, "a field"));
 }
 
 TEST(random_bytes_behind_the_identifier_are_refused) {

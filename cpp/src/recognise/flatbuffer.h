@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace linkcast::tflite {
 
@@ -31,9 +32,10 @@ class FlatBytes {
   T read(std::uint64_t position, const char* what) const {
     if (!holds(position, sizeof(T)))
       throw Damaged(std::string(what) + " lies at byte " + std::to_string(position) + " of " + std::to_string(size_));
-    T value;
-    std::memcpy(&value, bytes_ + position, sizeof(T));
-    return value;
+    using Stored = std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, T>;  // of a bool any byte but 0 is true
+    Stored value;
+    std::memcpy(&value, bytes_ + position, sizeof(Stored));
+    return static_cast<T>(value);
   }
 
   /// Where the unsigned offset at `position` leads to.

@@ -11,12 +11,12 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from linkcast.live.fields import record
-from linkcast.live.record import SCHEMA, Forecast, Header, Shadow, Tick
+from linkcast.live.record import SCHEMA, Header, Tick
 
 MOST_BYTES = 16 * 2**20
 """Of a file: some four hours at a tick a second."""
@@ -253,7 +253,7 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, (Header, Tick, Forecast, Shadow)):
+    if is_dataclass(value):
         return {name: _plain(item) for name, item in vars(value).items()}
     return value
 

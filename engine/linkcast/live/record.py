@@ -106,6 +106,53 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class ScoreState:
+    """What a `Score` goes on from."""
+
+    outcomes: int
+    error: float  # mean absolute, Mbit/s
+    rules: tuple[float, ...]  # the same, of each naive rule
+    banded: int  # outcomes that had a band
+    held: float  # share of them in it
+    expected: tuple[float, ...] | None  # value, P10, P90 of the next tick; None: nothing was expected
+    naive: tuple[float, ...]  # what the rules expect; empty before the window is full
+
+
+@dataclass(frozen=True)
+class ScoreStates:
+    """What the live side's skill and coverage go on from."""
+
+    live: ScoreState
+    naive: tuple[float, ...]  # the last values, Mbit/s, oldest first
+
+
+@dataclass(frozen=True)
+class ContestState:
+    """What a `Contest` goes on from."""
+
+    ticks: int
+    sum: float
+    variance: float
+    errors: float
+    seen: int
+
+
+@dataclass(frozen=True)
+class ShadowHeader:
+    """Of a shadow what `Header` has of the live side."""
+
+    folder: str
+    models: Mapping[str, str]
+    models_id: str
+    runs_on: Mapping[str, str]
+    precision: str
+    state: str
+    score: ScoreState
+    contest: ContestState
+    kernels: str = ""
+
+
+@dataclass(frozen=True)
 class Header:
     """What a session runs on, and the state that its next tick starts from: with it, the ticks can be run again."""
 
@@ -125,8 +172,8 @@ class Header:
     runs_on: Mapping[str, str]  # by model: "native (avx512)", "tflite"
     state: str  # base64 of Controller.snapshot
     next_index: int = 0  # of the tick that comes next
-    scores: Mapping[str, Any] = field(default_factory=dict)  # what skill and coverage go on from
-    shadow: Mapping[str, Any] | None = None  # folder, models, models_id, runs_on, state, scores, contest; None: none
+    scores: ScoreStates | None = None  # None: nothing came yet
+    shadow: ShadowHeader | None = None
     lost: int = 0  # ticks before this header that could not be written
     extra: Mapping[str, Any] = field(default_factory=dict)  # what the loop wants to be known: source, shaper, dry_run
     kernels: str = ""  # native kernels that the forecaster was run on, where they decide bits: at a reduced precision

@@ -136,26 +136,22 @@ def open_session(header: Header, models: str | os.PathLike[str] | None = None) -
 
     shadow = None
     if header.shadow is not None:
-        shadow = _engine(
-            _folder(header.shadow["folder"]),
-            header.backend,
-            header.shadow["precision"],
-            header.shadow.get("kernels", ""),
-        )
+        was = header.shadow
+        shadow = _engine(_folder(was.folder), header.backend, was.precision, was.kernels)
     engine = _engine(models or _folder(header.folder), header.backend, header.precision, header.kernels)
     session = Session.resume(header, engine, shadow)
     why = []
     if header.linkcast != __version__:
         why.append(f"linkcast {header.linkcast} wrote it, this is {__version__}")
-    for pilot, was, prefix in ((session.live, asdict(header), ""), (session.shadow, header.shadow or {}, "shadow's ")):
-        if pilot is None:
+    for pilot, side, prefix in ((session.live, header, ""), (session.shadow, header.shadow, "shadow's ")):
+        if pilot is None or side is None:
             continue
         for name, sha256 in pilot.models.items():
-            before = was["models"].get(name, "none")
+            before = side.models.get(name, "none")
             if before != sha256:
                 why.append(f"model {prefix}{name} was {before[:12]}, is {sha256[:12]}")
-            if was["runs_on"].get(name) != pilot.runs_on[name]:
-                why.append(f"kernels of {prefix}{name} were {was['runs_on'].get(name)}, are {pilot.runs_on[name]}")
+            if side.runs_on.get(name) != pilot.runs_on[name]:
+                why.append(f"kernels of {prefix}{name} were {side.runs_on.get(name)}, are {pilot.runs_on[name]}")
     return session, why
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from linkcast.baselines import BASELINES
-from linkcast.live.record import NAN, Forecast
+from linkcast.live.record import NAN, Forecast, ScoreState
 
 MEMORY = 600
 """Outcomes that the averages look back on: ten minutes at one a second."""
@@ -38,11 +38,11 @@ class NaiveRules:
         window = np.array(self._values, dtype=np.float64).reshape(1, -1, 1)
         return [float(rule(window, 0)[0]) for rule in BASELINES.values()]
 
-    def state(self) -> list[float]:
+    def state(self) -> tuple[float, ...]:
         """What restore() takes."""
-        return list(self._values)
+        return tuple(self._values)
 
-    def restore(self, state: list[float]) -> None:
+    def restore(self, state: Sequence[float]) -> None:
         """Goes on from there."""
         self._values.clear()
         self._values.extend(state)
@@ -93,26 +93,35 @@ class Score:
         """Share of the outcomes within the band; NaN while little is known."""
         return self._held if self._banded >= LEAST else NAN
 
-    def state(self) -> dict[str, Any]:
-        """Plain numbers: what restore() takes."""
+    def state(self) -> ScoreState:
+        """What restore() takes."""
         expected = self._expected
-        return {
-            "outcomes": self._outcomes,
-            "error": self._error,
-            "rules": self._rules,
-            "banded": self._banded,
-            "held": self._held,
-            "expected": None if expected is None else [expected.mbps, expected.p10, expected.p90],
-            "naive": self._naive,
-        }
+        return ScoreState(
+            outcomes=self._outcomes,
+            error=self._error,
+            rules=tuple(self._rules),
+            banded=self._banded,
+            held=self._held,
+            expected=None if expected is None else (expected.mbps, expected.p10, expected.p90),
+            naive=tuple(self._naive),
+        )
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from there."""
-        self._outcomes, self._error, self._rules = state["outcomes"], state["error"], list(state["rules"])
-        self._banded, self._held, self._naive = state["banded"], state["held"], list(state["naive"])
-        expected = state["expected"]
-        if expected is None:
-            self._expected = None
-            return
-        mbps, p10, p90 = (NAN if value is None else value for value in expected)
-        self._expected = Forecast(mbps, p10=p10, p90=p90)
+    def restore(self, state: ScoreState) -> None:
+        """Goes on from there.
+
+        Raises:
+            ValueError: the numbers are not those of so many rules and of a forecast.
+        """
+        rules = len(BASELINES)
+        expected, naive = len(state.expected or (0.0,) * 3), len(state.naive) or rules
+        if (len(state.rules), naive, expected) != (rules, rules, 3):
+            raise ValueError(
+                f"score: expected {rules} errors, a forecast of 3 numbers and what {rules} rules or none expect; "
+                f"got {len(state.rules)}, {expected} and {len(state.naive)}"
+            )
+        self._outcomes, self._error, self._rules = state.outcomes, state.error, list(state.rules)
+        self._banded, self._held, self._naive = state.banded, state.held, list(state.naive)
+        self._expected = None
+        if state.expected is not None:
+            mbps, p10, p90 = state.expected
+            self._expected = Forecast(mbps, p10=p10, p90=p90)

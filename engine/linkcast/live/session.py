@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from linkcast import __version__
 from linkcast.engine import Engine
 from linkcast.files import sha256
-from linkcast.live.record import NAN, Forecast, Header, Shadow, Tick
+from linkcast.live.record import NAN, Forecast, Header, ScoreStates, Shadow, ShadowHeader, Tick
 from linkcast.live.score import NaiveRules, Score
 from linkcast.live.shadow import Contest
 
@@ -263,20 +263,20 @@ class Session:
             runs_on=live.runs_on,
             state=live.state(),
             next_index=self._index,
-            scores={"live": live.score.state(), "naive": self._naive.state()},
+            scores=ScoreStates(live.score.state(), self._naive.state()),
             shadow=None
             if shadow is None
-            else {
-                "folder": shadow.engine.folder,
-                "models": shadow.models,
-                "models_id": shadow.models_id,
-                "runs_on": shadow.runs_on,
-                "precision": shadow.precision,
-                "kernels": shadow.kernels,
-                "state": shadow.state(),
-                "score": shadow.score.state(),
-                "contest": self.contest.state(),
-            },
+            else ShadowHeader(
+                folder=shadow.engine.folder,
+                models=shadow.models,
+                models_id=shadow.models_id,
+                runs_on=shadow.runs_on,
+                precision=shadow.precision,
+                state=shadow.state(),
+                score=shadow.score.state(),
+                contest=self.contest.state(),
+                kernels=shadow.kernels,
+            ),
             extra=self.extra,
             kernels=live.kernels,
         )
@@ -287,21 +287,25 @@ class Session:
         same models on the same kernels. With others, what was learnt is carried over.
 
         Raises:
-            ValueError: the models read other features, or the state is damaged.
+            ValueError: the models read other features, or the options or the state are damaged.
         """
         options = cast("ControllerOptions", header.options)
-        session = cls(header.link, engine, header.profile, shadow=shadow, **options)
+        try:
+            session = cls(header.link, engine, header.profile, shadow=shadow, **options)
+        except TypeError as error:
+            raise ValueError(f"options: expected those of Engine.controller, got {dict(options)}") from error
         session.extra = dict(header.extra)
         if header.next_index == 0:  # the start: all is as new, whatever version wrote the state
             return session
         session.live.restore(header.state, session.live.models == dict(header.models))
-        session.live.score.restore(header.scores["live"])
-        session._naive.restore(header.scores["naive"])
+        if header.scores is not None:
+            session.live.score.restore(header.scores.live)
+            session._naive.restore(header.scores.naive)
         session._index = header.next_index
         if header.shadow is not None and session.shadow is not None:
-            session.shadow.restore(header.shadow["state"], session.shadow.models == header.shadow["models"])
-            session.shadow.score.restore(header.shadow["score"])
-            session.contest.restore(header.shadow["contest"])
+            session.shadow.restore(header.shadow.state, session.shadow.models == dict(header.shadow.models))
+            session.shadow.score.restore(header.shadow.score)
+            session.contest.restore(header.shadow.contest)
         return session
 
     def reload(self, engine: Engine | None = None, *, shadow: Engine | None = None, **options: Any) -> str | None:

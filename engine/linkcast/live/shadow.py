@@ -14,9 +14,8 @@ stationarity.
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from linkcast.live.record import NAN
+from linkcast.live.record import NAN, ContestState
 
 ALPHA = 0.05
 """How likely it is that a verdict is ever given between two equals."""
@@ -101,17 +100,11 @@ class Contest:
             return "shadow_better"
         return "live_better" if high < 0.0 else "undecided"
 
-    def state(self) -> dict[str, Any]:
-        """Plain numbers: what restore() takes."""
-        return {
-            "ticks": self._ticks,
-            "sum": self._sum,
-            "variance": self._variance,
-            "errors": self._errors,
-            "seen": self._seen,
-        }
+    def state(self) -> ContestState:
+        """What restore() takes."""
+        return ContestState(self._ticks, self._sum, self._variance, self._errors, self._seen)
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: ContestState) -> None:
         """Goes on from there."""
-        self._ticks, self._sum, self._variance = state["ticks"], state["sum"], state["variance"]
-        self._errors, self._seen = state["errors"], state["seen"]
+        self._ticks, self._sum, self._variance = state.ticks, state.sum, state.variance
+        self._errors, self._seen = state.errors, state.seen

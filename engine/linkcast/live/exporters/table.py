@@ -199,5 +199,5 @@ OF_HEADER = (RELOADS, CAPACITY, INFO)
 
 def info_labels(header: Header) -> tuple[str, ...]:
     """Values of INFO's labels after `link`."""
-    shadow = "" if header.shadow is None else str(header.shadow["models_id"])
+    shadow = "" if header.shadow is None else header.shadow.models_id
     return header.linkcast, header.profile, header.models_id, shadow
