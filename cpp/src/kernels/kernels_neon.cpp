@@ -1,4 +1,3 @@
-#include "product_bf16.h"
 #include "table.h"
 #include "vec_neon.h"
 
@@ -10,7 +9,7 @@ const Kernels& kernels_f32_neon() {
 }
 
 const Kernels& kernels_bf16_neon() {
-  static constexpr Kernels table = make_kernels<ProductBf16<VecNeon>>(Isa::neon, "bf16_neon");
+  static constexpr Kernels table = make_kernels<Product<VecNeon, std::uint16_t>>(Isa::neon, "bf16_neon");
   return table;
 }
 

@@ -116,14 +116,20 @@ LINKCAST_INLINE typename V::Float load_stored(const float* p) {
   return V::load(p);
 }
 template <class V>
+LINKCAST_INLINE typename V::Float load_stored(const std::uint16_t* p) {
+  return V::load_bf16(p);
+}
+template <class V>
 LINKCAST_INLINE typename V::Float load_stored(const std::int8_t* p) {
   return V::load_int8(p);
 }
 
 constexpr WeightFormat format_of(float) { return WeightFormat::float32; }
+constexpr WeightFormat format_of(std::uint16_t) { return WeightFormat::bfloat16; }
 constexpr WeightFormat format_of(std::int8_t) { return WeightFormat::int8; }
 
-/// Weights stored as float or int8; rows and arithmetic in float32. bfloat16: see product_bf16.h.
+/// Weights stored as float, bfloat16 (uint16_t) or int8; rows and arithmetic in float32. bfloat16 in pairs: see
+/// product_bf16.h.
 template <class V, class Stored>
 struct Product {
   using Vec = V;

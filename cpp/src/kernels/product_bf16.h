@@ -2,7 +2,7 @@
 //
 // A lane's word holds the weights of two neighbouring k, the first one in its low half: shifted up it is the first weight
 // as a float32, without its low half the second one. A pair takes fewer instructions than two halves that are widened,
-// and with AVX-512 the load masks.
+// and with AVX-512 the load masks. NEON widens a half in one instruction: there pairs save nothing with several rows.
 #pragma once
 
 #include "product.h"

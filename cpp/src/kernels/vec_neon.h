@@ -13,19 +13,12 @@ namespace {
 struct VecNeon {
   using Float = float32x4_t;
   static constexpr std::size_t lanes = 4;
-  static constexpr int registers = 32;
   static constexpr int max_rows = 6;  // 6 rows x 4 gates, four weights and an input take 29 of the 32 registers
 
   static Float zero() { return vdupq_n_f32(0.0f); }
   static Float set(float x) { return vdupq_n_f32(x); }
   static Float load(const float* p) { return vld1q_f32(p); }
-  /// Of bfloat16 in pairs, the first ones, which stand in the low halves, and the second ones.
-  static Float load_first_bf16(const std::uint32_t* pairs) {
-    return vreinterpretq_f32_u32(vshlq_n_u32(vld1q_u32(pairs), 16));
-  }
-  static Float load_second_bf16(const std::uint32_t* pairs) {
-    return vreinterpretq_f32_u32(vandq_u32(vld1q_u32(pairs), vdupq_n_u32(0xffff0000u)));
-  }
+  static Float load_bf16(const std::uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
   static Float load_int8(const std::int8_t* p) {
     std::uint32_t bytes;
     std::memcpy(&bytes, p, sizeof bytes);
