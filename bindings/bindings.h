@@ -156,9 +156,13 @@ py::array_t<float> view(const std::shared_ptr<float[]>& memory, std::vector<py::
 /// (batch, row...)
 std::vector<py::ssize_t> with_batch(std::size_t batch, const std::vector<int>& row);
 
+/// The `second_core` of Python: None, "any" or a CPU's number, as SecondCore::from() takes it.
+std::string second_core_text(const py::object& second_core);
+
 /// @param kernels  by name; absent: those that measure best
 Model::Options model_options(const std::string& backend, int threads, const std::string& precision,
-                             const std::optional<std::string>& kernels);
+                             const std::optional<std::string>& kernels, const std::string& second_core,
+                             std::uint64_t helper_spin_us);
 
 /// Numbers of any shape as float64, with the checks of rows. @throws std::invalid_argument  no plain numbers
 py::array_t<double, py::array::c_style> as_numbers(const py::object& values, const std::string& what);

@@ -46,17 +46,19 @@ std::shared_ptr<BoundModel> open(const py::object& model, const Model::Options& 
 
 std::shared_ptr<BoundModel> open_model(const py::object& model, const std::string& backend, int threads,
                                        const std::string& precision, const std::optional<std::string>& kernels,
+                                       const py::object& second_core, std::uint64_t helper_spin_us,
                                        std::uint64_t max_file_bytes, std::uint64_t max_tensor_bytes, int max_threads,
                                        double load_seconds) {
-  Model::Options options = model_options(backend, threads, precision, kernels);
+  Model::Options options =
+      model_options(backend, threads, precision, kernels, second_core_text(second_core), helper_spin_us);
   options.limits = {max_file_bytes, max_tensor_bytes, max_threads, load_seconds};
   return open(model, options);
 }
 
 py::bytes bytes_of(const void* data, std::size_t size) { return {static_cast<const char*>(data), size}; }
 
-/// (path, or None; content, or None; backend, threads, precision; limits; golden windows; kernels): what opens the same model
-/// in another process. A model that has a file is read from it anew.
+/// (path, or None; content, or None; backend, threads, precision; limits; golden windows; kernels; second core, and its
+/// spin_us): what opens the same model in another process. A model that has a file is read from it anew.
 py::tuple model_state(const BoundModel& bound) {
   const Model& model = *bound.model;
   const Model::Options& options = model.options();
@@ -67,13 +69,15 @@ py::tuple model_state(const BoundModel& bound) {
                         has_file ? py::none() : py::object(bytes_of(content.data(), content.size())),
                         backend_name(options.backend), options.threads, precision_name(options.precision),
                         py::make_tuple(limits.file_bytes, limits.tensor_bytes, limits.threads, limits.load_seconds),
-                        bytes_of(options.golden.data(), options.golden.size() * sizeof(float)), options.kernels);
+                        bytes_of(options.golden.data(), options.golden.size() * sizeof(float)), options.kernels,
+                        options.second_core.text(), options.second_core.spin_us);
 }
 
 std::shared_ptr<BoundModel> open_state(const py::tuple& state) {
-  if (state.size() != 8) throw std::invalid_argument("Model: expected what pickling a Model has made");
-  Model::Options options = model_options(state[2].cast<std::string>(), state[3].cast<int>(),
-                                         state[4].cast<std::string>(), state[7].cast<std::string>());
+  if (state.size() != 10) throw std::invalid_argument("Model: expected what pickling a Model has made");
+  Model::Options options =
+      model_options(state[2].cast<std::string>(), state[3].cast<int>(), state[4].cast<std::string>(),
+                    state[7].cast<std::string>(), state[8].cast<std::string>(), state[9].cast<std::uint64_t>());
   const auto limits = state[5].cast<py::tuple>();
   if (limits.size() != 4) throw std::invalid_argument("Model: expected what pickling a Model has made");
   options.limits = {limits[0].cast<std::uint64_t>(), limits[1].cast<std::uint64_t>(), limits[2].cast<int>(),
@@ -102,6 +106,7 @@ std::string model_as_html(const BoundModel& bound) {
   values["why"] = model.backend_reason();
   values["precision"] = precision_name(model.precision());
   values["kernels"] = model.kernels();
+  if (!model.second_core().empty()) values["second core"] = model.second_core();
   values["bytes"] = model.file().bytes().size();
   return html_of("Model " + model.path(), values);
 }
@@ -229,6 +234,7 @@ void bind_model(py::module_& module) {
 Every invoke starts from zero LSTM state. One thread at a time: a second one gets a RuntimeError.)")
       .def(py::init(&open_model), py::arg("path"), py::arg("backend") = "auto", py::arg("threads") = 1,
            py::arg("precision") = "float32", py::kw_only(), py::arg("kernels") = py::none(),
+           py::arg("second_core") = py::none(), py::arg("helper_spin_us") = SecondCore().spin_us,
            py::arg("max_file_bytes") = Model::Limits().file_bytes,
            py::arg("max_tensor_bytes") = Model::Limits().tensor_bytes, py::arg("max_threads") = Model::Limits().threads,
            py::arg("load_seconds") = Model::Limits().load_seconds,
@@ -243,6 +249,10 @@ Args:
         and `backend_reason` say so.
     kernels: native kernels by name, such as "bf16_avx512"; None is what LINKCAST_KERNELS names, or else those that
         measure best on this CPU.
+    second_core: one window on two cores where that gains, with the same bits: the number of the CPU that a helper thread
+        is pinned to, or "any"; None is one core. What came of it: the property of this name.
+    helper_spin_us: the helper keeps its CPU busy for so long after a window, 1 to 60000000; a later window finds it
+        asleep and runs on one core. Above the time from call to call, then.
     max_file_bytes: of the file.
     max_tensor_bytes: of all tensors that the graph computes, for the batch that it was converted with.
     max_threads: a bound for `threads`.
@@ -251,7 +261,8 @@ Raises:
     LoadError: the file is missing, damaged, or nothing that TensorFlow Lite can be trusted with; it is over a limit; it
         has several inputs or an input that is not float32; or it does not run as asked for (backend "native", a reduced
         precision).
-    ValueError: an unknown backend or precision, kernels that do not run here or are of another precision, or threads < 1 or above their bound.)")
+    ValueError: an unknown backend or precision, kernels that do not run here or are of another precision, a second core
+        that this thread may not run on, or a number out of its range.)")
       .def(py::pickle(&model_state, &open_state))
       .def("__repr__", &describe_model)
       .def("_repr_html_", &model_as_html)
@@ -298,6 +309,10 @@ f32_avx512 (few, many)"; "" on TensorFlow Lite.)doc")
       .def_property_readonly(
           "step_kernels", [](const BoundModel& b) { return b.model->step_kernels(); },
           R"(Those of a stream: at a reduced precision they decide its bits. "" on TensorFlow Lite.)")
+      .def_property_readonly(
+          "second_core", [](const BoundModel& b) { return b.model->second_core(); },
+          R"(Whether one window runs on two cores, with what was measured at load, or what is in the way: "two cores: a window
+takes 15.9 us, and 19.2 us on one"; "" when it was not asked for.)")
       .def(
           "kernel_choices", &kernel_choices,
           R"(Which kernels run, and what was measured: a dict by class of call, "step" (of a stream), "window" (one), "few"

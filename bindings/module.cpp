@@ -30,13 +30,19 @@ Deadline deadline_in(const std::optional<double>& deadline_ms) {
   return Deadline::in(static_cast<std::uint64_t>(*deadline_ms * 1e6));
 }
 
+std::string second_core_text(const py::object& second_core) {
+  return second_core.is_none() ? std::string() : py::cast<std::string>(py::str(second_core));
+}
+
 Model::Options model_options(const std::string& backend, int threads, const std::string& precision,
-                             const std::optional<std::string>& kernels) {
+                             const std::optional<std::string>& kernels, const std::string& second_core,
+                             std::uint64_t helper_spin_us) {
   Model::Options options;
   options.backend = backend_from_name(backend);
   options.threads = threads;
   options.precision = precision_from_name(precision);
   options.kernels = kernels.value_or("");
+  options.second_core = SecondCore::from(second_core, helper_spin_us);
   return options;
 }
 

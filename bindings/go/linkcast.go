@@ -166,6 +166,9 @@ type ModelInfo struct {
 	Precision                                 string  // of the native weights, as it was asked for
 	Kernels                                   string  // that run, by class of call where they differ; "" on TensorFlow Lite
 	ProofError                                float64 // largest difference from TensorFlow Lite on the golden windows at load
+	// SecondCore says whether one window runs on two cores, with what was measured at load, or what is in the way; "" when
+	// it was not asked for.
+	SecondCore string
 }
 
 // Engine holds the models of a folder. Its methods, and those of its streams, can be called from any goroutine: one at a
@@ -187,6 +190,12 @@ type Options struct {
 	// Kernels names native kernels for the forecasters. "" is what LINKCAST_KERNELS names, or else those that measure
 	// best on this CPU.
 	Kernels string
+	// SecondCore runs one window on two cores where that gains, with the same bits: the CPU of a helper thread, "3" say,
+	// or "any". "" is one core. ModelInfo.SecondCore says what came of it.
+	SecondCore string
+	// HelperSpin is how long the helper keeps its CPU busy after a window; a later window finds it asleep and runs on
+	// one core. 0 is a millisecond; at most a minute.
+	HelperSpin time.Duration
 }
 
 // Open loads the models of a folder that holds models/ and metadata/; "" takes those installed with the library.
@@ -204,6 +213,15 @@ func OpenWith(folder string, given Options) (*Engine, error) {
 	defer C.free(unsafe.Pointer(options.precision))
 	options.kernels = cString(given.Kernels)
 	defer C.free(unsafe.Pointer(options.kernels))
+	options.second_core = cString(given.SecondCore)
+	defer C.free(unsafe.Pointer(options.second_core))
+	if given.HelperSpin != 0 {
+		us := given.HelperSpin.Microseconds()
+		if us < 1 || us > 60000000 {
+			return nil, fmt.Errorf("HelperSpin: expected 1us to 1m, got %v", given.HelperSpin)
+		}
+		options.helper_spin_us = C.uint64_t(us)
+	}
 	if _, err := call(func() C.linkcast_status { return C.linkcast_engine_open(name, &options, &engine.handle) }); err != nil {
 		return nil, err
 	}
@@ -287,6 +305,7 @@ func (e *Engine) Describe(model Model) (ModelInfo, error) {
 		Window: int(info.window), Features: int(info.features), Outputs: int(info.outputs),
 		Step:      time.Duration(float64(info.step_s) * float64(time.Second)),
 		Precision: C.GoString(info.precision), Kernels: C.GoString(info.kernels), ProofError: float64(info.proof_error),
+		SecondCore: C.GoString(info.second_core),
 	}, nil
 }
 

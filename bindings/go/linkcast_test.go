@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func open(t *testing.T) *Engine {
@@ -53,6 +54,46 @@ func TestReducedPrecisionAndPrepare(t *testing.T) {
 	}
 	if _, err := OpenWith("", Options{Kernels: "f32_amz"}); err == nil || !strings.Contains(err.Error(), "f32_amz") {
 		t.Errorf("kernels that are none: %v", err)
+	}
+}
+
+func TestSecondCore(t *testing.T) {
+	engine, err := OpenWith("", Options{SecondCore: "any", HelperSpin: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	plain, err := Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	p := predictor(t, engine)
+	info, err := engine.Describe(p.forecaster)
+	if err != nil || !strings.Contains(info.SecondCore, " core") {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if info, err := plain.Describe(p.forecaster); err != nil || info.SecondCore != "" {
+		t.Errorf("%+v, %v", info, err)
+	}
+	var window []float32
+	for _, state := range sequence(10) {
+		window = append(window, state.features()...)
+	}
+	for k := 0; k < 20; k++ {
+		one, err := plain.Forecast(p.forecaster, window, 0)
+		two, other := engine.Forecast(p.forecaster, window, 0)
+		if err != nil || other != nil || one.Mbps != two.Mbps {
+			t.Fatalf("%v, %v; %v, %v", one, err, two, other)
+		}
+	}
+	if _, err := OpenWith("", Options{SecondCore: "4096"}); err == nil || !strings.Contains(err.Error(), "4096") {
+		t.Errorf("a CPU that is none: %v", err)
+	}
+	for _, spin := range []time.Duration{-time.Second, 500, 2 * time.Minute} {
+		if _, err := OpenWith("", Options{SecondCore: "any", HelperSpin: spin}); err == nil {
+			t.Errorf("%v was taken", spin)
+		}
 	}
 }
 

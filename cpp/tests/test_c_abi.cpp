@@ -118,6 +118,36 @@ TEST(a_precision_or_kernels_that_are_none_are_refused_by_name) {
   CHECK(opened == nullptr);
 }
 
+TEST(a_window_on_two_cores_has_the_answer_of_one_and_a_reload_keeps_the_helper) {
+  CHECK_EQ(std::string(engine().describe(internet()).second_core), "");
+  linkcast_engine_options options = linkcast::Engine::default_options();
+  options.second_core = "any";
+  options.helper_spin_us = 20000;
+  linkcast::Engine shared(bundle(), options);
+  for (int loaded = 0; loaded < 2; ++loaded) {
+    const std::string said = shared.describe(internet()).second_core;  // which of them is the machine's say
+    CHECK(said.starts_with("two cores: a window takes ") || said.starts_with("one core: "));
+    CHECK_EQ(std::string(shared.describe(allocator()).second_core), "");
+    for (int k = 0; k < 50; ++k)
+      CHECK_EQ(shared.forecast(internet(), window()).mbps, engine().forecast(internet(), window()).mbps);
+    shared.reload(bundle());
+  }
+}
+
+TEST(a_second_core_that_is_none_is_refused_with_those_that_there_are) {
+  linkcast_engine_options options = linkcast::Engine::default_options();
+  linkcast_engine* opened = nullptr;
+  options.second_core = "4096";
+  CHECK_EQ(linkcast_engine_open(bundle().c_str(), &options, &opened), LINKCAST_ERROR_ARGUMENT);
+  CHECK(error_has("second_core: expected \"any\" or a CPU that this thread may run on ("));
+  CHECK(error_has("got \"4096\""));
+  options.second_core = "any";
+  options.helper_spin_us = 0;
+  CHECK_EQ(linkcast_engine_open(bundle().c_str(), &options, &opened), LINKCAST_ERROR_ARGUMENT);
+  CHECK(error_has("helper_spin_us: expected 1 to 60000000, got 0"));
+  CHECK(opened == nullptr);
+}
+
 TEST(prepare_changes_no_answer_and_counts_nothing) {
   linkcast::Stream prepared(engine(), internet());
   linkcast::Stream plain(engine(), internet());

@@ -63,6 +63,8 @@ class Model:
         precision: str = "float32",
         *,
         kernels: str | None = None,
+        second_core: int | str | None = None,
+        helper_spin_us: int = 1000,
         max_file_bytes: int = ...,
         max_tensor_bytes: int = ...,
         max_threads: int = ...,
@@ -91,6 +93,8 @@ class Model:
     def kernels(self) -> str: ...
     @property
     def step_kernels(self) -> str: ...
+    @property
+    def second_core(self) -> str: ...
     def kernel_choices(self) -> dict[str, KernelChoice]: ...
     @property
     def proof_error(self) -> float: ...
@@ -144,6 +148,8 @@ class Engine:
         precision: str = "float32",
         *,
         kernels: str | None = None,
+        second_core: int | str | None = None,
+        helper_spin_us: int = 1000,
         public_key: str | os.PathLike[str] | None = None,
     ) -> None: ...
     @staticmethod

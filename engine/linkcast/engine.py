@@ -37,12 +37,16 @@ class Engine(_native.Engine):
             fallbacks keep float32.
         kernels: native kernels for the forecasters, by name; None is what LINKCAST_KERNELS names, or else those that
             measure best on this CPU; see `Model`.
+        second_core: one window of a forecaster on two cores where that gains: the CPU of a helper thread, or "any"; see
+            `Model`.
+        helper_spin_us: how long the helper keeps that CPU busy after a window.
         public_key: a PEM file with Ed25519 public keys: the folder has to be signed with one of them (`linkcast sign`).
             None is what LINKCAST_PUBLIC_KEY names, or else no signature is asked for.
     Raises:
         LoadError: a model or metadata file is missing, damaged, wrong or not signed as it has to be; the text names the
             file and the key.
-        ValueError: an unknown backend or precision, kernels that do not run here, or threads below 1.
+        ValueError: an unknown backend or precision, kernels that do not run here, a second core that this thread may
+            not run on, or a number out of its range.
     """
 
     def __init__(
@@ -53,13 +57,20 @@ class Engine(_native.Engine):
         precision: str = "float32",
         *,
         kernels: str | None = None,
+        second_core: int | str | None = None,
+        helper_spin_us: int = 1000,
         public_key: str | os.PathLike[str] | None = None,
     ) -> None:
         bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
-        super().__init__(bundle, backend, threads, precision, kernels=kernels, public_key=public_key)
+        options: dict[str, Any] = {
+            "kernels": kernels,
+            "second_core": second_core,
+            "helper_spin_us": helper_spin_us,
+        }
+        super().__init__(bundle, backend, threads, precision, **options, public_key=public_key)
         key = None if public_key is None else os.path.abspath(public_key)
         self._reopen = partial(
-            type(self), os.path.abspath(bundle), backend, threads, precision, kernels=kernels, public_key=key
+            type(self), os.path.abspath(bundle), backend, threads, precision, **options, public_key=key
         )
 
     @classmethod
@@ -71,10 +82,21 @@ class Engine(_native.Engine):
         precision: str = "float32",
         *,
         kernels: str | None = None,
+        second_core: int | str | None = None,
+        helper_spin_us: int = 1000,
         public_key: str | os.PathLike[str] | None = None,
     ) -> Engine:
         """Another name of the constructor."""
-        return cls(folder, backend, threads, precision, kernels=kernels, public_key=public_key)
+        return cls(
+            folder,
+            backend,
+            threads,
+            precision,
+            kernels=kernels,
+            second_core=second_core,
+            helper_spin_us=helper_spin_us,
+            public_key=public_key,
+        )
 
     def __repr__(self) -> str:
         if not hasattr(self, "_reopen"):  # a traceback shows one whose folder could not be opened

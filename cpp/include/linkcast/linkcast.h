@@ -352,9 +352,29 @@ struct linkcast_engine_options {
                              linkcast_model_info.backend_reason says so */
   const char* kernels;    /* native kernels for the forecasters, "bf16_avx512" say; NULL: $LINKCAST_KERNELS, or those
                              that measure best on this CPU */
+  const char* second_core; /* the CPU of a helper thread, "3" say, or "any": one window of a forecaster then runs on two
+                              cores where that gains, with the same bits. NULL: one core. What came of it:
+                              linkcast_model_info.second_core */
+  uint64_t helper_spin_us; /* how long the helper keeps its CPU busy after a window, 1 to 60000000; a later window finds
+                              it asleep and runs on one core */
 };
 #define LINKCAST_ENGINE_OPTIONS_INIT \
-  {sizeof(linkcast_engine_options), NULL, NULL, 1, 1, 1, 0, NULL, 0.5, 0.3, LINKCAST_SOURCE_LAST, NULL, NULL, NULL}
+  {sizeof(linkcast_engine_options),  \
+   NULL,                             \
+   NULL,                             \
+   1,                                \
+   1,                                \
+   1,                                \
+   0,                                \
+   NULL,                             \
+   0.5,                              \
+   0.3,                              \
+   LINKCAST_SOURCE_LAST,             \
+   NULL,                             \
+   NULL,                             \
+   NULL,                             \
+   NULL,                             \
+   1000}
 
 struct linkcast_stream_options {
   size_t size;
@@ -447,9 +467,11 @@ typedef struct linkcast_model_info {
   const char* kernels;   /* the native kernels that run: "f32_avx512", or by class of call where they differ,
                             "bf16_avx512_dot (step, window), f32_avx512 (few, many)"; "" on TensorFlow Lite */
   double proof_error;    /* largest difference from TensorFlow Lite on the golden windows at load, of scaled outputs */
+  const char* second_core; /* whether one window runs on two cores, with what was measured at load, or what is in the
+                              way: "two cores: a window takes 15.9 us, and 19.2 us on one"; "" when it was not asked for */
 } linkcast_model_info;
 #define LINKCAST_MODEL_INFO_INIT \
-  {sizeof(linkcast_model_info), NULL, NULL, NULL, NULL, NULL, LINKCAST_ROLE_ANY, 0, 0, 0, 0.0, NULL, NULL, 0.0}
+  {sizeof(linkcast_model_info), NULL, NULL, NULL, NULL, NULL, LINKCAST_ROLE_ANY, 0, 0, 0, 0.0, NULL, NULL, 0.0, NULL}
 
 /* Any thread. HANDLE, ARGUMENT, STRUCT_SIZE. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_model_describe(linkcast_engine* engine, linkcast_model model,

@@ -39,6 +39,7 @@ ModelSetOptions model_set_options(const linkcast_engine_options& given) {
   options.model.threads = given.threads;
   if (given.precision) options.model.precision = precision_from_name(given.precision);
   if (given.kernels) options.model.kernels = given.kernels;
+  options.model.second_core = SecondCore::from(given.second_core ? given.second_core : "", given.helper_spin_us);
   if (given.tflite_library) options.model.tflite_library = given.tflite_library;
   options.pool.threads = given.pool_threads;
   if (given.pool_cpus) options.pool.cpus.assign(given.pool_cpus, given.pool_cpus + given.pool_threads - 1);
@@ -363,6 +364,7 @@ linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model 
     own.precision = engine.keep(precision_name(loaded.precision()));
     own.kernels = engine.keep(loaded.kernels());
     own.proof_error = loaded.proof_error();
+    own.second_core = engine.keep(loaded.second_core());
     write_struct(own, info);
   });
 }

@@ -103,6 +103,7 @@ void Engine::load(const ModelSpec& spec, const Model::Options& options) {
   if (spec.role != Role::forecaster) {
     model_options.precision = Precision::float32;
     model_options.kernels.clear();
+    model_options.second_core = {};
   }
   auto model = std::make_unique<Model>(path, model_options);
   if (model->input_shape() != spec.input_shape)

@@ -22,7 +22,7 @@ class Engine {
   /// Reads the metadata, checks every file against its SHA-256, loads every model, checks its shapes, and runs it on
   /// its golden inputs, scaled and in physical units, whose outputs have to be the golden ones.
   /// @param folder   holds models/ and metadata/
-  /// @param options  its precision and kernels are the forecasters'; allocators and fallbacks keep float32
+  /// @param options  its precision, kernels and second core are the forecasters'; allocators and fallbacks keep float32
   /// @param signers  those whose signature the folder has to have, if any
   /// @param texts    out, unless null: the metadata files as they were checked
   /// @throws LoadError  naming the file, and the key where there is one

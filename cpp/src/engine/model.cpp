@@ -55,6 +55,9 @@ Model::Model(const std::string& path, std::vector<std::byte>* bytes, const Optio
                                 std::to_string(options.threads));
   if (options.backend == Backend::tflite && !options.kernels.empty())
     throw std::invalid_argument("kernels: expected none with backend \"tflite\", got \"" + options.kernels + "\"");
+  if (options.backend == Backend::tflite && options.second_core.wanted())
+    throw std::invalid_argument("second_core: expected none with backend \"tflite\", got \"" +
+                                options.second_core.text() + "\"");
   if (!(limits.load_seconds > 0 && limits.load_seconds <= kMostLoadSeconds))
     throw std::invalid_argument("load_seconds: expected a number above 0 and up to 1e6, got " +
                                 std::to_string(limits.load_seconds));
@@ -81,6 +84,11 @@ Model::Model(const std::string& path, std::vector<std::byte>* bytes, const Optio
 Model::~Model() = default;
 
 const char* Model::isa() const noexcept { return native_ ? isa_name(native_->network()->isa()) : "tflite"; }
+
+std::string Model::second_core() const {
+  if (!options_.second_core.wanted()) return "";
+  return native_ ? native_->network()->second_core() : "one core: TensorFlow Lite's own kernels run";
+}
 
 void Model::read_shapes() {
   window_shape_ = input_shape();
@@ -109,7 +117,8 @@ std::string Model::open_native() {
     return file_->runtime().path() + " was built without delegates: it lacks " +
            file_->runtime().missing_for_delegates();
   const std::string forced = forced_kernels();  // of a wrong name the caller hears, not the delegate
-  auto delegate = std::make_unique<tflite::NativeDelegate>(file_->runtime(), default_isa(), options_.precision, forced);
+  auto delegate = std::make_unique<tflite::NativeDelegate>(file_->runtime(), default_isa(), options_.precision, forced,
+                                                           options_.second_core);
   auto interpreter = std::make_unique<tflite::Interpreter>(file_, interpreter_options(delegate.get()));
   if (!delegate->claimed()) return delegate->reason();
   const std::string failure = prove_native(*delegate, *interpreter);

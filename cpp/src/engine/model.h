@@ -46,6 +46,7 @@ class Model {
     std::string
         kernels;  ///< forces native kernels by name ("bf16_avx512"); "": LINKCAST_KERNELS, or those that measure
                   ///< best on this CPU
+    SecondCore second_core;     ///< for one window on the native kernels, where it gains: see second_core()
     std::vector<float> golden;  ///< windows, (any number, row_inputs), that the proof of the native kernels starts with
     Limits limits;
   };
@@ -55,7 +56,8 @@ class Model {
   /// why.
   /// @throws LoadError              the file or the runtime, by name, and what is wrong; with Backend::native, what
   ///                                keeps the native kernels from it; a reduced precision that fails the proof
-  /// @throws std::invalid_argument  threads < 1 or above their limit; LINKCAST_ISA or LINKCAST_KERNELS names what this
+  /// @throws std::invalid_argument  threads < 1 or above their limit; kernels or a second core for TensorFlow Lite's
+  ///                                backend; LINKCAST_ISA or LINKCAST_KERNELS names what this
   ///                                machine does not have; kernels of another precision
   Model(const std::string& path, const Options& options) : Model(path, nullptr, options) {}
   /// The same of a model that is in memory, with the same checks. @param name  stands for the file's in errors
@@ -117,6 +119,8 @@ class Model {
   std::string kernels() const { return native_ ? native_->network()->kernels_name() : std::string(); }
   /// Those of a stream alone; "" on TensorFlow Lite. At a reduced precision they decide a stream's bits.
   const char* step_kernels() const noexcept { return native_ ? native_->network()->step_kernels() : ""; }
+  /// Whether one window runs on two cores, with what was measured, or what is in the way; "" when it was not asked for.
+  std::string second_core() const;
   /// Largest difference between the native network and TensorFlow Lite seen in the proof, over the golden windows
   /// (without any, over random ones in 0..1); 0 on TensorFlow Lite.
   double proof_error() const noexcept { return proof_error_; }

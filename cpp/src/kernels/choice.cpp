@@ -1,12 +1,17 @@
 #include "choice.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <mutex>
 #include <stdexcept>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "base/fork.h"
@@ -26,9 +31,12 @@ constexpr std::size_t timed_many = 16;   // windows
 constexpr double gain = 0.97;            // of another's time: less is no reason to change
 constexpr double alike = 1.05;           // two readings of the same
 constexpr std::size_t most_rounds = 9;
-constexpr std::uint64_t enough_ns = 10000000;   // for a class of calls, from the second round on
-constexpr std::uint64_t long_enough_ns = 4000;  // of one reading, beside a clock that takes 20 to 40 ns
-constexpr std::uint64_t most_calls = 64;        // in one reading
+constexpr std::uint64_t enough_ns = 10000000;        // for a class of calls, from the second round on
+constexpr std::uint64_t long_enough_ns = 4000;       // of one reading, beside a clock that takes 20 to 40 ns
+constexpr std::uint64_t most_calls = 64;             // in one reading
+constexpr std::uint64_t helper_needs_ns = 20000000;  // at most, to show what it gains
+constexpr auto helper_starts = std::chrono::microseconds(200);
+constexpr std::size_t compared_windows = 8;
 
 double read_clock(const Kernels&, CallClass, const std::function<void()>& call) {
   std::uint64_t calls = 0;
@@ -42,17 +50,35 @@ double read_clock(const Kernels&, CallClass, const std::function<void()>& call) 
   return static_cast<double>(spent) * 1e-3 / static_cast<double>(calls);
 }
 
+/// In 0..1, as scaled features are.
+std::vector<float> scaled_numbers(std::size_t count) {
+  std::vector<float> numbers(count);
+  std::uint32_t random = 1;
+  for (float& value : numbers) value = static_cast<float>((random = random * 1664525u + 1013904223u) >> 8) * 0x1p-24f;
+  return numbers;
+}
+
+/// A window whose helper is interrupted takes one and a half times as long as on one core at most; one whose helper does not
+/// even begin, an eighth longer.
+Patience patience_of(double one_core_us) {
+  const auto window_ns = static_cast<std::uint64_t>(one_core_us * 1e3);
+  return {window_ns / 8, window_ns / 2};
+}
+
+std::string text_of(double us) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f", us);
+  return text;
+}
+
 /// A call of each class on one network.
 class Caller {
  public:
   explicit Caller(Network& network)
       : network_(network),
-        input_(timed_many * network.steps() * network.features()),
+        input_(scaled_numbers(timed_many * network.steps() * network.features())),
         output_(timed_many * network.output_steps() * network.outputs()),
         states_((1 + timed_states) * (network.can_step() ? network.state_size() : 0)) {
-    // In 0..1, as scaled features are.
-    std::uint32_t random = 1;
-    for (float& value : input_) value = static_cast<float>((random = random * 1664525u + 1013904223u) >> 8) * 0x1p-24f;
     network.reserve(timed_many);
   }
 
@@ -261,7 +287,61 @@ ChosenNetwork::ChosenNetwork(const NetworkSpec& spec, Isa isa, Precision precisi
     if (candidate.network) networks_.push_back(std::move(candidate.network));
   }
   chosen();
+  if (options.second_core.wanted())
+    share_window(options.second_core, options.stopwatch ? options.stopwatch : Stopwatch(read_clock));
 }
+
+/// Keeps the helper where a window clearly gains by it, and gives the same bits.
+void ChosenNetwork::share_window(const SecondCore& place, const Stopwatch& stopwatch) {
+  Network& window = network(CallClass::window);
+  if (!window.has_tail()) {
+    second_core_ = "one core: no LSTM takes the steps of another one";
+    return;
+  }
+  const auto inputs = scaled_numbers(compared_windows * steps() * features());
+  const std::size_t answer = output_steps() * outputs();
+  std::vector<float> answers(compared_windows * answer);
+  std::vector<float> shared_answers(answers.size());
+  const auto run = [&](std::size_t k, std::vector<float>& to) {
+    window.run(&inputs[k * steps() * features()], 1, &to[k * answer]);
+  };
+  const auto read = [&] { return stopwatch(window.table(), CallClass::window, [&] { run(0, answers); }); };
+  Readings one;
+  for (std::size_t k = 0; k < compared_windows; ++k) run(k, answers);  // warms it, too
+  for (std::size_t round = 0; round < most_rounds && !one.agree(); ++round) one.add(read());
+
+  try {
+    window.share_tail(Helper::at(place), patience_of(one.least));
+  } catch (const std::system_error& error) {
+    second_core_ = std::string("one core: no helper, ") + error.what();
+    return;
+  }
+  // A reading counts if each of its calls was helped: the thread has to start, and may be interrupted.
+  Readings two;
+  const std::uint64_t start = monotonic_ns();
+  while (!two.agree() && monotonic_ns() - start < helper_needs_ns) {
+    const HelpCounts before = window.help_counts();
+    const double us = read();
+    const HelpCounts after = window.help_counts();
+    if (after.missed > before.missed)
+      std::this_thread::sleep_for(helper_starts);
+    else if (after.alone == before.alone)
+      two.add(us);
+  }
+  for (std::size_t k = 0; k < compared_windows; ++k) run(k, shared_answers);
+  run(0, answers);
+  if (!std::isfinite(two.least))
+    second_core_ = "one core: the helper was late in every window";
+  else if (std::memcmp(answers.data(), shared_answers.data(), answers.size() * sizeof(float)) != 0)
+    second_core_ = "one core: on two a window has other bits";
+  else if (two.least > gain * one.least)
+    second_core_ = "one core: a window takes " + text_of(one.least) + " us, and " + text_of(two.least) + " us on two";
+  else
+    second_core_ = "two cores: a window takes " + text_of(two.least) + " us, and " + text_of(one.least) + " us on one";
+  if (!shares_window()) window.share_tail(nullptr, {});
+}
+
+bool ChosenNetwork::shares_window() const noexcept { return second_core_.starts_with("two"); }
 
 std::string ChosenNetwork::kernels_name() const {
   std::string text;

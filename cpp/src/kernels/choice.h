@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "helper.h"
 #include "isa.h"
 #include "kernels.h"
 #include "network.h"
@@ -57,6 +58,7 @@ class ChosenNetwork {
   struct Options {
     std::string kernels;  ///< forces a table of the precision, or of float32; "" measures
     Stopwatch stopwatch;  ///< empty: the clock
+    SecondCore second_core = {};
   };
 
   /// Measures where there is a choice and none is known yet: a network of the same shape, ISA and precision that was
@@ -76,6 +78,11 @@ class ChosenNetwork {
   const char* step_kernels() const noexcept;
   /// What there is to say of the choice: that a reduced precision does not gain, and where; or "".
   std::string notice() const;
+  /// What came of a second core: "" when none was asked for; else whether one window runs on two cores, and what was
+  /// measured, or what is in the way. Measured anew for each network: it is the machine's state as well as its make.
+  const std::string& second_core() const noexcept { return second_core_; }
+  bool shares_window() const noexcept;
+  HelpCounts help_counts() const { return network(CallClass::window).help_counts(); }
 
   std::size_t steps() const { return front().steps(); }
   std::size_t features() const { return front().features(); }
@@ -101,11 +108,13 @@ class ChosenNetwork {
   void chosen() noexcept;
 
  private:
+  void share_window(const SecondCore& place, const Stopwatch& stopwatch);
   const Network& front() const { return *networks_.front(); }
   Network& network(CallClass of) const { return *of_[static_cast<std::size_t>(of)]; }
 
   Precision precision_;
   bool forced_ = false;
+  std::string second_core_;
   KernelChoices choices_;
   std::vector<std::unique_ptr<Network>> networks_;  // one for each table that runs
   std::array<Network*, call_classes> of_{};         // none null: a class without calls has another's

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "network_impl.h"
+#include "tail.h"
 
 namespace linkcast {
 namespace {
@@ -34,6 +35,7 @@ Network::Network(const NetworkSpec& spec, const Kernels& table) : impl_(std::mak
   impl_->reserve(1);
 }
 
+Network::Impl::~Impl() = default;
 Network::~Network() = default;
 Network::Network(Network&&) noexcept = default;
 Network& Network::operator=(Network&&) noexcept = default;
@@ -62,6 +64,13 @@ std::size_t Network::bytes_read() const {
 }
 
 std::size_t Network::multiply_adds() const { return impl_->multiply_adds; }
+bool Network::has_tail() const { return kernels::Tail::first_of(impl_->layers) < impl_->layers.size(); }
+void Network::share_tail(std::shared_ptr<Helper> helper, Patience patience) {
+  impl_->tail.reset();
+  if (helper)
+    impl_->tail = std::make_unique<kernels::Tail>(impl_->layers, *impl_->kernels, std::move(helper), patience);
+}
+HelpCounts Network::help_counts() const { return impl_->tail ? impl_->tail->counts() : HelpCounts(); }
 bool Network::can_step() const { return impl_->can_step; }
 std::size_t Network::state_size() const { return impl_->state_size; }
 
@@ -200,7 +209,10 @@ void Network::Impl::finish(const Rows& rows, std::size_t first_layer, std::size_
       run_by_row(layer, now, batch, output, layer.width);
       return;
     }
-    now = run_layer(layer, now, batch);
+    if (tail && batch == 1 && i == tail->first())
+      i += run_tail(layer, now) - 1;
+    else
+      now = run_layer(layer, now, batch);
     if (given_up) return;
     if (layer.kind == LayerKind::bidirectional) i += 2;  // its two recurrences have run
   }

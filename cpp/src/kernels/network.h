@@ -2,15 +2,30 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "base/clock.h"
+#include "helper.h"
 #include "isa.h"
 #include "kernels.h"
 #include "network_spec.h"
 
 namespace linkcast {
+
+/// How the windows went that a helper was to share.
+struct HelpCounts {
+  std::uint64_t helped = 0;
+  std::uint64_t alone = 0;   ///< the helper was asleep, at another network's, or rests after being late again and again
+  std::uint64_t missed = 0;  ///< it did not end in time, and the caller took over
+};
+
+/// How long a window's caller waits for a helper that it has run ahead of, before it does the work itself.
+struct Patience {
+  std::uint64_t begin_ns = 0;  ///< until it begins
+  std::uint64_t end_ns = 0;    ///< until it has done it
+};
 
 /// Runs a NetworkSpec. One thread at a time uses an object; different objects are independent.
 class Network {
@@ -51,6 +66,14 @@ class Network {
   /// @param deadline  looked at before each time step of each LSTM
   /// @return false when the deadline passed and the run was given up; what stands in output is of no use then
   bool run(const float* input, std::size_t batch, float* output, Deadline deadline = {}) noexcept;
+
+  // Two cores for one window: a helper runs the LSTMs that stand behind the first one (see tail.h).
+
+  /// Whether there are such LSTMs.
+  bool has_tail() const;
+  /// From now on run() of one window shares those with the helper, which gives the same bits; null: with none.
+  void share_tail(std::shared_ptr<Helper> helper, Patience patience);
+  HelpCounts help_counts() const;
 
   // Streaming: the LSTM state is the caller's, and every call moves it by one time step.
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 
 #include "base/aligned.h"
 #include "base/clock.h"
@@ -54,6 +55,10 @@ struct Release {
 
 }  // namespace kernels
 
+namespace kernels {
+class Tail;
+}
+
 struct Network::Impl : kernels::PackedNetwork {
   const kernels::Kernels* kernels;
   kernels::Workspace work;
@@ -63,9 +68,12 @@ struct Network::Impl : kernels::PackedNetwork {
   /// Dense layers take one row at a time, unless the kernels keep rows apart: how their sums are split depends on how
   /// many rows go together, so that a row of a step would differ in its last bits with what stands beside it.
   bool row_by_row = false;
+  std::unique_ptr<kernels::Tail> tail;  // of a window on two cores; null: one
+  bool feeding = false;                 // the tail, in the present run of its first layer
 
   Impl(const NetworkSpec& spec, const kernels::Kernels& chosen)
       : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen) {}
+  ~Impl();
   void reserve(std::size_t batch);
   void run_part(const float* input, std::size_t batch, float* output);
   void step_part(const float* samples, std::size_t sample_stride, std::size_t batch, float* states, float* output);
@@ -96,6 +104,7 @@ struct Network::Impl : kernels::PackedNetwork {
                      std::size_t y_stride, std::size_t outputs_written);
   kernels::Rows run_affine(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);
   kernels::Rows run_flatten(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);
+  std::size_t run_tail(const kernels::Layer& layer, kernels::Rows& rows);
   kernels::Rows run_by_row(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch, float* y,
                            std::size_t y_stride);
   kernels::Rows run_repeat(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);

@@ -1,8 +1,10 @@
 // The layers of a network that have a state: over whole sequences, and one step of the caller's state.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "network_impl.h"
+#include "tail.h"
 
 namespace linkcast {
 namespace {
@@ -62,10 +64,29 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
     args.h_encoded_stride = hidden_stride;
     args.reverse = t % 2 == 1;
     kernels->lstm_step(args);
+    if (feeding) tail->feed(t, args.h_out);
     args.h = kernels->encoded ? Operand{args.h_encoded, hidden_stride, nullptr}
                               : Operand{args.h_out, course.stride * sizeof(float), nullptr};
   }
   return {course.out, course.stride, in.steps, layer.width};
+}
+
+/// Runs the LSTM that has others behind it, and those on the helper. Puts the rows of what has run last in place of `rows`.
+/// @return how many layers have run: the first one alone when there is no helper, or it is late
+std::size_t Network::Impl::run_tail(const Layer& layer, Rows& rows) {
+  feeding = tail->begin();
+  rows = run_lstm(layer, rows, 1, {other(rows.data), layer.padded});
+  if (!std::exchange(feeding, false)) return 1;
+  if (given_up) {
+    tail->give_up();
+    return 1;
+  }
+  if (!tail->end(deadline)) {
+    given_up = deadline.passed();
+    return 1;
+  }
+  rows = tail->rows();
+  return tail->last() - tail->first() + 1;
 }
 
 RecurrenceArgs Network::Impl::recurrence_args(const Layer& layer, std::size_t batch) const {

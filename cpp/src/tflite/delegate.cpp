@@ -25,8 +25,9 @@ bool test_hook_set() {
 
 }  // namespace
 
-NativeDelegate::NativeDelegate(const Runtime& runtime, Isa isa, Precision precision, const std::string& kernels)
-    : api_(runtime.api()), isa_(isa), precision_(precision), kernels_(kernels) {
+NativeDelegate::NativeDelegate(const Runtime& runtime, Isa isa, Precision precision, const std::string& kernels,
+                               const SecondCore& second_core)
+    : api_(runtime.api()), isa_(isa), precision_(precision), kernels_(kernels), second_core_(second_core) {
   create();
 }
 
@@ -35,6 +36,7 @@ NativeDelegate::NativeDelegate(const Runtime& runtime, const NativeDelegate& oth
       isa_(other.isa_),
       precision_(other.precision_),
       kernels_(other.kernels_),
+      second_core_(other.second_core_),
       graph_(other.graph_) {
   create();
 }
@@ -74,7 +76,7 @@ void NativeDelegate::read(OpaqueContext* context) {
     return subgraphs[index] = index == 0 ? read_subgraph(api_, context) : read_subgraph(api_, context, index);
   };
   auto recognised = recognise(source);
-  ChosenNetwork network(recognised.spec, isa_, precision_, {kernels_, {}});
+  ChosenNetwork network(recognised.spec, isa_, precision_, {kernels_, {}, second_core_});
   graph_ = std::make_shared<NativeGraph>(
       NativeGraph{std::move(recognised), std::move(network), source(0).inputs[0], source(0).outputs[0]});
 }

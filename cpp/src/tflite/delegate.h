@@ -24,7 +24,8 @@ class NativeDelegate {
  public:
   /// @param kernels  forces some by name; "" takes those that measure best (see ChosenNetwork)
   /// @throws std::runtime_error  the runtime can't create a delegate
-  NativeDelegate(const Runtime& runtime, Isa isa, Precision precision, const std::string& kernels);
+  NativeDelegate(const Runtime& runtime, Isa isa, Precision precision, const std::string& kernels,
+                 const SecondCore& second_core = {});
 
   /// For another interpreter over the same model: shares the network of `other`, which has claimed its graph, and reads
   /// nothing anew. The interpreters of both must then be used by one thread at a time.
@@ -73,6 +74,7 @@ class NativeDelegate {
   Isa isa_;
   Precision precision_;
   std::string kernels_;
+  SecondCore second_core_;
   bool wrong_on_purpose_ = false;
   OpaqueDelegate* delegate_ = nullptr;
   OpaqueContext* primary_ = nullptr;
