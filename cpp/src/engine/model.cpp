@@ -188,6 +188,25 @@ tflite::Interpreter::Options Model::interpreter_options(const tflite::NativeDele
   return options;
 }
 
+void Model::prepare() {
+  /// Puts the tensors back, also when the invoke fails.
+  struct Kept {
+    std::vector<float>& values;
+    tflite::Interpreter& interpreter;
+    ~Kept() {
+      const auto outputs = values.begin() + static_cast<std::ptrdiff_t>(interpreter.input_size());
+      std::copy(values.begin(), outputs, interpreter.input());
+      std::copy(outputs, values.end(), interpreter.output_memory().get());
+    }
+  };
+  const std::size_t inputs = interpreter_->input_size();
+  kept_.resize(inputs + interpreter_->output_size());
+  std::copy_n(interpreter_->input(), inputs, kept_.begin());
+  std::copy_n(interpreter_->output(), kept_.size() - inputs, kept_.begin() + static_cast<std::ptrdiff_t>(inputs));
+  const Kept kept{kept_, *interpreter_};
+  interpreter_->invoke();
+}
+
 const std::shared_ptr<float[]>& Model::batch_input(std::size_t batch) {
   prepare_batch(batch);
   return batch_->interpreter ? batch_->interpreter->input_memory() : batch_->input;
