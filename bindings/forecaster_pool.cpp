@@ -126,6 +126,21 @@ Answers forecast_one(BoundEngine& bound, const std::string& name, const py::obje
   return answers_of(result, "");
 }
 
+/// @param name  as forecast takes it; or an allocator's own
+void prepare_forecast(BoundEngine& bound, const std::string& name) {
+  const auto& specs = bound.engine->metadata().models;
+  const auto named = std::find_if(specs.begin(), specs.end(), [&](const ModelSpec& spec) { return spec.name == name; });
+  const std::size_t model = named == specs.end() ? bound.engine->find(name, Role::forecaster)
+                                                 : static_cast<std::size_t>(named - specs.begin());
+  PoolLease lease(*bound.pool);
+  lease.hold(model);
+  const py::gil_scoped_release release;
+  if (bound.engine->spec(model).role == Role::allocator)
+    bound.engine->prepare(model);
+  else
+    bound.pool->pool.prepare(model);
+}
+
 py::dict forecast_many(BoundPool& bound, const py::dict& windows, const std::optional<double>& deadline_ms) {
   const Deadline deadline = deadline_in(deadline_ms);
   std::vector<py::object> keys;
@@ -196,6 +211,17 @@ Returns:
     Answers, one row for each window.
 Raises:
     ValueError: an unknown name, another shape, or a value that is not finite or not in its unit.)")
+      .def(
+          "prepare", &prepare_forecast, py::arg("name"),
+          R"(Brings a model's weights and code into the caches, shortly before the next forecast of one window, or decision.
+
+After a pause of ten milliseconds that takes 0.3 to 0.6 of the time then. No answer and no statistics change. The
+first call for a model allocates. Releases the GIL.
+
+Args:
+    name: as in forecast; or an allocator's own name ("internet_ddqn").
+Raises:
+    ValueError: an unknown name.)")
       .def(
           "forecast_many",
           [](BoundEngine& bound, const py::dict& windows, const std::optional<double>& deadline_ms) {

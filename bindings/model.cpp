@@ -170,6 +170,12 @@ void invoke(BoundModel& bound) {
   bound.model->invoke();
 }
 
+void prepare_model(BoundModel& bound) {
+  const Lease lease(bound);
+  const py::gil_scoped_release release;
+  bound.model->prepare();
+}
+
 std::size_t checked_batch(py::ssize_t batch) {
   if (batch < 1) throw std::invalid_argument("batch: expected at least 1, got " + std::to_string(batch));
   return static_cast<std::size_t>(batch);
@@ -331,6 +337,10 @@ An input that is not given keeps what stands in it: zeros at first.
 
 Raises:
     ValueError: an unknown name, or another shape.)")
+      .def("prepare", &prepare_model,
+           R"(Brings weights and code into the caches, shortly before the next call of one window; see `Engine.prepare`.
+
+`input` and `output` keep their content. Releases the GIL.)")
       .def("predict", &predict, py::arg("x"),
            R"((batch, ...) scaled inputs of any batch size, or a single one -> (batch, ...) float32, a new array.
 

@@ -432,7 +432,7 @@ Args:
     plausible_margin, stand_in, stand_in_weight: as in forecaster_pool.
     mixture: answer with the model, naive rules and online regressions together, each row's weighted by how well each
         has done on its link, and with a band; False: the model alone.
-    horizon: steps ahead that the mixture forecasts, 1 to 10. A row takes some 70 kB with 10, 10 kB with 1.
+    horizon: steps ahead that the mixture forecasts, 1 to 10. A row takes some 100 kB with 10, 10 kB with 1.
     level: of Answer.reserve: the share of outcomes that it is to hold.
 Raises:
     ValueError: an unknown name, or an option out of range.)");

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-EXPERTS, NAIVE, FEATURES, MODEL_FEATURE = 15, 11, 16, 13
+EXPERTS, NAIVE, FEATURES, MODEL_FEATURE = 17, 12, 16, 13
+INPUTS = 7
+STAYS = 32
 LEVELS = (0.1, 0.5, 0.9)
 FORGET_FIRST, FORGET_AHEAD = (0.9999, 0.999, 0.99), (0.9999, 0.999)
 
@@ -72,6 +74,44 @@ def ridge_of(gram: Array) -> float:
     return 5e-4 * float(np.trace(gram)) / FEATURES + 0.021
 
 
+def weighted_median(weights: Array, values: Array) -> float:
+    order = np.argsort(values, kind="stable")
+    return float(values[order[int(np.argmax(np.cumsum(weights[order]) >= 0.5 - 1e-9))]])
+
+
+class OnOff:
+    """Whether a link is quiet or busy, and for how long it was before."""
+
+    def __init__(self) -> None:
+        self.envelope: list[float] = []  # lowest, highest
+        self.level = [0.0, 0.0]
+        self.busy, self.age, self.whole = 0, 0, False
+        self.stays: list[list[int]] = [[], []]
+
+    def observe(self, measured: float) -> None:
+        if not self.envelope:
+            self.envelope, self.level = [measured, measured], [measured, measured]
+            return
+        low, high = self.envelope
+        low = min(measured, low + 0.005 * (measured - low))
+        high = max(measured, high + 0.005 * (measured - high))
+        self.envelope = [low, high]
+        busy = int(measured > low + (0.3 if self.busy else 0.5) * (high - low))
+        changed = busy != self.busy
+        self.age += 1
+        if changed:
+            if self.whole:
+                self.stays[self.busy] = [*self.stays[self.busy], self.age][-STAYS:]
+            self.busy, self.age, self.whole = busy, 0, True
+        self.level[busy] += (0.5 if changed else 0.2) * (measured - self.level[busy])
+
+    def ends(self, steps: int) -> bool:
+        """Whether most of the earlier stays that were longer than this one is now had ended so many steps later."""
+        known = self.stays[self.busy]
+        longer = [stay - self.age for stay in known if stay > self.age]
+        return len(known) >= 3 and 2 * sum(more <= steps for more in longer) > len(longer)
+
+
 def robust_weight(error: float, usual: float) -> float:
     return min(1 / (error + 0.3 * usual + 1e-4), 50.0)
 
@@ -80,13 +120,21 @@ def followed(usual: float, error: float) -> float:
     return usual + 0.01 * (min(error, 5 * usual + 1e-6) - usual)
 
 
+def decayed(weights: Array, loss: Array, share: float) -> Array:
+    """Exponential weights with a fixed share."""
+    weights = weights * np.exp(-loss)
+    kept: Array = (1 - share) * weights / weights.sum() + share / len(weights)
+    return kept
+
+
 class Target:
     """What is forecast: the value some steps ahead, or the peak of some steps."""
 
     def __init__(self, steps: int, peak: bool, level: float) -> None:
         self.steps, self.peak, self.first = steps, peak, steps == 1
         self.steady, self.quick, self.patient = (np.full(EXPERTS, 1.0 / EXPERTS) for _ in range(3))
-        self.inputs = Aggregation(4)
+        self.state_steady, self.state_patient = ([np.full(EXPERTS, 1.0 / EXPERTS)] * 2 for _ in range(2))
+        self.inputs = [Aggregation(INPUTS) for _ in range(2)]
         self.scale, self.count, self.errors = 0.0, 0, np.zeros(3)
         self.levels = (*LEVELS, level)
         tails = [-math.log(2 * min(quantile, 1 - quantile)) for quantile in self.levels]
@@ -122,17 +170,16 @@ class Target:
             mean = min(mean, 100 * self.scale + 1e-9)
         self.scale += max(1e-3, 1 / (self.count + 1)) * (mean - self.scale)
         unit = np.minimum(loss / (self.scale + 1e-9), 50.0)
-        for name, rate, share in (
-            ("patient", 0.05 if self.first else 0.02, 1e-4),
-            ("steady", 0.4, 1e-3),
-            ("quick", 0.8, 1e-2),
-        ):
-            weights = getattr(self, name) * np.exp(-rate * unit)
-            setattr(self, name, (1 - share) * weights / weights.sum() + share / EXPERTS)
+        patient, state = 0.05 if self.first else 0.02, moment["busy"]
+        self.patient = decayed(self.patient, patient * unit, 1e-4)
+        self.steady = decayed(self.steady, 0.4 * unit, 1e-3)
+        self.quick = decayed(self.quick, 0.8 * unit, 1e-2)
+        self.state_patient[state] = decayed(self.state_patient[state], patient * unit, 1e-4)
+        self.state_steady[state] = decayed(self.state_steady[state], 0.4 * unit, 1e-3)
         answer = expected["answer"]
-        self.inputs.learn(expected["inputs"], answer, 1 if answer > outcome else -1)
+        self.inputs[state].learn(expected["inputs"], answer, 1 if answer > outcome else -1)
         if turn:
-            self.inputs.weigh(1e-3)
+            self.inputs[state].weigh(1e-3)
         pace = 0.03 if self.first else 0.06 / self.steps
         for index, level in enumerate(self.levels):
 
@@ -177,6 +224,7 @@ class PlainMixture:
         self.slow = self.slower = self.usual = 0.0
         self.started = self.resumed = self.answered = self.looked = self.advanced = False
         self.ticks = self.above = 0
+        self.on_off, self.newest = OnOff(), list[float]()
         self.outcomes: dict[int, float] = {}
         self.moments: dict[int, dict[str, Any]] = {}
         self.expected: dict[tuple[int, int], dict[str, Any]] = {}
@@ -196,6 +244,8 @@ class PlainMixture:
         self.slow += 0.1 * (measured - self.slow)
         self.slower += 0.01 * (measured - self.slower)
         self.usual += 0.01 * (measured - self.usual)
+        self.on_off.observe(measured)
+        self.newest = [*self.newest, measured][-64:]
         before = self.moments.get(self.ticks - 1)
         if before is None:
             return
@@ -216,6 +266,7 @@ class PlainMixture:
         for value in w[1:]:
             ewmas = [now + rate * (value - now) for now, rate in zip(ewmas, (0.2, 0.5, 0.8), strict=True)]
         naive = [model, last, mean, harmonic, np.median(w), *ewmas, self.slow, self.slower, w.max()]
+        naive.append(np.median(self.newest) if self.newest else last)
         unit = max(0.5 * self.usual + 0.5 * mean, 1e-6)
         steps = np.zeros(FEATURES)
         steps[10 - len(w) : 9] = w[:-1] - last
@@ -228,7 +279,7 @@ class PlainMixture:
         features[11] = 0.02
         self.moments[self.ticks] = {
             "naive": np.array(naive), "features": features, "unit": unit, "last": last, "range": w.max() - w.min(),
-            "highest": 1.5 * max(w.max(), self.slow), "change": np.abs(np.diff(w)).mean(),
+            "busy": self.on_off.busy, "highest": 1.5 * max(w.max(), self.slow), "change": np.abs(np.diff(w)).mean(),
         }  # fmt: skip
         self._expect(0)
         self.answered = True
@@ -245,9 +296,16 @@ class PlainMixture:
         else:
             before = [self.expected[self.ticks, h]["answer"] for h in range(target.steps if target.peak else 1)]
             expert = [regress(side.weights) for side in target.sides] + [before[0], max(before)]
-        experts = np.concatenate([now["naive"], expert])
-        inputs = np.array([target.steady @ experts, target.quick @ experts, target.patient @ experts, now["last"]])
-        answer = max(float(target.inputs.weight @ inputs), 0.0)
+        on_off, ended = self.on_off, self.on_off.ends(target.steps)
+        other = ended and not (target.peak and on_off.busy)  # a peak that has been stays one
+        expert.append(on_off.level[1 - on_off.busy] if other else now["last"])
+        experts, state = np.concatenate([now["naive"], expert]), now["busy"]
+        inputs = np.array([
+            target.steady @ experts, target.quick @ experts, target.patient @ experts, now["last"],
+            weighted_median(target.patient, experts),
+            target.state_steady[state] @ experts, target.state_patient[state] @ experts,
+        ])  # fmt: skip
+        answer = max(float(target.inputs[state].weight @ inputs), 0.0)
         quick, medium, slow = target.errors if target.count else [now["change"] + 0.05 * now["range"] + 1e-9] * 3
         spread = np.array([
             0.5 * medium + 0.25 * quick + 0.25 * slow,
@@ -340,9 +398,12 @@ class PlainMixture:
             self.advance()
         self.outcomes.clear()
         self.moments.clear()
+        self.newest.clear()
+        self.on_off.whole = False
         self.resumed, self.answered = self.started, False
 
     def weight(self, expert: int) -> float:
-        first, inputs = self.targets[0], self.targets[0].inputs.weight
-        mixed = inputs[0] * first.steady[expert] + inputs[1] * first.quick[expert] + inputs[2] * first.patient[expert]
-        return float(mixed + (inputs[3] if expert == 1 else 0.0))
+        first, state = self.targets[0], self.on_off.busy
+        sets = [first.steady, first.quick, first.patient, np.eye(EXPERTS)[1], first.patient]
+        sets += [first.state_steady[state], first.state_patient[state]]
+        return float(first.inputs[state].weight @ np.array([weights[expert] for weights in sets]))

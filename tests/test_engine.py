@@ -339,3 +339,16 @@ def test_every_bundled_model_runs_on_the_native_kernels(engine: linkcast.Engine)
 
 def test_an_engine_that_could_not_be_opened_can_be_shown() -> None:
     assert repr(linkcast.Engine.__new__(linkcast.Engine)) == "Engine(not open)"
+
+
+def test_a_prepared_model_answers_as_before_and_nothing_is_counted(engine: linkcast.Engine) -> None:
+    windows = random_windows(engine, "internet", 3, seed=5)
+    expected = engine.forecast("internet", windows)
+    for name in ("internet", "streaming_fallback", "internet_ddqn"):
+        counted = engine.stats(engine.resolve(name, "forecaster") if name == "internet" else name)
+        for _ in range(3):
+            engine.prepare(name)
+        assert engine.stats(engine.resolve(name, "forecaster") if name == "internet" else name) == counted
+    assert np.array_equal(engine.forecast("internet", windows).mbps, expected.mbps)
+    with pytest.raises(ValueError, match='got "nobody"'):
+        engine.prepare("nobody")

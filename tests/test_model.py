@@ -109,6 +109,19 @@ def test_predict_leaves_the_views_as_they_were(built: Callable[[str], Built]) ->
         np.testing.assert_array_equal(opened.output, before)
 
 
+@pytest.mark.parametrize("backend", ["native", "tflite"])
+def test_prepare_leaves_the_views_as_they_were(built: Callable[[str], Built], backend: str) -> None:
+    model = built("fused")
+    opened = linkcast.Model(str(model.path), backend)
+    opened.input[...] = model.windows[:1]
+    opened.invoke()
+    before = opened.output.copy()
+    opened.input[...] = model.windows[1:2]  # not run yet: its answer is not to be seen
+    opened.prepare()
+    np.testing.assert_array_equal(opened.input, model.windows[1:2])
+    np.testing.assert_array_equal(opened.output, before)
+
+
 def test_batch_memory_is_read_without_a_copy(built: Callable[[str], Built]) -> None:
     model = built("fused")
     opened = open_tflite(model.path)

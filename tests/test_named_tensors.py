@@ -110,6 +110,16 @@ def test_reduced_precision_is_refused_where_the_state_is_the_callers() -> None:
         linkcast.Model(built("lstm_cell"), precision="int8")
 
 
+def test_prepare_leaves_every_tensor_as_it_was() -> None:
+    model = linkcast.Model(built("lstm_cell"))
+    model.run({name: np.full(tensor.shape, 0.25) for name, tensor in model.inputs.items()})
+    before = {name: tensor.copy() for name, tensor in {**model.inputs, **model.outputs}.items()}
+    model.inputs["h"][...] = before["h"] = np.full((1, 9), 0.75, np.float32)  # another answer, were it run and kept
+    model.prepare()
+    for name, tensor in {**model.inputs, **model.outputs}.items():
+        np.testing.assert_array_equal(tensor, before[name])
+
+
 def test_what_does_not_fit_is_refused_and_nothing_is_written() -> None:
     model = linkcast.Model(built("lstm_cell"))
     before = model.run({"x": np.ones((1, 4))})

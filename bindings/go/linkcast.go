@@ -373,6 +373,14 @@ func (e *Engine) DecideAll(model Model, states []float32, batch int) ([]int, Cau
 	return actions, Cause(result.cause), nil
 }
 
+// Prepare brings a model's weights and code into the caches, to be called shortly before the next Forecast of one window or
+// Decide: after a pause of ten milliseconds that takes 0.3 to 0.6 of the time then. It changes no answer and no statistics.
+func (e *Engine) Prepare(model Model) error {
+	return e.do(func(handle *C.linkcast_engine) C.linkcast_status {
+		return C.linkcast_model_prepare(handle, C.linkcast_model(model))
+	})
+}
+
 func floats(values []float32) *C.float {
 	if len(values) == 0 {
 		return nil

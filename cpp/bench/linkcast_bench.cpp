@@ -32,7 +32,7 @@ constexpr const char* kUsage =
     "  --seconds N       the whole run, about (600)\n"
     "  --rounds N        that it is spread over (10)\n"
     "  --only LIST       of lstm,ddqn,batch100,groups,push,advance,\n"
-    "                    push_prepared (all)\n"
+    "                    push_prepared,lstm_prepared (all)\n"
     "  --rates LIST      ticks per second (1000,100,10)\n"
     "  --profile NAME    whose link (internet)\n"
     "  --no-reference    without TensorFlow Lite beside\n"

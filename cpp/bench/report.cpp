@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "hogs.h"
 
@@ -200,6 +201,33 @@ void print_cells(std::FILE* out, const Certificate& certificate) {
                "memory hog. -: too few samples.\n");
 }
 
+const Cell* unprepared_of(const Cell& cell, const std::vector<Cell>& cells) {
+  if (!cell.workload || !cell.workload->unprepared || cell.reference || !cell.rate_hz) return nullptr;
+  for (const Cell& other : cells)
+    if (other.workload && other.workload->name == std::string_view(cell.workload->unprepared) && !other.reference &&
+        other.rate_hz == cell.rate_hz && other.hogs == cell.hogs)
+      return &other;
+  return nullptr;
+}
+
+/// What prepare saves of a call, where calls are paced.
+void print_prepared(std::FILE* out, const std::vector<Cell>& cells) {
+  bool titled = false;
+  for (const Cell& cell : cells) {
+    const Cell* plain = unprepared_of(cell, cells);
+    if (!plain) continue;
+    if (!titled)
+      std::fprintf(out, "\n%-28s %14s %14s %14s %6s\n", "us a call without / with prepare", "p50", "p90", "p99",
+                   "of p50");
+    titled = true;
+    std::fprintf(out, "%s, %-22s", plain->workload->name, scenario_of(cell).c_str());
+    for (const double percent : {50.0, 90.0, 99.0})
+      std::fprintf(out, " %6s /%6s", microseconds(supported_percentile_us(plain->call, percent)).c_str(),
+                   microseconds(supported_percentile_us(cell.call, percent)).c_str());
+    std::fprintf(out, " %6.2f\n", percentile_us(cell.call, 50) / percentile_us(plain->call, 50));
+  }
+}
+
 void print_verdicts(std::FILE* out, const std::vector<BudgetVerdict>& verdicts) {
   for (const BudgetVerdict& verdict : verdicts) {
     const Budget& budget = verdict.workload->budget;
@@ -298,6 +326,7 @@ void print(const Certificate& certificate, std::FILE* out) {
                certificate.tflite_version.c_str(), certificate.options.rounds, certificate.elapsed_s,
                microseconds(certificate.end.load_average).c_str());
   print_cells(out, certificate);
+  print_prepared(out, certificate.cells);
   std::fprintf(out, "\nfirst call of a fresh engine, us: median and longest of %zu, and TensorFlow Lite's\n",
                certificate.options.rounds);
   for (const ColdCall& call : certificate.cold) {

@@ -46,7 +46,8 @@ const std::vector<WorkloadInfo>& workload_infos() {
       {"groups", "all service groups in one call", {}},
       {"push", "stream, push", {}},
       {"advance", "stream, advance", {}},
-      {"push_prepared", "stream, push after prepare", {}},
+      {"push_prepared", "stream, push after prepare", {}, "push"},
+      {"lstm_prepared", "LSTM, one window after prepare", {}, "lstm"},
   };
   return infos;
 }
@@ -65,6 +66,8 @@ Workloads::Workloads(const std::string& folder, const std::string& profile, cons
   add_stream(infos[4], Timed::push);
   add_stream(infos[5], Timed::advance);
   add_stream(infos[6], Timed::prepared_push);
+  add_forecast(infos[7], 1);
+  all_.back().prepare = [this] { engine_.prepare(forecaster_); };
 }
 
 void Workloads::add_forecast(const WorkloadInfo& info, std::size_t batch) {

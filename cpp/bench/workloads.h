@@ -23,7 +23,8 @@ struct Budget {
 struct WorkloadInfo {
   const char* name;
   const char* title;
-  Budget budget;  // 0 us: none
+  Budget budget;                     // 0 us: none
+  const char* unprepared = nullptr;  // the name of the same workload without prepare; null: it has none
 };
 
 /// In the order in which they are measured and shown.

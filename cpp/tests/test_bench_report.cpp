@@ -113,6 +113,33 @@ TEST(percentiles_need_samples) {
   CHECK(!supported_percentile_us(histogram, 99.99).has_value());
 }
 
+TEST(a_paced_call_stands_beside_the_same_one_after_prepare) {
+  const auto push = [](const char* name, std::uint64_t us, std::optional<double> rate_hz) {
+    Cell made;
+    for (const WorkloadInfo& info : workload_infos())
+      if (info.name == std::string(name)) made.workload = &info;
+    made.rate_hz = rate_hz;
+    for (int i = 0; i < 100; ++i) made.call.record(us * 1000);
+    made.p50_us = {static_cast<double>(us)};
+    return made;
+  };
+  Certificate certificate;
+  certificate.cells.push_back(push("push", 40, 100.0));
+  certificate.cells.push_back(push("push_prepared", 10, 100.0));
+  certificate.cells.push_back(push("push_prepared", 5, std::nullopt));  // back to back there is nothing to prepare
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::tmpfile(), &std::fclose);
+  print(certificate, out.get());
+  std::string text(static_cast<std::size_t>(std::ftell(out.get())), ' ');
+  std::rewind(out.get());
+  CHECK_EQ(std::fread(text.data(), 1, text.size(), out.get()), text.size());
+  const std::size_t table = text.find("without / with prepare");
+  CHECK(table != std::string::npos);
+  const std::string line = text.substr(text.find("push, 100 Hz", table), 84);
+  CHECK(line.find("40.0 /  10.0") != std::string::npos);
+  CHECK(line.find("0.25") != std::string::npos);
+  CHECK(text.find("push, back", table) == std::string::npos);
+}
+
 TEST(json_reads_back) {
   Certificate certificate;
   certificate.options.rounds = 1;

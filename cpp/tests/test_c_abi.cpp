@@ -173,6 +173,25 @@ TEST(prepare_changes_no_answer_and_counts_nothing) {
   CHECK(first.snapshot() == second.snapshot());
 }
 
+TEST(a_model_is_prepared_without_a_trace_in_answers_or_statistics) {
+  const std::vector<float> samples = window();
+  const linkcast_model models[] = {internet(), allocator(), engine().find("streaming", LINKCAST_ROLE_FALLBACK)};
+  const linkcast::Answer before = engine().forecast(internet(), samples);
+  for (const linkcast_model model : models) {
+    const linkcast_model_stats counted = engine().stats(model);
+    for (int call = 0; call < 3; ++call) engine().prepare(model);
+    const linkcast_model_stats now = engine().stats(model);
+    CHECK_EQ(now.calls, counted.calls);
+    CHECK(std::equal(std::begin(now.sources), std::end(now.sources), std::begin(counted.sources)));
+    CHECK(std::equal(std::begin(now.causes), std::end(now.causes), std::begin(counted.causes)));
+  }
+  const linkcast::Answer after = engine().forecast(internet(), samples);
+  CHECK(before.mbps == after.mbps && before.source == after.source);
+  CHECK_EQ(linkcast_model_prepare(engine().get(), 99), LINKCAST_ERROR_ARGUMENT);
+  CHECK(error_has("model: expected 0 to 13, got 99"));
+  CHECK_EQ(linkcast_model_prepare(nullptr, 0), LINKCAST_ERROR_HANDLE);
+}
+
 linkcast_stream_options model_alone() {
   linkcast_stream_options options = linkcast::Stream::default_options();
   options.mixture = 0;

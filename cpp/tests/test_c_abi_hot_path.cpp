@@ -211,6 +211,11 @@ struct Loop {
     return linkcast_stream_prepare(stream.get()) == LINKCAST_OK && linkcast_stream_prepare(rows.get()) == LINKCAST_OK &&
            linkcast_controller_prepare(controller.get()) == LINKCAST_OK;
   }
+  bool prepare_models() {
+    for (const linkcast_model model : {forecaster, allocator, requests[0].model})
+      if (linkcast_model_prepare(engine.get(), model) != LINKCAST_OK) return false;
+    return true;
+  }
   bool advance() { return linkcast_stream_advance(stream.get()) == LINKCAST_OK; }
   bool push_many() {
     const auto status = linkcast_stream_push(rows.get(), samples.data(), samples.size(), nullptr, 0, row_answers.data(),
@@ -266,6 +271,7 @@ constexpr Named kCalls[] = {{"forecast", &Loop::forecast},
                             {"stream_push", &Loop::push},
                             {"stream_advance", &Loop::advance},
                             {"stream_prepare and controller_prepare", &Loop::prepare},
+                            {"model_prepare", &Loop::prepare_models},
                             {"stream_push of rows", &Loop::push_many},
                             {"stream_advance of rows", &Loop::advance_many},
                             {"controller_tick and advance", &Loop::tick},

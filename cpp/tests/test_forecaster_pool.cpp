@@ -37,6 +37,12 @@ struct Call {
   }
 };
 
+/// The answer that stands in where the model is late: the last good one.
+Answer late(ForecasterPool& pool, Call& call) {
+  pool.forecast(call.requests, call.results, kPassed);
+  return call.results[0].answers[0];
+}
+
 std::vector<float> one_by_one(const Call& call, std::size_t k) {
   std::vector<float> mbps(call.requests[k].batch);
   bundle().forecast_raw(call.requests[k].model, call.windows[k].data(), mbps.size(), mbps.data());
@@ -220,6 +226,21 @@ TEST(a_call_that_makes_no_sense_is_refused) {
   options.threads = 1;
   options.safeguard.stand_in_weight = 0;
   CHECK_THROWS(ForecasterPool(bundle(), options), "stand_in_weight");
+}
+
+TEST(prepare_leaves_what_a_row_remembers_and_what_is_counted) {
+  Engine engine = open_bundle();
+  ForecasterPool pool(engine, {});
+  Call call({"internet"}, 1);
+  const std::size_t model = call.requests[0].model;
+  pool.forecast(call.requests, call.results);
+  const float good = call.mbps(0)[0];
+  for (int k = 0; k < 3; ++k) pool.prepare(model);
+  // A late answer is the last good one: not that of the window which prepare() has run.
+  CHECK(late(pool, call).mbps == good);
+  CHECK(late(pool, call).source == Source::last);
+  CHECK_EQ(engine.stats(model).latency.count(), 3U);
+  CHECK_THROWS(pool.prepare(bundle().find("internet_ddqn")), "not a forecaster");
 }
 
 TEST(calls_sources_causes_and_lateness_are_counted) {

@@ -166,6 +166,18 @@ TEST(a_decision_is_hot) {
   check_hot([&] { bundle().decide(model, state.data(), 1, &action); });
 }
 
+TEST(preparing_a_model_is_hot) {
+  const std::size_t allocator = bundle().find("internet", Role::allocator);
+  ForecasterPool pool(bundle(), {});
+  pool.prepare(internet());
+  bundle().prepare(internet());
+  check_hot([&] {
+    pool.prepare(internet());
+    bundle().prepare(internet());
+    bundle().prepare(allocator);
+  });
+}
+
 TEST(forecasts_of_groups_on_one_thread_are_hot_with_and_without_a_deadline) {
   ForecasterPool::Options options;
   options.batch = 5;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string>
 
 #include "bundle.h"
 #include "check.h"
@@ -110,9 +111,11 @@ TEST(no_expert_is_better_than_the_mixture_by_more_than_the_bound) {
     model += std::fabs(((k - 1) / 200 % 2 ? now : 40 - now) - measured);
   }
   const double best = std::min({last, mean, model});
-  // ln(K) / eta + 2 sqrt(V ln N) + 4 E ln N, in units of a usual loss, with V at most T.
+  // ln(K) / eta + 2 sqrt(V ln N) + 4 E ln N, in units of a usual loss; the last two for both states, whose V is at most T
+  // together.
   const double unit = scale / scored;
-  const double bound = unit * (std::log(15.0) / 0.4 + 2 * std::sqrt(scored * std::log(4.0)) + 4 * 10 * std::log(4.0));
+  const double bound =
+      unit * (std::log(17.0) / 0.4 + 2 * std::sqrt(2 * scored * std::log(7.0)) + 2 * 4 * 10 * std::log(7.0));
   CHECK(loss <= best + bound);
   // And a sequence of experts is followed: the model where it knows, others where it does not.
   CHECK(loss < 0.9 * best);
@@ -131,9 +134,12 @@ TEST(weights_sum_to_one_and_find_the_model_that_knows) {
   double sum = 0;
   for (std::size_t k = 0; k < Mixture::kExperts; ++k) sum += link.mixture.weight(0, k);
   CHECK_NEAR(sum, 1, 1e-9);
-  CHECK(link.mixture.weight(0, 0) + link.mixture.weight(0, 11) + link.mixture.weight(0, 12) +
-            link.mixture.weight(0, 13) >
-        0.9);  // the model, and the regressions that shrink to it
+  double knowing = 0;  // the model, and the regressions that shrink to it
+  for (std::size_t k = 0; k < Mixture::kExperts; ++k) {
+    const std::string name = Mixture::expert_names()[k];
+    if (name == "model" || name.starts_with("regression")) knowing += link.mixture.weight(0, k);
+  }
+  CHECK(knowing > 0.9);
   CHECK(link.mixture.error(0, 0) < 0.2);
   CHECK(link.mixture.error(0, 1) > 2);
 }
@@ -208,6 +214,26 @@ TEST(rare_bursts_are_not_expected_to_stay) {
   CHECK(loss < 0.6 * last);
 }
 
+TEST(a_link_that_is_busy_for_as_long_as_before_is_forecast_to_end_when_it_did) {
+  // 12 ticks at 40 Mbit/s, 30 at 1: a window of ten ticks shows the end of neither.
+  std::mt19937_64 random(4);
+  std::normal_distribution<double> noise;
+  double loss = 0, last = 0;
+  Link link;
+  std::vector<double> fives(5, kNone);
+  for (int k = 0; k < 3'000; ++k) {
+    const bool busy = k % 42 < 12;
+    const double measured = (busy ? 40 : 1) + 0.1 * noise(random);
+    if (k >= 1'000) {
+      loss += std::fabs(fives[static_cast<std::size_t>(k) % 5] - measured);
+      last += std::fabs(link.values[link.values.size() - 5] - measured);
+    }
+    link.tick(measured, link.values.empty() ? measured : link.values.back());
+    fives[static_cast<std::size_t>(k) % 5] = link.mixture.at(0, 5).mbps;
+  }
+  CHECK(loss < 0.5 * last);
+}
+
 TEST(nothing_blows_up) {
   // Idle for thousands of ticks, constants, steps of 1e6, denormals, ticks without a sample, a model that has no answer.
   std::mt19937_64 random(5);
@@ -270,9 +296,9 @@ TEST(a_snapshot_goes_on_bit_for_bit_wherever_in_a_tick_it_is_taken) {
 }
 
 TEST(a_snapshot_with_a_number_that_its_place_cannot_hold_is_refused) {
-  // Three targets: two steps and their peak. Only regrets may be far below 0, four for the answer and four for each of
-  // four quantiles; and a count of ticks may be any.
-  constexpr std::size_t kRegrets = 3 * 4 * (1 + 4), kTicks = 1;
+  // Three targets: two steps and their peak. Only regrets may be far below 0, seven for the answer in either state and
+  // four for each of four quantiles; and a count of ticks may be any.
+  constexpr std::size_t kRegrets = 3 * (2 * 7 + 4 * 4), kTicks = 1;
   Mixture mixture(1, kWindow, {.horizon = 2});
   std::vector<double> values(kWindow, 10.0);
   for (int k = 0; k < 60; ++k) {

@@ -385,6 +385,40 @@ TEST(reduced_precision_of_odd_sizes_stays_within_its_rounding) {
   }
 }
 
+/// Every weight of a dense layer, as one-hot inputs show it: x = e_k gives column k. Behind the input stands what is no
+/// number: an odd depth's last pair has no second input.
+TEST(bfloat16_weights_are_within_half_a_unit_of_what_they_were_wherever_they_stand) {
+  for (const std::size_t features : {1U, 2U, 5U, 64U, 67U}) {
+    constexpr std::size_t units = 37;
+    reference::Random random(static_cast<unsigned>(features));
+    linkcast::DenseSpec dense = random.dense(features, units, Activation::none);
+    std::fill(dense.bias.begin(), dense.bias.end(), 0.0f);
+    // Of every size, some of them nothing, and neighbours far apart.
+    for (std::size_t i = 0; i < dense.weights.size(); ++i)
+      dense.weights[i] = i % 11 == 0 ? 0.0f : std::ldexp(dense.weights[i], -static_cast<int>(i * 7 % 90));
+    for (const Isa isa : supported_isas()) {
+      for (const Kernels* table : tables(isa, {Precision::bfloat16})) {
+        Network network({1, features, false, {dense}}, *table);
+        network.reserve(2);
+        std::vector<float> input(2 * features + 1, std::numeric_limits<float>::quiet_NaN()), output(2 * units);
+        for (std::size_t k = 0; k < features; ++k) {
+          std::fill_n(input.begin(), 2 * features, 0.0f);
+          input[k] = 1.0f;
+          input[features + k] = -2.0f;
+          for (const std::size_t batch : {1U, 2U}) {
+            network.run(input.data(), batch, output.data());
+            for (std::size_t n = 0; n < batch * units; ++n) {
+              const double weight = dense.weights[n % units * features + k] * (n < units ? 1.0 : -2.0);
+              // bfloat16 has eight significant bits; 2^-90: the others' products with zero, and weights of zero.
+              CHECK(std::fabs(output[n] - weight) <= std::fabs(weight) * 0x1p-8 + 0x1p-90);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(one_step_at_a_time_gives_the_whole_windows_answer) {
   const NetworkSpec spec = reference::forecaster(5);
   const std::size_t batch = 9;

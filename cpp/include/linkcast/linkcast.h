@@ -247,6 +247,12 @@ LINKCAST_API linkcast_status linkcast_forecast(linkcast_engine* engine, linkcast
 LINKCAST_API linkcast_status linkcast_decide(linkcast_engine* engine, linkcast_model model, const float* states,
                                              size_t values, int32_t* actions, size_t batch, linkcast_result* result);
 
+/* Brings a model's weights and code into the caches, to be called shortly before the next linkcast_forecast of one window
+ * or linkcast_decide of one state: after a pause of ten milliseconds that takes 0.3 to 0.6 of the time then. Changes no
+ * answer and no statistics. The first call for a model allocates, later ones are hot. HANDLE, ARGUMENT, INVOKE, BUSY,
+ * MEMORY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_model_prepare(linkcast_engine* engine, linkcast_model model);
+
 /* Sliding windows of a forecaster, empty: one for each of `rows` links that tick together, as one batch.
  *
  * rows:     1 to LINKCAST_MAX_BATCH
@@ -379,7 +385,7 @@ struct linkcast_stream_options {
   uint32_t most_held; /* ticks in a row for which a missing sample is replaced by the last one */
   int32_t mixture;  /* 1: the model, naive rules and online regressions answer together, each row's weighted by how well
                          each has done on its link, with a band; 0: the model alone, without a band */
-  uint32_t horizon; /* steps ahead that the mixture forecasts, 1 to 10; a row takes some 70 kB with 10, 10 kB with 1 */
+  uint32_t horizon; /* steps ahead that the mixture forecasts, 1 to 10; a row takes some 100 kB with 10, 10 kB with 1 */
   double level;     /* of linkcast_answer.reserve_mbps: the share of outcomes that it is to hold, above 0 and below 1 */
 };
 #define LINKCAST_STREAM_OPTIONS_INIT {sizeof(linkcast_stream_options), 0.5, 0.3, LINKCAST_SOURCE_LAST, 3, 1, 10, 0.95}

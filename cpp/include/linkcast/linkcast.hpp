@@ -180,6 +180,8 @@ class Engine {
     return result;
   }
 
+  void prepare(linkcast_model model) { check(linkcast_model_prepare(get(), model)); }  ///< shortly before it is asked
+
   /// Sliding windows of a forecaster. @param name  a profile ("internet"), a service group or a model  @throws Error
   Stream stream(const std::string& name, std::size_t rows = 1) const;
   Stream stream(const std::string& name, std::size_t rows, const linkcast_stream_options& options) const;

@@ -83,6 +83,13 @@ class AlignedBuffer {
   std::size_t size_ = 0;  // bytes
 };
 
+/// Asks for the cache lines of `count` values.
+template <class T>
+void prefetch(const T* from, std::size_t count) noexcept {
+  const auto* const bytes = reinterpret_cast<const char*>(from);
+  for (std::size_t at = 0; at < count * sizeof(T); at += alignment) __builtin_prefetch(bytes + at);
+}
+
 /// Floats that views share, padded by a cache line.
 inline std::shared_ptr<float[]> aligned_floats(std::size_t count) {
   const std::size_t bytes = round_up(count * sizeof(float), alignment) + alignment;

@@ -416,6 +416,18 @@ linkcast_status linkcast_decide(linkcast_engine* handle, linkcast_model model, c
   });
 }
 
+linkcast_status linkcast_model_prepare(linkcast_engine* handle, linkcast_model model) {
+  return in_call(handle, [&](ModelSet& models) {
+    if (!known_model(models, model)) return LINKCAST_ERROR_ARGUMENT;
+    const std::size_t index = models.index(static_cast<std::size_t>(model));
+    if (models.engine().spec(index).role == Role::allocator)
+      models.engine().prepare(index);
+    else
+      models.pool().prepare(index);
+    return LINKCAST_OK;
+  });
+}
+
 linkcast_status linkcast_model_read_stats(linkcast_engine* handle, linkcast_model model, linkcast_model_stats* stats) {
   return of_model(handle, model, "stats", stats, kFirstModelStats, [&](EngineHandle&, ModelSet& models) {
     const ModelStats& from = models.engine().stats(models.index(static_cast<std::size_t>(model)));

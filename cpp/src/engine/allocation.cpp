@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/aligned.h"
 
@@ -24,6 +25,7 @@ Allocation::Allocation(const ModelSpec& spec, Model& model)
       bandwidth_(bandwidth_column(spec)),
       cell_mbps_(*spec.capacity_mbps / static_cast<double>(spec.actions * kCells)),
       state_(features_),
+      rehearsed_(features_),
       rows_(kRows * features_),
       scaled_(aligned_floats(kRows * features_)),
       q_values_(aligned_floats(kRows * actions_)) {
@@ -31,6 +33,14 @@ Allocation::Allocation(const ModelSpec& spec, Model& model)
     network->reserve(kRows);
   else if (model.own_batch() != 1)
     model.batch_input(kRows);
+  for (std::size_t f = 0; f < features_; ++f)
+    rehearsed_[f] =
+        f == bandwidth_ ? *spec.capacity_mbps / 2 : std::midpoint(spec.state_range[f].least, spec.state_range[f].most);
+}
+
+void Allocation::prepare() {
+  std::int32_t action = 0;
+  decide(rehearsed_.data(), 1, &action);
 }
 
 template <class Real>

@@ -60,6 +60,9 @@ class Allocation {
   template <class Real>
   Cause decide(const Real* states, std::size_t batch, std::int32_t* actions, Cause* causes = nullptr);
 
+  /// Brings weights and code into the caches, shortly before the next decide(). @throws InvokeError
+  void prepare();
+
  private:
   std::size_t choose(std::size_t cell, const float* q, Cause* cause) const noexcept;
   void put_rows(std::size_t first) noexcept;
@@ -72,6 +75,7 @@ class Allocation {
   std::size_t bandwidth_;  // column
   double cell_mbps_;
   std::vector<double> state_;          // (features) held to the box
+  std::vector<double> rehearsed_;      // (features) what prepare() decides on: the middle of the box
   std::vector<double> rows_;           // (kRows, features) physical units
   std::shared_ptr<float[]> scaled_;    // (kRows, features)
   std::shared_ptr<float[]> q_values_;  // (kRows, actions)

@@ -86,6 +86,13 @@ void Engine::warm(std::size_t batch) {
   }
 }
 
+void Engine::prepare(std::size_t index) {
+  if (allocations_[index])
+    allocations_[index]->prepare();
+  else
+    models_[index]->prepare();
+}
+
 void Engine::load(const ModelSpec& spec, const Model::Options& options) {
   const std::string path = folder_ + "/" + spec.file;
   const std::string manifest = folder_ + "/metadata/manifest.json: models." + spec.name;

@@ -35,6 +35,9 @@ class Engine {
   const std::string& folder() const noexcept { return folder_; }
   const Metadata& metadata() const noexcept { return metadata_; }
 
+  /// Model::prepare(); of an allocator what a decision will run.
+  void prepare(std::size_t index);
+
   /// The index of the model with this name, or of the one that serves it in this role ("internet" as a forecaster is
   /// "internet_lstm"). @throws std::invalid_argument naming the known ones
   std::size_t find(const std::string& name) const;

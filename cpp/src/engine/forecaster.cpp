@@ -139,6 +139,15 @@ Answer Forecaster::measured_answer(std::size_t row, Cause cause) const noexcept 
   return answer;
 }
 
+void Forecaster::touch() const noexcept {
+  prefetch(this, 1);
+  prefetch(windows_.get(), model_.row_inputs());
+  prefetch(outputs_.get(), 1);
+  prefetch(mbps_.data(), 1);
+  prefetch(answers_.data(), 1);
+  prefetch(&stats_, 1);
+}
+
 std::uint64_t Forecaster::count_call(std::uint64_t start_ns, Deadline deadline) noexcept {
   const std::uint64_t now = monotonic_ns();
   stats_.latency.record(now - start_ns);

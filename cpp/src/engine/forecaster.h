@@ -84,6 +84,9 @@ class Forecaster {
   /// Ends a call in the statistics. @return how long it took, ns
   std::uint64_t count_call(std::uint64_t start_ns, Deadline deadline) noexcept;
 
+  /// Brings what a forecast of one window reads and writes of this forecaster alone into the caches.
+  void touch() const noexcept;
+
   /// What is wrong with a forecast; Cause::none when it can be used.
   Cause judge(float mbps) const noexcept { return safeguard_.judge(mbps); }
   /// Takes in what the row's target was measured to be.

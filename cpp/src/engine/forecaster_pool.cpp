@@ -6,6 +6,17 @@
 
 namespace linkcast {
 
+/// Forecasts a window as the next call will.
+struct ForecasterPool::Rehearsal {
+  ModelStats stats;
+  Forecaster forecaster;
+
+  Rehearsal(Engine& engine, std::size_t model, const Safeguard::Options& options)
+      : forecaster(engine, model, 1, options, &stats) {
+    forecaster.reserve_windows(1);
+  }
+};
+
 ForecasterPool::ForecasterPool(Engine& engine, const Options& options) : engine_(engine), options_(options) {
   if (options.threads < 1 || options.threads > kMostThreads)
     throw std::invalid_argument("threads: expected 1 to " + std::to_string(kMostThreads) + ", got " +
@@ -19,6 +30,7 @@ ForecasterPool::ForecasterPool(Engine& engine, const Options& options) : engine_
     if (forecasters_.back()) forecasters_.back()->reserve_windows(options.batch);
   }
   asked_.resize(specs.size());
+  rehearsals_.resize(specs.size());
   if (options.threads > 1)
     workers_ = std::make_unique<Workers>(options.threads - 1, specs.size(), options.cpus, options.spin_us);
 }
@@ -34,6 +46,19 @@ const Forecaster& ForecasterPool::forecaster(std::size_t model) const {
 void ForecasterPool::reserve(std::size_t model, std::size_t batch) {
   static_cast<void>(forecaster(model));
   forecasters_[model]->reserve_windows(batch);
+}
+
+void ForecasterPool::prepare(std::size_t model) {
+  static_cast<void>(forecaster(model));
+  auto& rehearsal = rehearsals_[model];
+  if (!rehearsal) rehearsal = std::make_unique<Rehearsal>(engine_, model, options_.safeguard);
+  Forecaster& run = rehearsal->forecaster;
+  const std::uint64_t start = monotonic_ns();
+  const double* const window = engine_.spec(model).golden.physical_inputs.data();
+  const ForecastStatus status = run.scale(window, 1);
+  if (status == ForecastStatus::ok) static_cast<void>(run.answer(window, 1, run.run(1, {})));
+  run.count_call(start, {});
+  forecasters_[model]->touch();
 }
 
 void ForecasterPool::check(std::span<const ForecastRequest> requests, std::span<ForecastResult> results) {

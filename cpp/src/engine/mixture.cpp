@@ -23,7 +23,7 @@ constexpr double kMemory = 0.999;        // of the aggregation of answers, a tic
 constexpr double kSpreadMemory = 0.999;  // of the aggregation of spreads
 constexpr std::size_t kWeighEvery = 4;
 
-enum Naive { kModel, kLast, kMean, kHarmonic, kMedian, kEwma2, kEwma5, kEwma8, kSlow, kSlower, kMaximum };
+enum Naive { kModel, kLast, kMean, kHarmonic, kMedian, kEwma2, kEwma5, kEwma8, kSlow, kSlower, kMaximum, kMedianLong };
 
 /// exp(x) for -40 <= x <= 0, relative error below 1e-9; the same bits everywhere, which libm does not promise.
 double exp_of(double x) noexcept {
@@ -58,6 +58,28 @@ double weighted(const std::array<double, N>& weights, const std::array<double, N
   std::array<double, N> products;
   for (std::size_t k = 0; k < N; ++k) products[k] = weights[k] * values[k];
   return sum_of(products);
+}
+
+/// Brings `order`, whose first `sorted` entries are in order already, into the order of the values.
+template <std::size_t N>
+void sort_order(std::array<std::uint8_t, N>& order, const std::array<double, N>& values, std::size_t sorted) noexcept {
+  for (std::size_t k = sorted; k < N; ++k) {
+    std::size_t at = k;
+    for (; at > 0 && values[order[at - 1]] > values[k]; --at) order[at] = order[at - 1];
+    order[at] = static_cast<std::uint8_t>(k);
+  }
+}
+
+/// The least value that has half of the weight at or below it. The margin is for rounding: equal weights halve exactly.
+template <std::size_t N>
+double weighted_median(const std::array<double, N>& weights, const std::array<double, N>& values,
+                       const std::array<std::uint8_t, N>& order) noexcept {
+  double below = 0;
+  for (const std::uint8_t k : order) {
+    below += weights[k];
+    if (below >= 0.5 - 1e-9) return values[k];
+  }
+  return values[order[N - 1]];
 }
 
 }  // namespace
@@ -121,6 +143,8 @@ void Mixture::observe(std::size_t row, double measured) noexcept {
   link.slow += 0.1 * (measured - link.slow);
   link.slower += 0.01 * (measured - link.slower);
   link.level += 0.01 * (std::fabs(measured) - link.level);
+  link.on_off.observe(measured);
+  link.newest.add(measured);
   const Moment& before = moment(row, link.ticks - 1);
   if (before.tick != link.ticks - 1 || before.tick == 0) return;
   const Expectation& expected = expectation(row, before.tick, 0);
@@ -130,7 +154,7 @@ void Mixture::observe(std::size_t row, double measured) noexcept {
 
 Outlook Mixture::answer(std::size_t row, const double* values, double model) noexcept {
   look(row, values, model);
-  expect(row, 0);
+  expect(row, 0, order_of(moment(row, links_[row].ticks)));
   links_[row].answered = 1;
   return outlook(row, 0);
 }
@@ -181,7 +205,15 @@ void Mixture::look(std::size_t row, const double* values, double model) noexcept
   now.naive[kSlow] = link.slow;
   now.naive[kSlower] = link.slower;
   now.naive[kMaximum] = highest;
+  now.naive[kMedianLong] = link.newest.median(last);
   now.last = last;
+  now.busy = link.on_off.busy;
+  const auto ends = link.on_off.ends();
+  const auto& level = link.on_off.level;
+  for (std::size_t h = 1; h <= kMostHorizon; ++h) {
+    now.on_off[h - 1] = ends[h] ? level[now.busy == 0] : last;
+    now.on_off_peak[h - 1] = ends[h] && now.busy == 0 ? level[1] : last;  // a peak that has been stays one
+  }
   now.unit = std::max(0.5 * link.level + 0.5 * mean, 1e-6);
   now.highest = 1.5 * std::max(highest, link.slow);
   now.range = highest - lowest;
@@ -199,11 +231,18 @@ void Mixture::look(std::size_t row, const double* values, double model) noexcept
   now.features[11] = kBias;
 }
 
+Mixture::NaiveOrder Mixture::order_of(const Moment& now) noexcept {
+  NaiveOrder order;
+  sort_order(order, now.naive, 0);
+  return order;
+}
+
 /// What this tick expects of one target; those before it are expected already.
-void Mixture::expect(std::size_t row, std::size_t index) noexcept {
+void Mixture::expect(std::size_t row, std::size_t index, const NaiveOrder& naive_order) noexcept {
   const Link& link = links_[row];
   const Moment& now = moment(row, link.ticks);
   Target& of = target(row, index);
+  const Worth& worth = of.worth[state_of(now)];
   Expectation& expected = expectation(row, link.ticks, index);
   const auto regress = [&](const std::array<double, kFeatures>& weights) {
     return std::min(std::max(now.last + dot(weights, now.features) * now.unit, 0.0), now.highest);
@@ -211,6 +250,7 @@ void Mixture::expect(std::size_t row, std::size_t index) noexcept {
   if (index == 0) {
     for (std::size_t g = 0; g < kFirst; ++g) expected.expert[g] = regress(link.regression[g].weights);
     expected.expert[3] = 0.5 * (now.last + now.naive[kModel]);
+    expected.expert[4] = now.on_off[0];
   } else {
     const AheadSides& sides = sides_[row * (count_ - 1) + index - 1];
     for (std::size_t g = 0; g < kAhead; ++g) expected.expert[g] = regress(sides.weights[g]);
@@ -220,13 +260,22 @@ void Mixture::expect(std::size_t row, std::size_t index) noexcept {
       for (std::size_t h = 1; h < steps_of(index); ++h)
         reached = std::max(reached, expectation(row, link.ticks, h).answer);
     expected.expert[3] = reached;
+    expected.expert[4] = (is_peak(index) ? now.on_off_peak : now.on_off)[steps_of(index) - 1];
   }
   std::array<double, kExperts> experts;
   std::copy(now.naive.begin(), now.naive.end(), experts.begin());
   std::copy(expected.expert.begin(), expected.expert.end(), experts.begin() + kNaive);
-  expected.inputs = {weighted(of.steady, experts), weighted(of.quick, experts), weighted(of.patient, experts),
-                     now.last};
-  expected.answer = std::max(of.inputs.mix(expected.inputs), 0.0);  // a model may say what no link can carry
+  std::array<std::uint8_t, kExperts> order;
+  std::copy(naive_order.begin(), naive_order.end(), order.begin());
+  sort_order(order, experts, kNaive);
+  expected.inputs = {weighted(of.steady, experts),
+                     weighted(of.quick, experts),
+                     weighted(of.patient, experts),
+                     now.last,
+                     weighted_median(of.patient, experts, order),
+                     weighted(worth.steady, experts),
+                     weighted(worth.patient, experts)};
+  expected.answer = std::max(worth.inputs.mix(expected.inputs), 0.0);  // a model may say what no link can carry
 
   auto [quick, medium, slow] = of.error;
   if (of.count == 0) quick = medium = slow = now.change + 0.05 * now.range + 1e-9;
@@ -239,7 +288,8 @@ void Mixture::look_ahead(std::size_t row) noexcept {
   Link& link = links_[row];
   if (link.answered == 0 || link.looked_ahead != 0) return;
   link.looked_ahead = 1;
-  for (std::size_t index = 1; index < count_; ++index) expect(row, index);
+  const NaiveOrder order = order_of(moment(row, link.ticks));
+  for (std::size_t index = 1; index < count_; ++index) expect(row, index, order);
 }
 
 double Mixture::quantile(const Target& of, const Expectation& expected, std::size_t level) const noexcept {
@@ -280,6 +330,7 @@ Outlook Mixture::peak(std::size_t row, std::size_t steps) noexcept {
 void Mixture::score(std::size_t row, std::size_t index, const Moment& then, const Expectation& expected,
                     double outcome) noexcept {
   Target& of = target(row, index);
+  Worth& worth = of.worth[state_of(then)];
   std::array<double, kExperts> loss;
   double mean = 0;
   for (std::size_t k = 0; k < kExperts; ++k) {
@@ -308,9 +359,11 @@ void Mixture::score(std::size_t row, std::size_t index, const Moment& then, cons
   decay(of.patient, patient, kPatientShare);
   decay(of.steady, steady, kSteadyShare);
   decay(of.quick, quick, kQuickShare);
-  of.inputs.learn(expected.inputs, expected.answer, expected.answer > outcome ? 1 : -1, kMemory);
+  decay(worth.patient, patient, kPatientShare);
+  decay(worth.steady, steady, kSteadyShare);
+  worth.inputs.learn(expected.inputs, expected.answer, expected.answer > outcome ? 1 : -1, kMemory);
   const bool weigh = index == 0 || (links_[row].ticks / 2 + index) % kWeighEvery == 0;
-  if (weigh) of.inputs.weigh(1e-3);
+  if (weigh) worth.inputs.weigh(1e-3);
 
   track_quantiles(of, expected, outcome, index == 0 ? kPace : 2 * kPace / static_cast<double>(steps_of(index)));
   if (index == 0 ? links_[row].ticks % kWeighEvery == 0 : weigh)
@@ -396,18 +449,23 @@ const std::array<const char*, Mixture::kExperts>& Mixture::expert_names() noexce
                                                             "ewma_0.1_long",
                                                             "ewma_0.01_long",
                                                             "maximum",
+                                                            "median_long",
                                                             "regression_0.9999",
                                                             "regression_0.999",
                                                             "regression_0.99",
-                                                            "damped_model"};
+                                                            "damped_model",
+                                                            "on_off"};
   return kNames;
 }
 
 double Mixture::weight(std::size_t row, std::size_t expert) const noexcept {
   const Target& of = targets_[row * count_];
-  const auto& inputs = of.inputs.weight;
+  const Worth& worth = of.worth[links_[row].on_off.busy != 0];
+  const auto& inputs = worth.inputs.weight;
   const double direct = expert == kLast ? inputs[3] : 0;
-  return inputs[0] * of.steady[expert] + inputs[1] * of.quick[expert] + inputs[2] * of.patient[expert] + direct;
+  // What the median picks changes with each tick: its share goes to all by the weights that it is of.
+  return inputs[0] * of.steady[expert] + inputs[1] * of.quick[expert] + (inputs[2] + inputs[4]) * of.patient[expert] +
+         inputs[5] * worth.steady[expert] + inputs[6] * worth.patient[expert] + direct;
 }
 
 }  // namespace linkcast

@@ -5,8 +5,10 @@
 // - experts forecast it: see Mixture::expert_names
 // - three sets of weights follow their absolute errors at different speeds: exponential weights with a fixed share
 //   (Herbster and Warmuth, Tracking the Best Expert, 1998)
-// - those three and the last value are aggregated by BOA on linearised losses (Wintenberger, Optimal learning with
-//   Bernstein online aggregation, 2017): the answer
+// - two more sets do so for each state of the link alone, which is quiet or busy (OnOff)
+// - their means of the experts, the median by the slowest of the first three, and the last value are aggregated by BOA on
+//   linearised losses (Wintenberger, Optimal learning with Bernstein online aggregation, 2017), for each state by itself:
+//   the answer
 // - quantiles are the answer plus factors times several measures of spread. Each factor follows its quantile by online
 //   gradient steps on the pinball loss, BOA mixes them, and a last shift holds the share of outcomes above the quantile
 //   (Gibbs and Candes, Adaptive conformal inference under distribution shift, 2021).
@@ -19,8 +21,8 @@
 //     ln(K) / eta + eta T C^2 / 8
 // in units of the loss scale, where a loss counts at most C = 50 (Cesa-Bianchi and Lugosi, Prediction, Learning, and
 // Games, 2006, theorem 2.2); with the fixed share, no sequence of experts with S changes by more than that and
-// (S ln(K / share) + T share) / eta. BOA is within 2 sqrt(V_k ln(N)) + 4 E ln(N) of its input k, where V_k sums the
-// squares of the linearised differences and E is the largest.
+// (S ln(K / share) + T share) / eta. On the ticks of either state BOA is within 2 sqrt(V_k ln(N)) + 4 E ln(N) of its
+// input k, where V_k sums the squares of the linearised differences and E is the largest.
 //
 // Arithmetic is +, -, *, / and square roots in float64, without contraction to fused operations: the same bits on every
 // machine.
@@ -31,6 +33,9 @@
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include "engine/on_off.h"
+#include "engine/rolling_median.h"
 
 namespace linkcast {
 
@@ -47,7 +52,7 @@ struct Outlook {
 class Mixture {
  public:
   static constexpr std::size_t kMostHorizon = 10;
-  static constexpr std::size_t kExperts = 15;
+  static constexpr std::size_t kExperts = 17;
   static constexpr std::size_t kLeastWindow = 2;
 
   struct Options {
@@ -106,16 +111,17 @@ class Mixture {
   void copy_row(std::size_t row, const Mixture& from, std::size_t from_row) noexcept;
 
  private:
-  static constexpr std::size_t kNaive = 11;         // experts that every target shares
+  static constexpr std::size_t kNaive = 12;         // experts that every target shares
   static constexpr std::size_t kFirst = 3;          // regressions of one step ahead
   static constexpr std::size_t kAhead = 2;          // of each other target
   static constexpr std::size_t kFeatures = 16;      // of a regression
   static constexpr std::size_t kModelFeature = 13;  // what they shrink to: 1 for the model's step, 0 for the others
   static constexpr std::size_t kPacked = kFeatures * (kFeatures + 1) / 2;  // lower triangle, row after row
-  static constexpr std::size_t kInputs = 4;  // of the aggregation: three sets of weights, and the last value
+  static constexpr std::size_t kInputs = 7;  // of the aggregation: see Expectation::inputs
   static constexpr std::size_t kSpreads = 4;
   static constexpr std::size_t kLevels = 4;  // P10, P50, P90, Options::level
   static constexpr std::size_t kLags = 10;   // values of a window that are looked at
+  static constexpr std::size_t kLong = 64;   // values of the long median
   // What numbers are held to.
   static constexpr double kMostFeature = 3;
   static constexpr double kMostFactor = 10;
@@ -144,12 +150,19 @@ class Mixture {
     double error, ridge, factored;  // factored: 1 when `factor` can be used
   };
 
-  struct Target {
-    std::array<double, kExperts> steady, quick, patient;  // weights
+  /// What experts and inputs are worth in one state of the link.
+  struct Worth {
+    std::array<double, kExperts> steady, patient;  // weights
     Aggregation<kInputs> inputs;
-    double scale;                 // of the experts' losses
-    double count;                 // outcomes scored
-    std::array<double, 3> error;  // mean absolute errors of the answer: quick, medium, slow
+    bool is_sound() const noexcept;
+  };
+
+  struct Target {
+    std::array<double, kExperts> steady, quick, patient;  // weights, whatever the state
+    std::array<Worth, 2> worth;                           // when the link is quiet, when it is busy
+    double scale;                                         // of the experts' losses
+    double count;                                         // outcomes scored
+    std::array<double, 3> error;                          // mean absolute errors of the answer: quick, medium, slow
     std::array<std::array<double, kSpreads>, kLevels> factor;
     std::array<Aggregation<kSpreads>, kLevels> spreads;
     std::array<double, kLevels> shift;
@@ -168,6 +181,8 @@ class Mixture {
     std::array<double, kMostHorizon + 1> outcome;  // of the last ticks, by ticks % size; NaN: none came
     std::array<double, kExperts> error;
     std::array<Regression, kFirst> regression;
+    OnOff on_off;
+    RollingMedian<kLong> newest;
   };
 
   /// What a tick looked at.
@@ -176,20 +191,29 @@ class Mixture {
     std::array<double, kFeatures> features;
     std::array<double, kNaive> naive;
     double unit, last, highest, range, change;  // of the window; highest: what a regression may answer at most
+    double busy;                                // OnOff::busy
+    std::array<double, kMostHorizon> on_off;    // 1 to kMostHorizon steps ahead
+    std::array<double, kMostHorizon> on_off_peak;
   };
 
   /// What a tick expects of one target.
   struct Expectation {
-    std::array<double, kExperts - kNaive> expert;  // regressions, and one that the target adds
+    std::array<double, kExperts - kNaive> expert;  // regressions, and those that the target adds
+    // Means by the steady, quick and patient weights; the last value; the median by the patient ones; means by the state's
+    // own two.
     std::array<double, kInputs> inputs;
     std::array<double, kSpreads> spread;
     double answer;
   };
 
+  /// The naive experts by their forecasts, least first: sorted once a tick for the medians of all targets.
+  using NaiveOrder = std::array<std::uint8_t, kNaive>;
+
   bool is_peak(std::size_t target) const noexcept { return target >= options_.horizon; }
   std::size_t steps_of(std::size_t target) const noexcept {
     return is_peak(target) ? target - options_.horizon + 2 : target + 1;
   }
+  static std::size_t state_of(const Moment& moment) noexcept { return moment.busy != 0; }
   Target& target(std::size_t row, std::size_t index) noexcept { return targets_[row * count_ + index]; }
   Moment& moment(std::size_t row, std::uint64_t tick) noexcept { return moments_[row * depth_ + tick % depth_]; }
   Expectation& expectation(std::size_t row, std::uint64_t tick, std::size_t index) noexcept {
@@ -200,7 +224,8 @@ class Mixture {
   }
 
   void look(std::size_t row, const double* values, double model) noexcept;
-  void expect(std::size_t row, std::size_t index) noexcept;
+  static NaiveOrder order_of(const Moment& now) noexcept;
+  void expect(std::size_t row, std::size_t index, const NaiveOrder& naive_order) noexcept;
   void look_ahead(std::size_t row) noexcept;
   double quantile(const Target& target, const Expectation& expected, std::size_t level) const noexcept;
   Outlook outlook(std::size_t row, std::size_t index) const noexcept;

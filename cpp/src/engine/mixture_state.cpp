@@ -53,7 +53,10 @@ void Mixture::forget(std::size_t row) noexcept {
     Target& of = target(row, index);
     of = {};
     for (auto* weights : {&of.steady, &of.quick, &of.patient}) weights->fill(1.0 / kExperts);
-    of.inputs.start();
+    for (Worth& worth : of.worth) {
+      for (auto* weights : {&worth.steady, &worth.patient}) weights->fill(1.0 / kExperts);
+      worth.inputs.start();
+    }
     for (std::size_t level = 0; level < kLevels; ++level) {
       of.spreads[level].start();
       // Where a Laplace distribution has its quantiles, in mean absolute errors.
@@ -82,6 +85,8 @@ void Mixture::interrupt(std::size_t row) noexcept {
   if (link.ticks > 0) advance(row);
   link.outcome.fill(kUnknown);
   for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick).tick = 0;
+  link.on_off.interrupt();
+  link.newest = {};
   link.resumed = link.started;  // a link on which nothing has been measured has nothing to resume
   link.answered = 0;
 }
@@ -157,12 +162,16 @@ bool Mixture::Aggregation<N>::is_sound() const noexcept {
          std::all_of(variance.begin(), variance.end(), positive) && std::all_of(rate.begin(), rate.end(), positive);
 }
 
+bool Mixture::Worth::is_sound() const noexcept {
+  return are_weights(steady) && are_weights(patient) && inputs.is_sound();
+}
+
 bool Mixture::is_sound(const Target& of) const noexcept {
   const auto within = [](const auto& factors) { return all_within(factors, kMostFactor); };
-  const auto sound = [](const auto& spreads) { return spreads.is_sound(); };
-  return are_weights(of.steady) && are_weights(of.quick) && are_weights(of.patient) && of.inputs.is_sound() &&
-         is_size(of.scale) && of.count >= 0 && of.count <= kMostTicks && all_sizes(of.error) &&
-         std::all_of(of.factor.begin(), of.factor.end(), within) &&
+  const auto sound = [](const auto& part) { return part.is_sound(); };
+  return are_weights(of.steady) && are_weights(of.quick) && are_weights(of.patient) &&
+         std::all_of(of.worth.begin(), of.worth.end(), sound) && is_size(of.scale) && of.count >= 0 &&
+         of.count <= kMostTicks && all_sizes(of.error) && std::all_of(of.factor.begin(), of.factor.end(), within) &&
          std::all_of(of.spreads.begin(), of.spreads.end(), sound) && all_within(of.shift, kMostShift);
 }
 
@@ -174,14 +183,17 @@ bool Mixture::is_sound(const Link& link) const noexcept {
   return std::fabs(link.slow) <= kMost && std::fabs(link.slower) <= kMost && is_size(link.level) &&
          is_flag(link.started) && is_flag(link.resumed) && is_flag(link.answered) && is_flag(link.looked_ahead) &&
          is_flag(link.advanced) && is_size(link.above) && all_within_or_none(link.outcome, kMost) &&
-         all_within_or_none(link.error, kMost) && std::all_of(link.regression.begin(), link.regression.end(), sound);
+         all_within_or_none(link.error, kMost) && std::all_of(link.regression.begin(), link.regression.end(), sound) &&
+         link.on_off.is_sound(kMost) && link.newest.is_sound(kMost);
 }
 
 /// @param ticks  of its link
 bool Mixture::is_sound(const Moment& then, std::uint64_t ticks) const noexcept {
   return then.tick <= ticks && all_within(then.features, kMostFeature) && all_within(then.naive, kMost) &&
          std::fabs(then.last) <= kMost && std::fabs(then.highest) <= kMost && is_size(then.range) &&
-         is_size(then.change) && (then.tick == 0 ? is_size(then.unit) : then.unit >= 1e-6 && then.unit <= kMost);
+         is_size(then.change) && is_flag(then.busy) && all_within(then.on_off, kMost) &&
+         all_within(then.on_off_peak, kMost) &&
+         (then.tick == 0 ? is_size(then.unit) : then.unit >= 1e-6 && then.unit <= kMost);
 }
 
 bool Mixture::is_snapshot(const std::byte* bytes, std::size_t size) const {

@@ -223,6 +223,27 @@ tflite::Interpreter::Options Model::interpreter_options(const tflite::NativeDele
   return options;
 }
 
+void Model::prepare() {
+  /// Puts the tensors back, also when the invoke fails.
+  struct Kept {
+    const std::vector<float>& values;
+    const tflite::Interpreter& interpreter;
+    ~Kept() {
+      auto from = values.begin();
+      for (const auto* edge : {&interpreter.inputs(), &interpreter.outputs()})
+        for (const auto& tensor : *edge) {
+          std::copy_n(from, tensor.size, tensor.memory.get());
+          from += static_cast<std::ptrdiff_t>(tensor.size);
+        }
+    }
+  };
+  kept_.clear();  // keeps its memory
+  for (const auto* edge : {&inputs(), &outputs()})
+    for (const auto& tensor : *edge) kept_.insert(kept_.end(), tensor.memory.get(), tensor.memory.get() + tensor.size);
+  const Kept kept{kept_, *interpreter_};
+  interpreter_->invoke();
+}
+
 const std::shared_ptr<float[]>& Model::batch_input(std::size_t batch) {
   prepare_batch(batch);
   return batch_->interpreter ? batch_->interpreter->input_memory() : batch_->input;

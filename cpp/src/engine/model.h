@@ -99,6 +99,10 @@ class Model {
   /// output is the caller's to carry over. @throws InvokeError
   void invoke() { interpreter_->invoke(); }
 
+  /// Brings weights and code into the caches, shortly before the next invoke(): see ForecasterPool::prepare(). input() and
+  /// output() keep their content. The first call allocates. @throws InvokeError
+  void prepare();
+
   static constexpr std::size_t kMostBatch = std::size_t{1} << 24;
 
   /// Memory for `batch` scaled windows, (batch, window...), to be written before invoke_batch(batch). It grows when a
@@ -171,6 +175,7 @@ class Model {
   std::size_t row_inputs_ = 0;
   std::size_t row_outputs_ = 0;
   std::unique_ptr<Batch> batch_;  // made when the first batch comes
+  std::vector<float> kept_;       // input() and output() while prepare() runs
   std::string backend_reason_;
   double proof_error_ = 0.0;
 };

@@ -296,16 +296,6 @@ void Stream::prepare() {
   touch();
 }
 
-namespace {
-
-template <class T>
-void prefetch(const T* from, std::size_t count) noexcept {
-  const auto* const bytes = reinterpret_cast<const char*>(from);
-  for (std::size_t at = 0; at < count * sizeof(T); at += alignment) __builtin_prefetch(bytes + at);
-}
-
-}  // namespace
-
 /// What the next push reads and writes of this stream alone.
 void Stream::touch() const noexcept {
   if (network_) {

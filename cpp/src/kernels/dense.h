@@ -66,15 +66,16 @@ template <class Product>
 LINKCAST_INLINE void dense_halves(const DenseLayer& layer, const Operand& x, const DenseOutput& out, std::size_t panel,
                                   bool second_first) {
   using V = typename Product::Vec;
-  const std::size_t half = layer.matrix.depth / 2;
-  const auto column_bytes = 4 * static_cast<std::size_t>(Product::Ops::vector_bytes);
+  constexpr std::size_t group = Product::group;
+  const std::size_t half = layer.matrix.depth / 2 / group * group;
+  const auto group_bytes = 4 * static_cast<std::size_t>(Product::Ops::vector_bytes);
   Matrix first = layer.matrix;
-  first.weights = static_cast<const char*>(first.weights) + panel * first.depth * column_bytes;
+  first.weights = static_cast<const char*>(first.weights) + panel * ((first.depth + group - 1) / group) * group_bytes;
   if (first.scale != nullptr) first.scale += panel * 4 * V::lanes;
   Matrix second = first;
   first.depth = half;
   second.depth -= half;
-  second.weights = static_cast<const char*>(second.weights) + half * column_bytes;
+  second.weights = static_cast<const char*>(second.weights) + half / group * group_bytes;
   const Operand later{static_cast<const char*>(x.data) + half * sizeof(float), x.stride, nullptr};
   typename V::Float sum[1][4], later_sum[1][4];
   LINKCAST_UNROLL

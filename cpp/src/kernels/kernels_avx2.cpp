@@ -1,3 +1,4 @@
+#include "product_bf16.h"
 #include "table.h"
 #include "vec_avx2.h"
 
@@ -9,7 +10,7 @@ const Kernels& kernels_f32_avx2() {
 }
 
 const Kernels& kernels_bf16_avx2() {
-  static constexpr Kernels table = make_kernels<Product<VecAvx2, std::uint16_t>>(Isa::avx2, "bf16_avx2");
+  static constexpr Kernels table = make_kernels<ProductBf16<VecAvx2>>(Isa::avx2, "bf16_avx2");
   return table;
 }
 

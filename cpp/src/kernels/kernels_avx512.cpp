@@ -1,3 +1,4 @@
+#include "product_bf16.h"
 #include "table.h"
 #include "vec_avx512.h"
 
@@ -9,7 +10,7 @@ const Kernels& kernels_f32_avx512() {
 }
 
 const Kernels& kernels_bf16_avx512() {
-  static constexpr Kernels table = make_kernels<Product<VecAvx512, std::uint16_t>>(Isa::avx512, "bf16_avx512");
+  static constexpr Kernels table = make_kernels<ProductBf16<VecAvx512>>(Isa::avx512, "bf16_avx512");
   return table;
 }
 

@@ -1,3 +1,4 @@
+#include "product_bf16.h"
 #include "table.h"
 #include "vec_scalar.h"
 
@@ -9,7 +10,7 @@ const Kernels& kernels_f32_scalar() {
 }
 
 const Kernels& kernels_bf16_scalar() {
-  static constexpr Kernels table = make_kernels<Product<VecScalar, std::uint16_t>>(Isa::scalar, "bf16_scalar");
+  static constexpr Kernels table = make_kernels<ProductBf16<VecScalar>>(Isa::scalar, "bf16_scalar");
   return table;
 }
 

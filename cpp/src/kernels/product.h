@@ -15,7 +15,10 @@ constexpr int split_of(int sums) { return sums >= 8 ? 1 : sums >= 4 ? 2 : sums >
 template <class Ops, int R, int P>
 LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, std::ptrdiff_t panel_bytes,
                                     const char* const (&rows)[R], std::ptrdiff_t row_offset) {
-  if constexpr (requires { Ops::inputs_first; }) {  // where the weights of a group would take more registers than that
+  if constexpr (requires { Ops::template multiply_group<R, P>(sum, w, panel_bytes, rows, row_offset); }) {
+    Ops::template multiply_group<R, P>(sum, w, panel_bytes, rows, row_offset);
+  } else if constexpr (requires { Ops::inputs_first; }) {
+    // Where the weights of a group would take more registers than that.
     typename Ops::Input inputs[R];
     LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) inputs[r] = Ops::load_input(rows[r] + row_offset);
@@ -25,16 +28,16 @@ LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* 
       LINKCAST_UNROLL
       for (int r = 0; r < R; ++r) Ops::multiply_add(sum[r][v], weight, inputs[r]);
     }
-    return;
-  }
-  typename Ops::Weight weights[P];
-  LINKCAST_UNROLL
-  for (int v = 0; v < P; ++v) weights[v] = Ops::load_weight(w + v / 4 * panel_bytes + v % 4 * Ops::vector_bytes);
-  LINKCAST_UNROLL
-  for (int r = 0; r < R; ++r) {
-    const typename Ops::Input x = Ops::load_input(rows[r] + row_offset);
+  } else {
+    typename Ops::Weight weights[P];
     LINKCAST_UNROLL
-    for (int v = 0; v < P; ++v) Ops::multiply_add(sum[r][v], weights[v], x);
+    for (int v = 0; v < P; ++v) weights[v] = Ops::load_weight(w + v / 4 * panel_bytes + v % 4 * Ops::vector_bytes);
+    LINKCAST_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const typename Ops::Input x = Ops::load_input(rows[r] + row_offset);
+      LINKCAST_UNROLL
+      for (int v = 0; v < P; ++v) Ops::multiply_add(sum[r][v], weights[v], x);
+    }
   }
 }
 
@@ -125,7 +128,8 @@ constexpr WeightFormat format_of(float) { return WeightFormat::float32; }
 constexpr WeightFormat format_of(std::uint16_t) { return WeightFormat::bfloat16; }
 constexpr WeightFormat format_of(std::int8_t) { return WeightFormat::int8; }
 
-/// Weights stored as float, bfloat16 (uint16_t) or int8; rows and arithmetic in float32.
+/// Weights stored as float, bfloat16 (uint16_t) or int8; rows and arithmetic in float32. bfloat16 in pairs: see
+/// product_bf16.h.
 template <class V, class Stored>
 struct Product {
   using Vec = V;

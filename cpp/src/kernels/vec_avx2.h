@@ -12,14 +12,19 @@ namespace {
 struct VecAvx2 {
   using Float = __m256;
   static constexpr std::size_t lanes = 8;
+  static constexpr int registers = 16;
   static constexpr int max_rows = 3;  // 3 rows x 4 gates, a weight and the inputs fill the 16 registers
 
   static Float zero() { return _mm256_setzero_ps(); }
   static Float set(float x) { return _mm256_set1_ps(x); }
   static Float load(const float* p) { return _mm256_loadu_ps(p); }
-  static Float load_bf16(const std::uint16_t* p) {
-    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  /// Of bfloat16 in pairs, the first ones, which stand in the low halves, and the second ones.
+  static Float load_first_bf16(const std::uint32_t* pairs) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(pairs)), 16));
+  }
+  static Float load_second_bf16(const std::uint32_t* pairs) {
+    const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(pairs));
+    return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(-65536)));
   }
   static Float load_int8(const std::int8_t* p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));

@@ -12,14 +12,18 @@ namespace {
 struct VecAvx512 {
   using Float = __m512;
   static constexpr std::size_t lanes = 16;
+  static constexpr int registers = 32;
   static constexpr int max_rows = 6;  // 6 rows x 4 gates, four weights and an input take 29 of the 32 registers
 
   static Float zero() { return _mm512_setzero_ps(); }
   static Float set(float x) { return _mm512_set1_ps(x); }
   static Float load(const float* p) { return _mm512_loadu_ps(p); }
-  static Float load_bf16(const std::uint16_t* p) {
-    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+  /// Of bfloat16 in pairs, the first ones, which stand in the low halves, and the second ones.
+  static Float load_first_bf16(const std::uint32_t* pairs) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(pairs), 16));
+  }
+  static Float load_second_bf16(const std::uint32_t* pairs) {
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(0xaaaaaaaau, pairs));  // the load does it
   }
   static Float load_int8(const std::int8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));

@@ -11,12 +11,15 @@ namespace {
 struct VecScalar {
   using Float = float;
   static constexpr std::size_t lanes = 1;
+  static constexpr int registers = 16;
   static constexpr int max_rows = 3;
 
   static Float zero() { return 0.0f; }
   static Float set(float x) { return x; }
   static Float load(const float* p) { return *p; }
-  static Float load_bf16(const std::uint16_t* p) { return from_bits(static_cast<std::uint32_t>(*p) << 16); }
+  /// Of bfloat16 in pairs, the first one, which stands in the low half, and the second one.
+  static Float load_first_bf16(const std::uint32_t* pair) { return from_bits(*pair << 16); }
+  static Float load_second_bf16(const std::uint32_t* pair) { return from_bits(*pair & 0xffff0000u); }
   static Float load_int8(const std::int8_t* p) { return static_cast<float>(*p); }
   static Float load_first(const float* p, std::size_t /*n*/) { return *p; }
   /// The first n, and `rest` in the lanes behind them.

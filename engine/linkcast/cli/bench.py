@@ -24,7 +24,9 @@ def bench(
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds that the run is spread over.")] = 10,
     only: Annotated[
         str | None,
-        typer.Option("--only", metavar="LIST", help="Of lstm,ddqn,batch100,groups,push,advance,push_prepared."),
+        typer.Option(
+            "--only", metavar="LIST", help="Of lstm,ddqn,batch100,groups,push,advance,push_prepared,lstm_prepared."
+        ),
     ] = None,
     rates: Annotated[
         str | None, typer.Option("--rates", metavar="LIST", help="Ticks per second; default: 1000,100,10.")

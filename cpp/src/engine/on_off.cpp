@@ -1,0 +1,74 @@
+#include "engine/on_off.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace linkcast {
+namespace {
+
+// Chosen as those of mixture.cpp, where half or twice as much changes little.
+constexpr double kReturn = 0.005;     // of an envelope towards the newest value: half of the way in some 140 values
+constexpr double kBecomesBusy = 0.5;  // between the envelopes
+constexpr double kBecomesQuiet = 0.3;
+constexpr double kFollow = 0.2;  // of a level, by each value; by the first of a stay more
+constexpr double kFollowFirst = 0.5;
+constexpr double kLeastStays = 3;
+constexpr double kMostCount = 9007199254740992.0;  // whole numbers are exact up to here
+
+}  // namespace
+
+void OnOff::observe(double measured) noexcept {
+  if (started == 0) {
+    lowest = highest = measured;
+    level = {measured, measured};
+    started = 1;
+    return;
+  }
+  highest = std::max(measured, highest + kReturn * (measured - highest));
+  lowest = std::min(measured, lowest + kReturn * (measured - lowest));
+  const std::size_t before = busy != 0;
+  const double edge = lowest + (before ? kBecomesQuiet : kBecomesBusy) * (highest - lowest);
+  const std::size_t now = measured > edge;
+  age = std::min(age + 1, kMostCount);
+  if (now != before) {
+    if (whole != 0) {
+      stay[before][static_cast<std::size_t>(ended[before]) % kStays] = age;
+      ended[before] = std::min(ended[before] + 1, kMostCount);
+    }
+    busy = static_cast<double>(now);
+    age = 0;
+    whole = 1;
+  }
+  level[now] += (now != before ? kFollowFirst : kFollow) * (measured - level[now]);
+}
+
+std::array<bool, OnOff::kMostSteps + 1> OnOff::ends() const noexcept {
+  const std::size_t now = busy != 0;
+  const auto known = static_cast<std::size_t>(std::min<double>(ended[now], kStays));
+  std::array<std::size_t, kMostSteps + 1> left{};  // stays that had so many values more
+  std::size_t longer = 0;
+  for (std::size_t k = 0; k < known; ++k) {
+    const double more = stay[now][k] - age;
+    if (!(more > 0)) continue;
+    ++longer;
+    if (more <= kMostSteps) ++left[static_cast<std::size_t>(more)];
+  }
+  std::array<bool, kMostSteps + 1> ends{};
+  std::size_t over = 0;
+  for (std::size_t steps = 1; steps <= kMostSteps; ++steps) {
+    over += left[steps];
+    ends[steps] = ended[now] >= kLeastStays && 2 * over > longer;
+  }
+  return ends;
+}
+
+bool OnOff::is_sound(double most) const noexcept {
+  const auto within = [most](double value) { return std::fabs(value) <= most; };
+  const auto flag = [](double value) { return value == 0 || value == 1; };
+  const auto count = [](double value) { return value >= 0 && value <= kMostCount && value == std::floor(value); };
+  const auto counts = [&count](const auto& values) { return std::all_of(values.begin(), values.end(), count); };
+  return within(lowest) && within(highest) && std::all_of(level.begin(), level.end(), within) && flag(busy) &&
+         count(age) && flag(started) && flag(whole) && counts(ended) && std::all_of(stay.begin(), stay.end(), counts);
+}
+
+}  // namespace linkcast
