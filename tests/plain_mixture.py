@@ -179,7 +179,8 @@ class Target:
         answer = expected["answer"]
         self.inputs[state].learn(expected["inputs"], answer, 1 if answer > outcome else -1)
         if turn:
-            self.inputs[state].weigh(1e-3)
+            for inputs in self.inputs:
+                inputs.weigh(1e-3)
         pace = 0.03 if self.first else 0.06 / self.steps
         for index, level in enumerate(self.levels):
 
@@ -340,10 +341,11 @@ class PlainMixture:
         for steps in range(2, self.horizon + 1):
             then = self.moments.get(self.ticks - steps)
             reached = [self.outcomes.get(tick) for tick in range(self.ticks - steps + 1, self.ticks + 1)]
-            index = steps - 1 if self.ticks % 2 == 0 else self.horizon + steps - 2
-            if then is None or (self.ticks % 2 and None in reached):
+            values = self.ticks.bit_count() % 2 == 0
+            index = steps - 1 if values else self.horizon + steps - 2
+            if then is None or (not values and None in reached):
                 continue
-            outcome = now if self.ticks % 2 == 0 else max(one for one in reached if one is not None)
+            outcome = now if values else max(one for one in reached if one is not None)
             turn = (self.ticks // 2 + index) % 4 == 0
             self.targets[index].score(then, self.expected[self.ticks - steps, index], outcome, turn, turn)
         if self.horizon > 1:

@@ -1,6 +1,7 @@
 #include "engine/mixture.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -22,6 +23,11 @@ constexpr double kPace = 0.03;           // gradient steps of the quantiles' fac
 constexpr double kMemory = 0.999;        // of the aggregation of answers, a tick
 constexpr double kSpreadMemory = 0.999;  // of the aggregation of spreads
 constexpr std::size_t kWeighEvery = 4;
+
+/// Whether the values ahead learn on this tick, or the peaks: in turns, since what neighbouring ticks teach about several
+/// steps ahead is nearly the same. The turns repeat with no period (Thue and Morse): by even and odd ticks, a link that
+/// repeats itself every 2, 4 or 8 would teach a target in one of its states alone.
+bool is_turn_of_values(std::uint64_t tick) noexcept { return std::popcount(tick) % 2 == 0; }
 
 enum Naive { kModel, kLast, kMean, kHarmonic, kMedian, kEwma2, kEwma5, kEwma8, kSlow, kSlower, kMaximum, kMedianLong };
 
@@ -363,7 +369,10 @@ void Mixture::score(std::size_t row, std::size_t index, const Moment& then, cons
   decay(worth.steady, steady, kSteadyShare);
   worth.inputs.learn(expected.inputs, expected.answer, expected.answer > outcome ? 1 : -1, kMemory);
   const bool weigh = index == 0 || (links_[row].ticks / 2 + index) % kWeighEvery == 0;
-  if (weigh) worth.inputs.weigh(1e-3);
+  if (index == 0)
+    worth.inputs.weigh(1e-3);
+  else if (weigh)  // both: the other state may never be the one of such a tick
+    for (Worth& either : of.worth) either.inputs.weigh(1e-3);
 
   track_quantiles(of, expected, outcome, index == 0 ? kPace : 2 * kPace / static_cast<double>(steps_of(index)));
   if (index == 0 ? links_[row].ticks % kWeighEvery == 0 : weigh)
@@ -422,8 +431,7 @@ void Mixture::advance(std::size_t row) noexcept {
     if (std::isnan(outcome(link, link.ticks - steps + 1))) peak = kUnknown;
     const Moment* then = made(steps);
     if (!then) continue;
-    // In turns: what neighbouring ticks teach about several steps ahead is nearly the same.
-    if (link.ticks % 2 == 0) {
+    if (is_turn_of_values(link.ticks)) {
       score(row, steps - 1, *then, expectation(row, then->tick, steps - 1), outcome_now);
     } else if (std::isfinite(peak)) {
       const std::size_t index = options_.horizon + steps - 2;
