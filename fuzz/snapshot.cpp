@@ -57,6 +57,12 @@ void rehash(std::byte* bytes, std::size_t header, std::size_t size) {
   linkcast::sha256(bytes + header, size - header).copy(reinterpret_cast<char*>(bytes) + header - kHash, kHash);
 }
 
+/// A stream's hash is of its header too, with that of what follows in its place.
+void rehash_stream(std::byte* bytes, std::size_t size) {
+  rehash(bytes, kStreamHeader, size);
+  linkcast::sha256(bytes, kStreamHeader).copy(reinterpret_cast<char*>(bytes) + kStreamHeader - kHash, kHash);
+}
+
 void edit(FuzzedDataProvider& from, std::vector<std::byte>& bytes) {
   for (int edits = from.ConsumeIntegralInRange(0, 12); edits > 0; --edits) {
     std::size_t at = from.ConsumeIntegralInRange<std::size_t>(0, bytes.size() - 1);
@@ -131,7 +137,7 @@ void fuzz_stream(FuzzedDataProvider& from) {
   }
   auto bytes = stream.snapshot();
   edit(from, bytes);
-  if (bytes.size() >= kStreamHeader) rehash(bytes.data(), kStreamHeader, bytes.size());
+  if (bytes.size() >= kStreamHeader) rehash_stream(bytes.data(), bytes.size());
   const auto before = stream.snapshot();
   try {
     stream.restore(bytes.data(), bytes.size(), from.ConsumeBool());
@@ -161,7 +167,7 @@ void fuzz_controller(FuzzedDataProvider& from) {
   auto bytes = controller.snapshot();
   const std::size_t inner = bytes.size() - controller.stream().snapshot_size();
   edit(from, bytes);
-  if (bytes.size() >= inner + kStreamHeader) rehash(bytes.data() + inner, kStreamHeader, bytes.size() - inner);
+  if (bytes.size() >= inner + kStreamHeader) rehash_stream(bytes.data() + inner, bytes.size() - inner);
   if (bytes.size() >= kControllerHeader) rehash(bytes.data(), kControllerHeader, bytes.size());
   const auto before = controller.snapshot();
   try {

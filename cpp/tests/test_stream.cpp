@@ -354,6 +354,14 @@ TEST(a_snapshot_of_another_shape_or_model_or_a_damaged_one_is_refused_and_change
   damaged = snapshot;
   damaged[damaged.size() - 20] ^= std::byte{1};  // a sample's last bits: what comes would be a little beside
   refused(damaged, "its content is damaged");
+  for (std::size_t at = 0; at < 256; ++at) {  // the header, and more
+    damaged = snapshot;
+    damaged[at] ^= std::byte{1};
+    refused(damaged, "snapshot: ");
+    if (at >= 8 && at < 72)  // the model file's hash
+      CHECK_THROWS(stream.restore(damaged.data(), damaged.size(), false), "its content is damaged");
+  }
+  CHECK(stream.snapshot() == snapshot);
   Stream two_rows(bundle(), internet(), model_alone(), 2);
   CHECK_THROWS(two_rows.restore(snapshot.data(), snapshot.size()), "(2, 10, 4), got (1, 10, 4)");
   Stream other(bundle(), bundle().find("datacenter", Role::forecaster), model_alone());

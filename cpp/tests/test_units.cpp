@@ -38,6 +38,7 @@ TEST(a_unit_says_what_a_value_can_be) {
   CHECK_EQ(first({0.5, 1, 1.01, 0}), 2U);
   CHECK_EQ(first({0.5, -0.1}), 1U);
   CHECK_EQ(first({0.5, kInfinity}), 1U);
+  CHECK_EQ(first({0.5, 1e39}), 1U);  // none that float32 has
   CHECK_EQ(first({std::nan(""), 1}), 0U);
 }
 
@@ -51,6 +52,7 @@ TEST(an_error_names_the_unit_that_a_value_looks_like) {
   const Bounds link = on_link(bounds_of(bandwidth), bandwidth, 100);
   CHECK_EQ(bounds_text(bandwidth, link, 2.5e7),
            "bandwidth_mbps: expected at most 10 times the link's capacity of 100 Mbit/s, got 2.5e+07 (bit/s?)");
+  CHECK_EQ(bounds_text(bandwidth, bounds_of(bandwidth), 1e39), "expected finite values, got 1e+39 for bandwidth_mbps");
   CHECK_EQ(bounds_text(bandwidth, link, kInfinity), "expected finite values, got inf for bandwidth_mbps");
   CHECK(first_out_of_bounds({link}, &link.most, 1) == 1);
   const double ten_times = 1000;

@@ -15,7 +15,7 @@ namespace {
 
 // A snapshot: the header, then for each row its record, `window` bytes that mark held samples, and its samples, (window,
 // features) float64, oldest first; then the mixture. Byte order of the machine; kMagic reads otherwise on another.
-constexpr std::uint64_t kMagic = 0x3473776c6b6e696c;  // "linklws4"
+constexpr std::uint64_t kMagic = 0x3573776c6b6e696c;  // "linklws5"
 
 struct SnapshotHeader {
   std::uint64_t magic = kMagic;
@@ -27,7 +27,7 @@ struct SnapshotHeader {
   std::uint64_t mixture = 0;  // bytes of it at the end
   std::uint64_t horizon = 0;
   double level = 0;       // of the mixture
-  char content[64] = {};  // SHA-256 of what follows: a flipped bit would teach a link what it never showed
+  char content[64] = {};  // see content_of
 };
 
 struct RowRecord {
@@ -36,6 +36,13 @@ struct RowRecord {
   std::uint64_t missing = 0;
   Safeguard::Earlier earlier = {};  // forecasts: what stands in for the model's next one
 };
+
+/// SHA-256 of the header with that of what follows in its place for it: a flipped bit would teach a link what it never
+/// showed, or make states of samples that never came.
+std::string content_of(SnapshotHeader header, const std::byte* following, std::size_t size) {
+  sha256(following, size).copy(header.content, sizeof(header.content));
+  return sha256(reinterpret_cast<const std::byte*>(&header), sizeof(header));
+}
 
 [[noreturn]] void refuse_snapshot(const std::string& what) { throw std::invalid_argument("snapshot: " + what); }
 
@@ -370,7 +377,8 @@ std::vector<std::byte> Stream::snapshot_of(std::size_t first, std::size_t rows) 
     mixture_->snapshot(to);
   else if (mixture_)
     mixture_->snapshot_row(first, to);
-  sha256(bytes.data() + sizeof(header), bytes.size() - sizeof(header)).copy(header.content, sizeof(header.content));
+  content_of(header, bytes.data() + sizeof(header), bytes.size() - sizeof(header))
+      .copy(header.content, sizeof(header.content));
   std::memcpy(bytes.data(), &header, sizeof(header));
   return bytes;
 }
@@ -384,7 +392,8 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
   if (size < sizeof(header))
     refuse_snapshot("expected at least " + std::to_string(sizeof(header)) + " bytes, got " + std::to_string(size));
   take_bytes(&header, sizeof(header));
-  if (header.magic != kMagic) refuse_snapshot("these are not the bytes of one, or another kind of machine wrote them");
+  if (header.magic != kMagic)
+    refuse_snapshot("these are not the bytes of one, or another version or kind of machine wrote them");
   if (header.rows != rows_ || header.window != window_ || header.features != features_)
     refuse_snapshot("expected (rows, window, features) of (" + std::to_string(rows_) + ", " + std::to_string(window_) +
                     ", " + std::to_string(features_) + "), got (" + std::to_string(header.rows) + ", " +
@@ -417,7 +426,7 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
   if (mixture_ && !mixture_->is_snapshot(bytes, mixture_->snapshot_size()))
     refuse_snapshot("what the mixture has learnt is damaged");
 
-  if (sha256(content, snapshot_size() - sizeof(header)) != std::string(header.content, sizeof(header.content)))
+  if (content_of(header, content, size - sizeof(header)) != std::string(header.content, sizeof(header.content)))
     refuse_snapshot("its content is damaged");
 
   if (mixture_) mixture_->restore(bytes);

@@ -1,12 +1,13 @@
 #include "engine/units.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <sstream>
 
 namespace linkcast {
 namespace {
 
-constexpr double kLargest = std::numeric_limits<double>::max();
+constexpr double kLargest = std::numeric_limits<float>::max();
 // A share that was computed may lie beside the interval by its rounding, in float32 or by a difference.
 constexpr double kRounding = 1e-6;
 
@@ -26,7 +27,7 @@ const char* likely_unit(const Feature& feature, const Bounds& bounds, double val
 Bounds bounds_of(const Feature& feature) {
   if (feature.unit == "fraction") return {-kRounding, 1 + kRounding, 0};
   if (feature.unit == "ms" || feature.unit == "Mbit/s") return {0, kLargest, 0};
-  return {-std::numeric_limits<float>::max(), std::numeric_limits<float>::max(), 0};
+  return {-kLargest, kLargest, 0};
 }
 
 std::vector<Bounds> bounds_of(const std::vector<Feature>& features) {
@@ -37,7 +38,7 @@ std::vector<Bounds> bounds_of(const std::vector<Feature>& features) {
 
 Bounds on_link(const Bounds& bounds, const Feature& feature, double capacity_mbps) {
   if (feature.unit != "Mbit/s") return bounds;
-  return {bounds.least, kMostCapacities * capacity_mbps * (1 + kRounding), capacity_mbps};
+  return {bounds.least, std::min(bounds.most, kMostCapacities * capacity_mbps * (1 + kRounding)), capacity_mbps};
 }
 
 template <class Real>

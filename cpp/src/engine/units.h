@@ -29,7 +29,7 @@ inline constexpr double kMostCapacities = 10;
 /// Whether float32, in which models compute, has the value.
 inline bool is_finite(double value) noexcept { return std::fabs(value) <= std::numeric_limits<float>::max(); }
 
-/// By the feature's unit: a fraction is in 0..1, ms and Mbit/s are not negative, anything else is finite in float32.
+/// By the feature's unit: a fraction is in 0..1, ms and Mbit/s are not negative; anything is finite in float32.
 Bounds bounds_of(const Feature& feature);
 std::vector<Bounds> bounds_of(const std::vector<Feature>& features);
 
