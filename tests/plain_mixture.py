@@ -237,6 +237,7 @@ class PlainMixture:
         self.ticks += 1
         self.answered = self.looked = self.advanced = False
         if measured is None:
+            self.on_off.age += bool(self.on_off.envelope)  # its stay goes on
             return
         self.outcomes[self.ticks] = measured
         if not self.started:

@@ -47,6 +47,24 @@ TEST(nothing_is_expected_of_a_link_before_three_whole_stays_have_ended) {
   CHECK_EQ(link.ended[0], 3.0);
 }
 
+TEST(a_tick_without_a_value_counts_to_its_stay) {
+  OnOff all{}, some{};
+  some.miss();  // before the first value there is no stay
+  CHECK_EQ(some.age, 0.0);
+  for (int k = 0; k < 200; ++k) {
+    const int into = k % 20;
+    all.observe(switched(k, 13, 7));
+    if (into == 3 || into == 4 || into == 9 || into == 15)
+      some.miss();
+    else
+      some.observe(switched(k, 13, 7));
+    CHECK_EQ(some.age, all.age);
+    CHECK(some.ends() == all.ends());
+  }
+  CHECK(some.stay == all.stay);
+  CHECK(some.ended[0] > 3);
+}
+
 TEST(a_stay_with_a_gap_in_it_is_not_counted) {
   OnOff link{};
   for (int k = 0; k < 105; ++k) link.observe(switched(k, 13, 7));

@@ -140,7 +140,10 @@ void Mixture::observe(std::size_t row, double measured) noexcept {
   ++link.ticks;
   link.answered = link.looked_ahead = link.advanced = 0;
   link.outcome[link.ticks % link.outcome.size()] = measured;
-  if (!std::isfinite(measured)) return;
+  if (!std::isfinite(measured)) {
+    link.on_off.miss();
+    return;
+  }
   if (link.started == 0) {
     link.slow = link.slower = measured;
     link.level = std::fabs(measured);

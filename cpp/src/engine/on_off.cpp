@@ -42,10 +42,12 @@ void OnOff::observe(double measured) noexcept {
   level[now] += (now != before ? kFollowFirst : kFollow) * (measured - level[now]);
 }
 
+void OnOff::miss() noexcept { age = std::min(age + started, kMostCount); }
+
 std::array<bool, OnOff::kMostSteps + 1> OnOff::ends() const noexcept {
   const std::size_t now = busy != 0;
   const auto known = static_cast<std::size_t>(std::min<double>(ended[now], kStays));
-  std::array<std::size_t, kMostSteps + 1> left{};  // stays that had so many values more
+  std::array<std::size_t, kMostSteps + 1> left{};  // stays that had so many ticks more
   std::size_t longer = 0;
   for (std::size_t k = 0; k < known; ++k) {
     const double more = stay[now][k] - age;

@@ -19,13 +19,15 @@ struct OnOff {
   double lowest, highest;                          // envelopes
   std::array<double, 2> level;                     // what it has of late when it is quiet, when it is busy
   double busy;                                     // 0 or 1
-  double age;                                      // values since it became so
+  double age;                                      // ticks since it became so
   double started;                                  // flag: a value has come
   double whole;                                    // flag: the present stay has been seen from its beginning
   std::array<double, 2> ended;                     // stays that have ended
-  std::array<std::array<double, kStays>, 2> stay;  // how many values each had, by `ended` % kStays
+  std::array<std::array<double, kStays>, 2> stay;  // how many ticks each had, by `ended` % kStays
 
   void observe(double measured) noexcept;
+  /// The value of a tick is missing: the present stay goes on.
+  void miss() noexcept;
   /// Values are missing: how long the present stay is will not be known.
   void interrupt() noexcept { whole = 0; }
 
