@@ -271,11 +271,11 @@ void Interpreter::place_tensors() {
 }
 
 void Interpreter::write_input(const EdgeTensor& input) {
-  const std::size_t written =
-      quantise(input.memory.get(), input.size, input.format, api_.TensorData(tensor_of(input)));
+  const std::size_t written = quantise(input.memory.get(), input.size, input.format, api_.TensorData(tensor_of(input)));
   if (written < input.size)
-    throw InvokeError(file_->path() + ": " + (inputs_.size() == 1 ? "input" : input.name) + ": expected numbers, which " +
-                      input.format.text() + " stands for, got NaN at " + std::to_string(written));
+    throw InvokeError(file_->path() + ": " + (inputs_.size() == 1 ? "input" : input.name) +
+                      ": expected numbers, which " + input.format.text() + " stands for, got NaN at " +
+                      std::to_string(written));
 }
 
 void Interpreter::read_output(const EdgeTensor& output) {
