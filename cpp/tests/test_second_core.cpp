@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <future>
 #include <limits>
 #include <memory>
 #include <set>
@@ -518,13 +519,43 @@ TEST(a_place_that_is_none_is_refused_with_those_that_there_are) {
   CHECK_EQ(SecondCore::from(std::to_string(first), 7).text(), std::to_string(first));
   for (const char* text : {"1023", "-1", "-2", "99999999999", "1.5", "all", "0x1", " 1"}) {
     const std::string said = refusal([&] { SecondCore::from(text, 1000); });
-    CHECK(said.starts_with("second_core: expected \"any\" or a CPU that this thread may run on (" +
+    CHECK(said.starts_with("second_core: expected \"any\" or a CPU that this process may run on (" +
                            std::to_string(first)));
     CHECK(said.ends_with("), got \"" + std::string(text) + "\""));
   }
   for (const std::uint64_t spin_us : {std::uint64_t{0}, std::uint64_t{60000001}, std::uint64_t{1} << 40})
     CHECK_EQ(refusal([&] { SecondCore::from("any", spin_us); }),
              "helper_spin_us: expected 1 to 60000000, got " + std::to_string(spin_us));
+}
+
+TEST(a_caller_that_is_pinned_keeps_the_helper_to_none_of_its_cpus) {
+  cpu_set_t before;
+  sched_getaffinity(0, sizeof before, &before);
+  if (CPU_COUNT(&before) < 2) SKIP("one CPU alone");
+  int first = 0;
+  while (!CPU_ISSET(first, &before)) ++first;
+  int last = CPU_SETSIZE - 1;
+  while (!CPU_ISSET(last, &before)) --last;
+  std::async(std::launch::async, [&] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    CHECK_EQ(SecondCore::from(std::to_string(last), 1000).cpu, last);
+    struct Where final : Helper::Task {
+      std::atomic<int> cpus{0};
+      void help() noexcept override {
+        cpu_set_t mine;
+        sched_getaffinity(0, sizeof mine, &mine);
+        cpus = CPU_COUNT(&mine);
+      }
+    } where;
+    Helper helper(SecondCore::any, SecondCore::most_spin_us);
+    while (!helper.post(where)) usleep(50);
+    while (where.cpus == 0) usleep(50);
+    helper.let_go(where);
+    CHECK_EQ(where.cpus.load(), CPU_COUNT(&before));
+  }).get();
 }
 
 TEST(a_helper_runs_on_its_cpu_alone) {
