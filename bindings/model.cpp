@@ -313,7 +313,7 @@ Raises:
         has an input or output that neither is nor stands for float32; or it does not run as asked for (backend "native",
         a reduced precision).
     ValueError: an unknown backend or precision, kernels that do not run here or are of another precision, a second core
-        that this thread may not run on, or a number out of its range.)")
+        that this process may not run on, or a number out of its range.)")
       .def(py::pickle(&model_state, &open_state))
       .def("__repr__", &describe_model)
       .def("_repr_html_", &model_as_html)

@@ -205,6 +205,19 @@ def test_a_newer_schema_is_refused_and_an_added_field_is_not(short: Path) -> Non
         rerun(changed(short, 5, {"schema": 2}))
 
 
+def test_headers_of_before_scores_and_kernels_were_fields_are_read(short: Path) -> None:
+    header = json.loads(short.read_text(encoding="utf-8").splitlines()[0])
+    for name in ("scores", "kernels", "extra", "lost", "next_index"):
+        del header[name]
+    del header["shadow"]["kernels"]
+    lines = short.read_text(encoding="utf-8").splitlines()[1:]
+    for scores in ({}, {"scores": {}}, {"scores": None}):
+        short.write_text("\n".join([json.dumps(header | scores), *lines]) + "\n", encoding="utf-8")
+        read, _ = read_log(short)
+        assert (read.scores, read.kernels, read.next_index) == (None, "", 0)
+        assert rerun(short).same == 90
+
+
 @pytest.fixture
 def limited_files() -> Iterator[None]:
     """No file of this process may grow beyond 60,000 bytes: the write fails half way, as on a full disk."""

@@ -42,7 +42,7 @@ def test_nothing_is_said_where_nothing_was_asked(engine: linkcast.Engine) -> Non
 
 @pytest.mark.parametrize("place", ["cpu1", -1, 1 << 20, "1.5", True])
 def test_a_cpu_that_is_none_is_refused_with_those_that_there_are(place: object) -> None:
-    expected = r'second_core: expected "any" or a CPU that this thread may run on \(\d.*\), got "' + re.escape(
+    expected = r'second_core: expected "any" or a CPU that this process may run on \(\d.*\), got "' + re.escape(
         str(place)
     )
     with pytest.raises(ValueError, match=expected):
@@ -66,6 +66,19 @@ def test_copies_of_a_model_and_an_engine_ask_for_the_same_core(engine: linkcast.
         assert SAID.fullmatch(other.second_core)
     shared = copy.copy(linkcast.Engine(second_core="any"))
     assert SAID.fullmatch(shared.model("internet_lstm").second_core)
+
+
+def test_what_a_pinned_caller_copies_keeps_its_second_core(engine: linkcast.Engine) -> None:
+    cpus = os.sched_getaffinity(0)
+    if len(cpus) < 2:
+        pytest.skip("one CPU alone")
+    shared = linkcast.Engine(second_core=max(cpus))
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        for copied in (copy.copy(shared), pickle.loads(pickle.dumps(shared))):
+            assert SAID.fullmatch(copied.model("internet_lstm").second_core)
+    finally:
+        os.sched_setaffinity(0, cpus)
 
 
 def test_a_process_ends_while_its_helper_looks_for_work() -> None:

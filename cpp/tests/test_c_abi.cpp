@@ -139,7 +139,7 @@ TEST(a_second_core_that_is_none_is_refused_with_those_that_there_are) {
   linkcast_engine* opened = nullptr;
   options.second_core = "4096";
   CHECK_EQ(linkcast_engine_open(bundle().c_str(), &options, &opened), LINKCAST_ERROR_ARGUMENT);
-  CHECK(error_has("second_core: expected \"any\" or a CPU that this thread may run on ("));
+  CHECK(error_has("second_core: expected \"any\" or a CPU that this process may run on ("));
   CHECK(error_has("got \"4096\""));
   options.second_core = "any";
   options.helper_spin_us = 0;

@@ -10,6 +10,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <exception>
+#include <functional>
+#include <future>
 #include <limits>
 #include <memory>
 #include <set>
@@ -105,6 +108,8 @@ std::set<long> threads() {
   return ids;
 }
 
+const std::size_t threads_at_start = threads().size();  // a sanitizer has its own
+
 /// Whether the process comes to have so many threads: one that has been joined is listed for a moment yet.
 bool come_to(std::size_t count) {
   const std::uint64_t give_up = monotonic_ns() + test_ns;
@@ -160,12 +165,16 @@ struct Blocker final : Helper::Task {
   }
 };
 
-/// "0" when `body` returns true in a child of fork().
+/// "0" when `body` returns true in a child of fork(); "2" when it fails a check, which must not get to this program's loop.
 std::string in_child(const std::function<bool()>& body) {
   const pid_t child = fork();
   if (child == 0) {
-    alarm(20);
-    _exit(body() ? 0 : 1);
+    alarm(60);
+    try {
+      _exit(body() ? 0 : 1);
+    } catch (const std::exception&) {
+      _exit(2);
+    }
   }
   int status = 0;
   waitpid(child, &status, 0);
@@ -329,14 +338,14 @@ TEST(a_network_can_be_closed_while_its_helper_is_stopped) {
 TEST(a_helper_is_closed_while_it_looks_for_work_and_while_it_sleeps) {
   const auto window = Random(26).floats(40, 0.0f, 1.0f);
   for (const std::uint32_t spin_us : {1U, SecondCore::most_spin_us}) {
-    const std::size_t before = threads().size();
+    CHECK(come_to(threads_at_start));
     auto network = std::make_unique<Network>(reference::forecaster(27), default_isa());
     network->share_tail(std::make_shared<Helper>(SecondCore::any, spin_us), patient);
-    CHECK_EQ(threads().size(), before + 1);
+    CHECK_EQ(threads().size(), threads_at_start + 1);
     answer_of(*network, window);
     std::this_thread::sleep_for(2ms);
     network.reset();
-    CHECK(come_to(before));
+    CHECK(come_to(threads_at_start));
   }
 }
 
@@ -499,12 +508,12 @@ TEST(a_second_core_is_kept_where_it_gains_and_left_where_it_does_not) {
 
 TEST(a_network_without_an_lstm_behind_another_says_so_and_starts_no_thread) {
   Random random(43);
-  const std::size_t before = threads().size();
+  CHECK(come_to(threads_at_start));
   const ChosenNetwork network(of(10, 4, {random.lstm(4, 16), LastStepSpec{}, random.dense(16, 1, Activation::none)}),
                               default_isa(), Precision::float32, {"", {}, {SecondCore::any, 1000}});
   CHECK_EQ(network.second_core(), std::string("one core: no LSTM takes the steps of another one"));
   CHECK(!network.shares_window());
-  CHECK_EQ(threads().size(), before);
+  CHECK_EQ(threads().size(), threads_at_start);
 }
 
 TEST(a_place_that_is_none_is_refused_with_those_that_there_are) {
@@ -518,13 +527,43 @@ TEST(a_place_that_is_none_is_refused_with_those_that_there_are) {
   CHECK_EQ(SecondCore::from(std::to_string(first), 7).text(), std::to_string(first));
   for (const char* text : {"1023", "-1", "-2", "99999999999", "1.5", "all", "0x1", " 1"}) {
     const std::string said = refusal([&] { SecondCore::from(text, 1000); });
-    CHECK(said.starts_with("second_core: expected \"any\" or a CPU that this thread may run on (" +
+    CHECK(said.starts_with("second_core: expected \"any\" or a CPU that this process may run on (" +
                            std::to_string(first)));
     CHECK(said.ends_with("), got \"" + std::string(text) + "\""));
   }
   for (const std::uint64_t spin_us : {std::uint64_t{0}, std::uint64_t{60000001}, std::uint64_t{1} << 40})
     CHECK_EQ(refusal([&] { SecondCore::from("any", spin_us); }),
              "helper_spin_us: expected 1 to 60000000, got " + std::to_string(spin_us));
+}
+
+TEST(a_caller_that_is_pinned_keeps_the_helper_to_none_of_its_cpus) {
+  cpu_set_t before;
+  sched_getaffinity(0, sizeof before, &before);
+  if (CPU_COUNT(&before) < 2) SKIP("one CPU alone");
+  int first = 0;
+  while (!CPU_ISSET(first, &before)) ++first;
+  int last = CPU_SETSIZE - 1;
+  while (!CPU_ISSET(last, &before)) --last;
+  std::async(std::launch::async, [&] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    CHECK_EQ(SecondCore::from(std::to_string(last), 1000).cpu, last);
+    struct Where final : Helper::Task {
+      std::atomic<int> cpus{0};
+      void help() noexcept override {
+        cpu_set_t mine;
+        sched_getaffinity(0, sizeof mine, &mine);
+        cpus = CPU_COUNT(&mine);
+      }
+    } where;
+    Helper helper(SecondCore::any, SecondCore::most_spin_us);
+    while (!helper.post(where)) usleep(50);
+    while (where.cpus == 0) usleep(50);
+    helper.let_go(where);
+    CHECK_EQ(where.cpus.load(), CPU_COUNT(&before));
+  }).get();
 }
 
 TEST(a_helper_runs_on_its_cpu_alone) {

@@ -45,8 +45,8 @@ class Engine(_native.Engine):
     Raises:
         LoadError: a model or metadata file is missing, damaged, wrong or not signed as it has to be; the text names the
             file and the key.
-        ValueError: an unknown backend or precision, kernels that do not run here, a second core that this thread may
-            not run on, or a number out of its range.
+        ValueError: an unknown backend or precision, kernels that do not run here, a second core that this process
+            may not run on, or a number out of its range.
     """
 
     def __init__(

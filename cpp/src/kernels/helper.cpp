@@ -24,11 +24,21 @@ constexpr auto shortest_nap = std::chrono::milliseconds(1);
 constexpr auto longest_nap = std::chrono::milliseconds(16);
 constexpr unsigned looks_at_once = 64;  // between two looks at the clock
 
-/// CPUs that the calling thread may run on.
-cpu_set_t allowed() {
+cpu_set_t of_this_thread() {
   cpu_set_t set;
   CPU_ZERO(&set);
   sched_getaffinity(0, sizeof(set), &set);
+  return set;
+}
+
+const cpu_set_t at_start = of_this_thread();  // when the library was loaded
+
+/// CPUs that the process may run on. A caller who has pinned its own thread since has not given up the others, and a model
+/// is opened, copied and reloaded by it as well.
+cpu_set_t allowed() {
+  const cpu_set_t now = of_this_thread();
+  cpu_set_t set;
+  CPU_OR(&set, &now, &at_start);
   return set;
 }
 
@@ -82,7 +92,7 @@ SecondCore SecondCore::from(const std::string& text, std::uint64_t given_us) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cpu);
   if (error != std::errc() || end != text.data() + text.size() || cpu < 0 || cpu >= CPU_SETSIZE ||
       !CPU_ISSET(cpu, &set))
-    throw std::invalid_argument("second_core: expected \"any\" or a CPU that this thread may run on (" + list_of(set) +
+    throw std::invalid_argument("second_core: expected \"any\" or a CPU that this process may run on (" + list_of(set) +
                                 "), got \"" + text + "\"");
   return {cpu, spin_us};
 }
@@ -163,12 +173,13 @@ Helper::Helper(int cpu, std::uint32_t spin_us) : generation_(fork_generation()),
   Thread& shared = *thread_;
   shared.spin_ns = std::uint64_t{spin_us} * 1000;
   shared.thread = std::thread([&shared] { shared.serve(); });
-  if (cpu < 0) return;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
+  cpu_set_t set = allowed();  // not the one CPU that its maker may be pinned to
+  if (cpu >= 0) {
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+  }
   const int error = pthread_setaffinity_np(shared.thread.native_handle(), sizeof(set), &set);
-  if (error == 0) return;
+  if (error == 0 || cpu < 0) return;
   shared.stopping = true;
   shared.thread.join();
   throw std::system_error(error, std::generic_category(), "second_core: can't be pinned to CPU " + std::to_string(cpu));

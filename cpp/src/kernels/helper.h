@@ -19,7 +19,7 @@ struct SecondCore {
 
   bool wanted() const noexcept { return cpu != none; }
   /// @param text  "", "any" or the number of a CPU
-  /// @throws std::invalid_argument  another text; a CPU that the calling thread may not run on; spin_us out of range
+  /// @throws std::invalid_argument  another text; a CPU that the process may not run on; spin_us out of range
   static SecondCore from(const std::string& text, std::uint64_t spin_us);
   std::string text() const;  ///< what from() takes
 };

@@ -222,6 +222,8 @@ def _lines(path: Path) -> Iterator[Header | Tick]:
 
 
 def _header(content: dict[str, Any]) -> Header:
+    if content.get("scores") == {}:  # as it may stand in a log of before: nothing came yet
+        content["scores"] = None
     header: Header = record(Header, content)
     if len(header.features) != len(header.units):
         raise ValueError(f"units: expected {len(header.features)}, one for each feature, got {len(header.units)}")
