@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,14 @@ def cpp_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run("cmake", "-S", ROOT, "-B", folder, *options, cwd=folder)
         run("cmake", "--build", folder, cwd=folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_setting_is_left_behind() -> Iterator[None]:
+    """What a test sets of LINKCAST_ISA and the like would hold for every test behind it in the process."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("LINKCAST_")}
+    yield
+    assert {name: value for name, value in os.environ.items() if name.startswith("LINKCAST_")} == before
 
 
 @pytest.fixture(scope="session")
