@@ -39,9 +39,7 @@ linkcast_status read_codecs(const linkcast_codec* given, std::size_t count, Code
 linkcast_status read_options(const linkcast_compression_options* given, CompressionOptions& options) noexcept {
   linkcast_compression_options own = LINKCAST_COMPRESSION_OPTIONS_INIT;
   if (const auto status = read_struct(given, kFirstCompressionOptions, own)) return status;
-  int by = 0;  // any number may have come: an enum can't be read before it is known to be one
-  static_assert(sizeof(by) == sizeof(own.by));
-  std::memcpy(&by, &own.by, sizeof(by));
+  const int by = number_of(own.by);
   if (by != LINKCAST_QUANTILE_P10 && by != LINKCAST_QUANTILE_P50)
     return fail(LINKCAST_ERROR_ARGUMENT, "by: expected LINKCAST_QUANTILE_P10 or _P50, got %d", by);
   options = {by == LINKCAST_QUANTILE_P10 ? Quantile::p10 : Quantile::p50, own.overlap != 0};

@@ -44,10 +44,10 @@ linkcast_status in_network(linkcast_network* handle, Run run) {
   LINKCAST_CATCH
 }
 
-const std::vector<tflite::EdgeTensor>& tensors(const Model& model, linkcast_edge edge) {
+const std::vector<tflite::EdgeTensor>& tensors(const Model& model, int edge) {
   if (edge == LINKCAST_EDGE_INPUT) return model.inputs();
   if (edge == LINKCAST_EDGE_OUTPUT) return model.outputs();
-  throw Error(LINKCAST_ERROR_ARGUMENT, "edge: expected a linkcast_edge, got " + std::to_string(static_cast<int>(edge)));
+  throw Error(LINKCAST_ERROR_ARGUMENT, "edge: expected a linkcast_edge, got " + std::to_string(edge));
 }
 
 linkcast_status write_tensor(const tflite::EdgeTensor& of, linkcast_tensor* tensor) noexcept {
@@ -110,9 +110,9 @@ linkcast_status linkcast_network_describe(linkcast_network* handle, linkcast_net
 
 linkcast_status linkcast_network_tensor(linkcast_network* handle, linkcast_edge edge, size_t index,
                                         linkcast_tensor* tensor) {
-  return in_network(handle, [&](const NetworkHandle& network) {
+  return in_network(handle, [&, which = number_of(edge)](const NetworkHandle& network) {
     if (const auto status = check_tensor(tensor)) return status;
-    const auto& all = tensors(network.model, edge);
+    const auto& all = tensors(network.model, which);
     if (index >= all.size())
       return fail(LINKCAST_ERROR_ARGUMENT, "index: expected 0 to %zu, got %zu", all.size() - 1, index);
     return write_tensor(all[index], tensor);
@@ -121,12 +121,13 @@ linkcast_status linkcast_network_tensor(linkcast_network* handle, linkcast_edge 
 
 linkcast_status linkcast_network_find(linkcast_network* handle, linkcast_edge edge, const char* name,
                                       linkcast_tensor* tensor) {
-  return in_network(handle, [&](const NetworkHandle& network) {
+  return in_network(handle, [&, which = number_of(edge)](const NetworkHandle& network) {
     if (const auto status = check_tensor(tensor)) return status;
     if (!name) return fail(LINKCAST_ERROR_ARGUMENT, "name: expected that of a tensor, got null");
-    tensors(network.model, edge);  // refuses what is neither
+    tensors(network.model, which);  // refuses what is neither
     try {
-      return write_tensor(edge == LINKCAST_EDGE_INPUT ? network.model.input(name) : network.model.output(name), tensor);
+      return write_tensor(which == LINKCAST_EDGE_INPUT ? network.model.input(name) : network.model.output(name),
+                          tensor);
     } catch (const std::invalid_argument& error) {
       return fail(LINKCAST_ERROR_NOT_FOUND, "%s", error.what());
     }

@@ -31,6 +31,15 @@ linkcast_status read_struct(const Struct* given, std::size_t first, Struct& own)
   return LINKCAST_OK;
 }
 
+/// What a caller gave as an enum: any number, so that it can't be read as one before it is known to be one.
+template <class Enum>
+int number_of(const Enum& given) noexcept {
+  int number = 0;
+  static_assert(sizeof(number) == sizeof(given));
+  std::memcpy(&number, &given, sizeof(number));
+  return number;
+}
+
 /// Whether `out` can be written: null is fine, and gets nothing.
 template <class Struct>
 linkcast_status check_struct(const Struct* out, std::size_t first) noexcept {
