@@ -48,9 +48,8 @@ struct RollingMedian {
       return false;
     const auto size = static_cast<std::size_t>(count);
     if (size < N && static_cast<std::size_t>(next) != size) return false;
-    auto ordered = newest;
-    std::sort(ordered.begin(), ordered.begin() + static_cast<std::ptrdiff_t>(size));
-    return std::equal(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(size), ordered.begin());
+    const auto end = sorted.begin() + static_cast<std::ptrdiff_t>(size);
+    return std::is_sorted(sorted.begin(), end) && std::is_permutation(sorted.begin(), end, newest.begin());
   }
 };
 
