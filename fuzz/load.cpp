@@ -20,6 +20,11 @@ linkcast::Model::Options options(linkcast::Backend backend) {
 }
 
 void run(linkcast::Model& model, float value) {
+  if (model.inputs().size() != 1 || model.outputs().size() != 1) {  // by name, and no batches
+    for (const auto& input : model.inputs()) std::fill_n(input.memory.get(), input.size, value);
+    model.invoke();
+    return;
+  }
   std::fill_n(model.input().get(), model.row_inputs() * model.own_batch(), value);
   model.invoke();
   for (const std::size_t batch : {std::size_t{1}, std::size_t{3}}) {

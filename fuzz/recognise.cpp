@@ -26,6 +26,18 @@ Model::Options options(Backend backend) {
 
 /// (batch, answer): of the same windows.
 std::vector<float> answers(Model& model, const std::vector<float>& windows, std::size_t batch) {
+  if (model.inputs().size() != 1 || model.outputs().size() != 1) {  // by name, one behind the other, and no batches
+    auto next = windows.begin();
+    for (const auto& input : model.inputs()) {
+      std::copy_n(next, input.size, input.memory.get());
+      next += static_cast<std::ptrdiff_t>(input.size);
+    }
+    model.invoke();
+    std::vector<float> all;
+    for (const auto& output : model.outputs())
+      all.insert(all.end(), output.memory.get(), output.memory.get() + output.size);
+    return all;
+  }
   const auto& input = model.batch_input(batch);
   std::copy_n(windows.begin(), batch * model.row_inputs(), input.get());
   const auto& output = model.invoke_batch(batch);
@@ -54,7 +66,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     constexpr std::size_t kBatch = 2;
     std::mt19937 random(static_cast<unsigned>(size));
     std::normal_distribution<float> normal;
-    std::vector<float> windows(kBatch * native.row_inputs());
+    std::size_t values = 0;
+    for (const auto& input : native.inputs()) values += input.size;
+    std::vector<float> windows(std::max(values, kBatch * native.row_inputs()));
     std::generate(windows.begin(), windows.end(), [&] { return normal(random); });
     double unit = 1;
     for (const float value : windows) unit = std::max(unit, std::fabs(static_cast<double>(value)));
