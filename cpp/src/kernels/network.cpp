@@ -216,17 +216,28 @@ void Network::Impl::run_masked(const float* window, std::size_t kept, float* out
   finish({work.rows[0], layer.padded, 1, layer.width}, i + (layer.kind == LayerKind::bidirectional ? 3 : 1), 1, output);
 }
 
-void Network::Impl::run_part(const float* input, std::size_t batch, float* output) {
-  if (mask_value) {
-    bool whole = true;
-    for (std::size_t b = 0; whole && b < batch; ++b) whole = take_unmasked(input + b * steps * features) == steps;
-    for (std::size_t b = 0; !whole && b < batch && !given_up; ++b) {
-      const float* window = input + b * steps * features;
-      run_masked(window, take_unmasked(window), output + b * output_steps * outputs);
-    }
-    if (!whole) return;
+/// Windows one by one, if a step of any is masked. @return whether one was, and they have run
+bool Network::Impl::run_with_gaps(const float* input, std::size_t batch, float* output) {
+  bool whole = true;
+  for (std::size_t b = 0; whole && b < batch; ++b) whole = take_unmasked(input + b * steps * features) == steps;
+  for (std::size_t b = 0; !whole && b < batch && !given_up; ++b) {
+    const float* window = input + b * steps * features;
+    run_masked(window, take_unmasked(window), output + b * output_steps * outputs);
   }
+  return !whole;
+}
+
+void Network::Impl::run_part(const float* input, std::size_t batch, float* output) {
+  if (mask_value && run_with_gaps(input, batch, output)) [[unlikely]]
+    return;
   finish(gather_input(input, batch), 0, batch, output);
+}
+
+/// Runs the layer, or on two cores those of the tail that begins with it. @return how many have run
+std::size_t Network::Impl::run_next(std::size_t i, Rows& now, std::size_t batch) {
+  if (tail && batch == 1 && i == tail->first()) return run_tail(layers[i], now);
+  now = run_layer(layers[i], now, batch);
+  return 1;
 }
 
 /// Runs the layers from `first_layer` on, and writes the result to `output` (batch, steps, width).
@@ -247,10 +258,7 @@ void Network::Impl::finish(const Rows& rows, std::size_t first_layer, std::size_
       run_by_row(layer, now, batch, output, layer.width);
       return;
     }
-    if (tail && batch == 1 && i == tail->first())
-      i += run_tail(layer, now) - 1;
-    else
-      now = run_layer(layer, now, batch);
+    i += run_next(i, now, batch) - 1;
     if (given_up) return;
     if (layer.kind == LayerKind::bidirectional) i += 2;  // its two recurrences have run
   }

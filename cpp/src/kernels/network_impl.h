@@ -76,6 +76,7 @@ struct Network::Impl : kernels::PackedNetwork {
       : PackedNetwork(pack_network(spec, chosen)), kernels(&chosen) {}
   ~Impl();
   void reserve(std::size_t batch);
+  [[gnu::noinline]] bool run_with_gaps(const float* input, std::size_t batch, float* output);
   void run_part(const float* input, std::size_t batch, float* output);
   std::size_t take_unmasked(const float* window);
   void run_masked(const float* window, std::size_t kept, float* output);
@@ -107,6 +108,7 @@ struct Network::Impl : kernels::PackedNetwork {
                      std::size_t y_stride, std::size_t outputs_written);
   kernels::Rows run_affine(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);
   kernels::Rows run_flatten(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);
+  [[gnu::noinline]] std::size_t run_next(std::size_t i, kernels::Rows& now, std::size_t batch);
   std::size_t run_tail(const kernels::Layer& layer, kernels::Rows& rows);
   kernels::Rows run_by_row(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch, float* y,
                            std::size_t y_stride);
