@@ -100,8 +100,7 @@ Stream::Stream(Engine& engine, std::size_t forecaster, const Options& options, s
   } else if (!network->can_step()) {
     mode_reason_ =
         "the model does not end in the last step of a recurrence that reads oldest first, or leaves out steps by a "
-        "mask, so "
-        "a step can't be taken by itself";
+        "mask, so a step can't be taken by itself";
   } else if (window_ == 1) {
     mode_reason_ = "a window of one time step has no state to keep";
   } else {
