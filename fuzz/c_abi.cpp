@@ -1,5 +1,6 @@
 // The C ABI, called at random: good, closed, foreign and made-up handles, sizes that do not fit, structs of older and newer
-// headers, values of every kind, reloads. Whatever comes has to end in a status.
+// headers, values of every kind, reloads, second engines, networks by their tensors' names. Whatever comes has to end in a
+// status. Every function of the C ABI is called here: tests/test_fuzzing.py holds this file to the exports.
 //
 // Every buffer is as long as what the call is told of it and stands on the heap, so that AddressSanitizer sees a byte read
 // or written beyond.
@@ -42,11 +43,21 @@ class Sized {
       std::memcpy(bytes_.get() + k * stride_, &whole, std::min(stride_, own));
       std::memcpy(bytes_.get() + k * stride_, &size_, sizeof(size_));
     }
+    if (count > 1 && from.ConsumeIntegralInRange(0, 15) == 0) {  // sizes that differ
+      const std::size_t larger = size_ + 8;
+      std::memcpy(bytes_.get() + (count - 1) * stride_, &larger, sizeof(larger));
+    }
     if (stride_ > own && from.ConsumeIntegralInRange(0, 3) == 0) bytes_.get()[own] = 1;  // a field not known here
   }
 
   Struct* get() { return reinterpret_cast<Struct*>(bytes_.get()); }
   Struct* get_or_null(FuzzedDataProvider& from) { return from.ConsumeIntegralInRange(0, 7) ? get() : nullptr; }
+  /// Puts another one at the k-th place, but for its size.
+  void set(std::size_t k, const Struct& whole) {
+    const std::size_t end = std::min(stride_, sizeof(Struct));
+    std::memcpy(bytes_.get() + k * stride_ + sizeof(size_), reinterpret_cast<const char*>(&whole) + sizeof(size_),
+                end - sizeof(size_));
+  }
   bool whole() const { return size_ == sizeof(Struct); }
   Struct read(std::size_t k = 0) const {
     Struct own{};
@@ -81,7 +92,9 @@ std::size_t count_near(FuzzedDataProvider& from, std::size_t right) {
 const char* text(FuzzedDataProvider& from, std::initializer_list<const char*> known) {
   if (from.ConsumeIntegralInRange(0, 7) == 0) return nullptr;
   if (from.ConsumeIntegralInRange(0, 7) == 0) {
-    static std::string other;
+    static std::array<std::string, 8> others;  // as many as one call takes
+    static std::size_t next = 0;
+    std::string& other = others[next++ % others.size()];
     other = from.ConsumeRandomLengthString(12);
     return other.c_str();
   }
@@ -92,6 +105,14 @@ double number(FuzzedDataProvider& from, double usual) {
   const double values[] = {
       usual, usual, usual, 0.0, 1.0, -1.0, 0.5, 1e308, static_cast<double>(NAN), static_cast<double>(INFINITY), 1e-300};
   return from.PickValueInArray(values);
+}
+
+/// Counts what it is told in `user`, and may take itself away, which a log function may do.
+void listen(linkcast_log_level level, const char* said, void* user) {
+  FUZZ_CHECK(level >= LINKCAST_LOG_ERROR && level <= LINKCAST_LOG_INFO, "level %d", static_cast<int>(level));
+  FUZZ_CHECK(said != nullptr && *said != '\0', "a message without a text");
+  auto* told = static_cast<std::size_t*>(user);
+  if (told && ++*told % 4 == 0) linkcast_set_log(nullptr, nullptr, level);
 }
 
 struct Opened {
@@ -106,11 +127,14 @@ class Calls {
     for (const Opened& stream : streams_) linkcast_stream_close(stream.handle);
     for (auto* controller : controllers_) linkcast_controller_close(controller);
     for (auto* route : routes_) linkcast_route_close(route);
+    for (auto* network : networks_) linkcast_network_close(network);
+    linkcast_engine_close(second_);
+    linkcast_set_log(nullptr, nullptr, LINKCAST_LOG_WARNING);
   }
 
   void run() {
     for (int calls = 0; calls < 60 && from_.remaining_bytes() > 0; ++calls) {
-      switch (from_.ConsumeIntegralInRange(0, 19)) {
+      switch (from_.ConsumeIntegralInRange(0, 27)) {
         case 0:
           return_status(reload());
           break;
@@ -160,8 +184,30 @@ class Calls {
         case 18:
           return_status(compression());
           break;
-        default:
+        case 19:
           return_status(ask_controller());
+          break;
+        case 20:
+          return_status(prepare());
+          break;
+        case 21:
+          return_status(forecast_raw());
+          break;
+        case 22:
+          return_status(names_and_log());
+          break;
+        case 23:
+          return_status(second_engine());
+          break;
+        case 24:
+          return_status(open_network());
+          break;
+        case 25:
+        case 26:
+          return_status(step_network());
+          break;
+        default:
+          return_status(ask_network());
       }
     }
   }
@@ -182,11 +228,23 @@ class Calls {
                                      0x123450,
                                      SIZE_MAX,
                                      reinterpret_cast<std::uintptr_t>(engine_),
+                                     reinterpret_cast<std::uintptr_t>(second_),
                                      reinterpret_cast<std::uintptr_t>(closed_),
+                                     reinterpret_cast<std::uintptr_t>(closed_engine_),
+                                     reinterpret_cast<std::uintptr_t>(closed_network_),
+                                     reinterpret_cast<std::uintptr_t>(networks_.empty() ? nullptr : networks_[0]),
                                      reinterpret_cast<std::uintptr_t>(good) + 1,
                                      reinterpret_cast<std::uintptr_t>(good) ^ 0x100,
                                      reinterpret_cast<std::uintptr_t>(this)};
     return reinterpret_cast<Handle*>(from_.PickValueInArray(others));
+  }
+
+  linkcast_engine* engine() { return handle(second_ && from_.ConsumeBool() ? second_ : engine_); }
+
+  /// Where something is written or read: seldom nowhere.
+  template <class Value>
+  Value* place(Value* at) {
+    return from_.ConsumeIntegralInRange(0, 15) ? at : nullptr;
   }
 
   linkcast_model model() {
@@ -217,7 +275,7 @@ class Calls {
 
   linkcast_status reload() {
     if (from_.ConsumeIntegralInRange(0, 15)) return LINKCAST_OK;  // seldom: it loads and proves every model
-    const auto status = linkcast_engine_reload(handle(engine_), text(from_, {std::getenv("LINKCAST_BUNDLE"), "/", ""}));
+    const auto status = linkcast_engine_reload(engine(), text(from_, {std::getenv("LINKCAST_BUNDLE"), "/", ""}));
     for (const Opened& stream : streams_)
       if (from_.ConsumeBool()) return_status(linkcast_stream_follow(handle(stream.handle)));
     return status;
@@ -225,15 +283,15 @@ class Calls {
 
   linkcast_status describe() {
     std::size_t count = 0;
-    return_status(linkcast_model_count(handle(engine_), &count));
+    return_status(linkcast_model_count(engine(), place(&count)));
     linkcast_model found = 0;
     const auto role = static_cast<linkcast_role>(from_.ConsumeIntegralInRange(-1, 5));
     return_status(
-        linkcast_model_find(handle(engine_), text(from_, {"internet", "streaming", "internet_lstm"}), role, &found));
+        linkcast_model_find(engine(), text(from_, {"internet", "streaming", "internet_lstm"}), role, place(&found)));
     Sized info(from_, linkcast_model_info LINKCAST_MODEL_INFO_INIT);
-    return_status(linkcast_model_describe(handle(engine_), model(), info.get_or_null(from_)));
+    return_status(linkcast_model_describe(engine(), model(), info.get_or_null(from_)));
     Sized stats(from_, linkcast_model_stats LINKCAST_MODEL_STATS_INIT);
-    return linkcast_model_read_stats(handle(engine_), model(), stats.get_or_null(from_));
+    return linkcast_model_read_stats(engine(), model(), stats.get_or_null(from_));
   }
 
   void check_answers(linkcast_status status, const Sized<linkcast_answer>& answers, std::size_t count) {
@@ -250,21 +308,29 @@ class Calls {
     const auto values = numbers(from_, count_near(from_, count * kWindow * kFeatures));
     Sized answers(from_, linkcast_answer LINKCAST_ANSWER_INIT, count);
     Sized result(from_, linkcast_result LINKCAST_RESULT_INIT);
-    const auto status = linkcast_forecast(handle(engine_), model(), values.data(), values.size(), deadline(),
-                                          answers.get(), count, result.get_or_null(from_));
+    const auto status = linkcast_forecast(engine(), model(), place(values.data()), values.size(), deadline(),
+                                          place(answers.get()), count, result.get_or_null(from_));
     check_answers(status, answers, count);
     return status;
   }
 
   linkcast_status forecast_many() {
-    const auto first = numbers(from_, count_near(from_, kWindow * kFeatures));
-    Sized answers(from_, linkcast_answer LINKCAST_ANSWER_INIT, 1);
+    const auto windows = numbers(from_, count_near(from_, kWindow * kFeatures));
+    Sized first(from_, linkcast_answer LINKCAST_ANSWER_INIT), second(from_, linkcast_answer LINKCAST_ANSWER_INIT);
     Sized result(from_, linkcast_result LINKCAST_RESULT_INIT);
-    linkcast_request request LINKCAST_REQUEST_INIT;
-    request = {sizeof(request), model(), first.data(), first.size(), answers.get(), 1, result.get_or_null(from_)};
     const std::size_t count = from_.ConsumeIntegralInRange<std::size_t>(0, 2);
-    Sized requests(from_, request, count);
-    return linkcast_forecast_many(handle(engine_), requests.get(), count, deadline());
+    Sized requests(from_, linkcast_request LINKCAST_REQUEST_INIT, count);
+    for (std::size_t k = 0; k < count; ++k)
+      requests.set(k, {sizeof(linkcast_request), model(), place(windows.data()), windows.size(),
+                       place((k == 0 ? first : second).get()), 1, result.get_or_null(from_)});
+    return linkcast_forecast_many(engine(), place(requests.get()), count, deadline());
+  }
+
+  linkcast_status forecast_raw() {
+    const std::size_t batch = from_.ConsumeIntegralInRange<std::size_t>(0, 4);
+    const auto windows = numbers(from_, count_near(from_, batch * kWindow * kFeatures));
+    std::vector<float> mbps(batch);
+    return linkcast_forecast_raw(engine(), model(), place(windows.data()), windows.size(), place(mbps.data()), batch);
   }
 
   linkcast_status decide() {
@@ -272,8 +338,8 @@ class Calls {
     const auto states = numbers(from_, count_near(from_, batch * kFeatures));
     std::vector<std::int32_t> actions(batch, -7);
     Sized result(from_, linkcast_result LINKCAST_RESULT_INIT);
-    const auto status = linkcast_decide(handle(engine_), model(), states.data(), states.size(), actions.data(), batch,
-                                        result.get_or_null(from_));
+    const auto status = linkcast_decide(engine(), model(), place(states.data()), states.size(), place(actions.data()),
+                                        batch, result.get_or_null(from_));
     if (status == LINKCAST_OK)
       for (const std::int32_t action : actions) FUZZ_CHECK(action >= 0 && action < 10, "action %d", action);
     return status;
@@ -295,7 +361,7 @@ class Calls {
     }
     Sized options(from_, given);
     linkcast_stream* opened = nullptr;
-    const auto status = linkcast_stream_open(handle(engine_), model(), rows, options.get_or_null(from_), &opened);
+    const auto status = linkcast_stream_open(engine(), model(), rows, options.get_or_null(from_), place(&opened));
     FUZZ_CHECK((status == LINKCAST_OK) == (opened != nullptr), "status %d", static_cast<int>(status));
     if (opened) streams_.push_back({opened, rows});
     return status;
@@ -345,7 +411,7 @@ class Calls {
     std::size_t size = 0;
     if (take(of, nullptr, 0, &size) != LINKCAST_OK) return {};
     std::vector<unsigned char> bytes(size);
-    return_status(take(of, bytes.data(), from_.ConsumeIntegralInRange(0, 7) ? size : size - 1, &size));
+    return_status(take(of, bytes.data(), from_.ConsumeIntegralInRange(0, 7) ? size : size - 1, place(&size)));
     if (!bytes.empty() && from_.ConsumeIntegralInRange(0, 3) == 0)
       bytes[from_.ConsumeIntegralInRange<std::size_t>(0, bytes.size() - 1)] ^= 0x40;
     if (from_.ConsumeIntegralInRange(0, 7) == 0)
@@ -362,15 +428,15 @@ class Calls {
           snapshot(of.handle, [row](linkcast_stream* handle, void* bytes, std::size_t capacity, std::size_t* size) {
             return linkcast_stream_snapshot_row(handle, row, bytes, capacity, size);
           });
-      return linkcast_stream_restore_row(to.handle, some_row(to), one.data(), one.size());
+      return linkcast_stream_restore_row(to.handle, some_row(to), place(one.data()), one.size());
     }
     const auto bytes = snapshot(stream().handle, linkcast_stream_snapshot);
-    return linkcast_stream_restore(stream().handle, bytes.data(), bytes.size());
+    return linkcast_stream_restore(stream().handle, place(bytes.data()), bytes.size());
   }
 
   linkcast_status controller_snapshot() {
     const auto bytes = snapshot(controller(), linkcast_controller_snapshot);
-    return linkcast_controller_restore(controller(), bytes.data(), bytes.size(), from_.ConsumeBool());
+    return linkcast_controller_restore(controller(), place(bytes.data()), bytes.size(), from_.ConsumeBool());
   }
 
   linkcast_status open_controller() {
@@ -384,8 +450,8 @@ class Calls {
         if (from_.ConsumeIntegralInRange(0, 5) == 0) *option = number(from_, *option);
     Sized options(from_, given);
     linkcast_controller* opened = nullptr;
-    const auto status = linkcast_controller_open(handle(engine_), text(from_, {"internet", "internet", "streaming"}),
-                                                 options.get_or_null(from_), &opened);
+    const auto status = linkcast_controller_open(engine(), text(from_, {"internet", "internet", "streaming"}),
+                                                 options.get_or_null(from_), place(&opened));
     FUZZ_CHECK((status == LINKCAST_OK) == (opened != nullptr), "status %d", static_cast<int>(status));
     if (opened) controllers_.push_back(opened);
     return status;
@@ -424,12 +490,14 @@ class Calls {
     Sized options(from_, linkcast_route_options{sizeof(linkcast_route_options), number(from_, 0.1), number(from_, 10),
                                                 number(from_, 3)});
     linkcast_route* opened = nullptr;
-    const auto status = linkcast_route_open(paths, options.get_or_null(from_), &opened);
+    const auto status = linkcast_route_open(paths, options.get_or_null(from_), place(&opened));
+    FUZZ_CHECK((status == LINKCAST_OK) == (opened != nullptr), "status %d", static_cast<int>(status));
     if (status != LINKCAST_OK) return status;
     routes_.push_back(opened);
     std::vector<float> p10 = numbers(from_, count_near(from_, paths * 2));
     Sized choice(from_, linkcast_route_choice LINKCAST_ROUTE_CHOICE_INIT);
-    const auto chosen = linkcast_route_choose(handle(opened), p10.data(), p10.size(), now_, choice.get_or_null(from_));
+    const auto chosen =
+        linkcast_route_choose(handle(opened), place(p10.data()), p10.size(), now_, choice.get_or_null(from_));
     if (chosen == LINKCAST_OK && choice.whole())
       FUZZ_CHECK(choice.read().path >= -1 && choice.read().path < static_cast<std::int32_t>(paths), "path %d of %zu",
                  choice.read().path, paths);
@@ -450,12 +518,190 @@ class Calls {
                                                static_cast<linkcast_quantile>(from_.ConsumeIntegralInRange(9, 51)),
                                                from_.ConsumeIntegralInRange(-1, 2)});
     Sized choice(from_, linkcast_compression_choice LINKCAST_COMPRESSION_CHOICE_INIT);
-    const auto status = linkcast_compression_choose(codecs.get(), count, from_.ConsumeIntegral<std::uint64_t>(),
-                                                    given.get(), options.get_or_null(from_), choice.get_or_null(from_));
+    const auto status =
+        linkcast_compression_choose(place(codecs.get()), count, from_.ConsumeIntegral<std::uint64_t>(),
+                                    given.get_or_null(from_), options.get_or_null(from_), choice.get_or_null(from_));
     if (status == LINKCAST_OK && choice.whole())
       FUZZ_CHECK(choice.read().codec >= -1 && choice.read().codec < static_cast<std::int32_t>(count), "codec %d",
                  choice.read().codec);
     return status;
+  }
+
+  linkcast_status prepare() {
+    return_status(linkcast_model_prepare(engine(), model()));
+    return_status(linkcast_stream_prepare(stream().handle));
+    return linkcast_controller_prepare(controller());
+  }
+
+  linkcast_status names_and_log() {
+    const auto any = from_.ConsumeIntegral<std::int32_t>();
+    for (const int number : {any, any % 16}) {
+      const char* const named[] = {linkcast_status_name(static_cast<linkcast_status>(number)),
+                                   linkcast_source_name(static_cast<linkcast_source>(number)),
+                                   linkcast_cause_name(static_cast<linkcast_cause>(number))};
+      for (const char* name : named) FUZZ_CHECK(name != nullptr && *name != '\0', "no name for %d", number);
+    }
+    FUZZ_CHECK(std::strcmp(linkcast_version(), LINKCAST_VERSION) == 0, "version %s", linkcast_version());
+    const auto level = static_cast<linkcast_log_level>(from_.ConsumeIntegralInRange(-1, 5));
+    return linkcast_set_log(from_.ConsumeBool() ? listen : nullptr, place(&told_), level);
+  }
+
+  /// What an engine or a network is opened with. `cpus` is for pool_cpus, as long as its threads say.
+  linkcast_engine_options engine_options(std::vector<std::int32_t>& cpus) {
+    linkcast_engine_options given LINKCAST_ENGINE_OPTIONS_INIT;
+    if (from_.ConsumeBool()) return given;
+    // Of what is allowed, only what takes neither hundreds of threads nor the memory of the largest batch.
+    const std::int32_t threads[] = {1, 1, 1, 2, 3, 0, -1, 1025, INT32_MIN};
+    const std::uint32_t pools[] = {1, 1, 1, 2, 3, 0, 1025, UINT32_MAX};
+    const std::uint32_t batches[] = {1, 1, 1, 2, 4, 0, LINKCAST_MAX_BATCH + 1, UINT32_MAX};
+    const std::int32_t cpu_numbers[] = {0, 0, 0, 1, -1, 9999, INT32_MAX};
+    const std::uint64_t spins[] = {1000, 1000, 1, 100, 0, 60'000'001, UINT64_MAX};
+    given.backend = some(text(from_, {"auto", "native", "tflite", "gpu", ""}));
+    given.tflite_library = some(text(from_, {"/nowhere.so", "libm.so.6", "/", ""}));
+    given.threads = from_.PickValueInArray(threads);
+    given.batch = from_.PickValueInArray(batches);
+    given.pool_threads = from_.PickValueInArray(pools);
+    given.spin_us = from_.ConsumeIntegralInRange<std::uint32_t>(0, 100);
+    if (from_.ConsumeIntegralInRange(0, 3) == 0 && given.pool_threads > 1 && given.pool_threads < 1024) {
+      cpus.assign(given.pool_threads - 1, from_.PickValueInArray(cpu_numbers));
+      given.pool_cpus = cpus.data();
+    }
+    given.plausible_margin = number(from_, 0.5);
+    given.stand_in_weight = number(from_, 0.3);
+    given.stand_in = static_cast<linkcast_source>(from_.ConsumeIntegralInRange(-1, 8));
+    given.public_key = some(text(from_, {"/nowhere.pem", manifest_.c_str(), "/", ""}));
+    given.precision = some(text(from_, {"float32", "bfloat16", "int8", "int4"}));
+    given.kernels = some(text(from_, {"f32_scalar", "f32_avx2", "f32_avx512", "bf16_avx512", "i8_scalar", "none"}));
+    given.second_core = some(text(from_, {"any", "any", "0", "1", "9999", "-1", "one", ""}));
+    given.helper_spin_us = from_.PickValueInArray(spins);
+    return given;
+  }
+
+  /// Mostly the default, so that several options can be right at once.
+  const char* some(const char* option) { return from_.ConsumeIntegralInRange(0, 2) == 0 ? option : nullptr; }
+
+  linkcast_status second_engine() {
+    if (second_) {  // what was opened on it lives on
+      if (from_.ConsumeIntegralInRange(0, 3)) return LINKCAST_OK;
+      closed_engine_ = second_;
+      second_ = nullptr;
+      const auto status = linkcast_engine_close(closed_engine_);
+      FUZZ_CHECK(status == LINKCAST_OK, "%s", linkcast_last_error());
+      return LINKCAST_OK;
+    }
+    if (from_.ConsumeIntegralInRange(0, 15)) {  // no engine of these is to be closed, or is one
+      auto* foreign = reinterpret_cast<linkcast_engine*>(streams_.empty() ? nullptr : streams_[0].handle);
+      linkcast_engine* const none[] = {nullptr, closed_engine_, foreign, reinterpret_cast<linkcast_engine*>(1)};
+      linkcast_engine* const chosen = from_.PickValueInArray(none);
+      const auto status = linkcast_engine_close(chosen);
+      FUZZ_CHECK(status == (chosen ? LINKCAST_ERROR_HANDLE : LINKCAST_OK), "status %d", static_cast<int>(status));
+      return status;
+    }
+    std::vector<std::int32_t> cpus;  // seldom, as a reload: it loads and proves every model
+    Sized options(from_, engine_options(cpus));
+    linkcast_engine* opened = nullptr;
+    const char* folder = text(from_, {std::getenv("LINKCAST_BUNDLE"), std::getenv("LINKCAST_BUNDLE"), "/", ""});
+    const auto status = linkcast_engine_open(folder, options.get_or_null(from_), place(&opened));
+    FUZZ_CHECK((status == LINKCAST_OK) == (opened != nullptr), "status %d", static_cast<int>(status));
+    second_ = opened;
+    return status;
+  }
+
+  linkcast_network* network() {
+    if (networks_.empty()) return handle<linkcast_network>(nullptr);
+    return handle(networks_[from_.ConsumeIntegralInRange<std::size_t>(0, networks_.size() - 1)]);
+  }
+
+  linkcast_status open_network() {
+    if (networks_.size() >= 3 || (!networks_.empty() && from_.ConsumeIntegralInRange(0, 3) == 0)) {
+      closed_network_ = networks_.back();
+      networks_.pop_back();
+      const auto status = linkcast_network_close(closed_network_);
+      FUZZ_CHECK(status == LINKCAST_OK, "%s", linkcast_last_error());
+      FUZZ_CHECK(linkcast_network_run(closed_network_) == LINKCAST_ERROR_HANDLE, "a closed network that runs");
+      return linkcast_network_close(from_.ConsumeBool() ? closed_network_ : nullptr);
+    }
+    const char* known = text(from_, {"lstm_cell", "gru_cell", "lstm_chunk", "state_alone", "square_cell", "relu_cell",
+                                     "decoder", "dueling", "dense_int8", "classes_uint8", "lstm_int8", "nothing"});
+    const std::string path = std::string(std::getenv("LINKCAST_FUZZ_MODELS")) + "/" + (known ? known : "") + ".tflite";
+    const char* const paths[] = {path.c_str(),      path.c_str(), path.c_str(), path.c_str(),
+                                 manifest_.c_str(), "/",          "",           nullptr};
+    std::vector<std::int32_t> cpus;
+    Sized options(from_, engine_options(cpus));
+    linkcast_network* opened = nullptr;
+    const auto status =
+        linkcast_network_open(from_.PickValueInArray(paths), options.get_or_null(from_), place(&opened));
+    FUZZ_CHECK((status == LINKCAST_OK) == (opened != nullptr), "status %d", static_cast<int>(status));
+    if (opened) networks_.push_back(opened);
+    return status;
+  }
+
+  linkcast_edge edge() {
+    const int edges[] = {
+        LINKCAST_EDGE_INPUT, LINKCAST_EDGE_INPUT, LINKCAST_EDGE_OUTPUT, LINKCAST_EDGE_OUTPUT, -1, 2, INT32_MIN};
+    return static_cast<linkcast_edge>(from_.PickValueInArray(edges));
+  }
+
+  static void check_tensor(const linkcast_tensor& tensor) {
+    FUZZ_CHECK(tensor.name != nullptr && tensor.data != nullptr && (tensor.shape != nullptr || tensor.rank == 0),
+               "a tensor without a name, numbers or a shape");
+    std::size_t values = 1;
+    for (std::size_t k = 0; k < tensor.rank; ++k) values *= static_cast<std::size_t>(tensor.shape[k]);
+    FUZZ_CHECK(values == tensor.values, "%s: %zu values, and %zu by its shape", tensor.name, tensor.values, values);
+  }
+
+  linkcast_status ask_network() {
+    auto* of = network();
+    Sized info(from_, linkcast_network_info LINKCAST_NETWORK_INFO_INIT);
+    return_status(linkcast_network_describe(of, info.get_or_null(from_)));
+    Sized tensor(from_, linkcast_tensor LINKCAST_TENSOR_INIT);
+    const std::size_t indices[] = {0, 0, 1, 2, 3, 1000, SIZE_MAX};
+    const linkcast_edge at = edge();
+    auto* given = tensor.get_or_null(from_);
+    auto status = linkcast_network_tensor(of, at, from_.PickValueInArray(indices), given);
+    return_status(status);
+    if (status == LINKCAST_OK && tensor.whole()) {
+      const linkcast_tensor placed = tensor.read();
+      check_tensor(placed);
+      linkcast_tensor named LINKCAST_TENSOR_INIT;
+      FUZZ_CHECK(linkcast_network_find(of, at, placed.name, &named) == LINKCAST_OK, "%s", linkcast_last_error());
+      FUZZ_CHECK(named.data == placed.data, "%s: two tensors of one name", placed.name);
+    }
+    status = linkcast_network_find(
+        of, edge(), text(from_, {"x", "y", "h", "c", "h_next", "c_next", "serving_default_x:0", "Identity", ""}),
+        tensor.get_or_null(from_));
+    if (status == LINKCAST_OK && tensor.whole()) check_tensor(tensor.read());
+    return status;
+  }
+
+  /// All of every input is written and of every output read, and what fits is carried over, as by a caller with a state.
+  linkcast_status step_network() {
+    auto* of = network();
+    linkcast_network_info info LINKCAST_NETWORK_INFO_INIT;
+    if (const auto status = linkcast_network_describe(of, &info)) return status;
+    FUZZ_CHECK(info.outputs > 0 && std::isfinite(info.proof_error), "%zu outputs, %g off TensorFlow Lite", info.outputs,
+               info.proof_error);
+    linkcast_tensor in LINKCAST_TENSOR_INIT, out LINKCAST_TENSOR_INIT;
+    for (std::size_t k = 0; k < info.inputs; ++k) {
+      FUZZ_CHECK(linkcast_network_tensor(of, LINKCAST_EDGE_INPUT, k, &in) == LINKCAST_OK, "%s", linkcast_last_error());
+      check_tensor(in);
+      const auto values = numbers(from_, in.values);
+      if (from_.ConsumeBool()) std::copy(values.begin(), values.end(), in.data);
+    }
+    const auto status = linkcast_network_run(of);
+    if (status != LINKCAST_OK) {
+      FUZZ_CHECK(status == LINKCAST_ERROR_INVOKE, "status %d", static_cast<int>(status));
+      return status;
+    }
+    for (std::size_t k = 0; k < info.outputs; ++k) {
+      FUZZ_CHECK(linkcast_network_tensor(of, LINKCAST_EDGE_OUTPUT, k, &out) == LINKCAST_OK, "%s",
+                 linkcast_last_error());
+      check_tensor(out);
+      const std::vector<float> read(out.data, out.data + out.values);
+      if (linkcast_network_tensor(of, LINKCAST_EDGE_INPUT, k, &in) == LINKCAST_OK && in.values == read.size())
+        std::copy(read.begin(), read.end(), in.data);
+    }
+    return linkcast_network_run(handle(of));
   }
 
   linkcast_engine* engine_;
@@ -463,7 +709,13 @@ class Calls {
   std::vector<Opened> streams_;
   std::vector<linkcast_controller*> controllers_;
   std::vector<linkcast_route*> routes_;
+  std::vector<linkcast_network*> networks_;
+  linkcast_engine* second_ = nullptr;  // opened by the calls themselves, with options of theirs
   linkcast_stream* closed_ = nullptr;
+  linkcast_engine* closed_engine_ = nullptr;
+  linkcast_network* closed_network_ = nullptr;
+  const std::string manifest_ = std::string(std::getenv("LINKCAST_BUNDLE")) + "/metadata/manifest.json";
+  std::size_t told_ = 0;  // by the log
   std::uint64_t now_ = 1'000'000'000;
 };
 
