@@ -524,6 +524,20 @@ TEST(saturated_gates_stay_finite) {
   }
 }
 
+TEST(gates_beyond_the_largest_float_are_open_or_closed) {
+  linkcast::LstmSpec lstm{1, 1, {2.0f, 2.0f, 2.0f, 2.0f}, {0.0f, 0.0f, 0.0f, 0.0f}, {0.0f, 0.0f, 0.0f, 0.0f}};
+  const NetworkSpec spec{1, 1, true, {lstm, linkcast::LastStepSpec{}}};
+  for (const Isa isa : supported_isas()) {
+    Network network(spec, isa);
+    network.reserve(1);
+    for (const auto& [input, expected] : {std::pair{3e38f, std::tanh(1.0)}, std::pair{-3e38f, 0.0}}) {
+      float output = -1.0f;
+      network.run(&input, 1, &output);
+      CHECK_NEAR(output, expected, float_tolerance);
+    }
+  }
+}
+
 TEST(a_nan_in_the_input_is_a_nan_in_the_output) {
   for (const NetworkSpec& spec : {reference::forecaster(1), reference::allocator(1)}) {
     for (const Isa isa : supported_isas()) {

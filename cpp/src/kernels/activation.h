@@ -17,15 +17,23 @@ namespace {
 constexpr float minus_log2_e = -1.44269504f;
 constexpr float minus_two_log2_e = -2.88539008f;
 
-/// 2^t for t in -100..40, and the value at the nearer end beyond it; NaN stays NaN. The upper end keeps the product of
+/// 2^t for t in -100..40, above it 2^40, below it between 0 and 2^-100; NaN stays NaN. The upper end keeps the product of
 /// three (1 + 2^t) below the largest float.
 template <class V>
 LINKCAST_INLINE typename V::Float exp2_clamped(typename V::Float t) {
   using Float = typename V::Float;
-  t = V::max(-100.0f, V::min(40.0f, t));
-  const Float shift = V::set(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest integer
-  const Float shifted = V::add(t, shift);
-  const Float r = V::sub(t, V::sub(shifted, shift));  // in -0.5..0.5
+  Float r;      // in -0.5..0.5
+  Float whole;  // t - r, as times_power_of_two() takes it
+  if constexpr (requires { V::fraction(t); }) {
+    t = V::min(40.0f, t);
+    r = V::fraction(t);
+    whole = V::sub(t, r);
+  } else {
+    t = V::max(-100.0f, V::min(40.0f, t));
+    const Float shift = V::set(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest integer
+    whole = V::add(t, shift);
+    r = V::sub(t, V::sub(whole, shift));
+  }
   // Minimax fit of 2^r in relative error (Lawson's iteration in float64), the constant term held at 1: 9.2e-8.
   Float p = V::set(1.326472731e-3f);
   p = V::fma(p, r, V::set(9.671512991e-3f));
@@ -33,7 +41,7 @@ LINKCAST_INLINE typename V::Float exp2_clamped(typename V::Float t) {
   p = V::fma(p, r, V::set(2.402224243e-1f));
   p = V::fma(p, r, V::set(6.931470037e-1f));
   p = V::fma(p, r, V::set(1.0f));
-  return V::mul(p, V::power_of_two(shifted));
+  return V::times_power_of_two(p, whole);
 }
 
 /// The LSTM cell: c = f * c + i * g, h = o * tanh(c), from pre-activations i, g, f, o that already carry the factors

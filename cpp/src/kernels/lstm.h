@@ -23,6 +23,8 @@ LINKCAST_INLINE void lstm_state(const LstmArgs& args, std::size_t block, std::si
 }
 
 /// `Blocks` blocks of units for R rows, from weights to hidden state.
+/// Blocks go the other way than the hidden state that they read, and the next step turns both round: so it first reads the
+/// weights that were read last, and last the part of the hidden state that was written last.
 template <class Product, int R, int Blocks, bool Reverse, int S = split_of(R * 4 * Blocks)>
 LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::size_t row) {
   using V = typename Product::Vec;
@@ -74,18 +76,18 @@ template <class Product, bool Reverse>
 void lstm_row(const LstmArgs& args) {
   const std::size_t blocks = args.recurrent.vectors / 4;
   const std::size_t pairs = blocks / 2;
-  if (Reverse && blocks % 2 == 1) lstm_last_block<Product, Reverse>(args, blocks - 1);
-  for (std::size_t i = 0; i < pairs; ++i) {
-    lstm_block<Product, 1, 2, Reverse>(args, 2 * (Reverse ? pairs - 1 - i : i), 0);
-  }
   if (!Reverse && blocks % 2 == 1) lstm_last_block<Product, Reverse>(args, blocks - 1);
+  for (std::size_t i = 0; i < pairs; ++i) {
+    lstm_block<Product, 1, 2, Reverse>(args, 2 * (Reverse ? i : pairs - 1 - i), 0);
+  }
+  if (Reverse && blocks % 2 == 1) lstm_last_block<Product, Reverse>(args, blocks - 1);
 }
 
 template <class Product, bool Reverse>
 void lstm_rows(const LstmArgs& args) {
   const std::size_t blocks = args.recurrent.vectors / 4;
   for (std::size_t i = 0; i < blocks; ++i) {
-    const std::size_t block = Reverse ? blocks - 1 - i : i;
+    const std::size_t block = Reverse ? i : blocks - 1 - i;
     for_row_blocks<Product::max_rows>(
         args.rows, [&]<int R>(std::size_t row) { lstm_block<Product, R, 1, Reverse>(args, block, row); });
   }

@@ -62,7 +62,7 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
     args.h_out = course.out + (course.by_step ? step : t) * batch * course.stride;
     args.h_encoded = work.hidden[t % 2];
     args.h_encoded_stride = hidden_stride;
-    args.reverse = t % 2 == 1;
+    args.reverse = t % 2 == 0;
     kernels->lstm_step(args);
     if (feeding) tail->feed(t, args.h_out);
     args.h = kernels->encoded ? Operand{args.h_encoded, hidden_stride, nullptr}

@@ -252,7 +252,7 @@ void Tail::run_step(Stage& stage, std::size_t step) noexcept {
   args.h_out_stride = stage.h_stride;
   args.h_encoded = stage.encoded_h[step % 2];
   args.h_encoded_stride = kernels_.encoded ? round_up(kernels_.encoded_bytes(layer.padded), alignment) : 0;
-  args.reverse = step % 2 == 1;
+  args.reverse = step % 2 == 0;
   if (step > 0)
     args.h = kernels_.encoded ? Operand{stage.encoded_h[(step - 1) % 2], args.h_encoded_stride, nullptr}
                               : Operand{args.h_out - stage.h_stride, stage.h_stride * sizeof(float), nullptr};

@@ -62,9 +62,9 @@ struct VecAvx2 {
     return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
   }
   static Float reciprocal(Float x) { return _mm256_div_ps(_mm256_set1_ps(1.0f), x); }
-  static Float power_of_two(Float shifted) {
+  static Float times_power_of_two(Float x, Float shifted) {
     const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
-    return _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(0x3f800000)));
+    return mul(x, _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(0x3f800000))));
   }
 };
 

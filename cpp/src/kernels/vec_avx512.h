@@ -53,10 +53,9 @@ struct VecAvx512 {
     const Float estimate = _mm512_rcp14_ps(x);
     return _mm512_fmadd_ps(estimate, _mm512_fnmadd_ps(x, estimate, _mm512_set1_ps(1.0f)), estimate);
   }
-  static Float power_of_two(Float shifted) {
-    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
-    return _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3f800000)));
-  }
+  /// x less the nearest integer; 0 of an infinite one.
+  static Float fraction(Float x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static Float times_power_of_two(Float x, Float whole) { return _mm512_scalef_ps(x, whole); }
 };
 
 }  // namespace

@@ -49,9 +49,9 @@ struct VecNeon {
   static float sum_of(Float x) { return vaddvq_f32(x); }
   static float largest_of(Float x) { return vmaxvq_f32(x); }
   static Float reciprocal(Float x) { return vdivq_f32(vdupq_n_f32(1.0f), x); }
-  static Float power_of_two(Float shifted) {
+  static Float times_power_of_two(Float x, Float shifted) {
     const uint32x4_t exponent = vshlq_n_u32(vreinterpretq_u32_f32(shifted), 23);
-    return vreinterpretq_f32_u32(vaddq_u32(exponent, vdupq_n_u32(0x3f800000u)));
+    return mul(x, vreinterpretq_f32_u32(vaddq_u32(exponent, vdupq_n_u32(0x3f800000u))));
   }
 };
 

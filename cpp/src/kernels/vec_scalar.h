@@ -39,8 +39,8 @@ struct VecScalar {
   static float sum_of(Float x) { return x; }
   static float largest_of(Float x) { return x; }
   static Float reciprocal(Float x) { return 1.0f / x; }
-  /// 2^n, where n is an integer in -126..127 and `shifted` is n + 1.5 * 2^23.
-  static Float power_of_two(Float shifted) { return from_bits((bits(shifted) << 23) + 0x3f800000u); }
+  /// x * 2^n, where n is an integer in -126..127 and `shifted` is n + 1.5 * 2^23.
+  static Float times_power_of_two(Float x, Float shifted) { return x * from_bits((bits(shifted) << 23) + 0x3f800000u); }
 
  private:
   static std::uint32_t bits(float x) {
