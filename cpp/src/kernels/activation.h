@@ -34,12 +34,20 @@ LINKCAST_INLINE typename V::Float exp2_clamped(typename V::Float t) {
     whole = V::add(t, shift);
     r = V::sub(t, V::sub(whole, shift));
   }
-  // Minimax fit of 2^r in relative error (Lawson's iteration in float64), the constant term held at 1: 9.2e-8.
-  Float p = V::set(1.326472731e-3f);
-  p = V::fma(p, r, V::set(9.671512991e-3f));
-  p = V::fma(p, r, V::set(5.550733581e-2f));
-  p = V::fma(p, r, V::set(2.402224243e-1f));
-  p = V::fma(p, r, V::set(6.931470037e-1f));
+  // Minimax fits of 2^r in relative error (Lawson's iteration in float64), the constant term held at 1.
+  Float p;
+  if constexpr (requires { V::coarse; }) {  // 2.9e-6
+    p = V::set(9.582843380e-3f);
+    p = V::fma(p, r, V::set(5.590642563e-2f));
+    p = V::fma(p, r, V::set(2.402409878e-1f));
+    p = V::fma(p, r, V::set(6.931241934e-1f));
+  } else {  // 9.2e-8
+    p = V::set(1.326472731e-3f);
+    p = V::fma(p, r, V::set(9.671512991e-3f));
+    p = V::fma(p, r, V::set(5.550733581e-2f));
+    p = V::fma(p, r, V::set(2.402224243e-1f));
+    p = V::fma(p, r, V::set(6.931470037e-1f));
+  }
   p = V::fma(p, r, V::set(1.0f));
   return V::times_power_of_two(p, whole);
 }

@@ -8,7 +8,7 @@ namespace linkcast::kernels {
 namespace {
 
 struct RowsBf16 {
-  using Vec = VecAvx512;
+  using Vec = CoarseAvx512;
   using Float = __m512;
   static constexpr WeightFormat format = WeightFormat::bfloat16;
   static constexpr std::size_t group = 2;

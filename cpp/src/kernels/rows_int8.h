@@ -9,7 +9,7 @@ namespace linkcast::kernels {
 namespace {
 
 struct RowsInt8 {
-  using Vec = VecAvx512;
+  using Vec = CoarseAvx512;
   using Float = __m512;
   static constexpr WeightFormat format = WeightFormat::int8;
   static constexpr std::size_t group = 4;

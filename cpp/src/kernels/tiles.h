@@ -301,7 +301,7 @@ void tile_dense(const DenseLayer& layer, const Operand& x, std::size_t rows, flo
   const DenseOutput out{y, y_stride, outputs};
   call.shapes == 1 ? tile_dense_panels<Product, 1>(call, layer, out) : tile_dense_panels<Product, 2>(call, layer, out);
   if (layer.activation == Activation::tanh || layer.activation == Activation::sigmoid) {
-    activate_rows<VecAvx512>(y, y_stride, rows, outputs, layer.activation);
+    activate_rows<CoarseAvx512>(y, y_stride, rows, outputs, layer.activation);
   }
 }
 
@@ -373,9 +373,9 @@ constexpr Kernels make_tile_kernels(const char* name) {
   table.dense = tile_dense<Product>;
   table.lstm_step = tile_lstm_step<Product>;
   table.recurrence_step = recurrence_step<Product, tile_multiply<Product>>;
-  table.affine = affine<VecAvx512>;
-  table.softmax = softmax<VecAvx512>;
-  table.normalise = normalise<VecAvx512>;
+  table.affine = affine<CoarseAvx512>;
+  table.softmax = softmax<CoarseAvx512>;
+  table.normalise = normalise<CoarseAvx512>;
   table.release = Product::Tiles::release;
   return table;
 }

@@ -58,5 +58,11 @@ struct VecAvx512 {
   static Float times_power_of_two(Float x, Float whole) { return _mm512_scalef_ps(x, whole); }
 };
 
+/// Where weights and rows are rounded to three digits anyhow: reciprocals to four and powers to five, in fewer instructions.
+struct CoarseAvx512 : VecAvx512 {
+  static constexpr bool coarse = true;
+  static Float reciprocal(Float x) { return _mm512_rcp14_ps(x); }
+};
+
 }  // namespace
 }  // namespace linkcast::kernels
