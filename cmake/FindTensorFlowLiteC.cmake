@@ -18,6 +18,13 @@ if(LINKCAST_TFLITE_LIBRARY)
     message(FATAL_ERROR "LINKCAST_TFLITE_LIBRARY: no such file: ${LINKCAST_TFLITE_LIBRARY}")
   endif()
   set(TensorFlowLiteC_LIBRARY "${LINKCAST_TFLITE_LIBRARY}")
+  # Its licence stands beside it where linkcast is installed, and below .dist-info where the wheel is unpacked.
+  get_filename_component(_folder "${TensorFlowLiteC_LIBRARY}" DIRECTORY)
+  set(TensorFlowLiteC_LICENSE)
+  file(GLOB _licenses "${_folder}/libtensorflowlite_c.LICENSE" "${_folder}/../../pymicro_wakeword-*.dist-info/licenses/LICENSE")
+  if(_licenses)
+    list(GET _licenses 0 TensorFlowLiteC_LICENSE)
+  endif()
 else()
   find_package(Python REQUIRED COMPONENTS Interpreter)
   execute_process(
