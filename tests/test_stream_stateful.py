@@ -151,6 +151,11 @@ class StreamAndModel(RuleBasedStateMachine):
         for row in self.rows:
             row.mixture.advance()
 
+    @rule()
+    def prepare(self) -> None:
+        """What brings caches up changes nothing: the model does not know it."""
+        self.stream.prepare()
+
     @precondition(lambda self: self.pushed)
     @rule(steps=st.integers(1, 3), peak=st.booleans())
     def look_ahead(self, steps: int, peak: bool) -> None:
@@ -184,6 +189,14 @@ class StreamAndModel(RuleBasedStateMachine):
             self.which = which
             self.stream = self.open()
         self.stream.restore(snapshot)
+
+    @rule(row=st.integers(0, 1), to=st.integers(0, 1))
+    def move_a_row(self, row: int, to: int) -> None:
+        """A link goes on in another row, or where it was: with all that it has taught."""
+        row, to = row % len(self.rows), to % len(self.rows)
+        self.stream.restore(self.stream.snapshot(row), row=to)
+        if row != to:
+            self.rows[to] = copy.deepcopy(self.rows[row])
 
     @rule()
     def other_model(self) -> None:
