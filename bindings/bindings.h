@@ -4,6 +4,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cxxabi.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -23,6 +26,32 @@
 namespace linkcast::bindings {
 
 namespace py = pybind11;
+
+/// take(), which waits for the GIL. CPython before 3.14 ends a daemon thread that asks for it while Python ends: by
+/// unwinding, which would run destructors of Python objects without the GIL, or meet one that may not throw and end the
+/// process. Such a thread stays here until the process has ended, as 3.14 has it.
+template <class Take>
+auto take_gil(Take take) noexcept {
+  try {
+    return take();
+  } catch (abi::__forced_unwind&) {
+    for (;;) pause();
+  }
+}
+
+/// Without the GIL for as long as it lives, so that other threads of Python run.
+class WithoutGil {
+ public:
+  WithoutGil() : state_(PyEval_SaveThread()) {}
+  ~WithoutGil() {
+    take_gil([this] { PyEval_RestoreThread(state_); });
+  }
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
 
 /// Tells the Python logger "linkcast". @param level  "debug", "info" or "warning"
 void log(const char* level, const std::string& text);
@@ -95,7 +124,7 @@ void run_in_parts(BoundModel& bound, std::size_t count, Run run) {
     const std::size_t rows = std::min((bound.part_rows + own - 1) / own * own, count - first);
     const auto start = std::chrono::steady_clock::now();
     {
-      const py::gil_scoped_release release;
+      const WithoutGil release;
       run(first, rows);
     }
     first += rows;

@@ -30,7 +30,7 @@ std::unique_ptr<BoundEngine> open_engine(const py::object& path, const std::stri
   auto bound = std::make_unique<BoundEngine>();
   const std::uint64_t start = monotonic_ns();
   {
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     const Signers signers = Signers::configured(public_key.is_none() ? nullptr : key.c_str());
     bound->engine = std::make_shared<Engine>(folder, options, signers, &bound->texts);
     for (std::size_t k = 0; k < bound->engine->metadata().models.size(); ++k) {
@@ -132,7 +132,7 @@ py::array_t<float> forecast_batch(BoundEngine& bound, const std::string& name, c
   const double* values = newest.data();
   const auto batch = static_cast<std::size_t>(newest.size());
   const Lease lease(*bound.models[index]);
-  const py::gil_scoped_release release;
+  const WithoutGil release;
   bound.engine->forecast_scaled(index, values, batch, out);
   return target;
 }

@@ -96,8 +96,9 @@ class Signals {
     // Python runs handlers on its main thread alone, so the workers need not look.
     if (std::this_thread::get_id() != self.caller_ || monotonic_ns() < self.next_ns_) return true;
     self.next_ns_ = monotonic_ns() + kEvery_ns;
-    const py::gil_scoped_acquire acquire;
+    const PyGILState_STATE before = take_gil(PyGILState_Ensure);
     if (PyErr_CheckSignals() != 0) self.raised_.store(true);  // the error stays with this thread until raise()
+    PyGILState_Release(before);
     return !self.raised_.load();
   }
 
@@ -118,7 +119,7 @@ Answers forecast_one(BoundEngine& bound, const std::string& name, const py::obje
   lease.hold(model);
   Signals signals;
   {
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     bound.pool->pool.forecast({&request, 1}, {&result, 1}, deadline, signals.go_on());
   }
   signals.raise();
@@ -134,7 +135,7 @@ void prepare_forecast(BoundEngine& bound, const std::string& name) {
                                                  : static_cast<std::size_t>(named - specs.begin());
   PoolLease lease(*bound.pool);
   lease.hold(model);
-  const py::gil_scoped_release release;
+  const WithoutGil release;
   if (bound.engine->spec(model).role == Role::allocator)
     bound.engine->prepare(model);
   else
@@ -159,7 +160,7 @@ py::dict forecast_many(BoundPool& bound, const py::dict& windows, const std::opt
   std::vector<ForecastResult> results(requests.size());
   Signals signals;
   {
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     bound.pool.forecast(requests, results, deadline, signals.go_on());
   }
   signals.raise();

@@ -32,11 +32,11 @@ std::shared_ptr<BoundModel> open(const py::object& model, const Model::Options& 
   auto bound = std::make_shared<BoundModel>();
   if (PyObject_CheckBuffer(model.ptr()) != 0) {
     std::vector<std::byte> bytes = content_of(model, options.limits.file_bytes);
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     bound->model = std::make_shared<Model>(std::move(bytes), kInMemory, options);
   } else {
     const std::string path = path_bytes(model);
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     bound->model = std::make_shared<Model>(path, options);
     bound->file = std::filesystem::absolute(path).string();
   }
@@ -152,7 +152,7 @@ py::dict run_by_name(BoundModel& bound, const py::object& tensors) {
   }
   for (const auto& [input, array] : written) std::copy_n(array.data(), input->size, input->memory.get());
   {
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     model.invoke();
   }
   py::dict results;
@@ -166,13 +166,13 @@ py::dict run_by_name(BoundModel& bound, const py::object& tensors) {
 
 void invoke(BoundModel& bound) {
   const Lease lease(bound);
-  const py::gil_scoped_release release;
+  const WithoutGil release;
   bound.model->invoke();
 }
 
 void prepare_model(BoundModel& bound) {
   const Lease lease(bound);
-  const py::gil_scoped_release release;
+  const WithoutGil release;
   bound.model->prepare();
 }
 
@@ -192,7 +192,7 @@ py::array_t<float> invoke_batch(BoundModel& bound, py::ssize_t batch) {
   const auto rows = checked_batch(batch);
   const std::shared_ptr<float[]>* memory = nullptr;
   {
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     memory = &bound.model->invoke_batch(rows);
   }
   return view(*memory, with_batch(rows, bound.model->answer_shape()));

@@ -67,7 +67,7 @@ py::object push_rows(BoundStream& bound, const std::optional<Rows>& samples, con
   answers.rows.resize(bound.stream.rows());
   {
     const StreamLease lease(bound);
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     const std::uint64_t start = monotonic_ns();
     with_samples(samples,
                  [&](const auto* values) { bound.stream.push(values, present, answers.rows.data(), deadline); });
@@ -184,7 +184,7 @@ py::dict push_many(BoundStream& bound, const py::object& samples, const py::obje
     const void* data = rows.array.data();
     const bool is_float32 = rows.is_float32;
     const StreamLease lease(bound);
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     const auto put = [](const Answer& answer, float*& to) {
       for (const float value : {answer.mbps, answer.p10, answer.p50, answer.p90, answer.reserve}) *to++ = value;
     };

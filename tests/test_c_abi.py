@@ -37,6 +37,12 @@ def test_exports_are_those_of_the_list() -> None:
     assert exported() == (ROOT / "cpp" / "tests" / "exports.txt").read_text(encoding="ascii").split()
 
 
+def test_the_library_destroys_nothing_at_exit_that_a_thread_may_still_use() -> None:
+    symbols = run("nm", "-D", "--undefined-only", LIBRARY, cwd=PACKAGE)
+    assert "dlopen" in symbols
+    assert "__cxa_atexit" not in symbols
+
+
 def test_exports_are_those_of_the_header() -> None:
     header = (HEADERS / "linkcast.h").read_text(encoding="utf-8")
     assert exported() == sorted(re.findall(r"^LINKCAST_API [^(]*\b(linkcast_\w+)\(", header, flags=re.MULTILINE))

@@ -57,6 +57,33 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.returncode == 0, (done.returncode, done.stderr)
 
 
+@pytest.mark.parametrize("call", ["model.predict(x)", "engine.forecast('internet', w)", "stream.push(w[0])", "load()"])
+def test_python_ends_while_daemon_threads_are_inside_a_call(call: str) -> None:
+    done = python(f"""
+import threading, time
+import numpy as np
+import linkcast
+load = linkcast.Engine.load
+def loop():
+    engine = load()
+    model = engine.model("internet_lstm")
+    stream = engine.stream("internet", rows=256)
+    x = np.full((400, *model.input_shape[1:]), 0.25, np.float32)
+    w = np.full((400, *model.input_shape[1:]), 0.5)
+    began.release()
+    while True:
+        {call.replace("w[0]", "w[:256, 0]")}
+began = threading.Semaphore(0)
+for _ in range(3):
+    threading.Thread(target=loop, daemon=True).start()
+for _ in range(3):
+    began.acquire()
+time.sleep(0.05)
+print("ends")
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ends\n", "")
+
+
 @pytest.mark.parametrize("call", ["predict", "forecast_raw", "decide"])
 def test_control_c_ends_a_long_call_between_two_parts(call: str) -> None:
     engine = linkcast.Engine.load(backend="tflite")

@@ -345,11 +345,18 @@ def test_a_zip_of_one_file_is_read_and_a_workbook_is_named(tmp_path):
         trace_of(tmp_path, packed("xl/workbook.xml"))
 
 
-def test_a_compressed_file_that_is_cut_off_gives_what_there_is(tmp_path):
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_a_compressed_file_that_is_cut_off_gives_what_there_is(tmp_path, pack):
     rows = csv_text([f"{rate:.12f}" for rate in np.random.default_rng(0).uniform(5, 40, 60)])
-    trace = trace_of(tmp_path, gzip.compress(rows.encode())[:-300])
+    trace = trace_of(tmp_path, pack(rows.encode())[:-300])
     assert 10 < len(trace) < 60
     assert any("compressed file is cut off" in notice for notice in trace.notices)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_with_nothing_behind_its_head_is_refused_by_name(tmp_path, pack):
+    with pytest.raises(ValueError, match=r"trace.*: expected a whole compressed file, got its beginning"):
+        trace_of(tmp_path, pack(csv_text(RATES).encode())[:12])
 
 
 def test_a_pipe_is_read_to_its_end(tmp_path):

@@ -132,7 +132,7 @@ class HeldHelper {
   HeldHelper() {
     struct sigaction action = {};
     action.sa_handler = hold;
-    sigaction(SIGUSR1, &action, nullptr);
+    sigaction(SIGPROF, &action, nullptr);  // the one that its thread takes
     const std::set<long> before = threads();
     helper = a_helper();
     for (const long id : threads())
@@ -142,7 +142,7 @@ class HeldHelper {
   ~HeldHelper() { release(); }
   void stop() {
     held = true;
-    syscall(SYS_tgkill, getpid(), thread_, SIGUSR1);
+    syscall(SYS_tgkill, getpid(), thread_, SIGPROF);
     while (!is_held) usleep(20);
   }
   void release() {

@@ -1,10 +1,17 @@
 #include "engine/workers.h"
 
+#include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <thread>
 
 #include "check.h"
+#include "kernels/helper.h"
 
 using linkcast::Workers;
 
@@ -17,6 +24,8 @@ struct Tally {
 };
 
 void count_run(void* context, std::size_t index) noexcept { ++static_cast<Tally*>(context)->runs[index]; }
+
+std::atomic<int> handled{0};
 
 }  // namespace
 
@@ -50,4 +59,23 @@ TEST(a_thread_can_be_pinned) {
 TEST(a_cpu_that_is_not_there_and_a_wrong_number_of_them_are_refused) {
   CHECK_THROWS(Workers(1, kMost, {100'000}, 0), "cpus: expected CPUs that this process may run on, got 100000");
   CHECK_THROWS(Workers(2, kMost, {0}, 0), "2 worker threads, got 1");
+}
+
+TEST(a_signal_of_the_process_is_never_handled_by_a_thread_of_ours) {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { ++handled; };
+  CHECK_EQ(sigaction(SIGUSR1, &action, nullptr), 0);
+  sigset_t here;
+  sigemptyset(&here);
+  sigaddset(&here, SIGUSR1);
+  {
+    Workers workers(2, kMost, {}, 0);
+    const linkcast::Helper helper(linkcast::SecondCore::any, 50);
+    pthread_sigmask(SIG_BLOCK, &here, nullptr);  // of this thread, when the others have begun
+    kill(getpid(), SIGUSR1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    CHECK_EQ(handled.load(), 0);
+  }
+  pthread_sigmask(SIG_UNBLOCK, &here, nullptr);
+  CHECK_EQ(handled.load(), 1);
 }

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/fork.h"
+#include "base/signals.h"
 
 namespace linkcast {
 namespace {
@@ -103,6 +104,7 @@ Workers::Pool::Pool(std::size_t threads, std::size_t most_tasks, const std::vect
     : everyone_(threads + 1), spin_us_(spin_us), claimed_(std::make_unique<std::atomic<bool>[]>(most_tasks)) {
   for (std::size_t k = 0; k < most_tasks; ++k) claimed_[k].store(true, std::memory_order_relaxed);
   threads_.reserve(threads);
+  const SignalsBlocked blocked;
   try {
     for (std::size_t k = 0; k < threads; ++k) {
       threads_.emplace_back([this, k] { serve(k + 1); });

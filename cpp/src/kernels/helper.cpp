@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/fork.h"
+#include "base/signals.h"
 
 namespace linkcast {
 namespace {
@@ -172,7 +173,10 @@ std::shared_ptr<Helper> Helper::at(const SecondCore& place) {
 Helper::Helper(int cpu, std::uint32_t spin_us) : generation_(fork_generation()), thread_(std::make_unique<Thread>()) {
   Thread& shared = *thread_;
   shared.spin_ns = std::uint64_t{spin_us} * 1000;
-  shared.thread = std::thread([&shared] { shared.serve(); });
+  {
+    const SignalsBlocked blocked;
+    shared.thread = std::thread([&shared] { shared.serve(); });
+  }
   cpu_set_t set = allowed();  // not the one CPU that its maker may be pinned to
   if (cpu >= 0) {
     CPU_ZERO(&set);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string_view>
 
 #include "recognise/layout_checks.h"
@@ -9,7 +10,7 @@
 namespace linkcast::tflite {
 
 const Values& LayoutCall::values(std::size_t input) const {
-  static const Values kNoValues;
+  static const Values& kNoValues = *std::make_unique<Values>().release();  // never destroyed, as all that is static
   if (has(input) && elements_of(in[input]->shape) == 0) return kNoValues;
   if (!has(input) || !in[input]->values)
     misfit("input " + std::to_string(input) +

@@ -10,6 +10,7 @@
 #include "base/fork.h"
 #include "base/room.h"
 #include "base/sha256.h"
+#include "base/signals.h"
 #include "recognise/model_bytes.h"
 
 namespace linkcast::tflite {
@@ -67,6 +68,7 @@ Interpreter::Interpreter(std::shared_ptr<const ModelFile> file, const Options& o
       options_(options),
       generation_(fork_generation()),
       inspector_(std::make_unique<Inspector>(file_->runtime())) {
+  const SignalsBlocked blocked;  // of the runtime's threads
   try {
     create();
     if (options.batch > 0) resize_batch(options.batch);

@@ -27,11 +27,13 @@ namespace {
 constexpr const char* kLibraryName = "libtensorflowlite_c.so";
 constexpr std::size_t kMostLibraryBytes = 512U << 20;
 
-std::mutex& make_mutex() {
-  std::mutex& made = *std::make_unique<std::mutex>().release();
-  hold_across_fork(made);
-  return made;
-}
+/// The libraries that have been opened, by path. Never destroyed: a thread may open a model while the process ends.
+struct Opened {
+  std::mutex mutex;
+  std::map<std::string, std::shared_ptr<const Runtime>> by_path;
+
+  Opened() { hold_across_fork(mutex); }
+};
 
 std::string default_library() {
   if (const char* named = environment("LINKCAST_TFLITE_LIBRARY")) return named;
@@ -154,11 +156,10 @@ const char* status_name(Status status) noexcept {
 }
 
 std::shared_ptr<const Runtime> Runtime::open(const std::string& library) {
-  static std::mutex& mutex = make_mutex();
-  static std::map<std::string, std::shared_ptr<const Runtime>> opened;
+  static Opened& opened = *std::make_unique<Opened>().release();
   const std::string path = library.empty() ? default_library() : library;
-  const std::lock_guard lock(mutex);
-  if (const auto found = opened.find(path); found != opened.end()) return found->second;
+  const std::lock_guard lock(opened.mutex);
+  if (const auto found = opened.by_path.find(path); found != opened.by_path.end()) return found->second;
 
   check_library(path);
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -169,7 +170,7 @@ std::shared_ptr<const Runtime> Runtime::open(const std::string& library) {
   runtime->version_ = runtime->api_.Version();
   check_version(path, runtime->version_);
   if (runtime->has_delegates()) make_first_delegate(runtime->api_);
-  opened.emplace(path, runtime);
+  opened.by_path.emplace(path, runtime);
   return runtime;
 }
 

@@ -82,19 +82,27 @@ def table_of_bytes(file: str, data: bytes, separator: str | None = None) -> Tabl
     return Table(table.columns, table.known, table.units, (*notices, *table.notices))
 
 
+# What a compressed stream begins with, what unpacks a whole one, and what unpacks as much as there is.
+STREAMS = (
+    (b"\x1f\x8b", gzip.decompress, lambda: zlib.decompressobj(wbits=31)),
+    (b"BZh", bz2.decompress, bz2.BZ2Decompressor),
+    (b"\xfd7zXZ\x00", lzma.decompress, lzma.LZMADecompressor),
+)
+
+
 def _unpacked(file: str, data: bytes) -> tuple[bytes, tuple[str, ...]]:
     """The content of a compressed file; of one that is cut off, what there is, and a notice."""
     try:
-        if data[:2] == b"\x1f\x8b":
+        for magic, unpack, unpacker in STREAMS:
+            if not data.startswith(magic):
+                continue
             try:
-                return gzip.decompress(data), ()
-            except EOFError:
-                rest = zlib.decompressobj(wbits=31).decompress(data)
+                return unpack(data), ()
+            except (EOFError, ValueError, lzma.LZMAError) as error:  # it ends too soon, each says in a way of its own
+                rest = unpacker().decompress(data)
+                if not rest:
+                    raise ValueError(f"{file}: expected a whole compressed file, got its beginning: {error}") from error
                 return rest, ("the compressed file is cut off; what there is of it is read",)
-        if data[:3] == b"BZh":
-            return bz2.decompress(data), ()
-        if data[:6] == b"\xfd7zXZ\x00":
-            return lzma.decompress(data), ()
         if data[:4] == b"PK\x03\x04":
             with ZipFile(io.BytesIO(data)) as archive:
                 names = [name for name in archive.namelist() if not name.endswith("/")]
