@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +136,93 @@ def test_what_can_not_be_written_is_one_line_with_the_name(run):
     status, _, said = run("export-edge", "/proc/nowhere")
     assert status == 1
     assert "/proc" in said and said.count("\n") == 1
+
+
+ON_A_DISK = """
+import json, os, pathlib, shutil, subprocess, sys
+import numpy as np
+import linkcast, linkcast.cli
+from linkcast.live.log import DecisionLog
+from linkcast.live.session import Session
+from linkcast.training.bundle import read, read_metadata, write
+disk, whole, kind, key = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], check=True)
+shutil.copytree(whole, disk / "bundle")
+(disk / "old.json").write_text("what stood there")
+if kind == "read-only":
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+else:
+    with (disk / "filling").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+
+def command(*words):
+    sys.argv = ["linkcast", *map(str, words)]
+    linkcast.cli.main()
+
+engine = linkcast.Engine(disk / "bundle")
+window = np.full((10, 4), 0.5)
+session = Session("link", engine, capacity_mbps=100.0)
+stood = sorted(map(str, disk.rglob("*")))
+attempts = {
+    "old.json": lambda: command("forecast", "--output", disk / "old.json"),
+    "new.svg": lambda: command("replay", "--plot", disk / "new.svg"),
+    "new.key": lambda: command("keygen", disk / "new.key"),
+    "bundle/metadata/manifest.json.sig": lambda: command("sign", disk / "bundle", "--key", key),
+    "edge": lambda: command("export-edge", disk / "edge"),
+    "decisions.jsonl": lambda: DecisionLog(disk / "decisions.jsonl", session.header),
+    "bundle": lambda: write(disk / "bundle", read(disk / "bundle"), read_metadata(disk / "bundle"), "report"),
+}
+told = {}
+for name, attempt in attempts.items():
+    try:
+        attempt()
+        told[name] = "done"
+    except SystemExit as error:
+        told[name] = f"exit status {error.code}"
+    except OSError as error:
+        told[name] = str(error)
+        print(f"linkcast: {error.filename}: {error.strerror}", file=sys.stderr)
+print(json.dumps({
+    "told": told,
+    "forecast": float(engine.forecast_raw("internet", window[None])[0]),
+    "again": float(linkcast.Engine(disk / "bundle").forecast_raw("internet", window[None])[0]),
+    "old": (disk / "old.json").read_text(),
+    "beside": [one for one in sorted(map(str, disk.rglob("*"))) if one not in stood and not one.endswith("edge")],
+}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [("read-only", "Read-only file system"), ("full", "No space left on device")]
+)
+def test_a_bundle_on_a_disk_that_takes_nothing_serves_and_every_write_is_a_line_with_its_file(tmp_path, kind, says):
+    alone = ["unshare", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs mount namespaces")
+    signing = pytest.importorskip("linkcast.signing")
+    pytest.importorskip("cryptography")
+    pytest.importorskip("matplotlib")
+    signing.new_key(tmp_path / "release.key")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    bundle = ROOT / "tests" / "versions" / "0.1.0" / "bundle"
+    words = [disk, bundle, kind, tmp_path / "release.key"]
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", ON_A_DISK, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(found["told"]), done.stderr
+    for line, name in zip(lines, found["told"], strict=True):
+        assert line.startswith(f"linkcast: {disk / name}") and says in line, line
+    assert "done" not in found["told"].values()
+    assert found["forecast"] == found["again"]
+    assert (found["old"], found["beside"]) == ("what stood there", [])
 
 
 class limited_files:  # noqa: N801 - reads as a statement

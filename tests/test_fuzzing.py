@@ -1,4 +1,7 @@
-"""That the fuzz targets reach what they are for; they run by fuzz/run: docs/fuzzing.md."""
+"""That the fuzz targets, and the tests in which allocations fail, reach all of the C ABI.
+
+The targets run by fuzz/run: docs/fuzzing.md.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,12 @@ def uncalled(target: str, functions: Iterable[str]) -> list[str]:
 def test_every_function_of_the_c_abi_is_fuzzed_or_excepted_with_a_reason() -> None:
     assert uncalled(TARGET, EXPORTS) == sorted(NOT_CALLED)
     assert all(NOT_CALLED.values())
+
+
+def test_every_function_of_the_c_abi_is_called_while_allocations_fail() -> None:
+    programs = ("test_c_abi_memory.cpp", "test_c_abi_memory_load.cpp")
+    sources = [(ROOT / "cpp" / "tests" / name).read_text(encoding="utf-8") for name in programs]
+    assert uncalled("\n".join(sources), EXPORTS) == []
 
 
 def test_a_function_that_a_target_only_speaks_of_is_found() -> None:

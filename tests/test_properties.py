@@ -107,13 +107,19 @@ def test_the_wall_clock_counts_whatever_the_zone_and_the_spelling(moment: dateti
     MOMENTS,
     st.sampled_from(["Streaming", "streaming", " STREAMING "]),
     st.none() | st.floats(0, 100),
+    st.sampled_from(ZONES),
+    st.integers(0, 1),
 )
-@example(datetime(2024, 2, 29, 12), "Streaming", 0.0)
-@example(datetime(2026, 3, 29, 2, 30), "Streaming", 100.0)
+@example(datetime(2024, 2, 29, 12), "Streaming", 0.0, ZONES[0], 0)
+@example(datetime(2026, 3, 29, 2, 30), "Streaming", 100.0, ZONES[0], 0)  # skipped by summer time
+@example(datetime(2026, 10, 25, 2, 30), "Streaming", None, ZONES[0], 1)  # comes twice
 def test_a_prediction_lies_within_the_groups_maximum_and_says_the_same_twice(
-    predictor: linkcast.BandwidthPredictor, moment: datetime, group: str, usage: float | None
+    predictor: linkcast.BandwidthPredictor, moment: datetime, group: str, usage: float | None, zone: ZoneInfo, fold: int
 ) -> None:
     numbers: Any = predictor.predict(moment, group, usage, as_numbers=True)
+    zoned = moment.replace(tzinfo=zone, fold=fold)
+    assert numbers == predictor.predict(zoned, group, usage, as_numbers=True)  # the wall clock counts
+    assert numbers == predictor.predict(zoned.isoformat(), group, usage, as_numbers=True)
     most = predictor.engine.group("streaming").max_bandwidth_mbps
     assert numbers["service_group"] == "Streaming"
     assert 0 <= numbers["predicted_bandwidth_mbps"] <= most

@@ -262,3 +262,21 @@ def test_rows_move_to_another_stream_and_go_on_bit_for_bit(engine, walk):
         second.restore(first.snapshot(), row=0)
     with pytest.raises(ValueError, match="present: expected \\(59, 3\\) booleans"):
         second.push_many(samples[61:, :3], np.ones(59, bool))
+
+
+def test_a_stream_kept_before_advance_learns_there_as_the_one_that_went_on(engine):
+    kept = engine.stream("internet", horizon=3)
+    for tick in range(14):  # the peaks ahead learn on the last one
+        kept.push([20.0, 10.0 if tick % 3 else 1.0, 0.001, 0.99])
+    snapshot = kept.snapshot()
+    whole, row = engine.stream("internet", horizon=3), engine.stream("internet", horizon=3)
+    whole.restore(snapshot)
+    row.restore(snapshot, row=0)
+    before = kept.peak(2)
+    for stream in (kept, whole, row):
+        stream.advance()
+    after = kept.peak(2)
+    assert after.p90 != before.p90
+    for stream in (whole, row):
+        answer = stream.peak(2)
+        assert (answer.mbps, answer.p10, answer.p50, answer.p90) == (after.mbps, after.p10, after.p50, after.p90)

@@ -77,12 +77,16 @@ class PlainRow:
         self.mixture.interrupt()
 
 
-def telemetry(rng: np.random.Generator, base: float, change: float) -> Iterator[np.ndarray]:
-    """A link's bandwidth, that moves: no two values alike, since ties may fall either way."""
-    bandwidth = base
+def telemetry(rng: np.random.Generator, base: float, change: float, stay: int) -> Iterator[np.ndarray]:
+    """A link's bandwidth, that moves: no two values alike, since ties may fall either way. With a stay it is quiet and
+    busy in turn, for about so many ticks each."""
+    bandwidth, busy = base, True
     while True:
-        bandwidth = abs(bandwidth + change * base * rng.normal()) + 1e-3 * rng.random()
-        yield np.array([20.0 + 5.0 * rng.random(), bandwidth, 0.001 * rng.random(), 0.99])
+        for _ in range(stay + int(rng.integers(3)) if stay else 1):
+            bandwidth = abs(bandwidth + change * base * rng.normal()) + 1e-3 * rng.random()
+            carried = bandwidth if busy else 0.1 * bandwidth
+            yield np.array([20.0 + 5.0 * rng.random(), carried, 0.001 * rng.random(), 0.99])
+        busy = busy != (stay > 0)
 
 
 class StreamAndModel(RuleBasedStateMachine):
@@ -93,11 +97,14 @@ class StreamAndModel(RuleBasedStateMachine):
     @initialize(
         rows=st.integers(1, 2), horizon=st.sampled_from([1, 3]), seed=st.integers(0, 999),
         base=st.sampled_from([1.0, 20.0, 80.0]), change=st.sampled_from([0.01, 0.1, 0.5]),
+        stay=st.sampled_from([2, 5, 0]),
     )  # fmt: skip
-    def begin(self, rows: int, horizon: int, seed: int, base: float, change: float) -> None:
+    def begin(self, rows: int, horizon: int, seed: int, base: float, change: float, stay: int) -> None:
         self.horizon, self.which, self.ticks = horizon, 0, 0
         self.rows = [PlainRow(horizon) for _ in range(rows)]
-        self.links = [telemetry(np.random.default_rng((seed, row)), base * (row + 1), change) for row in range(rows)]
+        self.links = [
+            telemetry(np.random.default_rng((seed, row)), base * (row + 1), change, stay) for row in range(rows)
+        ]
         self.stream: Any = self.open()
         self.kept: tuple[bytes, list[PlainRow], int, int] | None = None
         self.pushed = False
@@ -151,6 +158,11 @@ class StreamAndModel(RuleBasedStateMachine):
         for row in self.rows:
             row.mixture.advance()
 
+    @rule()
+    def prepare(self) -> None:
+        """What brings caches up changes nothing: the model does not know it."""
+        self.stream.prepare()
+
     @precondition(lambda self: self.pushed)
     @rule(steps=st.integers(1, 3), peak=st.booleans())
     def look_ahead(self, steps: int, peak: bool) -> None:
@@ -184,6 +196,16 @@ class StreamAndModel(RuleBasedStateMachine):
             self.which = which
             self.stream = self.open()
         self.stream.restore(snapshot)
+
+    @rule(row=st.integers(0, 1), to=st.integers(0, 1))
+    def move_a_row(self, row: int, to: int) -> None:
+        """A link goes on in another row, or where it was: with all that it has taught."""
+        row, to = row % len(self.rows), to % len(self.rows)
+        self.stream.restore(self.stream.snapshot(row), row=to)
+        for one in self.rows:  # a row comes in between two ticks
+            one.mixture.advance()
+        if row != to:
+            self.rows[to] = copy.deepcopy(self.rows[row])
 
     @rule()
     def other_model(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import pytest
@@ -11,6 +12,7 @@ from linkcast.training import pipeline
 from linkcast.training.bundle import Bundle
 from linkcast.training.resume import NAME, Unfinished, key_of
 from linkcast.training.trainer import Trainer
+from test_faults import limited_files
 
 MODELS = ["internet_ddqn", "datacenter_ddqn"]
 
@@ -61,6 +63,14 @@ def test_an_interrupted_run_leaves_the_output_and_goes_on_where_it_was(trained, 
         assert (output / file).read_bytes() == (whole.folder / file).read_bytes()
         assert resumed.manifest["models"][name]["skill"] == whole.manifest["models"][name]["skill"]
     assert not (output / NAME).exists()
+
+
+def test_a_disk_that_is_full_is_told_before_anything_is_trained(trained, tmp_path):
+    output = tmp_path / "output"
+    with limited_files(500_000), pytest.raises(OSError, match=f"too large.*{re.escape(str(output))}"):
+        tiny_training.run(output, only=MODELS, seed=3)
+    assert trained() == []
+    assert not list(output.iterdir())
 
 
 def test_what_was_trained_with_another_seed_is_not_taken(tmp_path):

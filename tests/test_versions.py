@@ -12,6 +12,8 @@ import pytest
 import linkcast
 from conftest import run
 from linkcast import _native
+from linkcast.live.log import read_log
+from linkcast.live.rerun import decide_again, open_session
 from linkcast.training import bundle as bundles
 
 KEPT = Path(__file__).parent / "versions"
@@ -21,6 +23,7 @@ MOST_BYTES = 300_000  # of one version's folder
 
 CLOSE = 1e-3  # of a model's own number: kernels of different machines differ by 2e-6 of the scaled target (proof.h)
 LIKE = 0.3  # of a stream's or a controller's: how it learns may change (docs/versioning.md), what it has learnt is kept
+CAPACITY_MBPS = 20.0  # of the controller's link
 
 
 def next_sample(tick: int) -> list[float]:
@@ -72,6 +75,26 @@ def test_a_streams_snapshot_is_restored_and_goes_on_as_it_did(folder: Path) -> N
     stream = linkcast.Engine(folder / "bundle").stream("internet", horizon=1)
     stream.restore((folder / "stream.snapshot").read_bytes())
     assert stream.push(next_sample(60)).mbps == pytest.approx(said(folder)["restored"], rel=LIKE)
+
+
+@each_version
+def test_a_controllers_snapshot_is_restored_and_goes_on_as_it_did(folder: Path) -> None:
+    controller = linkcast.Engine(folder / "bundle").controller("internet", capacity_mbps=CAPACITY_MBPS)
+    controller.restore((folder / "controller.snapshot").read_bytes())
+    decision = controller.tick(next_sample(60), 60.0)
+    assert decision.allocation_mbps == pytest.approx(said(folder)["controlled"], rel=LIKE)
+    assert decision.forecast.source in ("model", "mixture")  # it has its window
+
+
+@each_version
+def test_a_decision_log_is_read_and_decided_again_as_it_was(folder: Path) -> None:
+    header, logged = read_log(folder / "decisions.jsonl")
+    session, why = open_session(header, folder / "bundle")
+    assert not [text for text in why if text.startswith("model")]
+    before = said(folder)["decided"]
+    again = list(decide_again(session, logged))
+    assert [tick.allocation_mbps for tick, _ in again] == before
+    assert [tick.allocation_mbps for _, tick in again] == pytest.approx(before, rel=LIKE)
 
 
 @each_version

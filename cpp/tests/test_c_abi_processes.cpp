@@ -1,5 +1,6 @@
 // Threads and processes of a C program: a close beside calls on other threads, and fork() with and without threads of
 // the library's own.
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -7,8 +8,11 @@
 #include <atomic>
 #include <cmath>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <limits>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -49,6 +53,14 @@ std::string in_child(const std::function<bool()>& body) {
   int status = 0;
   waitpid(child, &status, 0);
   return WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : std::to_string(WEXITSTATUS(status));
+}
+
+/// As where RLIMIT_NPROC, a cgroup or RLIMIT_AS lets no more threads be: none has so much address space for its stack.
+bool let_no_thread_start() {
+  pthread_attr_t attributes;
+  return pthread_attr_init(&attributes) == 0 &&
+         pthread_attr_setstacksize(&attributes, std::numeric_limits<std::size_t>::max() / 2) == 0 &&
+         pthread_setattr_default_np(&attributes) == 0;
 }
 
 /// Threads that call `one` on a handle that another thread closes and opens again. What they get is an answer, BUSY, or
@@ -189,6 +201,7 @@ TEST(a_child_of_fork_forecasts_reloads_and_closes_whatever_threads_its_parent_ha
   const std::vector<float> values = window();
   linkcast_engine_options options = LINKCAST_ENGINE_OPTIONS_INIT;
   options.pool_threads = 3;
+  options.second_core = "any";
   linkcast_engine* engine = open_engine(&options);
   std::vector<linkcast_model> models;
   for (const char* profile : {"internet", "datacenter"}) {
@@ -221,6 +234,9 @@ TEST(a_child_of_fork_forecasts_reloads_and_closes_whatever_threads_its_parent_ha
              return linkcast_engine_close(engine) == LINKCAST_OK;
            }),
            "0");
+  // Nor where the child may have no threads of its own: its one does everything.
+  answers = {none, none};
+  CHECK_EQ(in_child([&] { return let_no_thread_start() && all_groups() == LINKCAST_OK && mbps() == expected; }), "0");
   // Not a call first: what the child only closes, or reloads, has no thread to wait for.
   CHECK_EQ(in_child([&] { return linkcast_engine_close(engine) == LINKCAST_OK; }), "0");
   CHECK_EQ(in_child([&] { return linkcast_engine_reload(engine, nullptr) == LINKCAST_OK; }), "0");
@@ -228,6 +244,50 @@ TEST(a_child_of_fork_forecasts_reloads_and_closes_whatever_threads_its_parent_ha
   CHECK_EQ(all_groups(), LINKCAST_OK);  // the parent has lost nothing
   CHECK(mbps() == expected);
   CHECK_EQ(linkcast_engine_close(engine), LINKCAST_OK);
+}
+
+TEST(where_no_thread_can_be_started_a_helper_is_done_without_and_a_pool_is_refused) {
+  const std::vector<float> values = window();
+  linkcast_engine_options options = LINKCAST_ENGINE_OPTIONS_INIT;
+  options.second_core = "any";
+  const auto forecast = [&](linkcast_engine* engine) {
+    linkcast_answer answer = LINKCAST_ANSWER_INIT;
+    const auto status =
+        linkcast_forecast(engine, internet(engine), values.data(), values.size(), 0, &answer, 1, nullptr);
+    return status == LINKCAST_OK ? answer.mbps : -1.0F;
+  };
+  const auto second_core = [](linkcast_engine* engine) {
+    linkcast_model_info info = LINKCAST_MODEL_INFO_INIT;
+    if (linkcast_model_describe(engine, internet(engine), &info) != LINKCAST_OK) return std::string();
+    return std::string(info.second_core);
+  };
+  linkcast_engine* plain = open_engine();
+  const float expected = forecast(plain);
+  const std::string without = in_child([&] {
+    if (!let_no_thread_start()) return false;
+    linkcast_engine* engine = open_engine(&options);
+    if (!second_core(engine).starts_with("one core: no helper, ")) return false;
+    if (forecast(engine) != expected || linkcast_engine_reload(engine, nullptr) != LINKCAST_OK) return false;
+    return forecast(engine) == expected && linkcast_engine_close(engine) == LINKCAST_OK;
+  });
+  CHECK_EQ(without, "0");
+  // What asks for its threads by number gets them, or is told; and what there is goes on.
+  const std::string pool = in_child([&] {
+    linkcast_engine_options many = LINKCAST_ENGINE_OPTIONS_INIT;
+    many.pool_threads = 3;
+    const std::array<std::int32_t, 2> nowhere{100'000, 100'000};
+    many.pool_cpus = nowhere.data();
+    linkcast_engine* engine = nullptr;
+    if (linkcast_engine_open(nullptr, &many, &engine) != LINKCAST_ERROR_ARGUMENT) return false;
+    many.pool_cpus = nullptr;
+    if (!let_no_thread_start()) return false;
+    const auto status = linkcast_engine_open(nullptr, &many, &engine);
+    const std::string said = linkcast_last_error();
+    return status == LINKCAST_ERROR_MEMORY && !engine && forecast(plain) == expected &&
+           said.starts_with("threads: expected 2 beside the caller's, got 0: ");
+  });
+  CHECK_EQ(pool, "0");
+  CHECK_EQ(linkcast_engine_close(plain), LINKCAST_OK);
 }
 
 TEST(a_child_forked_amid_the_calls_of_another_thread_is_answered_or_refused_and_does_not_hang) {

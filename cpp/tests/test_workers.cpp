@@ -57,7 +57,7 @@ TEST(a_thread_can_be_pinned) {
 }
 
 TEST(a_cpu_that_is_not_there_and_a_wrong_number_of_them_are_refused) {
-  CHECK_THROWS(Workers(1, kMost, {100'000}, 0), "CPU 100000");
+  CHECK_THROWS(Workers(1, kMost, {100'000}, 0), "cpus: expected CPUs that this process may run on, got 100000");
   CHECK_THROWS(Workers(2, kMost, {0}, 0), "2 worker threads, got 1");
 }
 

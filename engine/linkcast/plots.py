@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from linkcast import metrics
 from linkcast.evaluation import Evaluation, ScoredTrace, baseline_label
+from linkcast.files import write_file
 from linkcast.replay import Replay
 from linkcast.reserving import LINKCAST, RISK, Reservations
 
@@ -61,7 +63,7 @@ def plot_evaluation(scored: ScoredTrace, evaluation: Evaluation, path: str | os.
     _excerpt(figure.add_subplot(grid[0, :]), scored, evaluation)
     _errors(figure.add_subplot(grid[1, 0]), scored, evaluation)
     _skill(figure.add_subplot(grid[1, 1]), scored, evaluation)
-    figure.savefig(path, dpi=120)
+    write_file(path, _image(figure, path, dpi=120))
 
 
 def _excerpt(axes: Axes, scored: ScoredTrace, evaluation: Evaluation) -> None:
@@ -190,7 +192,7 @@ def plot_replay(result: Replay, path: str | os.PathLike[str]) -> None:
     _replay_errors(figure.add_subplot(grid[2, 0]), result)
     _latency(figure.add_subplot(grid[2, 1]), result)
     _allocations(figure.add_subplot(grid[2, 2]), result)
-    figure.savefig(path, dpi=120)
+    write_file(path, _image(figure, path, dpi=120))
 
 
 def _replay_excerpt(axes: Axes, result: Replay) -> None:
@@ -324,12 +326,11 @@ def plot_walk(result: Reservations, path: str | os.PathLike[str]) -> None:
         )
         figure.text(0.07, 0.945, result.trace.name, fontsize=11, weight="bold")
         figure.text(0.07, 0.90, _summary(result, shown), fontsize=9)
-        kind = Path(path).suffix.lower()
-        if kind == ".svg":
-            figure.savefig(path, metadata={"Date": None, "Creator": "linkcast replay"})
-            _shorten(Path(path))
+        if Path(path).suffix.lower() == ".svg":
+            image = _image(figure, path, metadata={"Date": None, "Creator": "linkcast replay"})
+            write_file(path, _shortened(image.decode("utf-8")).encode("utf-8"))
         else:
-            figure.savefig(path, dpi=120)
+            write_file(path, _image(figure, path, dpi=120))
 
 
 def _summary(result: Reservations, shown: slice) -> str:
@@ -360,13 +361,18 @@ def _time_label(result: Reservations, shown: slice, unit: str) -> str:
     return unit if times is None else f"{unit} since {str(times[result.rows[shown][0] + 1])[:19].replace('T', ' ')}"
 
 
-def _shorten(path: Path) -> None:
+def _image(figure: Figure, path: str | os.PathLike[str], **options: Any) -> bytes:
+    """What the file is to hold: drawn before it is touched. PNG, where the name has no ending."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=Path(path).suffix[1:].lower() or "png", **options)
+    return drawn.getvalue()
+
+
+def _shortened(text: str) -> str:
     """Coordinates to a tenth of a point: a third of the size."""
-    text = path.read_text(encoding="utf-8")
 
     def shorter(match: re.Match[str]) -> str:
         number = f"{float(match[0]):.1f}"
         return number.removesuffix(".0")
 
-    paths = re.sub(r'(?<= d=")[^"]*', lambda data: re.sub(r"-?\d+\.\d+", shorter, data[0]), text)
-    path.write_text(paths, encoding="utf-8")
+    return re.sub(r'(?<= d=")[^"]*', lambda data: re.sub(r"-?\d+\.\d+", shorter, data[0]), text)

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from linkcast.files import sha256, write_whole
+from linkcast.files import naming, sha256, write_whole
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -54,9 +54,15 @@ def new_key(private: Path) -> Path:
             raise FileExistsError(17, "is there already; a key is never written over", str(path))
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(pem)
-    public.write_bytes(_public_pem(key.public_key()))
+    with naming(private):
+        file = os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        try:
+            with file:
+                file.write(pem)
+            write_whole(public, _public_pem(key.public_key()))
+        except OSError:
+            private.unlink()  # half a pair
+            raise
     return public
 
 

@@ -73,7 +73,7 @@ typedef enum linkcast_status {
   LINKCAST_ERROR_INVOKE = 8,      /* the runtime refused to run a model */
   LINKCAST_ERROR_BUSY = 9,        /* the handle is in use by another thread */
   LINKCAST_ERROR_NO_ANSWER = 10,  /* neither the model nor anything that stands in for it could answer */
-  LINKCAST_ERROR_MEMORY = 11,
+  LINKCAST_ERROR_MEMORY = 11,     /* or the system gives no thread: the text says so */
   LINKCAST_ERROR_INTERNAL = 12,
   LINKCAST_ERROR_UNIT = 13 /* finite, and not of its feature's unit, such as percent for a fraction; the text says what
                               was expected, what came, and what it looks like */

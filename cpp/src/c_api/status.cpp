@@ -8,6 +8,7 @@
 #include <mutex>
 #include <new>
 #include <stdexcept>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/fork.h"
@@ -62,6 +63,10 @@ linkcast_status caught() noexcept {
     return fail(LINKCAST_ERROR_ARGUMENT, "%s", error.what());
   } catch (const std::bad_alloc&) {
     return fail(LINKCAST_ERROR_MEMORY, "out of memory");
+  } catch (const std::system_error& error) {  // a thread, say
+    const bool lacking =
+        error.code() == std::errc::resource_unavailable_try_again || error.code() == std::errc::not_enough_memory;
+    return fail(lacking ? LINKCAST_ERROR_MEMORY : LINKCAST_ERROR_INTERNAL, "%s", error.what());
   } catch (const std::exception& error) {
     return fail(LINKCAST_ERROR_INTERNAL, "%s", error.what());
   } catch (...) {

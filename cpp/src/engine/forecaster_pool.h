@@ -44,7 +44,7 @@ class ForecasterPool {
     Safeguard::Options safeguard;
   };
 
-  /// @throws std::invalid_argument  an option out of range;  std::system_error  no thread, or no such CPU
+  /// @throws std::invalid_argument  an option out of range, or no such CPU;  std::system_error  no thread
   ForecasterPool(Engine& engine, const Options& options);
   ~ForecasterPool();
 

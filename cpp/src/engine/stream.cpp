@@ -226,6 +226,7 @@ void Stream::take(const Real* samples, const std::uint8_t* present) {
   ++ticks_;
   scale_newest(ticks_ % window_, samples_.get());
   pending_ = true;
+  states_moved_ = false;
 }
 
 /// The last tick's samples, scaled for windows that began with the samples at `first`. @param rows (rows, features)
@@ -256,7 +257,7 @@ Cause Stream::run() noexcept {
 void Stream::advance() noexcept {
   if (!pending_) return;
   pending_ = false;
-  if (network_) move_states();
+  if (network_ && !states_moved_) move_states();
   if (!mixture_) return;
   for (std::size_t row = 0; row < rows_; ++row) mixture_->advance(row);
 }
@@ -432,6 +433,7 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
   history_ = std::move(history);
   is_held_ = std::move(is_held);
   replay(header.ticks);
+  pending_ = states_moved_ = true;  // the mixture may have been kept before it had learnt from its last tick
   for (std::size_t row = 0; row < rows_; ++row) {
     counts_[row] = records[row].count;
     gaps_[row] = records[row].gap;
@@ -445,6 +447,7 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
 void Stream::restore_row(std::size_t row, const std::byte* bytes, std::size_t size, bool same_model) {
   Stream one(engine_, model_, options_, 1);
   one.restore(bytes, size, same_model);
+  one.advance();
   advance();
   // Rings are read from the present tick on: positions shift by what the two have ticked apart.
   for (std::size_t k = 0; k < window_; ++k) {

@@ -161,7 +161,8 @@ class Stream {
   std::vector<double> targets_;         // (window) the target's values in a row's window, oldest first
   std::vector<Cause> causes_;           // (rows) of the last push
   std::uint64_t ticks_ = 0;
-  bool pending_ = false;  // the last push's advance() is still to do
+  bool pending_ = false;       // the last push's advance() is still to do
+  bool states_moved_ = false;  // but for the states: a restore has brought them up
 
   struct Rehearsal;
   std::unique_ptr<Rehearsal> rehearsal_;  // made by the first prepare()

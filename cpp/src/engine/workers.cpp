@@ -25,9 +25,8 @@ void pin(std::thread& thread, int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET(cpu, &set);
-  const int error = pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set);
-  if (error)
-    throw std::system_error(error, std::generic_category(), "a thread can't be pinned to CPU " + std::to_string(cpu));
+  if (pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set) != 0)
+    throw std::invalid_argument("cpus: expected CPUs that this process may run on, got " + std::to_string(cpu));
 }
 
 /// Looks for up to `spin_us`; the clock is read once in a while only.
@@ -111,6 +110,11 @@ Workers::Pool::Pool(std::size_t threads, std::size_t most_tasks, const std::vect
       threads_.emplace_back([this, k] { serve(k + 1); });
       if (!cpus.empty()) pin(threads_.back(), cpus[k]);
     }
+  } catch (const std::system_error& error) {
+    const std::size_t started = threads_.size();
+    stop();
+    throw std::system_error(error.code(), "threads: expected " + std::to_string(threads) +
+                                              " beside the caller's, got " + std::to_string(started));
   } catch (...) {
     stop();
     throw;

@@ -19,8 +19,8 @@ class Workers {
   /// @param cpus       one for each thread, or empty
   /// @param spin_us    how long a thread looks for work before it sleeps, and the caller for the end of it, which it
   ///                   awaits for 50 us at least: it is not idle then
-  /// @throws std::invalid_argument  another number of cpus than threads
-  /// @throws std::system_error      no thread can be made, or not pinned
+  /// @throws std::invalid_argument  another number of cpus than threads, or one that the process may not run on
+  /// @throws std::system_error      the system gives no thread
   Workers(std::size_t threads, std::size_t most_tasks, const std::vector<int>& cpus, std::uint32_t spin_us);
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;

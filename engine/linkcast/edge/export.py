@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from linkcast.edge.edge_deployment import INTERPRETERS
-from linkcast.files import sha256
+from linkcast.files import naming, sha256
 from linkcast.groups import group_source
 from linkcast.predictor import BandwidthPredictor
 
@@ -79,7 +79,8 @@ def export_edge(
     target.parent.mkdir(parents=True, exist_ok=True)
     stage = target.with_name(f".{NAME}.{os.getpid()}")
     try:
-        _write(stage, predictor)
+        with naming(target):
+            _write(stage, predictor)
         checks = verify(stage)
         size = sum(path.stat().st_size for path in stage.rglob("*") if path.is_file())
         is_new = not _is_same(stage, target)

@@ -15,6 +15,7 @@ from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from linkcast.files import naming
 from linkcast.live.fields import record
 from linkcast.live.record import SCHEMA, Header, Tick
 
@@ -105,13 +106,14 @@ class DecisionLog:
     def _put(self, line: bytes) -> None:
         """All of the line or nothing of it."""
         written = 0
-        try:
-            while written < len(line):
-                written += os.write(self._file, line[written:])
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._file, self._bytes)
-            raise
+        with naming(self.path):
+            try:
+                while written < len(line):
+                    written += os.write(self._file, line[written:])
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._file, self._bytes)
+                raise
         self._bytes += len(line)
 
     def _begin(self, header: Header) -> None:

@@ -16,7 +16,7 @@ import jsonschema
 import numpy as np
 
 from linkcast import _native
-from linkcast.files import sha256, write_whole
+from linkcast.files import naming, sha256, write_whole
 from linkcast.signing import SIGNATURE
 from linkcast.training.ranges import Range, ScalerRanges
 
@@ -159,15 +159,16 @@ def write(folder: Path, bundle: Bundle, files: Mapping[str, Json], report: str) 
     folder.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=".linkcast-train-", dir=folder))
     try:
-        for part in ("models", "metadata"):
-            (stage / part).mkdir()
-            (folder / part).mkdir(exist_ok=True)
-        for model in bundle.models.values():
-            (stage / model.manifest["file"]).write_bytes(model.content)
-        for name in METADATA:
-            (stage / "metadata" / f"{name}.json").write_bytes(_json_bytes(files[name]))
-        (stage / "metadata" / REPORT).write_text(report, encoding="utf-8")
-        manifest = seal(stage)
+        with naming(folder):
+            for part in ("models", "metadata"):
+                (stage / part).mkdir()
+                (folder / part).mkdir(exist_ok=True)
+            for model in bundle.models.values():
+                (stage / model.manifest["file"]).write_bytes(model.content)
+            for name in METADATA:
+                (stage / "metadata" / f"{name}.json").write_bytes(_json_bytes(files[name]))
+            (stage / "metadata" / REPORT).write_text(report, encoding="utf-8")
+            manifest = seal(stage)
         moves = [path.relative_to(stage) for path in sorted(stage.rglob("*")) if path.is_file()]
         (folder / "metadata" / SIGNATURE).unlink(missing_ok=True)  # it is of the models that go
         for path in sorted(moves, key=lambda path: path.name == "manifest.json"):

@@ -135,6 +135,7 @@ def run(
     unfinished = Unfinished(folder, _key(planned, seed, telemetry_file, traces, columns, base, group))
     if not resume:
         unfinished.clear()
+    unfinished.check()
     trained = Bundle()
     for part in _run_or_take(planned, seed, workers, console, unfinished):
         trained.models.update(part.models)

@@ -17,10 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from linkcast.files import write_whole
+from linkcast.files import naming, write_whole
 from linkcast.training.bundle import Bundle, BundledGroup, BundledModel
 
 NAME = ".linkcast-train-unfinished"
+TRIAL_BYTES = 1 << 20  # more than any model that ships
 
 
 def key_of(**parts: Any) -> str:
@@ -48,6 +49,19 @@ class Unfinished:
     def __init__(self, output: Path, key: str) -> None:
         self.folder = output / NAME
         self._key = key
+
+    def check(self) -> None:
+        """That what is finished can be kept here: told before hours of training, not after them. OSError: it can't."""
+        trial = self.folder / "trial"
+        try:
+            with naming(self.folder.parent):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_whole(trial, bytes(TRIAL_BYTES))
+                trial.unlink()
+        except OSError:
+            with suppress(OSError):
+                self.folder.rmdir()  # unless a run before left something in it
+            raise
 
     def load(self, names: list[str]) -> Bundle | None:
         """What a job of these names gave; None where it was not finished, or its file is damaged."""
