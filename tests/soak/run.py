@@ -8,10 +8,8 @@ when something came back that the header does not say, when a child of fork() di
 more, when memory grows by more than 50 kB a minute.
 
 Memory is what is resident while no reload is under way; its slope is the median of the slopes of all pairs of samples
-(Theil and Sen), behind a start in which the heap grows to two engines once, and its pages fill with what is small and
-stays: 0.6 MB in the first 100 reloads, 0.5 MB in the 700 behind them (heap in use: the same all the time). Spread over
-ten minutes the former look like growth, so in a run that is judged they follow each other at once (`--settle`), and the
-slope is that of what comes then. Latency is that of this machine with what else it does, so it is told, not judged.
+(Theil and Sen), behind a start in which the heap grows to two engines once. Latency is that of this machine with what
+else it does, so it is told, not judged.
 """
 
 from __future__ import annotations
@@ -38,26 +36,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--reload-every", type=float, default=6.0, metavar="SECONDS")
-    parser.add_argument(
-        "--settle", type=int, default=100, metavar="RELOADS", help="at once at the start, where the run is judged"
-    )
     parser.add_argument("--program", type=Path, help="soak, built already; default: it is built in build/soak")
     parser.add_argument("--json", type=Path, help="where the lines of every second are kept")
     asked = parser.parse_args()
     program = asked.program.resolve() if asked.program else build()
     with tempfile.TemporaryDirectory(prefix="linkcast-soak-") as folder:
-        settle = asked.settle if asked.minutes >= JUDGED_MINUTES else 0
-        status, lines = soak(program, asked.minutes, asked.reload_every, settle, Path(folder))
+        status, lines = soak(program, asked.minutes, asked.reload_every, Path(folder))
     if asked.json:
         asked.json.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     if not lines:
         print(f"no line came: exit status {status}", file=sys.stderr)
         return 1
-    print(text_of(lines, settle))
+    print(text_of(lines))
     if status != 0:
         print(f"the loop ended with exit status {status}", file=sys.stderr)
         return 1
-    slope = slope_of(lines, "rss_kb", settle)
+    slope = slope_of(lines, "rss_kb")
     if asked.minutes >= JUDGED_MINUTES and not slope <= MOST_KB_A_MINUTE:
         print(f"memory: expected at most {MOST_KB_A_MINUTE:g} kB a minute, got {slope:.1f}", file=sys.stderr)
         return 1
@@ -73,15 +67,13 @@ def build() -> Path:
     return folder / "cpp" / "tests" / "soak"
 
 
-def soak(
-    program: Path, minutes: float, reload_every: float, settle: int, folder: Path
-) -> tuple[int, list[dict[str, Any]]]:
+def soak(program: Path, minutes: float, reload_every: float, folder: Path) -> tuple[int, list[dict[str, Any]]]:
     """Runs it on two copies of the bundle, one of them damaged; its exit status and its lines."""
     for name in ("good", "bad"):
         for part in ("models", "metadata"):
             shutil.copytree(ROOT / part, folder / name / part)
     os.truncate(folder / "bad" / "models" / "internet_ddqn.tflite", 2000)
-    command = [program, str(60.0 * minutes), str(reload_every), str(settle), folder / "good", folder / "bad"]
+    command = [program, str(60.0 * minutes), str(reload_every), folder / "good", folder / "bad"]
     environment = {**os.environ}
     if "LINKCAST_TFLITE_LIBRARY" not in environment:
         from linkcast import _native
@@ -93,17 +85,13 @@ def soak(
     return process.returncode, lines
 
 
-def slope_of(lines: list[dict[str, Any]], key: str, settle: int = 0) -> float:
-    """Units a minute, of the samples without a reload, behind the start and `settle` reloads; NaN with fewer than two.
+def slope_of(lines: list[dict[str, Any]], key: str) -> float:
+    """Units a minute, of the samples without a reload, behind the start; NaN with fewer than two.
 
     The last line is the sum of the run and no sample.
     """
     begin = START_SHARE * lines[-1]["t_s"]
-    kept = [
-        line
-        for line in lines[:-1]
-        if line["t_s"] >= begin and line["reloads"] + line["refused_reloads"] >= settle and not line["reloading"]
-    ]
+    kept = [line for line in lines[:-1] if line["t_s"] >= begin and not line["reloading"]]
     kept = kept[:: max(len(kept) // 1000, 1)]
     minutes = np.array([line["t_s"] / 60.0 for line in kept])
     values = np.array([float(line[key]) for line in kept])
@@ -113,10 +101,9 @@ def slope_of(lines: list[dict[str, Any]], key: str, settle: int = 0) -> float:
     return float(np.median((values[second] - values[first]) / (minutes[second] - minutes[first])))
 
 
-def text_of(lines: list[dict[str, Any]], settle: int) -> str:
+def text_of(lines: list[dict[str, Any]]) -> str:
     """What a run was like."""
     last, samples = lines[-1], lines[:-1]
-    rss, heap = (slope_of(lines, key, settle) for key in ("rss_kb", "heap_in_use"))
     idle = [line["rss_kb"] for line in samples if not line["reloading"]] or [last["rss_kb"]]
     thirds = [part for part in np.array_split(np.arange(len(samples)), 3) if len(part)]
     tails = [np.median([samples[k]["p999_us"] for k in part]) for part in thirds]
@@ -126,8 +113,8 @@ def text_of(lines: list[dict[str, Any]], settle: int) -> str:
             f"{last['reloads']} reloads and {last['refused_reloads']} refused, "
             f"{last['bad_inputs']:,} bad inputs refused, "
             f"{last['silent']:,} ticks without telemetry, {last['forks']} forks; {last['unexpected']} unexpected",
-            f"memory: {rss:+.1f} kB a minute resident, {min(idle):,} to {max(idle):,} kB; "
-            f"heap in use {heap / 1024.0:+.1f} kB a minute",
+            f"memory: {slope_of(lines, 'rss_kb'):+.1f} kB a minute resident, {min(idle):,} to {max(idle):,} kB; "
+            f"heap in use {slope_of(lines, 'heap_in_use') / 1024.0:+.1f} kB a minute",
             "p99.9 of a tick, us, by thirds of the run: " + ", ".join(f"{tail:.0f}" for tail in tails),
         ]
     )

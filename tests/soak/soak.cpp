@@ -1,9 +1,7 @@
 // A loop at 1 kHz for as long as it is told, with all that a controller meets: reloads of good and bad folders, values
 // that are none, telemetry that stops, forks. A line of JSON a second: memory, latency, what was counted.
 //
-//     soak SECONDS RELOAD_EVERY_S SETTLE GOOD_FOLDER BAD_FOLDER      (run.py makes the folders, and judges the lines)
-//
-// The first SETTLE reloads follow each other at once, so that what the heap does with its first ones is soon over.
+//     soak SECONDS RELOAD_EVERY_S GOOD_FOLDER BAD_FOLDER        (run.py makes the folders, and judges the lines)
 #include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -80,14 +78,10 @@ struct Reloads {
   std::atomic<long> unexpected{0};
 };
 
-constexpr double kSettlingEvery = 0.05;  // seconds, in which the loop follows
-
-void keep_reloading(linkcast_engine* engine, double every_s, long settle, const char* good, const char* bad,
-                    Reloads& reloads) {
+void keep_reloading(linkcast_engine* engine, double every_s, const char* good, const char* bad, Reloads& reloads) {
   std::unique_lock lock(reloads.mutex);
   for (long n = 1;; ++n) {
-    const std::chrono::duration<double> wait(n <= settle ? std::min(kSettlingEvery, every_s) : every_s);
-    if (reloads.stop.wait_for(lock, wait, [&] { return reloads.stopped; })) return;
+    if (reloads.stop.wait_for(lock, std::chrono::duration<double>(every_s), [&] { return reloads.stopped; })) return;
     const std::lock_guard loading(reloads.loading);
     const bool refuse = n % 5 == 0;
     const auto status = linkcast_engine_reload(engine, refuse ? bad : good);
@@ -250,20 +244,16 @@ void report(double t_s, std::vector<std::uint64_t>& latencies, const Counters& c
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) {
-    std::fprintf(stderr, "soak SECONDS RELOAD_EVERY_S SETTLE GOOD_FOLDER BAD_FOLDER\n");
+  if (argc != 5) {
+    std::fprintf(stderr, "soak SECONDS RELOAD_EVERY_S GOOD_FOLDER BAD_FOLDER\n");
     return 2;
   }
   const double seconds = std::atof(argv[1]);
-  const double every_s = std::atof(argv[2]);
-  const long settle = std::atol(argv[3]);
-  const char* const good = argv[4];
-  const char* const bad = argv[5];
   try {
-    linkcast::Engine engine(good);
+    linkcast::Engine engine(argv[3]);
     Loop loop(engine);
     Reloads reloads;
-    std::thread reloader([&] { keep_reloading(engine.get(), every_s, settle, good, bad, reloads); });
+    std::thread reloader([&] { keep_reloading(engine.get(), std::atof(argv[2]), argv[3], argv[4], reloads); });
 
     std::vector<std::uint64_t> latencies;
     latencies.reserve(4096);
