@@ -8,6 +8,7 @@ exponentials.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,9 +161,7 @@ class Target:
             reserve = min(max(reserve, p50 if level >= 0.5 else p10), p90 if level >= 0.5 else p50)
         return min(max(expected["answer"], p10), p90), p10, p50, p90, reserve
 
-    def score(
-        self, moment: dict[str, Any], expected: dict[str, Any], outcome: float, turn: bool, spreads: bool
-    ) -> Array:
+    def score(self, moment: dict[str, Any], expected: dict[str, Any], outcome: float) -> Array:
         """Learns from an outcome; returns the experts' losses."""
         loss = np.abs(np.concatenate([moment["naive"], expected["expert"]]) - outcome)
         mean = float(loss.mean())
@@ -178,9 +177,6 @@ class Target:
         self.state_steady[state] = decayed(self.state_steady[state], 0.4 * unit, 1e-3)
         answer = expected["answer"]
         self.inputs[state].learn(expected["inputs"], answer, 1 if answer > outcome else -1)
-        if turn:
-            for inputs in self.inputs:
-                inputs.weigh(1e-3)
         pace = 0.03 if self.first else 0.06 / self.steps
         for index, level in enumerate(self.levels):
 
@@ -195,9 +191,6 @@ class Target:
             steps = np.array([slope(answer + one) for one in above])
             self.factor[index] = np.clip(self.factor[index] - pace * steps, -10, 10)
             self.shift[index] = min(max(self.shift[index] - pace * whole, -5), 5)
-        if spreads:
-            for aggregation in self.spreads:
-                aggregation.weigh(1e-2)
         error = abs(outcome - answer)
         if self.count > 20:
             error = min(error, 50 * self.errors[2] + 1e-9)
@@ -206,6 +199,13 @@ class Target:
             self.errors[index] += max(speed, 1 / self.count) * (error - self.errors[index])
         self.errors[2] = min(self.errors[2], 100 * self.errors[1])
         return loss
+
+    def weigh_inputs(self, state: int) -> None:
+        self.inputs[state].weigh(1e-3)
+
+    def weigh_spreads(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            self.spreads[index].weigh(1e-2)
 
 
 class PlainMixture:
@@ -253,7 +253,10 @@ class PlainMixture:
             return
         expected = self.expected[self.ticks - 1, 0]
         self.above += measured > max(self.targets[0].quantile(expected, 2), 0.0)
-        loss = self.targets[0].score(before, expected, measured, True, self.ticks % 4 == 0)
+        loss = self.targets[0].score(before, expected, measured)
+        self.targets[0].weigh_inputs(before["busy"])
+        if self.ticks % 4 == 0:
+            self.targets[0].weigh_spreads(range(4))
         self.errors = np.where(np.isnan(self.errors), loss, self.errors + 0.01 * (loss - self.errors))
 
     def answer(self, window: Array, model: float) -> tuple[float, ...]:
@@ -347,8 +350,13 @@ class PlainMixture:
             if then is None or (not values and None in reached):
                 continue
             outcome = now if values else max(one for one in reached if one is not None)
-            turn = (self.ticks // 2 + index) % 4 == 0
-            self.targets[index].score(then, self.expected[self.ticks - steps, index], outcome, turn, turn)
+            self.targets[index].score(then, self.expected[self.ticks - steps, index], outcome)
+        turn = self.ticks // 2 % 4
+        for target in self.targets[self.horizon :] if self.ticks.bit_count() % 2 else self.targets[1 : self.horizon]:
+            if turn < 2:
+                target.weigh_inputs(turn)
+            else:
+                target.weigh_spreads((2 * turn - 4, 2 * turn - 3))
         if self.horizon > 1:
             self._learn_ahead()
             self._solve_ahead()
@@ -386,15 +394,14 @@ class PlainMixture:
 
     def _solve_ahead(self) -> None:
         turn = self.ticks % 16 - 3
-        if turn < 0 or turn >= 10:
+        if turn < 0 or turn >= 6:
             return
-        g, part = divmod(turn, 5)
+        g, part = divmod(turn, 3)
         if part == 0:
             self.solved[g], self.ridges[g] = self.grams[g].copy(), ridge_of(self.grams[g])
-        if (gram := self.solved[g]) is None:
-            return
-        for target in self.targets[1 + 4 * part : 5 + 4 * part]:
-            target.sides[g].solve(gram, self.ridges[g])
+        elif (gram := self.solved[g]) is not None:
+            for target in self.targets[1 : self.horizon] if part == 1 else self.targets[self.horizon :]:
+                target.sides[g].solve(gram, self.ridges[g])
 
     def interrupt(self) -> None:
         if self.ticks > 0:

@@ -34,8 +34,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/on_off.h"
-#include "engine/rolling_median.h"
+#include "engine/mixture_arithmetic.h"
+#include "engine/mixture_parts.h"
 
 namespace linkcast {
 
@@ -51,8 +51,8 @@ struct Outlook {
 /// Not thread-safe. All memory is sized at construction; nothing allocates, throws or locks after it.
 class Mixture {
  public:
-  static constexpr std::size_t kMostHorizon = 10;
-  static constexpr std::size_t kExperts = 17;
+  static constexpr std::size_t kMostHorizon = mixing::kMostHorizon;
+  static constexpr std::size_t kExperts = mixing::kExperts;
   static constexpr std::size_t kLeastWindow = 2;
 
   struct Options {
@@ -63,7 +63,9 @@ class Mixture {
   /// @param rows    links, each with weights of its own
   /// @param window  values in a window, at least kLeastWindow; the newest ten are looked at
   /// @throws std::invalid_argument  an option out of range
-  Mixture(std::size_t rows, std::size_t window, const Options& options);
+  /// @param arithmetic  of whichever registers: the answers are the same
+  Mixture(std::size_t rows, std::size_t window, const Options& options,
+          const mixing::Arithmetic& arithmetic = mixing::arithmetic());
 
   const Options& options() const noexcept { return options_; }
 
@@ -111,146 +113,58 @@ class Mixture {
   void copy_row(std::size_t row, const Mixture& from, std::size_t from_row) noexcept;
 
  private:
-  static constexpr std::size_t kNaive = 12;         // experts that every target shares
-  static constexpr std::size_t kFirst = 3;          // regressions of one step ahead
-  static constexpr std::size_t kAhead = 2;          // of each other target
-  static constexpr std::size_t kFeatures = 16;      // of a regression
-  static constexpr std::size_t kModelFeature = 13;  // what they shrink to: 1 for the model's step, 0 for the others
-  static constexpr std::size_t kPacked = kFeatures * (kFeatures + 1) / 2;  // lower triangle, row after row
-  static constexpr std::size_t kInputs = 7;  // of the aggregation: see Expectation::inputs
-  static constexpr std::size_t kSpreads = 4;
-  static constexpr std::size_t kLevels = 4;  // P10, P50, P90, Options::level
-  static constexpr std::size_t kLags = 10;   // values of a window that are looked at
-  static constexpr std::size_t kLong = 64;   // values of the long median
-  // What numbers are held to.
-  static constexpr double kMostFeature = 3;
-  static constexpr double kMostFactor = 10;
-  static constexpr double kMostShift = 5;
+  static constexpr std::size_t kLags = 10;  // values of a window that are looked at
 
-  /// Bernstein online aggregation of N numbers.
-  template <std::size_t N>
-  struct Aggregation {
-    std::array<double, N> regret, variance, most, rate, weight;
-    void start() noexcept;
-    double mix(const std::array<double, N>& values) const noexcept;
-    void learn(const std::array<double, N>& values, double mixed, double slope, double memory) noexcept;
-    void weigh(double floor) noexcept;
-    bool is_sound() const noexcept;
-  };
+  using Link = mixing::Link;
+  using Moment = mixing::Moment;
+  using Values = mixing::Targets<mixing::kLanes>;  // or peaks
+  using Forecasts = mixing::Expectations<mixing::kLanes>;
+  enum Group { kValues, kPeaks };  // of targets beyond one step
 
-  struct Regression {
-    std::array<double, kPacked> gram;
-    std::array<double, kFeatures> right, weights;
-    double error;  // recent mean absolute error, in units
-  };
-
-  /// What the targets beyond one step share: a Gram matrix, and its factor from the last time that it was solved.
-  struct SharedGram {
-    std::array<double, kPacked> gram, factor;
-    double error, ridge, factored;  // factored: 1 when `factor` can be used
-  };
-
-  /// What experts and inputs are worth in one state of the link.
-  struct Worth {
-    std::array<double, kExperts> steady, patient;  // weights
-    Aggregation<kInputs> inputs;
-    bool is_sound() const noexcept;
-  };
-
-  struct Target {
-    std::array<double, kExperts> steady, quick, patient;  // weights, whatever the state
-    std::array<Worth, 2> worth;                           // when the link is quiet, when it is busy
-    double scale;                                         // of the experts' losses
-    double count;                                         // outcomes scored
-    std::array<double, 3> error;                          // mean absolute errors of the answer: quick, medium, slow
-    std::array<std::array<double, kSpreads>, kLevels> factor;
-    std::array<Aggregation<kSpreads>, kLevels> spreads;
-    std::array<double, kLevels> shift;
-  };
-
-  /// Per target beyond one step: right-hand sides and solutions for each SharedGram.
-  struct AheadSides {
-    std::array<std::array<double, kFeatures>, kAhead> right, weights;
-  };
-
-  struct Link {
-    double slow, slower, level;                                 // averages of what was measured, by 0.1, 0.01 and 0.01
-    double started, resumed, answered, looked_ahead, advanced;  // flags: 0 or 1
-    double above;                                               // outcomes above P90, one step ahead
-    std::uint64_t ticks;
-    std::array<double, kMostHorizon + 1> outcome;  // of the last ticks, by ticks % size; NaN: none came
-    std::array<double, kExperts> error;
-    std::array<Regression, kFirst> regression;
-    OnOff on_off;
-    RollingMedian<kLong> newest;
-  };
-
-  /// What a tick looked at.
-  struct Moment {
-    std::uint64_t tick;  // 0: none
-    std::array<double, kFeatures> features;
-    std::array<double, kNaive> naive;
-    double unit, last, highest, range, change;  // of the window; highest: what a regression may answer at most
-    double busy;                                // OnOff::busy
-    std::array<double, kMostHorizon> on_off;    // 1 to kMostHorizon steps ahead
-    std::array<double, kMostHorizon> on_off_peak;
-  };
-
-  /// What a tick expects of one target.
-  struct Expectation {
-    std::array<double, kExperts - kNaive> expert;  // regressions, and those that the target adds
-    // Means by the steady, quick and patient weights; the last value; the median by the patient ones; means by the state's
-    // own two.
-    std::array<double, kInputs> inputs;
-    std::array<double, kSpreads> spread;
-    double answer;
-  };
-
-  /// The naive experts by their forecasts, least first: sorted once a tick for the medians of all targets.
-  using NaiveOrder = std::array<std::uint8_t, kNaive>;
-
-  bool is_peak(std::size_t target) const noexcept { return target >= options_.horizon; }
-  std::size_t steps_of(std::size_t target) const noexcept {
-    return is_peak(target) ? target - options_.horizon + 2 : target + 1;
-  }
-  static std::size_t state_of(const Moment& moment) noexcept { return moment.busy != 0; }
-  Target& target(std::size_t row, std::size_t index) noexcept { return targets_[row * count_ + index]; }
   Moment& moment(std::size_t row, std::uint64_t tick) noexcept { return moments_[row * depth_ + tick % depth_]; }
-  Expectation& expectation(std::size_t row, std::uint64_t tick, std::size_t index) noexcept {
-    return expectations_[(row * depth_ + tick % depth_) * count_ + index];
+  Forecasts& forecasts(std::size_t row, std::uint64_t tick, Group group) noexcept {
+    return forecasts_[(row * depth_ + tick % depth_) * 2 + group];
   }
   double outcome(const Link& link, std::uint64_t tick) const noexcept {
     return link.outcome[tick % link.outcome.size()];
   }
+  /// What a mixture holds, array after array, as snapshots have it.
+  template <class Self, class Act>
+  static void each_array(Self& self, const Act& act) {
+    act(self.links_), act(self.moments_), act(self.ahead_), act(self.grams_), act(self.forecasts_);
+  }
+  /// The moment so many ticks ago; null where there was none.
+  const Moment* made(std::size_t row, std::size_t ago) noexcept;
 
   void look(std::size_t row, const double* values, double model) noexcept;
-  static NaiveOrder order_of(const Moment& now) noexcept;
-  void expect(std::size_t row, std::size_t index, const NaiveOrder& naive_order) noexcept;
   void look_ahead(std::size_t row) noexcept;
-  double quantile(const Target& target, const Expectation& expected, std::size_t level) const noexcept;
-  Outlook outlook(std::size_t row, std::size_t index) const noexcept;
-  void score(std::size_t row, std::size_t index, const Moment& moment, const Expectation& expected,
-             double outcome) noexcept;
-  void track_quantiles(Target& target, const Expectation& expected, double outcome, double pace) noexcept;
-  void learn_first(Link& link, const Moment& moment, double outcome) noexcept;
-  void learn_ahead(std::size_t row) noexcept;
-  void solve_ahead(std::size_t row) noexcept;
-  bool is_sound(const Target& of) const noexcept;
-  bool is_sound(const Link& link) const noexcept;
-  bool is_sound(const Moment& then, std::uint64_t ticks) const noexcept;
+  void score_next(Link& link, const Moment& then, double measured) noexcept;
+  void score_ahead(std::size_t row) noexcept;
+  void learn_ahead(std::size_t row, const Moment& then) noexcept;
+  void solve(std::size_t row) noexcept;
+  template <std::size_t L>
+  std::array<double, mixing::kLevels> quantiles(const mixing::Targets<L>& of, const mixing::Expectations<L>& expected,
+                                                std::size_t lane) const noexcept;
+  template <std::size_t L>
+  Outlook outlook(const mixing::Targets<L>& of, const mixing::Expectations<L>& expected,
+                  std::size_t lane) const noexcept;
+  Outlook outlook_ahead(std::size_t row, Group group, std::size_t steps) noexcept;
 
   Options options_;
   std::size_t rows_;
   std::size_t window_;
-  std::size_t count_;  // targets: the horizons, then the peaks of 2 steps and more
+  std::size_t lanes_;  // horizons beyond one step
   std::size_t depth_;  // ticks that are remembered: Options::horizon and this one
-  std::array<double, kLevels> levels_;
-  std::vector<Link> links_;                // (rows)
-  std::vector<Target> targets_;            // (rows, count)
-  std::vector<SharedGram> grams_;          // (rows, kAhead); none for a horizon of 1
-  std::vector<AheadSides> sides_;          // (rows, count - 1)
-  std::vector<Moment> moments_;            // (rows, depth)
-  std::vector<Expectation> expectations_;  // (rows, depth, count)
+  std::array<double, mixing::kLevels> levels_;
+  std::array<std::array<double, 4>, kLags>
+      filters_;  // of a window: sums over it, exponential averages by 0.2, 0.5, 0.8
+  const mixing::Arithmetic& arithmetic_;
+  std::vector<Link> links_;      // (rows)
+  std::vector<Moment> moments_;  // (rows, depth)
+  // None for a horizon of 1:
+  std::vector<Values> ahead_;                                          // (rows, 2): values, peaks
+  std::vector<std::array<mixing::SharedGram, mixing::kAhead>> grams_;  // (rows)
+  std::vector<Forecasts> forecasts_;                                   // (rows, depth, 2)
 };
 
 }  // namespace linkcast

@@ -10,19 +10,48 @@
 #include "engine/mixture.h"
 
 namespace linkcast {
-template <std::size_t N>
-void Mixture::Aggregation<N>::start() noexcept {
-  regret = variance = most = rate = {};
-  weight.fill(1.0 / N);
+
+using namespace mixing;
+
+namespace {
+
+template <std::size_t N, std::size_t L>
+void fill(Rows<N, L>& rows, double value) noexcept {
+  for (auto& row : rows) row.fill(value);
 }
 
-Mixture::Mixture(std::size_t rows, std::size_t window, const Options& options)
+template <std::size_t N, std::size_t L>
+void start(Aggregation<N, L>& aggregation) noexcept {
+  aggregation = {};
+  fill(aggregation.weight, 1.0 / N);
+}
+
+template <std::size_t L>
+void start(Targets<L>& of, const std::array<double, kLevels>& levels) noexcept {
+  of = {};
+  for (auto* weights : {&of.steady, &of.quick, &of.patient}) fill(*weights, 1.0 / kExperts);
+  for (Worth<L>& worth : of.worth) {
+    for (auto* weights : {&worth.steady, &worth.patient}) fill(*weights, 1.0 / kExperts);
+    start(worth.inputs);
+  }
+  start(of.spreads);
+  for (std::size_t at = 0; at < kLevels * L; ++at) {
+    // Where a Laplace distribution has its quantiles, in mean absolute errors.
+    const double level = levels[at / L], tail = std::min(level, 1 - level);
+    for (auto& factor : of.factor) factor[at] = level < 0.5 ? std::log(2 * tail) : -std::log(2 * tail);
+  }
+}
+
+}  // namespace
+
+Mixture::Mixture(std::size_t rows, std::size_t window, const Options& options, const Arithmetic& arithmetic)
     : options_(options),
       rows_(rows),
       window_(window),
-      count_(2 * options.horizon - 1),
+      lanes_(options.horizon - 1),
       depth_(options.horizon + 1),
-      levels_{0.1, 0.5, 0.9, options.level} {
+      levels_{0.1, 0.5, 0.9, options.level},
+      arithmetic_(arithmetic) {
   if (options.horizon < 1 || options.horizon > kMostHorizon)
     throw std::invalid_argument("horizon: expected 1 to " + std::to_string(kMostHorizon) + " steps, got " +
                                 std::to_string(options.horizon));
@@ -31,12 +60,22 @@ Mixture::Mixture(std::size_t rows, std::size_t window, const Options& options)
   if (window < kLeastWindow)
     throw std::invalid_argument("mixture: expected a window of at least " + std::to_string(kLeastWindow) +
                                 " time steps, got " + std::to_string(window));
+  const std::size_t lags = std::min(window, kLags);
+  filters_ = {};
+  for (std::size_t k = 0; k < lags; ++k) {
+    filters_[k][0] = 1;
+    for (std::size_t of = 1; of < 4; ++of) {
+      constexpr std::array<double, 4> kRates = {0, 0.2, 0.5, 0.8};
+      filters_[k][of] = (k > 0 ? kRates[of] : 1) * std::pow(1 - kRates[of], lags - 1 - k);
+    }
+  }
   links_.resize(rows);
-  targets_.resize(rows * count_);
-  if (count_ > 1) grams_.resize(rows * kAhead);
-  sides_.resize(rows * (count_ - 1));
   moments_.resize(rows * depth_);
-  expectations_.resize(rows * depth_ * count_);
+  if (lanes_ > 0) {
+    ahead_.resize(rows * 2);
+    grams_.resize(rows);
+    forecasts_.resize(rows * depth_ * 2);
+  }
   for (std::size_t row = 0; row < rows; ++row) forget(row);
 }
 
@@ -45,39 +84,22 @@ void Mixture::forget(std::size_t row) noexcept {
   link = {};
   link.outcome.fill(kUnknown);
   link.error.fill(kUnknown);
+  start(link.next, levels_);
   for (Regression& regression : link.regression) {
-    regression.weights[kModelFeature] = 1;
+    regression.sides.weights[kModelFeature].fill(1);
     regression.error = 0.1;
   }
-  for (std::size_t index = 0; index < count_; ++index) {
-    Target& of = target(row, index);
-    of = {};
-    for (auto* weights : {&of.steady, &of.quick, &of.patient}) weights->fill(1.0 / kExperts);
-    for (Worth& worth : of.worth) {
-      for (auto* weights : {&worth.steady, &worth.patient}) weights->fill(1.0 / kExperts);
-      worth.inputs.start();
-    }
-    for (std::size_t level = 0; level < kLevels; ++level) {
-      of.spreads[level].start();
-      // Where a Laplace distribution has its quantiles, in mean absolute errors.
-      const double tail = std::min(levels_[level], 1 - levels_[level]);
-      const double factor = -std::log(2 * tail);
-      of.factor[level].fill(levels_[level] < 0.5 ? -factor : factor);
-    }
-  }
-  if (count_ > 1)
-    for (std::size_t g = 0; g < kAhead; ++g) {
-      grams_[row * kAhead + g] = {};
-      grams_[row * kAhead + g].error = 0.1;
-    }
-  for (std::size_t index = 1; index < count_; ++index) {
-    AheadSides& sides = sides_[row * (count_ - 1) + index - 1];
-    sides = {};
-    for (auto& weights : sides.weights) weights[kModelFeature] = 1;
-  }
   for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick) = {};
-  std::fill_n(expectations_.begin() + static_cast<std::ptrdiff_t>(row * depth_ * count_), depth_ * count_,
-              Expectation{});
+  if (lanes_ == 0) return;
+  for (const Group group : {kValues, kPeaks}) {
+    start(ahead_[row * 2 + group], levels_);
+    for (std::size_t tick = 0; tick < depth_; ++tick) forecasts(row, tick, group) = {};
+  }
+  for (SharedGram& gram : grams_[row]) {
+    gram = {};
+    gram.error = 0.1;
+    for (auto& sides : gram.sides) sides.weights[kModelFeature].fill(1);
+  }
 }
 
 void Mixture::interrupt(std::size_t row) noexcept {
@@ -94,30 +116,29 @@ void Mixture::interrupt(std::size_t row) noexcept {
 double Mixture::error(std::size_t row, std::size_t expert) const noexcept { return links_[row].error[expert]; }
 
 double Mixture::exceeded(std::size_t row) const noexcept {
-  const double scored = targets_[row * count_].count;
+  const double scored = links_[row].next.count[0];
   return scored > 0 ? links_[row].above / scored : kUnknown;
 }
 
 std::uint64_t Mixture::scored(std::size_t row) const noexcept {
-  return static_cast<std::uint64_t>(targets_[row * count_].count);
+  return static_cast<std::uint64_t>(links_[row].next.count[0]);
 }
 
 // ---- Snapshots: the arrays as they are ----
 
 std::size_t Mixture::snapshot_size() const noexcept {
-  return links_.size() * sizeof(Link) + targets_.size() * sizeof(Target) + grams_.size() * sizeof(SharedGram) +
-         sides_.size() * sizeof(AheadSides) + moments_.size() * sizeof(Moment) +
-         expectations_.size() * sizeof(Expectation);
+  std::size_t size = 0;
+  each_array(*this, [&size](const auto& values) { size += values.size() * sizeof(values[0]); });
+  return size;
 }
 
 void Mixture::snapshot(std::byte* bytes) const noexcept {
-  const auto put = [&bytes](const auto& values) {
+  each_array(*this, [&bytes](const auto& values) {
     static_assert(std::is_trivially_copyable_v<typename std::decay_t<decltype(values)>::value_type>);
     const std::size_t size = values.size() * sizeof(values[0]);
     if (size > 0) std::memcpy(bytes, values.data(), size);
     bytes += size;
-  };
-  put(links_), put(targets_), put(grams_), put(sides_), put(moments_), put(expectations_);
+  });
 }
 
 namespace {
@@ -128,119 +149,128 @@ constexpr double kMostTicks = 9007199254740992.0;
 bool is_size(double value) noexcept { return value >= 0 && value <= kMost; }
 bool is_flag(double value) noexcept { return value == 0 || value == 1; }
 
+/// Whether `sound` holds for each number of an array, of arrays of them, and so on.
+template <class Sound>
+bool each(double value, const Sound& sound) noexcept {
+  return sound(value);
+}
+template <class Values, class Sound>
+bool each(const Values& values, const Sound& sound) noexcept {
+  return std::all_of(values.begin(), values.end(), [&sound](const auto& part) { return each(part, sound); });
+}
+
 template <class Values>
 bool all_sizes(const Values& values) noexcept {
-  return std::all_of(values.begin(), values.end(), is_size);
+  return each(values, is_size);
 }
 
 template <class Values>
 bool all_within(const Values& values, double most) noexcept {
-  return std::all_of(values.begin(), values.end(), [most](double value) { return std::fabs(value) <= most; });
+  return each(values, [most](double value) { return std::fabs(value) <= most; });
 }
 
 /// Of numbers that did not come, NaN stands in an array.
 template <class Values>
 bool all_within_or_none(const Values& values, double most) noexcept {
-  return std::all_of(values.begin(), values.end(),
-                     [most](double value) { return std::isnan(value) || std::fabs(value) <= most; });
+  return each(values, [most](double value) { return std::isnan(value) || std::fabs(value) <= most; });
 }
 
-template <std::size_t N>
-bool are_weights(const std::array<double, N>& weights) noexcept {
-  double sum = 0;
-  for (const double weight : weights) sum += weight;
-  return all_sizes(weights) && std::fabs(sum - 1) < 1e-6;
+template <std::size_t N, std::size_t L>
+bool are_weights(const Rows<N, L>& weights) noexcept {
+  for (std::size_t lane = 0; lane < L; ++lane) {
+    double sum = 0;
+    for (const auto& weight : weights) sum += weight[lane];
+    if (!(std::fabs(sum - 1) < 1e-6)) return false;
+  }
+  return all_sizes(weights);
 }
 
-}  // namespace
-
-template <std::size_t N>
-bool Mixture::Aggregation<N>::is_sound() const noexcept {
+template <std::size_t N, std::size_t L>
+bool is_sound(const Aggregation<N, L>& of) noexcept {
   const auto finite = [](double value) { return std::isfinite(value); };
   const auto positive = [](double value) { return value >= 0 && std::isfinite(value); };
-  return are_weights(weight) && all_sizes(most) && std::all_of(regret.begin(), regret.end(), finite) &&
-         std::all_of(variance.begin(), variance.end(), positive) && std::all_of(rate.begin(), rate.end(), positive);
+  return are_weights(of.weight) && all_sizes(of.most) && each(of.regret, finite) && each(of.variance, positive) &&
+         each(of.rate, positive);
 }
 
-bool Mixture::Worth::is_sound() const noexcept {
-  return are_weights(steady) && are_weights(patient) && inputs.is_sound();
+template <std::size_t L>
+bool is_sound(const Targets<L>& of) noexcept {
+  for (const Worth<L>& worth : of.worth)
+    if (!are_weights(worth.steady) || !are_weights(worth.patient) || !is_sound(worth.inputs)) return false;
+  return are_weights(of.steady) && are_weights(of.quick) && are_weights(of.patient) && all_sizes(of.scale) &&
+         each(of.count, [](double value) { return value >= 0 && value <= kMostTicks; }) && all_sizes(of.error) &&
+         all_within(of.factor, kMostFactor) && is_sound(of.spreads) && all_within(of.shift, kMostShift);
 }
 
-bool Mixture::is_sound(const Target& of) const noexcept {
-  const auto within = [](const auto& factors) { return all_within(factors, kMostFactor); };
-  const auto sound = [](const auto& part) { return part.is_sound(); };
-  return are_weights(of.steady) && are_weights(of.quick) && are_weights(of.patient) &&
-         std::all_of(of.worth.begin(), of.worth.end(), sound) && is_size(of.scale) && of.count >= 0 &&
-         of.count <= kMostTicks && all_sizes(of.error) && std::all_of(of.factor.begin(), of.factor.end(), within) &&
-         std::all_of(of.spreads.begin(), of.spreads.end(), sound) && all_within(of.shift, kMostShift);
+template <std::size_t L>
+bool is_sound(const Expectations<L>& of) noexcept {
+  return all_within(of.expert, kMost) && all_within(of.inputs, kMost) && all_sizes(of.spread) && all_sizes(of.answer);
 }
 
-bool Mixture::is_sound(const Link& link) const noexcept {
-  const auto sound = [](const Regression& of) {
-    return all_within(of.gram, kMost) && all_within(of.right, kMost) && all_within(of.weights, kMost) &&
-           is_size(of.error);
-  };
+template <std::size_t L>
+bool is_sound(const Sides<L>& of) noexcept {
+  return all_within(of.right, kMost) && all_within(of.weights, kMost);
+}
+
+bool is_sound(const Regression& of) noexcept {
+  return all_within(of.gram.numbers, kMost) && is_sound(of.sides) && is_size(of.error);
+}
+
+bool is_sound(const SharedGram& of) noexcept {
+  return all_within(of.gram.numbers, kMost) && all_within(of.factor.numbers, kMost) && is_size(of.error) &&
+         is_size(of.ridge) && is_flag(of.factored) && is_sound(of.sides[0]) && is_sound(of.sides[1]);
+}
+
+bool is_sound(const Link& link) noexcept {
   return std::fabs(link.slow) <= kMost && std::fabs(link.slower) <= kMost && is_size(link.level) &&
          is_flag(link.started) && is_flag(link.resumed) && is_flag(link.answered) && is_flag(link.looked_ahead) &&
          is_flag(link.advanced) && is_size(link.above) && all_within_or_none(link.outcome, kMost) &&
-         all_within_or_none(link.error, kMost) && std::all_of(link.regression.begin(), link.regression.end(), sound) &&
+         all_within_or_none(link.error, kMost) && is_sound(link.next) &&
+         std::all_of(link.regression.begin(), link.regression.end(),
+                     [](const Regression& of) { return is_sound(of); }) &&
          link.on_off.is_sound(kMost) && link.newest.is_sound(kMost);
 }
 
 /// @param ticks  of its link
-bool Mixture::is_sound(const Moment& then, std::uint64_t ticks) const noexcept {
+bool is_sound(const Moment& then, std::uint64_t ticks) noexcept {
   return then.tick <= ticks && all_within(then.features, kMostFeature) && all_within(then.naive, kMost) &&
          std::fabs(then.last) <= kMost && std::fabs(then.highest) <= kMost && is_size(then.range) &&
-         is_size(then.change) && is_flag(then.busy) && all_within(then.on_off, kMost) &&
-         all_within(then.on_off_peak, kMost) &&
+         is_size(then.change) && is_flag(then.busy) && is_sound(then.next) &&
          (then.tick == 0 ? is_size(then.unit) : then.unit >= 1e-6 && then.unit <= kMost);
 }
+
+}  // namespace
 
 bool Mixture::is_snapshot(const std::byte* bytes, std::size_t size) const {
   if (size != snapshot_size()) return false;
   Mixture read(rows_, window_, options_);
   read.restore(bytes);
-  const auto each = [](const auto& values, const auto& sound) {
-    return std::all_of(values.begin(), values.end(), sound);
-  };
   for (std::size_t row = 0; row < rows_; ++row)
     for (std::size_t k = 0; k < depth_; ++k)
       if (!is_sound(read.moments_[row * depth_ + k], read.links_[row].ticks)) return false;
-  return each(read.links_, [this](const Link& link) { return is_sound(link); }) &&
-         each(read.targets_, [this](const Target& of) { return is_sound(of); }) &&
-         each(read.grams_,
-              [](const SharedGram& of) {
-                return all_within(of.gram, kMost) && all_within(of.factor, kMost) && is_size(of.error) &&
-                       is_size(of.ridge) && is_flag(of.factored);
-              }) &&
-         each(read.sides_,
-              [&each](const AheadSides& of) {
-                const auto within = [](const auto& values) { return all_within(values, kMost); };
-                return each(of.right, within) && each(of.weights, within);
-              }) &&
-         each(read.expectations_, [](const Expectation& of) {
-           return all_within(of.expert, kMost) && all_within(of.inputs, kMost) && all_sizes(of.spread) &&
-                  is_size(of.answer);
-         });
+  const auto sound = [](const auto& of) { return is_sound(of); };
+  return std::all_of(read.links_.begin(), read.links_.end(), sound) &&
+         std::all_of(read.ahead_.begin(), read.ahead_.end(), sound) &&
+         std::all_of(read.forecasts_.begin(), read.forecasts_.end(), sound) &&
+         std::all_of(read.grams_.begin(), read.grams_.end(),
+                     [&sound](const auto& grams) { return std::all_of(grams.begin(), grams.end(), sound); });
 }
 
 void Mixture::restore(const std::byte* bytes) noexcept {
-  const auto take = [&bytes](auto& values) {
+  each_array(*this, [&bytes](auto& values) {
     const std::size_t size = values.size() * sizeof(values[0]);
     if (size > 0) std::memcpy(values.data(), bytes, size);
     bytes += size;
-  };
-  take(links_), take(targets_), take(grams_), take(sides_), take(moments_), take(expectations_);
+  });
 }
 
 void Mixture::snapshot_row(std::size_t row, std::byte* bytes) const noexcept {
-  const auto put = [&](const auto& values) {
+  each_array(*this, [&](const auto& values) {
     const std::size_t each = values.size() / rows_;
     const std::size_t size = each * sizeof(values[0]);
     if (size > 0) std::memcpy(bytes, values.data() + row * each, size);
     bytes += size;
-  };
-  put(links_), put(targets_), put(grams_), put(sides_), put(moments_), put(expectations_);
+  });
 }
 
 void Mixture::copy_row(std::size_t row, const Mixture& from, std::size_t from_row) noexcept {
@@ -249,8 +279,8 @@ void Mixture::copy_row(std::size_t row, const Mixture& from, std::size_t from_ro
     std::copy_n(others.begin() + static_cast<std::ptrdiff_t>(from_row * each), each,
                 values.begin() + static_cast<std::ptrdiff_t>(row * each));
   };
-  copy(links_, from.links_), copy(targets_, from.targets_), copy(grams_, from.grams_), copy(sides_, from.sides_);
-  copy(moments_, from.moments_), copy(expectations_, from.expectations_);
+  copy(links_, from.links_), copy(moments_, from.moments_), copy(ahead_, from.ahead_), copy(grams_, from.grams_);
+  copy(forecasts_, from.forecasts_);
 }
 
 }  // namespace linkcast

@@ -64,6 +64,17 @@ std::array<bool, OnOff::kMostSteps + 1> OnOff::ends() const noexcept {
   return ends;
 }
 
+bool OnOff::ends_next() const noexcept {
+  const std::size_t now = busy != 0;
+  const auto known = static_cast<std::size_t>(std::min<double>(ended[now], kStays));
+  double longer = 0, over = 0;
+  for (std::size_t k = 0; k < known; ++k) {
+    longer += stay[now][k] > age ? 1.0 : 0.0;
+    over += stay[now][k] == age + 1 ? 1.0 : 0.0;
+  }
+  return ended[now] >= kLeastStays && 2 * over > longer;
+}
+
 bool OnOff::is_sound(double most) const noexcept {
   const auto within = [most](double value) { return std::fabs(value) <= most; };
   const auto flag = [](double value) { return value == 0 || value == 1; };

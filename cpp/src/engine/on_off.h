@@ -34,6 +34,8 @@ struct OnOff {
   /// For each number of steps up to kMostSteps, counted from 1 (at 0 stands nothing): whether most of the earlier stays
   /// that were longer than the present one is now had ended by then. All false with fewer than 3 of them on record.
   std::array<bool, kMostSteps + 1> ends() const noexcept;
+  /// The same of one step.
+  bool ends_next() const noexcept;
 
   /// Whether bytes from outside are one. @param most  of any value
   bool is_sound(double most) const noexcept;

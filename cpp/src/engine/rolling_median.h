@@ -17,18 +17,18 @@ struct RollingMedian {
 
   void add(double value) noexcept {
     const auto at = static_cast<std::size_t>(next);
-    auto size = static_cast<std::size_t>(count);
-    if (size == N) {
-      const auto gone = std::lower_bound(sorted.begin(), sorted.end(), newest[at]);
-      if (gone != sorted.end()) std::copy(gone + 1, sorted.end(), gone);
-      --size;
-    }
-    std::size_t place = size;
+    auto place = static_cast<std::size_t>(count);
+    if (place == N)
+      place = static_cast<std::size_t>(std::lower_bound(sorted.begin(), sorted.end() - 1, newest[at]) - sorted.begin());
+    else
+      count = static_cast<double>(place + 1);
+    // From where the oldest goes, or behind the last, to where the new value is in order.
+    const auto last = static_cast<std::size_t>(count) - 1;
     for (; place > 0 && sorted[place - 1] > value; --place) sorted[place] = sorted[place - 1];
+    for (; place < last && sorted[place + 1] < value; ++place) sorted[place] = sorted[place + 1];
     sorted[place] = value;
     newest[at] = value;
     next = static_cast<double>((at + 1) % N);
-    count = static_cast<double>(size + 1);
   }
 
   /// @param otherwise  where there is no value

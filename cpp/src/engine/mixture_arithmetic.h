@@ -1,0 +1,68 @@
+// The arithmetic of a mixture: one definition (mixture_targets.h, mixture_regressions.h), compiled for each width of
+// registers, with the same bits from all.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/mixture_parts.h"
+
+namespace linkcast::mixing {
+
+/// The experts that all targets share by their forecasts, least first: sorted once a tick for the medians of all.
+struct Order {
+  std::array<std::uint8_t, kNaive + 1> expert;
+  std::array<double, kNaive + 1> value;
+  std::size_t size;
+
+  void add(std::size_t index, double forecast) noexcept {
+    std::size_t at = size++;
+    for (; at > 0 && value[at - 1] > forecast; --at) value[at] = value[at - 1], expert[at] = expert[at - 1];
+    value[at] = forecast;
+    expert[at] = static_cast<std::uint8_t>(index);
+  }
+};
+
+/// Targets whose outcomes have come, with what was expected of each.
+template <std::size_t L>
+struct Due {
+  Rows<kExperts, L> expert;
+  Rows<kInputs, L> inputs;
+  Rows<kSpreads, L> spread;
+  Lanes<L> answer;
+  Lanes<L> outcome;
+  Lanes<L> busy;  // the state of the link when they were expected
+};
+
+struct Arithmetic {
+  const char* name;
+  /// What a tick expects of the first `lanes` targets beyond one step. Its experts beyond the regressions are in `to` already.
+  void (*expect)(const Moment& now, const Order& order, double slower, const Targets<kLanes>& of,
+                 const std::array<SharedGram, kAhead>& grams, bool peaks, std::size_t lanes, Expectations<kLanes>& to);
+  void (*expect_next)(const Moment& now, double slower, const Link& link, Expectations<1>& to);
+  /// Weights and quantiles learn. @param turn  which of the aggregations are weighed anew
+  void (*score)(const Due<kLanes>& due, const std::array<bool, kLanes>& came, const std::array<double, kLevels>& levels,
+                std::size_t turn, std::size_t lanes, Targets<kLanes>& of);
+  void (*score_next)(const Due<1>& due, const std::array<double, kLevels>& levels, bool weigh_spreads, Targets<1>& of);
+  /// The regressions learn.
+  void (*learn_next)(const Moment& then, double outcome, std::array<Regression, kFirst>& regressions);
+  void (*learn)(const Moment& then, const Rows<2, kLanes>& step, std::size_t lanes,
+                std::array<SharedGram, kAhead>& grams);
+  void (*solve_next)(Regression& regression);
+  void (*factorise)(SharedGram& gram);
+  void (*solve)(SharedGram& gram, std::size_t group, std::size_t lanes);
+};
+
+/// Of the widest registers that this CPU has and this build knows.
+const Arithmetic& arithmetic();
+/// All that run here, the narrowest first.
+std::vector<const Arithmetic*> arithmetics();
+
+// Each in a unit of its own.
+const Arithmetic& arithmetic_portable() noexcept;
+const Arithmetic& arithmetic_avx2() noexcept;
+const Arithmetic& arithmetic_avx512() noexcept;
+
+}  // namespace linkcast::mixing

@@ -1,0 +1,165 @@
+// The mixture's online ridge regressions: what they learn from a tick's outcomes, and how they are solved. Included by the
+// unit of each instruction set.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+
+#include "engine/lanes.h"
+#include "engine/mixture_arithmetic.h"
+
+namespace linkcast::mixing {
+namespace {
+
+// Chosen as those of mixture_targets.h.
+constexpr std::array<double, kFirst> kForgetFirst = {0.9999, 0.999, 0.99};
+constexpr std::array<double, kAhead> kForgetAhead = {0.9999, 0.999};
+constexpr double kRidge = 5e-4;  // of the mean of the Gram matrix' diagonal
+constexpr double kLeastRidge = 0.021;
+
+using Piece = Pack < kWidest<4 ? kWidest : 4>;  // of a row of a Triangle
+
+/// Calls act(j, k) for each piece of each row: row j, columns from k on.
+template <class Act>
+void in_pieces(const Act& act) noexcept {
+#pragma GCC unroll 16
+  for (std::size_t j = 0; j < kFeatures; ++j)
+#pragma GCC unroll 8
+    for (std::size_t k = Triangle::start(j); k < kFeatures; k += kWidth<Piece>) act(j, k);
+}
+
+inline double ridge_of(const Triangle& gram) noexcept {
+  double trace = 0;
+  for (std::size_t k = 0; k < kFeatures; ++k) trace += gram.row(k)[k];
+  return kRidge * trace / kFeatures + kLeastRidge;
+}
+
+/// gram = forget * gram + weight * features * features^T
+inline void add_outer(Triangle& gram, double forget, double weight,
+                      const std::array<double, kFeatures>& features) noexcept {
+  std::array<double, kFeatures> weighted;
+  for (std::size_t k = 0; k < kFeatures; ++k) weighted[k] = weight * features[k];
+  in_pieces([&](std::size_t j, std::size_t k) {
+    double* const at = gram.row(j) + k;
+    store(at, forget * load<Piece>(at) + weighted[j] * load<Piece>(&features[k]));
+  });
+}
+
+/// Cholesky factor of gram + ridge * identity: factor^T * factor, row after row. On its diagonal stand reciprocals.
+/// @return false: not positive definite
+inline bool factor_of(const Triangle& gram, double ridge, Triangle& factor) noexcept {
+  factor = gram;
+  for (std::size_t j = 0; j < kFeatures; ++j) {
+    double* const pivot = factor.row(j);
+    const double square = pivot[j] + ridge;
+    if (!(square > 1e-12)) return false;
+    const double scale = 1 / std::sqrt(square);
+    for (std::size_t k = Triangle::start(j); k < kFeatures; k += kWidth<Piece>)
+      store(pivot + k, load<Piece>(pivot + k) * scale);
+    pivot[j] = scale;
+    for (std::size_t m = j + 1; m < kFeatures; ++m) {
+      double* const row = factor.row(m);
+      for (std::size_t k = Triangle::start(m); k < kFeatures; k += kWidth<Piece>)
+        store(row + k, load<Piece>(row + k) - pivot[m] * load<Piece>(pivot + k));
+    }
+  }
+  return true;
+}
+
+/// Solves factor^T * factor * weights = right, with the ridge's pull on the model's weight to 1.
+template <class V, std::size_t L>
+void substitute(const Triangle& factor, double ridge, Sides<L>& sides, std::size_t lane) noexcept {
+  std::array<V, kFeatures> x;
+  for (std::size_t k = 0; k < kFeatures; ++k) x[k] = load<V>(&sides.right[k][lane]);
+  x[kModelFeature] = x[kModelFeature] + ridge;
+  for (std::size_t j = 0; j < kFeatures; ++j) {
+    const double* const row = factor.row(j);
+    x[j] = x[j] * row[j];
+    for (std::size_t k = j + 1; k < kFeatures; ++k) x[k] = x[k] - row[k] * x[j];
+  }
+  for (std::size_t j = kFeatures; j-- > 0;) {
+    const double* const row = factor.row(j);
+    V value = x[j];
+    for (std::size_t k = kFeatures; k-- > j + 1;) value = value - row[k] * x[k];
+    x[j] = value * row[j];
+  }
+  V wrong{};  // stays 0 where all are finite
+  for (std::size_t k = 0; k < kFeatures; ++k) wrong = wrong + (x[k] - x[k]);
+  for (std::size_t k = 0; k < kFeatures; ++k)
+    store(&sides.weights[k][lane], wrong == 0 ? x[k] : load<V>(&sides.weights[k][lane]));
+}
+
+/// Weight of one sample in a least-squares fit that follows an L1 fit (iteratively reweighted least squares).
+inline double robust_weight(double error, double usual) noexcept {
+  return std::min(1 / (error + 0.3 * usual + 1e-4), 50.0);
+}
+
+inline void follow_error(double& usual, double error) noexcept {
+  usual += 0.01 * (std::min(error, 5 * usual + 1e-6) - usual);
+}
+
+/// The solutions' answer to the features, in units.
+template <class V, std::size_t L>
+V answer_of(const Rows<kFeatures, L>& weights, const std::array<double, kFeatures>& features,
+            std::size_t lane) noexcept {
+  std::array<V, 4> sums{};
+  for (std::size_t k = 0; k < kFeatures; k += 4)
+    for (std::size_t chain = 0; chain < 4; ++chain)
+      sums[chain] = sums[chain] + load<V>(&weights[k + chain][lane]) * features[k + chain];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+/// What a regression forecasts.
+template <class V, std::size_t L>
+V regress(const Rows<kFeatures, L>& weights, const Moment& now, std::size_t lane) noexcept {
+  return least(most(now.last + answer_of<V>(weights, now.features, lane) * now.unit, 0.0), now.highest);
+}
+
+inline void learn_next(const Moment& then, double outcome, std::array<Regression, kFirst>& regressions) noexcept {
+  const double step = (outcome - then.last) / then.unit;
+  for (std::size_t g = 0; g < kFirst; ++g) {
+    Regression& regression = regressions[g];
+    const double error = std::fabs(step - answer_of<double>(regression.sides.weights, then.features, 0));
+    const double weight = robust_weight(error, regression.error);
+    follow_error(regression.error, error);
+    add_outer(regression.gram, kForgetFirst[g], weight, then.features);
+    const double weighted = weight * step;
+    double* const right = regression.sides.right.data()->data();
+    in_packs(kFeatures, [&]<class V>(std::size_t k) {
+      store(right + k, kForgetFirst[g] * load<V>(right + k) + weighted * load<V>(&then.features[k]));
+    });
+  }
+}
+
+/// @param step  of the values, of the peaks: what came, in units
+inline void learn(const Moment& then, const Rows<2, kLanes>& step, std::size_t lanes,
+                  std::array<SharedGram, kAhead>& grams) noexcept {
+  for (std::size_t g = 0; g < kAhead; ++g) {
+    SharedGram& shared = grams[g];
+    Rows<2, kLanes> errors;
+    for (std::size_t group = 0; group < 2; ++group)
+      in_packs(lanes, [&]<class V>(std::size_t lane) {
+        store(&errors[group][lane],
+              size_of(load<V>(&step[group][lane]) - answer_of<V>(shared.sides[group].weights, then.features, lane)));
+      });
+    double error = 0;
+    for (const auto& of_group : errors)
+      for (std::size_t lane = 0; lane < lanes; ++lane) error += of_group[lane];
+    error /= static_cast<double>(2 * lanes);
+    const double weight = robust_weight(error, shared.error);
+    follow_error(shared.error, error);
+    add_outer(shared.gram, kForgetAhead[g], weight, then.features);
+    for (std::size_t group = 0; group < 2; ++group)
+      in_packs(lanes, [&]<class V>(std::size_t lane) {
+        const V weighted = weight * load<V>(&step[group][lane]);
+        auto& right = shared.sides[group].right;
+        for (std::size_t k = 0; k < kFeatures; ++k)
+          store(&right[k][lane], kForgetAhead[g] * load<V>(&right[k][lane]) + weighted * then.features[k]);
+      });
+  }
+}
+
+}  // namespace
+}  // namespace linkcast::mixing
