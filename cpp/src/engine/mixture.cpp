@@ -163,9 +163,10 @@ void Mixture::look_ahead(std::size_t row) noexcept {
   if (lanes_ == 0) return;
   const Moment& now = moment(row, link.ticks);
   const double next = now.next.answer[0];
-  Order order{};
-  for (std::size_t k = 0; k < kNaive; ++k) order.add(k, now.naive[k]);
-  order.add(kNaive + 2, next);
+  std::array<double, Order::kSize> shared;
+  std::copy(now.naive.begin(), now.naive.end(), shared.begin());
+  shared.back() = next;
+  const Order order({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14}, shared);
   const auto ends = link.on_off.ends();
   const double other = link.on_off.level[now.busy == 0];
   double reached = next;

@@ -11,17 +11,26 @@
 
 namespace linkcast::mixing {
 
-/// The experts that all targets share by their forecasts, least first: sorted once a tick for the medians of all.
+/// The experts that all targets beyond one step share, by their forecasts, least first: sorted once a tick for the medians of
+/// all.
 struct Order {
-  std::array<std::uint8_t, kNaive + 1> expert;
-  std::array<double, kNaive + 1> value;
-  std::size_t size;
+  static constexpr std::size_t kSize = kNaive + 1;
+  std::array<std::uint8_t, kSize> expert;
+  std::array<double, kSize> value;
 
-  void add(std::size_t index, double forecast) noexcept {
-    std::size_t at = size++;
-    for (; at > 0 && value[at - 1] > forecast; --at) value[at] = value[at - 1], expert[at] = expert[at - 1];
-    value[at] = forecast;
-    expert[at] = static_cast<std::uint8_t>(index);
+  /// Counts how many come before each: no branches, none of which could be foreseen.
+  Order(const std::array<std::uint8_t, kSize>& experts, const std::array<double, kSize>& forecasts) noexcept {
+    std::array<std::size_t, kSize> rank;
+    for (std::size_t k = 0; k < kSize; ++k) {
+      std::size_t later = 0;
+      for (std::size_t before = 0; before < k; ++before) {
+        const bool is_later = forecasts[before] > forecasts[k];
+        rank[before] += is_later;
+        later += is_later;
+      }
+      rank[k] = k - later;
+    }
+    for (std::size_t k = 0; k < kSize; ++k) expert[rank[k]] = experts[k], value[rank[k]] = forecasts[k];
   }
 };
 

@@ -87,18 +87,19 @@ struct Moment {
 struct Triangle {
   static constexpr std::size_t kSize = kFeatures * (kFeatures + 4) / 2;
   std::array<double, kSize> numbers;
+  /// Of column 0 of each row, in front of what is stored of it.
+  static constexpr std::array<std::uint8_t, kFeatures> kOffset = [] {
+    std::array<std::uint8_t, kFeatures> offsets{};
+    for (std::size_t j = 0, end = 0; j < kFeatures; end += kFeatures - j / 4 * 4, ++j)
+      offsets[j] = static_cast<std::uint8_t>(end - j / 4 * 4);
+    return offsets;
+  }();
 
   static constexpr std::size_t start(std::size_t row) noexcept { return row / 4 * 4; }
   /// row(j)[k] is the number at row j, column k, for k from start(j).
-  double* row(std::size_t j) noexcept { return numbers.data() + offset(j); }
-  const double* row(std::size_t j) const noexcept { return numbers.data() + offset(j); }
+  double* row(std::size_t j) noexcept { return numbers.data() + kOffset[j]; }
+  const double* row(std::size_t j) const noexcept { return numbers.data() + kOffset[j]; }
 
- private:
-  /// Of column 0, in front of what is stored; of the rows before: kFeatures numbers each, less their starts.
-  static constexpr std::size_t offset(std::size_t j) noexcept {
-    const std::size_t block = j / 4, within = j % 4;
-    return kFeatures * j - 4 * (4 * (block * (block - 1) / 2) + block * within) - 4 * block;
-  }
 };
 
 /// A regression's right-hand sides and solutions, for L targets.

@@ -19,17 +19,6 @@ constexpr std::array<double, kAhead> kForgetAhead = {0.9999, 0.999};
 constexpr double kRidge = 5e-4;  // of the mean of the Gram matrix' diagonal
 constexpr double kLeastRidge = 0.021;
 
-using Piece = Pack < kWidest<4 ? kWidest : 4>;  // of a row of a Triangle
-
-/// Calls act(j, k) for each piece of each row: row j, columns from k on.
-template <class Act>
-void in_pieces(const Act& act) noexcept {
-#pragma GCC unroll 16
-  for (std::size_t j = 0; j < kFeatures; ++j)
-#pragma GCC unroll 8
-    for (std::size_t k = Triangle::start(j); k < kFeatures; k += kWidth<Piece>) act(j, k);
-}
-
 inline double ridge_of(const Triangle& gram) noexcept {
   double trace = 0;
   for (std::size_t k = 0; k < kFeatures; ++k) trace += gram.row(k)[k];
@@ -41,28 +30,35 @@ inline void add_outer(Triangle& gram, double forget, double weight,
                       const std::array<double, kFeatures>& features) noexcept {
   std::array<double, kFeatures> weighted;
   for (std::size_t k = 0; k < kFeatures; ++k) weighted[k] = weight * features[k];
-  in_pieces([&](std::size_t j, std::size_t k) {
-    double* const at = gram.row(j) + k;
-    store(at, forget * load<Piece>(at) + weighted[j] * load<Piece>(&features[k]));
-  });
+#pragma GCC unroll 16
+  for (std::size_t j = 0; j < kFeatures; ++j) {
+    double* const row = gram.row(j);
+    in_packs(
+        kFeatures,
+        [&]<class V>(std::size_t k) {
+          store(row + k, forget * load<V>(row + k) + weighted[j] * load<V>(&features[k]));
+        },
+        Triangle::start(j));
+  }
 }
 
 /// Cholesky factor of gram + ridge * identity: factor^T * factor, row after row. On its diagonal stand reciprocals.
 /// @return false: not positive definite
 inline bool factor_of(const Triangle& gram, double ridge, Triangle& factor) noexcept {
   factor = gram;
+#pragma GCC unroll 16
   for (std::size_t j = 0; j < kFeatures; ++j) {
     double* const pivot = factor.row(j);
     const double square = pivot[j] + ridge;
     if (!(square > 1e-12)) return false;
     const double scale = 1 / std::sqrt(square);
-    for (std::size_t k = Triangle::start(j); k < kFeatures; k += kWidth<Piece>)
-      store(pivot + k, load<Piece>(pivot + k) * scale);
+    const auto each = [&](std::size_t row, const auto& act) { in_packs(kFeatures, act, Triangle::start(row)); };
+    each(j, [&]<class V>(std::size_t k) { store(pivot + k, load<V>(pivot + k) * scale); });
     pivot[j] = scale;
+#pragma GCC unroll 16
     for (std::size_t m = j + 1; m < kFeatures; ++m) {
       double* const row = factor.row(m);
-      for (std::size_t k = Triangle::start(m); k < kFeatures; k += kWidth<Piece>)
-        store(row + k, load<Piece>(row + k) - pivot[m] * load<Piece>(pivot + k));
+      each(m, [&]<class V>(std::size_t k) { store(row + k, load<V>(row + k) - pivot[m] * load<V>(pivot + k)); });
     }
   }
   return true;

@@ -132,7 +132,7 @@ V weighted_median(const Rows<kExperts, L>& weights, const std::array<V, kExperts
   for (std::size_t k = 0; k < N; ++k) value[k] = experts[own[k]], weight[k] = load<V>(&weights[own[k]][lane]);
   // Of the shared experts, the first that has half of the weight; and the weight of those before it.
   V first = all<V>(std::numeric_limits<double>::infinity()), before{}, sum{};
-  for (std::size_t at = 0; at < order.size; ++at) {
+  for (std::size_t at = 0; at < Order::kSize; ++at) {
     sum = sum + load<V>(&weights[order.expert[at]][lane]);
     const V here = all<V>(order.value[at]);
     V below = sum;
@@ -216,7 +216,7 @@ void expect_pack(const Moment& now, double slower, const Targets<L>& of, const M
   const V slow = none ? presumed : load<V>(&of.error[2][lane]);
   store(&to.spread[0][lane], 0.5 * medium + 0.25 * quick + 0.25 * slow);
   store(&to.spread[1][lane], 0.3 * medium + 0.3 * now.range + 0.2 * now.change + 0.2 * slow);
-  store(&to.spread[2][lane], answer * slow / std::max(slower, 1e-9) + 0.5 * medium);
+  store(&to.spread[2][lane], answer * slow * (1 / std::max(slower, 1e-9)) + 0.5 * medium);
   store(&to.spread[3][lane], slow);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 namespace linkcast {
 namespace {
@@ -46,19 +47,20 @@ void OnOff::miss() noexcept { age = std::min(age + started, kMostCount); }
 
 std::array<bool, OnOff::kMostSteps + 1> OnOff::ends() const noexcept {
   const std::size_t now = busy != 0;
-  const auto known = static_cast<std::size_t>(std::min<double>(ended[now], kStays));
-  std::array<std::size_t, kMostSteps + 1> left{};  // stays that had so many ticks more
-  std::size_t longer = 0;
-  for (std::size_t k = 0; k < known; ++k) {
-    const double more = stay[now][k] - age;
-    if (!(more > 0)) continue;
-    ++longer;
-    if (more <= kMostSteps) ++left[static_cast<std::size_t>(more)];
+  // Of the earlier stays, how many had 1, 2, .. kMostSteps ticks more, and at the end what is no such number: counters of six
+  // bits side by side, since neither a branch could be foreseen nor a store be waited for.
+  constexpr std::size_t kBits = 6;
+  static_assert(kStays < 1u << kBits && kMostSteps * kBits < 64);
+  std::uint64_t left = 0, longer = 0;
+  for (const double whole_stay : stay[now]) {
+    const auto more = static_cast<std::int64_t>(whole_stay - age);
+    longer += more > 0;
+    left += std::uint64_t{1} << kBits * std::min<std::uint64_t>(static_cast<std::uint64_t>(more) - 1, kMostSteps);
   }
   std::array<bool, kMostSteps + 1> ends{};
-  std::size_t over = 0;
-  for (std::size_t steps = 1; steps <= kMostSteps; ++steps) {
-    over += left[steps];
+  std::uint64_t over = 0;
+  for (std::size_t steps = 1; steps <= kMostSteps; ++steps, left >>= kBits) {
+    over += left % (1u << kBits);
     ends[steps] = ended[now] >= kLeastStays && 2 * over > longer;
   }
   return ends;
@@ -66,12 +68,8 @@ std::array<bool, OnOff::kMostSteps + 1> OnOff::ends() const noexcept {
 
 bool OnOff::ends_next() const noexcept {
   const std::size_t now = busy != 0;
-  const auto known = static_cast<std::size_t>(std::min<double>(ended[now], kStays));
-  double longer = 0, over = 0;
-  for (std::size_t k = 0; k < known; ++k) {
-    longer += stay[now][k] > age ? 1.0 : 0.0;
-    over += stay[now][k] == age + 1 ? 1.0 : 0.0;
-  }
+  std::int64_t longer = 0, over = 0;
+  for (const double ticks : stay[now]) longer += ticks > age, over += ticks == age + 1;
   return ended[now] >= kLeastStays && 2 * over > longer;
 }
 
