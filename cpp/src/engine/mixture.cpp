@@ -68,6 +68,8 @@ void Mixture::observe(std::size_t row, double measured) noexcept {
 void Mixture::score_next(Link& link, const Moment& then, double measured) noexcept {
   link.above += measured > quantiles(link.next, then.next, 0)[2];
   Due<1> due;
+  due.came[0] = true;
+  due.steps = 1;
   for (std::size_t k = 0; k < kNaive; ++k) due.expert[k][0] = then.naive[k];
   std::copy(then.next.expert.begin(), then.next.expert.end(), due.expert.begin() + kNaive);
   due.inputs = then.next.inputs;
@@ -160,7 +162,7 @@ void Mixture::look_ahead(std::size_t row) noexcept {
   Link& link = links_[row];
   if (link.answered == 0 || link.looked_ahead != 0) return;
   link.looked_ahead = 1;
-  if (lanes_ == 0) return;
+  if (beyond_ == 0) return;
   const Moment& now = moment(row, link.ticks);
   const double next = now.next.answer[0];
   std::array<double, Order::kSize> shared;
@@ -172,14 +174,19 @@ void Mixture::look_ahead(std::size_t row) noexcept {
   double reached = next;
   for (const Group group : {kValues, kPeaks}) {
     Forecasts& to = forecasts(row, link.ticks, group);
+    const Forecasts& values = forecasts(row, link.ticks, kValues);
     const bool stays = group == kPeaks && now.busy != 0;  // a peak that has been stays one
-    for (std::size_t lane = 0; lane < lanes_; ++lane) {
-      if (group == kPeaks) reached = std::max(reached, forecasts(row, link.ticks, kValues).answer[lane]);
-      to.expert[2][lane] = next;
-      to.expert[3][lane] = reached;
-      to.expert[4][lane] = ends[lane + 2] && !stays ? other : now.last;
+    for (std::size_t target = 0; target < beyond_; ++target) {
+      if (group == kPeaks)
+        reached = std::max(reached, target < kLanes ? values.most.answer[target] : values.last.answer[0]);
+      const auto set = [&](auto& part, std::size_t lane) {
+        part.expert[2][lane] = next;
+        part.expert[3][lane] = reached;
+        part.expert[4][lane] = ends[target + 2] && !stays ? other : now.last;
+      };
+      target < kLanes ? set(to.most, target) : set(to.last, 0);
     }
-    arithmetic_.expect(now, order, link.slower, ahead_[row * 2 + group], grams_[row], group == kPeaks, lanes_, to);
+    arithmetic_.expect(now, order, link.slower, ahead_[row * 2 + group], grams_[row], group == kPeaks, beyond_, to);
   }
 }
 
@@ -220,7 +227,9 @@ Outlook Mixture::outlook_ahead(std::size_t row, Group group, std::size_t steps) 
   const Link& link = links_[row];
   if (steps == 1) return outlook(link.next, moment(row, link.ticks).next, 0);
   look_ahead(row);
-  return outlook(ahead_[row * 2 + group], forecasts(row, link.ticks, group), steps - 2);
+  const Values& of = ahead_[row * 2 + group];
+  const Forecasts& expected = forecasts(row, link.ticks, group);
+  return steps - 2 < kLanes ? outlook(of.most, expected.most, steps - 2) : outlook(of.last, expected.last, 0);
 }
 
 const Moment* Mixture::made(std::size_t row, std::size_t ago) noexcept {
@@ -238,7 +247,7 @@ void Mixture::advance(std::size_t row) noexcept {
   const double measured = outcome(link, link.ticks);
   if (!std::isfinite(measured)) return;
   if (const Moment* before = made(row, 1)) arithmetic_.learn_next(*before, measured, link.regression);
-  if (lanes_ > 0) {
+  if (beyond_ > 0) {
     score_ahead(row);
     if (const Moment* first = made(row, options_.horizon)) learn_ahead(row, *first);
   }
@@ -249,43 +258,49 @@ void Mixture::advance(std::size_t row) noexcept {
 void Mixture::score_ahead(std::size_t row) noexcept {
   const Link& link = links_[row];
   const Group group = is_turn_of_values(link.ticks) ? kValues : kPeaks;
-  Due<kLanes> due{};
-  std::array<bool, kLanes> came;
-  came.fill(true);  // beyond the horizon, nothing came, as was expected
+  Beyond<Due> due;
+  if (beyond_ < kBeyond) due = {};
+  due.most.came.fill(true);  // beyond the horizon nothing came, as was expected
+  due.most.steps = 2;
+  due.last.steps = kMostHorizon;
   const double measured = outcome(link, link.ticks);
   double peak = measured;
-  for (std::size_t lane = 0; lane < lanes_; ++lane) {
-    const std::size_t steps = lane + 2;
+  for (std::size_t target = 0; target < beyond_; ++target) {
+    const std::size_t steps = target + 2;
     const double reached = outcome(link, link.ticks - steps + 1);
     peak = std::isnan(reached) ? kUnknown : std::max(peak, reached);
     const Moment* then = made(row, steps);
-    came[lane] = then && (group == kValues || std::isfinite(peak));
-    if (!came[lane]) continue;
+    const auto set = [&](auto& part, const auto& expected, std::size_t lane) {
+      for (std::size_t k = 0; k < kNaive; ++k) part.expert[k][lane] = then->naive[k];
+      for (std::size_t k = kNaive; k < kExperts; ++k) part.expert[k][lane] = expected.expert[k - kNaive][lane];
+      for (std::size_t k = 0; k < kInputs; ++k) part.inputs[k][lane] = expected.inputs[k][lane];
+      for (std::size_t k = 0; k < kSpreads; ++k) part.spread[k][lane] = expected.spread[k][lane];
+      part.answer[lane] = expected.answer[lane];
+      part.outcome[lane] = group == kValues ? measured : peak;
+      part.busy[lane] = then->busy;
+    };
+    const bool came = then && (group == kValues || std::isfinite(peak));
+    (target < kLanes ? due.most.came[target] : due.last.came[0]) = came;
+    if (!came) continue;
     const Forecasts& expected = forecasts(row, then->tick, group);
-    for (std::size_t k = 0; k < kNaive; ++k) due.expert[k][lane] = then->naive[k];
-    for (std::size_t k = kNaive; k < kExperts; ++k) due.expert[k][lane] = expected.expert[k - kNaive][lane];
-    for (std::size_t k = 0; k < kInputs; ++k) due.inputs[k][lane] = expected.inputs[k][lane];
-    for (std::size_t k = 0; k < kSpreads; ++k) due.spread[k][lane] = expected.spread[k][lane];
-    due.answer[lane] = expected.answer[lane];
-    due.outcome[lane] = group == kValues ? measured : peak;
-    due.busy[lane] = then->busy;
+    target < kLanes ? set(due.most, expected.most, target) : set(due.last, expected.last, 0);
   }
-  arithmetic_.score(due, came, levels_, link.ticks / 2 % kWeighEvery, lanes_, ahead_[row * 2 + group]);
+  arithmetic_.score(due, levels_, link.ticks / 2 % kWeighEvery, beyond_, ahead_[row * 2 + group]);
 }
 
 /// The regressions of the targets beyond one step learn the tick whose outcomes are all in.
 void Mixture::learn_ahead(std::size_t row, const Moment& then) noexcept {
   const Link& link = links_[row];
-  mixing::Rows<2, kLanes> step;  // of the values, of the peaks: what came, in units
+  mixing::Rows<2, kBeyond> step;  // of the values, of the peaks: what came, in units
   double peak = outcome(link, then.tick + 1);
-  for (std::size_t lane = 0; lane < lanes_; ++lane) {
-    const double reached = outcome(link, then.tick + lane + 2);
+  for (std::size_t target = 0; target < beyond_; ++target) {
+    const double reached = outcome(link, then.tick + target + 2);
     if (!std::isfinite(reached) || !std::isfinite(peak)) return;
     peak = std::max(peak, reached);
-    step[kValues][lane] = (reached - then.last) / then.unit;
-    step[kPeaks][lane] = (peak - then.last) / then.unit;
+    step[kValues][target] = (reached - then.last) / then.unit;
+    step[kPeaks][target] = (peak - then.last) / then.unit;
   }
-  arithmetic_.learn(then, step, lanes_, grams_[row]);
+  arithmetic_.learn(then, step, beyond_, grams_[row]);
 }
 
 /// A part of the solving in each tick: no tick takes much longer than another.
@@ -297,12 +312,12 @@ void Mixture::solve(std::size_t row) noexcept {
     return;
   }
   const std::size_t g = (turn - kFirst) / 3, part = (turn - kFirst) % 3;
-  if (lanes_ == 0 || g >= kAhead) return;
+  if (beyond_ == 0 || g >= kAhead) return;
   mixing::SharedGram& gram = grams_[row][g];
   if (part == 0)
     arithmetic_.factorise(gram);
   else if (gram.factored != 0)
-    arithmetic_.solve(gram, part - 1, lanes_);
+    arithmetic_.solve(gram, part - 1, beyond_);
 }
 
 // ---- What can be read ----

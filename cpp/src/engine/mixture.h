@@ -117,8 +117,8 @@ class Mixture {
 
   using Link = mixing::Link;
   using Moment = mixing::Moment;
-  using Values = mixing::Targets<mixing::kLanes>;  // or peaks
-  using Forecasts = mixing::Expectations<mixing::kLanes>;
+  using Values = mixing::Beyond<mixing::Targets>;  // or peaks
+  using Forecasts = mixing::Beyond<mixing::Expectations>;
   enum Group { kValues, kPeaks };  // of targets beyond one step
 
   Moment& moment(std::size_t row, std::uint64_t tick) noexcept { return moments_[row * depth_ + tick % depth_]; }
@@ -153,8 +153,8 @@ class Mixture {
   Options options_;
   std::size_t rows_;
   std::size_t window_;
-  std::size_t lanes_;  // horizons beyond one step
-  std::size_t depth_;  // ticks that are remembered: Options::horizon and this one
+  std::size_t beyond_;  // horizons beyond one step
+  std::size_t depth_;   // ticks that are remembered: Options::horizon and this one
   std::array<double, mixing::kLevels> levels_;
   std::array<std::array<double, 4>, kLags>
       filters_;  // of a window: sums over it, exponential averages by 0.2, 0.5, 0.8

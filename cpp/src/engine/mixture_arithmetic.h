@@ -43,25 +43,28 @@ struct Due {
   Lanes<L> answer;
   Lanes<L> outcome;
   Lanes<L> busy;  // the state of the link when they were expected
+  std::array<bool, L> came;
+  std::size_t steps;  // of the first of them
 };
 
 struct Arithmetic {
   const char* name;
-  /// What a tick expects of the first `lanes` targets beyond one step. Its experts beyond the regressions are in `to` already.
-  void (*expect)(const Moment& now, const Order& order, double slower, const Targets<kLanes>& of,
-                 const std::array<SharedGram, kAhead>& grams, bool peaks, std::size_t lanes, Expectations<kLanes>& to);
+  /// What a tick expects of the first `count` targets beyond one step. Experts beyond the regressions are in `to` already.
+  void (*expect)(const Moment& now, const Order& order, double slower, const Beyond<Targets>& of,
+                 const std::array<SharedGram, kAhead>& grams, bool peaks, std::size_t count, Beyond<Expectations>& to);
   void (*expect_next)(const Moment& now, double slower, const Link& link, Expectations<1>& to);
   /// Weights and quantiles learn. @param turn  which of the aggregations are weighed anew
-  void (*score)(const Due<kLanes>& due, const std::array<bool, kLanes>& came, const std::array<double, kLevels>& levels,
-                std::size_t turn, std::size_t lanes, Targets<kLanes>& of);
+  void (*score)(const Beyond<Due>& due, const std::array<double, kLevels>& levels, std::size_t turn, std::size_t count,
+                Beyond<Targets>& of);
   void (*score_next)(const Due<1>& due, const std::array<double, kLevels>& levels, bool weigh_spreads, Targets<1>& of);
   /// The regressions learn.
   void (*learn_next)(const Moment& then, double outcome, std::array<Regression, kFirst>& regressions);
-  void (*learn)(const Moment& then, const Rows<2, kLanes>& step, std::size_t lanes,
+  /// @param step  of the values, of the peaks: what came, in units
+  void (*learn)(const Moment& then, const Rows<2, kBeyond>& step, std::size_t count,
                 std::array<SharedGram, kAhead>& grams);
   void (*solve_next)(Regression& regression);
   void (*factorise)(SharedGram& gram);
-  void (*solve)(SharedGram& gram, std::size_t group, std::size_t lanes);
+  void (*solve)(SharedGram& gram, std::size_t group, std::size_t count);
 };
 
 /// Of the widest registers that this CPU has and this build knows.

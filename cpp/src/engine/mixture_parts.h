@@ -12,7 +12,8 @@
 namespace linkcast::mixing {
 
 inline constexpr std::size_t kMostHorizon = 10;
-inline constexpr std::size_t kLanes = kMostHorizon - 1;  // targets side by side: 2 to kMostHorizon steps ahead
+inline constexpr std::size_t kBeyond = kMostHorizon - 1;  // targets beyond one step, of the values or of the peaks
+inline constexpr std::size_t kLanes = 8;  // of these, side by side: as many as the widest register holds
 inline constexpr std::size_t kExperts = 17;
 inline constexpr std::size_t kNaive = 12;         // experts that every target shares
 inline constexpr std::size_t kFirst = 3;          // regressions of one step ahead
@@ -33,6 +34,15 @@ template <std::size_t L>
 using Lanes = std::array<double, L>;
 template <std::size_t N, std::size_t L>
 using Rows = std::array<Lanes<L>, N>;
+
+/// Of the targets beyond one step. The last stands by itself, where its experts lie side by side: a ninth lane would cost as
+/// much as eight.
+template <template <std::size_t> class Of>
+struct Beyond {
+  Of<kLanes> most;  // 2 to 9 steps ahead
+  Of<1> last;       // 10
+};
+static_assert(kBeyond == kLanes + 1);
 
 /// Bernstein online aggregation of N numbers, for each of L targets.
 template <std::size_t N, std::size_t L>
@@ -82,25 +92,9 @@ struct Moment {
   Expectations<1> next;
 };
 
-/// Upper triangle of a symmetric matrix, row after row; each row begins at a multiple of four columns, at or before the
+/// Upper triangle of a symmetric matrix, row after row. Each row begins at a multiple of four columns, at or before the
 /// diagonal, so that rows are whole packs.
-struct Triangle {
-  static constexpr std::size_t kSize = kFeatures * (kFeatures + 4) / 2;
-  std::array<double, kSize> numbers;
-  /// Of column 0 of each row, in front of what is stored of it.
-  static constexpr std::array<std::uint8_t, kFeatures> kOffset = [] {
-    std::array<std::uint8_t, kFeatures> offsets{};
-    for (std::size_t j = 0, end = 0; j < kFeatures; end += kFeatures - j / 4 * 4, ++j)
-      offsets[j] = static_cast<std::uint8_t>(end - j / 4 * 4);
-    return offsets;
-  }();
-
-  static constexpr std::size_t start(std::size_t row) noexcept { return row / 4 * 4; }
-  /// row(j)[k] is the number at row j, column k, for k from start(j).
-  double* row(std::size_t j) noexcept { return numbers.data() + kOffset[j]; }
-  const double* row(std::size_t j) const noexcept { return numbers.data() + kOffset[j]; }
-
-};
+using Triangle = std::array<double, kFeatures*(kFeatures + 4) / 2>;
 
 /// A regression's right-hand sides and solutions, for L targets.
 template <std::size_t L>
@@ -119,7 +113,7 @@ struct Regression {
 struct SharedGram {
   Triangle gram, factor;
   double error, ridge, factored;       // factored: 1 when `factor` can be used
-  std::array<Sides<kLanes>, 2> sides;  // of the values, of the peaks
+  std::array<Beyond<Sides>, 2> sides;  // of the values, of the peaks
 };
 
 struct Link {

@@ -48,7 +48,7 @@ Mixture::Mixture(std::size_t rows, std::size_t window, const Options& options, c
     : options_(options),
       rows_(rows),
       window_(window),
-      lanes_(options.horizon - 1),
+      beyond_(options.horizon - 1),
       depth_(options.horizon + 1),
       levels_{0.1, 0.5, 0.9, options.level},
       arithmetic_(arithmetic) {
@@ -71,7 +71,7 @@ Mixture::Mixture(std::size_t rows, std::size_t window, const Options& options, c
   }
   links_.resize(rows);
   moments_.resize(rows * depth_);
-  if (lanes_ > 0) {
+  if (beyond_ > 0) {
     ahead_.resize(rows * 2);
     grams_.resize(rows);
     forecasts_.resize(rows * depth_ * 2);
@@ -90,15 +90,19 @@ void Mixture::forget(std::size_t row) noexcept {
     regression.error = 0.1;
   }
   for (std::size_t tick = 0; tick < depth_; ++tick) moment(row, tick) = {};
-  if (lanes_ == 0) return;
+  if (beyond_ == 0) return;
   for (const Group group : {kValues, kPeaks}) {
-    start(ahead_[row * 2 + group], levels_);
+    start(ahead_[row * 2 + group].most, levels_);
+    start(ahead_[row * 2 + group].last, levels_);
     for (std::size_t tick = 0; tick < depth_; ++tick) forecasts(row, tick, group) = {};
   }
   for (SharedGram& gram : grams_[row]) {
     gram = {};
     gram.error = 0.1;
-    for (auto& sides : gram.sides) sides.weights[kModelFeature].fill(1);
+    for (auto& sides : gram.sides) {
+      sides.most.weights[kModelFeature].fill(1);
+      sides.last.weights[kModelFeature].fill(1);
+    }
   }
 }
 
@@ -212,13 +216,18 @@ bool is_sound(const Sides<L>& of) noexcept {
   return all_within(of.right, kMost) && all_within(of.weights, kMost);
 }
 
+template <template <std::size_t> class Of>
+bool is_sound(const Beyond<Of>& of) noexcept {
+  return is_sound(of.most) && is_sound(of.last);
+}
+
 bool is_sound(const Regression& of) noexcept {
-  return all_within(of.gram.numbers, kMost) && is_sound(of.sides) && is_size(of.error);
+  return all_within(of.gram, kMost) && is_sound(of.sides) && is_size(of.error);
 }
 
 bool is_sound(const SharedGram& of) noexcept {
-  return all_within(of.gram.numbers, kMost) && all_within(of.factor.numbers, kMost) && is_size(of.error) &&
-         is_size(of.ridge) && is_flag(of.factored) && is_sound(of.sides[0]) && is_sound(of.sides[1]);
+  return all_within(of.gram, kMost) && all_within(of.factor, kMost) && is_size(of.error) && is_size(of.ridge) &&
+         is_flag(of.factored) && is_sound(of.sides[0]) && is_sound(of.sides[1]);
 }
 
 bool is_sound(const Link& link) noexcept {

@@ -236,7 +236,7 @@ struct Judged {
         answer[at] = due.answer[lane];
         level[at] = levels[of];
         // Slower where outcomes come late, since several are judged before one is seen.
-        pace[at] = L == 1 ? kPace : 2 * kPace / static_cast<double>(lane + 2);
+        pace[at] = due.steps == 1 ? kPace : 2 * kPace / static_cast<double>(due.steps + lane);
         for (std::size_t k = 0; k < kSpreads; ++k) spread[k][at] = due.spread[k][lane];
       }
   }
@@ -266,26 +266,27 @@ void track_quantiles(Targets<L>& of, const Judged<M>& due, std::size_t lane) noe
   store(&of.shift[lane], least(most(shift - pace * whole, -kMostShift), kMostShift));
 }
 
-template <class V, std::size_t L>
+/// @tparam next  one step ahead
+template <class V, bool next, std::size_t L>
 void score_pack(Targets<L>& of, const Due<L>& due, std::size_t lane) noexcept {
   const V outcome = load<V>(&due.outcome[lane]), answer = load<V>(&due.answer[lane]);
-  const V count = load<V>(&of.count[lane]), next = count + 1;
+  const V count = load<V>(&of.count[lane]), lightest = 1 / (count + 1);
   std::array<V, kExperts> loss;
   for (std::size_t k = 0; k < kExperts; ++k) loss[k] = size_of(load<V>(&due.expert[k][lane]) - outcome);
   V mean = sum_of_experts<L>(loss) / kExperts, scale = load<V>(&of.scale[lane]);
   // A single absurd value must not set the scale of all that follows.
   mean = count > 0 ? least(mean, 100 * scale + 1e-9) : mean;
-  scale = scale + most(1 / next, 1e-3) * (mean - scale);
+  scale = scale + most(lightest, 1e-3) * (mean - scale);
   store(&of.scale[lane], scale);
 
-  constexpr double kRate = L == 1 ? kPatientRate : kPatientAhead;
+  constexpr double kRate = next ? kPatientRate : kPatientAhead;
   const V per_loss = 1 / (scale + 1e-9);
   std::array<V, kExperts> patient, steady, quick;  // factors of the weights
   for (std::size_t k = 0; k < kExperts; ++k) {
     patient[k] = decay_of(kRate * least(loss[k] * per_loss, kMostLoss));
     const V fourth = (patient[k] * patient[k]) * (patient[k] * patient[k]);
     const V eighth = fourth * fourth;
-    steady[k] = L == 1 ? eighth : eighth * eighth * fourth;  // the same speed from either rate
+    steady[k] = next ? eighth : eighth * eighth * fourth;  // the same speed from either rate
     quick[k] = steady[k] * steady[k];
   }
   const At<V> at{lane};
@@ -307,8 +308,7 @@ void score_pack(Targets<L>& of, const Due<L>& due, std::size_t lane) noexcept {
   V error = size_of(outcome - answer);
   V quickly = load<V>(&of.error[0][lane]), medium = load<V>(&of.error[1][lane]), slow = load<V>(&of.error[2][lane]);
   error = count > 20 ? least(error, 50 * slow + 1e-9) : error;  // as for the scale
-  store(&of.count[lane], next);
-  const V lightest = 1 / next;
+  store(&of.count[lane], count + 1);
   quickly = quickly + most(lightest, 0.3) * (error - quickly);
   medium = medium + most(lightest, 0.05) * (error - medium);
   slow = slow + most(lightest, 0.005) * (error - slow);
