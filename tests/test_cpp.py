@@ -26,13 +26,14 @@ TILES = {"ldtilecfg", "sttilecfg", "tileloadd", "tilestored", "tilezero", "tdpbf
 
 
 def kernel_units(cpp_build: Path) -> list[Path]:
-    """Object files of the kernels that are compiled with an instruction set's flags."""
+    """Object files of the kernels and the mixture's arithmetic that are compiled with an instruction set's flags."""
     if platform.machine() != "x86_64" or shutil.which("objdump") is None or shutil.which("nm") is None:
         pytest.skip("needs an x86-64 with binutils")
     if os.environ.get("LINKCAST_TEST_SANITIZE"):
         pytest.skip("sanitizers add symbols of their own")
     units = sorted(cpp_build.glob("**/linkcast_kernels.dir/kernels_avx*.o"))
-    assert len(units) >= 5
+    units += sorted(cpp_build.glob("**/mixture_avx*.o"))
+    assert len(units) >= 7
     return units
 
 

@@ -438,6 +438,42 @@ TEST(ticks_without_a_sample_score_and_teach_nothing) {
   CHECK_EQ(link.mixture.scored(0), scored);
 }
 
+TEST(registers_of_every_width_give_the_same_bits) {
+  for (const std::size_t horizon : {1, 2, 3, 5, 8, 9, 10}) {
+    const auto told = [horizon](const mixing::Arithmetic& arithmetic) {
+      std::mt19937 random(static_cast<unsigned>(horizon));
+      const auto one_in = [&random](unsigned n) { return random() % n == 0; };
+      Mixture mixture(1, kWindow, {horizon, 0.8}, arithmetic);
+      std::vector<double> window(kWindow, 20.0);
+      std::vector<std::byte> bytes;
+      double level = 20;
+      bool busy = false;
+      for (int k = 0; k < 700; ++k) {
+        if (one_in(9)) busy = !busy;
+        level = std::max(1.0, level + static_cast<double>(random() % 200) / 100 - 1);
+        const double measured = one_in(100) ? 1e6 : one_in(30) ? 0 : busy ? level : 0.1 * level;
+        const bool came = !one_in(40);
+        if (came) window.erase(window.begin()), window.push_back(measured);
+        mixture.observe(0, came ? measured : kNone);
+        const Outlook next = mixture.answer(0, window.data(), one_in(50) ? kNone : 0.9 * window.back());
+        if (one_in(3)) mixture.advance(0);
+        const Outlook furthest = mixture.at(0, horizon), peak = mixture.peak(0, horizon);
+        for (const Outlook& outlook : {next, furthest, peak}) {
+          const auto* from = reinterpret_cast<const std::byte*>(&outlook);
+          bytes.insert(bytes.end(), from, from + sizeof(outlook));
+        }
+        if (one_in(150)) mixture.interrupt(0);
+      }
+      const std::size_t told_size = bytes.size();
+      bytes.resize(told_size + mixture.snapshot_size());
+      mixture.snapshot(bytes.data() + told_size);
+      return bytes;
+    };
+    const auto expected = told(mixing::arithmetic(Isa::scalar));
+    for (const Isa isa : supported_isas()) CHECK(told(mixing::arithmetic(isa)) == expected);
+  }
+}
+
 TEST(options_out_of_range_are_refused) {
   CHECK_THROWS(Mixture(1, kWindow, {0, 0.95}), "horizon: expected 1 to 10 steps, got 0");
   CHECK_THROWS(Mixture(1, kWindow, {11, 0.95}), "horizon: expected 1 to 10 steps, got 11");

@@ -35,6 +35,20 @@ TEST(a_stay_is_expected_to_last_as_long_as_those_before) {
   }
 }
 
+TEST(the_next_step_is_the_first_of_all_steps) {
+  std::mt19937 random(5);
+  OnOff link{};
+  int ending = 0;
+  for (int k = 0, left = 0, busy = 0; k < 3000; ++k, --left) {
+    if (left == 0) busy = !busy, left = 1 + static_cast<int>(random() % 6);
+    link.observe(busy ? 9 : 1);
+    CHECK_EQ(link.ends_next(), link.ends()[1]);
+    ending += link.ends_next();
+  }
+  CHECK(ending > 100);
+  CHECK(ending < 2900);
+}
+
 TEST(nothing_is_expected_of_a_link_before_three_whole_stays_have_ended) {
   OnOff link{};
   int whole = 0;  // stays at 1 Mbit/s that have ended; the first one was not seen from its beginning

@@ -1,21 +1,19 @@
 #include "engine/mixture_arithmetic.h"
 
-#include "kernels/isa.h"
-
 namespace linkcast::mixing {
 
-std::vector<const Arithmetic*> arithmetics() {
-  std::vector<const Arithmetic*> all{&arithmetic_portable()};
+const Arithmetic& arithmetic(Isa isa) noexcept {
 #if defined(__x86_64__)
-  if (cpu_features().avx2) all.push_back(&arithmetic_avx2());
-  if (cpu_features().avx512) all.push_back(&arithmetic_avx512());
+  if (isa == Isa::avx512) return arithmetic_avx512();
+  if (isa == Isa::avx2) return arithmetic_avx2();
 #endif
-  return all;
+  static_cast<void>(isa);
+  return arithmetic_portable();
 }
 
 const Arithmetic& arithmetic() {
-  static const Arithmetic& widest = *arithmetics().back();
-  return widest;
+  static const Arithmetic& chosen = arithmetic(default_isa());
+  return chosen;
 }
 
 }  // namespace linkcast::mixing

@@ -5,9 +5,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "engine/mixture_parts.h"
+#include "kernels/isa.h"
 
 namespace linkcast::mixing {
 
@@ -48,7 +48,6 @@ struct Due {
 };
 
 struct Arithmetic {
-  const char* name;
   /// What a tick expects of the first `count` targets beyond one step. Experts beyond the regressions are in `to` already.
   void (*expect)(const Moment& now, const Order& order, double slower, const Beyond<Targets>& of,
                  const std::array<SharedGram, kAhead>& grams, bool peaks, std::size_t count, Beyond<Expectations>& to);
@@ -67,10 +66,10 @@ struct Arithmetic {
   void (*solve)(SharedGram& gram, std::size_t group, std::size_t count);
 };
 
-/// Of the widest registers that this CPU has and this build knows.
+/// For an instruction set that runs here.
+const Arithmetic& arithmetic(Isa isa) noexcept;
+/// For default_isa() when it was first asked for.
 const Arithmetic& arithmetic();
-/// All that run here, the narrowest first.
-std::vector<const Arithmetic*> arithmetics();
 
 // Each in a unit of its own.
 const Arithmetic& arithmetic_portable() noexcept;

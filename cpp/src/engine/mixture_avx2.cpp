@@ -2,9 +2,6 @@
 
 namespace linkcast::mixing {
 
-const Arithmetic& arithmetic_avx2() noexcept {
-  static constexpr Arithmetic table = Unit::table("avx2");
-  return table;
-}
+const Arithmetic& arithmetic_avx2() noexcept { return kArithmetic; }
 
 }  // namespace linkcast::mixing

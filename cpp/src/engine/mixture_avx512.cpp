@@ -2,9 +2,6 @@
 
 namespace linkcast::mixing {
 
-const Arithmetic& arithmetic_avx512() noexcept {
-  static constexpr Arithmetic table = Unit::table("avx512");
-  return table;
-}
+const Arithmetic& arithmetic_avx512() noexcept { return kArithmetic; }
 
 }  // namespace linkcast::mixing

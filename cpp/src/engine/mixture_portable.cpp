@@ -2,9 +2,6 @@
 
 namespace linkcast::mixing {
 
-const Arithmetic& arithmetic_portable() noexcept {
-  static constexpr Arithmetic table = Unit::table("portable");
-  return table;
-}
+const Arithmetic& arithmetic_portable() noexcept { return kArithmetic; }
 
 }  // namespace linkcast::mixing

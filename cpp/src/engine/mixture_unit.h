@@ -56,69 +56,65 @@ void weigh_part(std::size_t turn, std::size_t lanes, Targets<L>& of) noexcept {
     in_packs(kQuantiles, weigh_spreads, kQuantiles / 2);
 }
 
-struct Unit {
-  static void expect(const Moment& now, const Order& order, double slower, const Beyond<Targets>& of,
-                     const std::array<SharedGram, kAhead>& grams, bool peaks, std::size_t count,
-                     Beyond<Expectations>& to) {
-    in_packs(std::min(count, kLanes), [&]<class V>(std::size_t lane) {
-      for (std::size_t g = 0; g < kAhead; ++g)
-        store(&to.most.expert[g][lane], regress<V>(grams[g].sides[peaks].most.weights, now, lane));
-      const auto median = [&](const auto& weights, const auto& experts) {
-        return weighted_median(weights, experts, order, kOwn, lane);
-      };
-      expect_pack<V>(now, slower, of.most, median, lane, to.most);
-    });
-    if (count <= kLanes) return;
+inline void expect(const Moment& now, const Order& order, double slower, const Beyond<Targets>& of,
+                   const std::array<SharedGram, kAhead>& grams, bool peaks, std::size_t count,
+                   Beyond<Expectations>& to) {
+  in_packs(std::min(count, kLanes), [&]<class V>(std::size_t lane) {
     for (std::size_t g = 0; g < kAhead; ++g)
-      to.last.expert[g][0] = regress<double>(grams[g].sides[peaks].last.weights, now, 0);
-    expect_one(now, slower, of.last, to.last);
-  }
+      store(&to.most.expert[g][lane], regress<V>(grams[g].sides[peaks].most.weights, now, lane));
+    const auto median = [&](const auto& weights, const auto& experts) {
+      return weighted_median(weights, experts, order, kOwn, lane);
+    };
+    expect_pack<V>(now, slower, of.most, median, lane, to.most);
+  });
+  if (count <= kLanes) return;
+  for (std::size_t g = 0; g < kAhead; ++g)
+    to.last.expert[g][0] = regress<double>(grams[g].sides[peaks].last.weights, now, 0);
+  expect_one(now, slower, of.last, to.last);
+}
 
-  static void expect_next(const Moment& now, double slower, const Link& link, Expectations<1>& to) {
-    for (std::size_t g = 0; g < kFirst; ++g)
-      to.expert[g][0] = regress<double>(link.regression[g].sides.weights, now, 0);
-    expect_one(now, slower, link.next, to);
-  }
+inline void expect_next(const Moment& now, double slower, const Link& link, Expectations<1>& to) {
+  for (std::size_t g = 0; g < kFirst; ++g) to.expert[g][0] = regress<double>(link.regression[g].sides.weights, now, 0);
+  expect_one(now, slower, link.next, to);
+}
 
-  static void score(const Beyond<Due>& due, const std::array<double, kLevels>& levels, std::size_t turn,
-                    std::size_t count, Beyond<Targets>& of) {
-    const std::size_t lanes = std::min(count, kLanes);
-    score_all<false>(due.most, levels, lanes, of.most);
-    weigh_part(turn, lanes, of.most);
-    if (count <= kLanes) return;
-    score_all<false>(due.last, levels, 1, of.last);
-    weigh_part(turn, 1, of.last);
-  }
+inline void score(const Beyond<Due>& due, const std::array<double, kLevels>& levels, std::size_t turn,
+                  std::size_t count, Beyond<Targets>& of) {
+  const std::size_t lanes = std::min(count, kLanes);
+  score_all<false>(due.most, levels, lanes, of.most);
+  weigh_part(turn, lanes, of.most);
+  if (count <= kLanes) return;
+  score_all<false>(due.last, levels, 1, of.last);
+  weigh_part(turn, 1, of.last);
+}
 
-  static void score_next(const Due<1>& due, const std::array<double, kLevels>& levels, bool weigh_spreads,
-                         Targets<1>& of) {
-    score_all<true>(due, levels, 1, of);
-    weigh<double>(of.worth[due.busy[0] != 0].inputs, kLogInputs, kInputsFloor, 0);
-    if (weigh_spreads) weigh_part(2, 1, of), weigh_part(3, 1, of);
-  }
+inline void score_next(const Due<1>& due, const std::array<double, kLevels>& levels, bool weigh_spreads,
+                       Targets<1>& of) {
+  score_all<true>(due, levels, 1, of);
+  weigh<double>(of.worth[due.busy[0] != 0].inputs, kLogInputs, kInputsFloor, 0);
+  if (weigh_spreads) weigh_part(2, 1, of), weigh_part(3, 1, of);
+}
 
-  static void solve_next(Regression& regression) {
-    const double ridge = ridge_of(regression.gram);
-    Triangle factor;
-    if (factor_of(regression.gram, ridge, factor)) substitute<double>(factor, ridge, regression.sides, 0);
-  }
+inline void solve_next(Regression& regression) {
+  const double ridge = ridge_of(regression.gram);
+  Triangle factor;
+  if (factor_of(regression.gram, ridge, factor)) substitute<double>(factor, ridge, regression.sides, 0);
+}
 
-  static void factorise(SharedGram& gram) {
-    gram.ridge = ridge_of(gram.gram);
-    gram.factored = factor_of(gram.gram, gram.ridge, gram.factor);
-  }
+inline void factorise(SharedGram& gram) {
+  gram.ridge = ridge_of(gram.gram);
+  gram.factored = factor_of(gram.gram, gram.ridge, gram.factor);
+}
 
-  static void solve(SharedGram& gram, std::size_t group, std::size_t count) {
-    auto& sides = gram.sides[group];
-    in_packs(std::min(count, kLanes),
-             [&]<class V>(std::size_t lane) { substitute<V>(gram.factor, gram.ridge, sides.most, lane); });
-    if (count > kLanes) substitute<double>(gram.factor, gram.ridge, sides.last, 0);
-  }
+inline void solve(SharedGram& gram, std::size_t group, std::size_t count) {
+  auto& sides = gram.sides[group];
+  in_packs(std::min(count, kLanes),
+           [&]<class V>(std::size_t lane) { substitute<V>(gram.factor, gram.ridge, sides.most, lane); });
+  if (count > kLanes) substitute<double>(gram.factor, gram.ridge, sides.last, 0);
+}
 
-  static constexpr Arithmetic table(const char* name) {
-    return {name, expect, expect_next, score, score_next, learn_next, learn, solve_next, factorise, solve};
-  }
-};
+constexpr Arithmetic kArithmetic = {expect, expect_next, score,     score_next, learn_next,
+                                    learn,  solve_next,  factorise, solve};
 
 }  // namespace
 }  // namespace linkcast::mixing
