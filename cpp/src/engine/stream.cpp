@@ -15,7 +15,7 @@ namespace {
 
 // A snapshot: the header, then for each row its record, `window` bytes that mark held samples, and its samples, (window,
 // features) float64, oldest first; then the mixture. Byte order of the machine; kMagic reads otherwise on another.
-constexpr std::uint64_t kMagic = 0x3573776c6b6e696c;  // "linklws5"
+constexpr std::uint64_t kMagic = 0x3673776c6b6e696c;  // "linklws6"
 
 struct SnapshotHeader {
   std::uint64_t magic = kMagic;
