@@ -77,9 +77,10 @@ void Mixture::score_next(Link& link, const Moment& then, double measured) noexce
   due.answer = then.next.answer;
   due.outcome[0] = measured;
   due.busy[0] = then.busy;
+  const bool first = link.next.count[0] == 0;
   for (std::size_t k = 0; k < kExperts; ++k) {
     const double loss = std::fabs(due.expert[k][0] - measured);
-    link.error[k] = std::isnan(link.error[k]) ? loss : link.error[k] + 0.01 * (loss - link.error[k]);
+    link.error[k] = first ? loss : link.error[k] + 0.01 * (loss - link.error[k]);
   }
   arithmetic_.score_next(due, levels_, link.ticks % kWeighEvery == 0, link.next);
 }
@@ -168,7 +169,7 @@ void Mixture::look_ahead(std::size_t row) noexcept {
   std::array<double, Order::kSize> shared;
   std::copy(now.naive.begin(), now.naive.end(), shared.begin());
   shared.back() = next;
-  const Order order({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14}, shared);
+  const Order order({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, kNaive + 2}, shared);
   const auto ends = link.on_off.ends();
   const double other = link.on_off.level[now.busy == 0];
   double reached = next;
@@ -258,8 +259,7 @@ void Mixture::advance(std::size_t row) noexcept {
 void Mixture::score_ahead(std::size_t row) noexcept {
   const Link& link = links_[row];
   const Group group = is_turn_of_values(link.ticks) ? kValues : kPeaks;
-  Beyond<Due> due;
-  if (beyond_ < kBeyond) due = {};
+  Beyond<Due> due{};
   due.most.came.fill(true);  // beyond the horizon nothing came, as was expected
   due.most.steps = 2;
   due.last.steps = kMostHorizon;
@@ -291,7 +291,7 @@ void Mixture::score_ahead(std::size_t row) noexcept {
 /// The regressions of the targets beyond one step learn the tick whose outcomes are all in.
 void Mixture::learn_ahead(std::size_t row, const Moment& then) noexcept {
   const Link& link = links_[row];
-  mixing::Rows<2, kBeyond> step;  // of the values, of the peaks: what came, in units
+  mixing::Rows<2, kBeyond> step{};  // of the values, of the peaks: what came, in units
   double peak = outcome(link, then.tick + 1);
   for (std::size_t target = 0; target < beyond_; ++target) {
     const double reached = outcome(link, then.tick + target + 2);

@@ -24,8 +24,9 @@
 // (S ln(K / share) + T share) / eta. On the ticks of either state BOA is within 2 sqrt(V_k ln(N)) + 4 E ln(N) of its
 // input k, where V_k sums the squares of the linearised differences and E is the largest.
 //
-// Arithmetic is +, -, *, / and square roots in float64, without contraction to fused operations: the same bits on every
-// machine.
+// Arithmetic is +, -, *, / and square roots in float64, without contraction to fused operations and with one order of each
+// sum: the same bits on every machine. It is compiled for each width of registers (mixture_arithmetic.h); the targets beyond
+// one step lie side by side in them.
 #pragma once
 
 #include <array>

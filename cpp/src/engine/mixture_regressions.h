@@ -62,7 +62,6 @@ inline void add_outer(Triangle& gram, double forget, double weight,
 /// @return false: not positive definite
 inline bool factor_of(const Triangle& gram, double ridge, Triangle& factor) noexcept {
   factor = gram;
-#pragma GCC unroll 16
   for (std::size_t j = 0; j < kFeatures; ++j) {
     double* const pivot = row_of(factor, j);
     const double square = pivot[j] + ridge;
@@ -71,7 +70,6 @@ inline bool factor_of(const Triangle& gram, double ridge, Triangle& factor) noex
     const auto each = [&](std::size_t row, const auto& act) { in_packs(kFeatures, act, start_of(row)); };
     each(j, [&]<class V>(std::size_t k) { store(pivot + k, load<V>(pivot + k) * scale); });
     pivot[j] = scale;
-#pragma GCC unroll 16
     for (std::size_t m = j + 1; m < kFeatures; ++m) {
       double* const row = row_of(factor, m);
       each(m, [&]<class V>(std::size_t k) { store(row + k, load<V>(row + k) - pivot[m] * load<V>(pivot + k)); });

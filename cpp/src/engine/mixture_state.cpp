@@ -60,14 +60,12 @@ Mixture::Mixture(std::size_t rows, std::size_t window, const Options& options, c
   if (window < kLeastWindow)
     throw std::invalid_argument("mixture: expected a window of at least " + std::to_string(kLeastWindow) +
                                 " time steps, got " + std::to_string(window));
-  const std::size_t lags = std::min(window, kLags);
   filters_ = {};
-  for (std::size_t k = 0; k < lags; ++k) {
-    filters_[k][0] = 1;
-    for (std::size_t of = 1; of < 4; ++of) {
-      constexpr std::array<double, 4> kRates = {0, 0.2, 0.5, 0.8};
-      filters_[k][of] = (k > 0 ? kRates[of] : 1) * std::pow(1 - kRates[of], lags - 1 - k);
-    }
+  for (std::size_t of = 0; of < filters_[0].size(); ++of) {
+    constexpr std::array<double, 4> kRates = {0, 0.2, 0.5, 0.8};
+    double left = 1;  // of the weight, for this value and those before it
+    for (std::size_t k = std::min(window, kLags); k-- > 0; left *= 1 - kRates[of])
+      filters_[k][of] = of > 0 && k > 0 ? kRates[of] * left : left;
   }
   links_.resize(rows);
   moments_.resize(rows * depth_);

@@ -26,6 +26,10 @@ constexpr double kMemory = 0.999;        // of the aggregation of answers, a tic
 constexpr double kSpreadMemory = 0.999;  // of the aggregation of spreads
 constexpr double kInputsFloor = 1e-3;    // of their weights, for all alike
 constexpr double kSpreadsFloor = 1e-2;
+constexpr double kLogInputs = 1.9459101490553132;   // ln(kInputs)
+constexpr double kLogSpreads = 1.3862943611198906;  // ln(kSpreads)
+static_assert(kInputs == 7 && kSpreads == 4);
+constexpr double kNone = std::numeric_limits<double>::infinity();  // where no forecast is meant
 constexpr double kHalf = 0.5 - 1e-9;  // of weights, with a margin for rounding: equal ones halve exactly
 
 /// exp(x) for -40 <= x <= 0, relative error below 1e-9; the same bits everywhere, which libm does not promise.
@@ -63,7 +67,8 @@ struct At {
   }
 };
 
-/// The same of Worth, where each target has a state of its own: rows are those of the quiet state.
+/// The same of Worth, where each target has a state of its own. Rows are given of the quiet state; those of the busy one are
+/// as far behind them as one Worth is behind the other.
 template <class V, std::size_t L>
 struct AtEither {
   decltype(V{} != 0) busy;
@@ -112,12 +117,12 @@ void decay(Rows<kExperts, L>& weights, const std::array<V, kExperts>& factors, d
 
 /// The median of one target: of the experts that have half of the weight at or below them, the least.
 inline double weighted_median(const Rows<kExperts, 1>& weights, const std::array<double, kExperts>& experts) noexcept {
-  double median = std::numeric_limits<double>::infinity();
+  double median = kNone;
   in_packs(kExperts, [&]<class V>(std::size_t lane) {
     const V here = load<V>(&experts[lane]);
     V below{};
     for (std::size_t k = 0; k < kExperts; ++k) below = below + (experts[k] - V{} <= here ? all<V>(weights[k][0]) : V{});
-    const V candidate = below >= kHalf ? here : all<V>(std::numeric_limits<double>::infinity());
+    const V candidate = below >= kHalf ? here : all<V>(kNone);
     median = std::min(median, least_of(candidate));
   });
   return median;
@@ -131,13 +136,13 @@ V weighted_median(const Rows<kExperts, L>& weights, const std::array<V, kExperts
   std::array<V, N> value, weight;
   for (std::size_t k = 0; k < N; ++k) value[k] = experts[own[k]], weight[k] = load<V>(&weights[own[k]][lane]);
   // Of the shared experts, the first that has half of the weight; and the weight of those before it.
-  V first = all<V>(std::numeric_limits<double>::infinity()), before{}, sum{};
+  V first = all<V>(kNone), before{}, sum{};
   for (std::size_t at = 0; at < Order::kSize; ++at) {
     sum = sum + load<V>(&weights[order.expert[at]][lane]);
     const V here = all<V>(order.value[at]);
     V below = sum;
     for (std::size_t k = 0; k < N; ++k) below = below + (value[k] <= here ? weight[k] : V{});
-    first = least(first, below >= kHalf ? here : all<V>(std::numeric_limits<double>::infinity()));
+    first = least(first, below >= kHalf ? here : all<V>(kNone));
     before = below >= kHalf ? before : sum;
   }
   // One of its own may come before it.
@@ -145,7 +150,7 @@ V weighted_median(const Rows<kExperts, L>& weights, const std::array<V, kExperts
     V below = before + weight[k];
     for (std::size_t j = 0; j < N; ++j)
       if (j != k) below = below + (value[j] <= value[k] ? weight[j] : V{});
-    first = least(first, below >= kHalf ? value[k] : all<V>(std::numeric_limits<double>::infinity()));
+    first = least(first, below >= kHalf ? value[k] : all<V>(kNone));
   }
   return first;
 }
@@ -171,7 +176,7 @@ void learn_values(Aggregation<N, L>& of, const std::array<V, N>& values, V mixed
 template <class V, std::size_t N, std::size_t L>
 void weigh(Aggregation<N, L>& of, double log_n, double floor, std::size_t lane) noexcept {
   std::array<V, N> rate, score, weight;
-  V best = all<V>(-std::numeric_limits<double>::infinity());
+  V best = all<V>(-kNone);
   for (std::size_t k = 0; k < N; ++k) {
     const V largest = load<V>(&of.most[k][lane]);
     rate[k] = largest > 0 ? least(0.5 / largest, root_of(log_n / load<V>(&of.variance[k][lane]))) : V{};
@@ -187,9 +192,6 @@ void weigh(Aggregation<N, L>& of, double log_n, double floor, std::size_t lane) 
   for (std::size_t k = 0; k < N; ++k)
     store(&of.weight[k][lane], sum > 1e-290 ? (1 - floor) * weight[k] / sum + floor / N : all<V>(1.0 / N));
 }
-
-const double kLogInputs = 1.9459101490553132;   // ln(7)
-const double kLogSpreads = 1.3862943611198906;  // ln(4)
 
 // ---- What is expected ----
 
