@@ -364,7 +364,7 @@ TEST(reduced_precision_stays_within_its_rounding) {
 }
 
 TEST(reduced_precision_of_odd_sizes_stays_within_its_rounding) {
-  for (const std::size_t units : {1, 2, 3, 5, 15, 16, 17, 31, 33, 67, 130}) {
+  for (const std::size_t units : {1, 2, 3, 5, 15, 16, 17, 31, 33, 67, 100, 130}) {
     for (const std::size_t features : {1, 2, 3, 4, 5, 16, 17}) {
       reference::Random random(static_cast<unsigned>(units * 100 + features));
       NetworkSpec spec{

@@ -27,4 +27,11 @@ bool all_finite(const Real* values, std::size_t count) noexcept {
   return first_not_finite(values, count) == count;
 }
 
+/// Of values that are finite or NaN; in a loop that compilers put side by side.
+inline bool any_nan(const float* values, std::size_t count) noexcept {
+  unsigned found = 0;
+  for (std::size_t k = 0; k < count; ++k) found |= static_cast<unsigned>(values[k] != values[k]);
+  return found != 0;
+}
+
 }  // namespace linkcast

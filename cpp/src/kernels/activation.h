@@ -8,7 +8,7 @@
 
 #define LINKCAST_INLINE inline __attribute__((always_inline))
 // Before a loop over registers: it has to be gone before the compiler decides what lives in registers.
-#define LINKCAST_UNROLL _Pragma("GCC unroll 8")
+#define LINKCAST_UNROLL _Pragma("GCC unroll 16")
 #define LINKCAST_NO_UNROLL _Pragma("GCC unroll 1")
 
 namespace linkcast::kernels {
@@ -52,6 +52,27 @@ LINKCAST_INLINE typename V::Float exp2_clamped(typename V::Float t) {
   return V::times_power_of_two(p, whole);
 }
 
+/// c of the LSTM cell, from the powers of its gates: see lstm_cell.
+template <class V>
+LINKCAST_INLINE typename V::Float lstm_cell_state(typename V::Float ei, typename V::Float ef, typename V::Float eg,
+                                                  typename V::Float c, float cell_limit) {
+  using Float = typename V::Float;
+  const Float one = V::set(1.0f);
+  const Float ig = V::mul(V::add(one, ei), V::add(one, eg));
+  const Float f = V::add(one, ef);
+  c = V::mul(V::fma(c, ig, V::mul(V::sub(one, eg), f)), V::reciprocal(V::mul(ig, f)));
+  return V::max(-cell_limit, V::min(cell_limit, c));
+}
+
+/// h of the LSTM cell, from the power of its output gate and its c.
+template <class V>
+LINKCAST_INLINE typename V::Float lstm_hidden_state(typename V::Float eo, typename V::Float c) {
+  using Float = typename V::Float;
+  const Float one = V::set(1.0f);
+  const Float ec = exp2_clamped<V>(V::mul(c, V::set(minus_two_log2_e)));
+  return V::mul(V::sub(one, ec), V::reciprocal(V::mul(V::add(one, eo), V::add(one, ec))));
+}
+
 /// The LSTM cell: c = f * c + i * g, h = o * tanh(c), from pre-activations i, g, f, o that already carry the factors
 /// -log2(e), -2 log2(e), -log2(e), -log2(e). Sigmoids and tanhs share denominators, so there are two reciprocals and
 /// not five:
@@ -61,17 +82,12 @@ template <class V>
 LINKCAST_INLINE typename V::Float lstm_cell(const typename V::Float (&gates)[4], typename V::Float& c,
                                             float cell_limit) {
   using Float = typename V::Float;
-  const Float one = V::set(1.0f);
   const Float ei = exp2_clamped<V>(gates[0]);
   const Float ef = exp2_clamped<V>(gates[1]);
   const Float eg = exp2_clamped<V>(gates[2]);
   const Float eo = exp2_clamped<V>(gates[3]);
-  const Float ig = V::mul(V::add(one, ei), V::add(one, eg));
-  const Float f = V::add(one, ef);
-  c = V::mul(V::fma(c, ig, V::mul(V::sub(one, eg), f)), V::reciprocal(V::mul(ig, f)));
-  c = V::max(-cell_limit, V::min(cell_limit, c));
-  const Float ec = exp2_clamped<V>(V::mul(c, V::set(minus_two_log2_e)));
-  return V::mul(V::sub(one, ec), V::reciprocal(V::mul(V::add(one, eo), V::add(one, ec))));
+  c = lstm_cell_state<V>(ei, ef, eg, c, cell_limit);
+  return lstm_hidden_state<V>(eo, c);
 }
 
 template <class V>

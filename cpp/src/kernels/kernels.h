@@ -27,7 +27,7 @@ struct Matrix {
   std::size_t depth = 0;          // k: inputs of each output
   std::size_t vectors = 0;        // outputs / lanes, rounded up
   const float* scale = nullptr;   // (vectors * lanes), int8 only: a weight is its integer times its output's scale
-  const std::int32_t* offset = nullptr;  // (vectors * lanes), int8 only: 128 * the sum of an output's integers
+  const std::int32_t* offset = nullptr;  // (vectors * lanes), int8 only: -128 * the sum of an output's integers
 };
 
 /// Rows as the products read them: float32, or encoded by Kernels::encode.
@@ -111,6 +111,7 @@ struct Kernels {
   std::size_t lanes = 1;            // floats in a vector
   std::size_t group = 1;            // consecutive k that a lane holds together
   bool encoded = false;             // operands are not plain float32 rows
+  float state_scale = 0.0f;         // the fixed one of encoded states, which lie in -1 .. 1; 0: the encoding has none
   std::size_t projection_rows = 0;  // below: an LSTM's input is projected for all steps at once, above: step by step
   bool rows_apart = false;          // a row has the same bits whatever rows are computed with it
 

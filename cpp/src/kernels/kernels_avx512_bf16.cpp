@@ -7,6 +7,7 @@ namespace {
 
 struct ProductBf16Dot : RowsBf16 {
   static constexpr int max_rows = VecAvx512::max_rows;
+  static constexpr std::size_t four_blocks_from = 4;  // the dot product takes longer than a float's
 
   struct Ops {
     using Sum = __m512;

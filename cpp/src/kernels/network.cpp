@@ -168,11 +168,12 @@ void Network::Impl::reserve(std::size_t batch) {
   const std::size_t gates_at = place(std::max(gates * at_once, step_gates * batch) * sizeof(float));
   const std::size_t cell_at = place(cell * batch * sizeof(float));
   const std::size_t products_at = place(products * batch * sizeof(float));
-  const std::size_t hidden_scale = place(batch * sizeof(float));
+  const std::size_t state_scale = place(batch * sizeof(float));
   const std::size_t encoded_at = place(encoded * batch);
   const std::size_t scale_at = place(most_steps * batch * sizeof(float));
-  const std::size_t hidden0 = place(hidden * batch);
-  const std::size_t hidden1 = place(hidden * batch);
+  const std::size_t hidden0 = place(hidden * most_steps * batch);
+  const std::size_t hidden1 = place(hidden * most_steps * batch);
+  const std::size_t state = place(hidden * batch);
 
   Workspace next;
   next.memory = AlignedBuffer(size);
@@ -185,11 +186,12 @@ void Network::Impl::reserve(std::size_t batch) {
   next.gates = floats(gates_at);
   next.cell = floats(cell_at);
   next.products = floats(products_at);
-  next.hidden_scale = floats(hidden_scale);
+  next.state_scale = floats(state_scale);
   next.encoded = base + encoded_at;
   next.encoded_scale = floats(scale_at);
   next.hidden[0] = base + hidden0;
   next.hidden[1] = base + hidden1;
+  next.state = base + state;
   work = std::move(next);
 }
 
@@ -288,6 +290,11 @@ Operand Network::Impl::operand(const Rows& rows, std::size_t count, std::size_t 
   const std::size_t bytes = round_up(kernels->encoded_bytes(depth), alignment);
   kernels->encode(rows.data, rows.stride, count, depth, work.encoded, bytes, work.encoded_scale);
   return {work.encoded, bytes, work.encoded_scale};
+}
+
+/// An LSTM's input. What another one wrote is encoded already.
+Operand Network::Impl::lstm_input(const Layer& layer, const Rows& in, std::size_t rows) {
+  return in.encoded.data != nullptr ? in.encoded : operand(in, rows, layer.inputs);
 }
 
 Operand Network::Impl::part(const Operand& whole, std::size_t row) const {

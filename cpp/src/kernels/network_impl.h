@@ -21,7 +21,14 @@ struct Rows {
   std::size_t stride = 0;  // floats
   std::size_t steps = 1;
   std::size_t width = 0;
+  Operand encoded{};  // of an LSTM: the same rows as its next step read them; null where there are none
 };
+
+/// Scales of encoded states, where the fixed one can't do: it says of no row that a number of it is NaN.
+/// @param states  (rows, stride floats) of `units`
+/// @return `scales`, (rows), or null: the fixed one does for all
+const float* scales_of_states(const Kernels& kernels, const float* states, std::size_t stride, std::size_t rows,
+                              std::size_t units, float* scales) noexcept;
 
 /// A part of the workspace, for one size of batch.
 struct Workspace {
@@ -34,8 +41,9 @@ struct Workspace {
   float* products = nullptr;            // (batch, products) of the largest recurrence
   std::byte* encoded = nullptr;         // (steps * batch) rows of the longest encoding
   float* encoded_scale = nullptr;       // (steps * batch)
-  std::byte* hidden[2] = {nullptr, nullptr};  // (batch) encoded rows
-  float* hidden_scale = nullptr;              // (batch)
+  std::byte* hidden[2] = {nullptr, nullptr};  // (steps * batch) encoded rows that an LSTM writes
+  std::byte* state = nullptr;                 // (batch) encoded rows of a caller's state, or of a recurrence's
+  float* state_scale = nullptr;               // (batch)
 };
 
 /// Where a recurrence writes, and in which order it reads the steps of its input.
@@ -89,6 +97,11 @@ struct Network::Impl : kernels::PackedNetwork {
     const bool in_first =
         !std::less<>()(data, work.rows[0]) && std::less<>()(data, static_cast<const float*>(work.rows[1]));
     return in_first ? work.rows[1] : work.rows[0];
+  }
+  kernels::Operand lstm_input(const kernels::Layer& layer, const kernels::Rows& in, std::size_t rows);
+  /// Where an LSTM that reads `in` writes its encoded rows: not where those of the LSTM before stand.
+  std::byte* encoded_states(const kernels::Rows& in) const {
+    return in.encoded.data == work.hidden[0] ? work.hidden[1] : work.hidden[0];
   }
   kernels::Rows run_layer(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);
   kernels::Rows run_recurrent(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch,

@@ -1,8 +1,10 @@
 // The layers of a network that have a state: over whole sequences, and one step of the caller's state.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
+#include "base/finite.h"
 #include "network_impl.h"
 #include "tail.h"
 
@@ -19,6 +21,18 @@ using kernels::Rows;
 
 }  // namespace
 
+const float* kernels::scales_of_states(const Kernels& kernels, const float* states, std::size_t stride,
+                                       std::size_t rows, std::size_t units, float* scales) noexcept {
+  if (kernels.state_scale == 0.0f) return nullptr;
+  bool any = false;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const bool nan = any_nan(states + row * stride, units);
+    scales[row] = nan ? std::numeric_limits<float>::quiet_NaN() : kernels.state_scale;
+    any = any || nan;
+  }
+  return any ? scales : nullptr;
+}
+
 Rows Network::Impl::run_recurrent(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
   return layer.kind == LayerKind::lstm ? run_lstm(layer, in, batch, course) : run_recurrence(layer, in, batch, course);
 }
@@ -33,7 +47,7 @@ void Network::Impl::project(const Layer& layer, const Operand& x, std::size_t st
 }
 
 Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t batch, const Course& course) {
-  const Operand x = operand(in, in.steps * batch, layer.inputs);
+  const Operand x = lstm_input(layer, in, in.steps * batch);
   LstmArgs args;
   args.rows = batch;
   args.recurrent = layer.recurrent;
@@ -44,7 +58,8 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
   args.h_out_stride = course.stride;
   const bool at_once = projects_at_once(batch);
   const std::size_t steps_projected = steps_at_once(in.steps);
-  const std::size_t hidden_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
+  std::byte* const encoded = kernels->encoded ? encoded_states(in) : nullptr;
+  args.h_encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
   for (std::size_t t = 0; t < in.steps; ++t) {
     if (deadline.passed()) {
       given_up = true;
@@ -59,16 +74,23 @@ Rows Network::Impl::run_lstm(const Layer& layer, const Rows& in, std::size_t bat
       args.gates = layer.dense.bias;
       args.x = part(x, step * batch);
     }
-    args.h_out = course.out + (course.by_step ? step : t) * batch * course.stride;
-    args.h_encoded = work.hidden[t % 2];
-    args.h_encoded_stride = hidden_stride;
+    const std::size_t row = (course.by_step ? step : t) * batch;
+    args.h_out = course.out + row * course.stride;
+    if (encoded != nullptr) args.h_encoded = encoded + row * args.h_encoded_stride;
     args.reverse = t % 2 == 0;
     kernels->lstm_step(args);
     if (feeding) tail->feed(t, args.h_out);
-    args.h = kernels->encoded ? Operand{args.h_encoded, hidden_stride, nullptr}
-                              : Operand{args.h_out, course.stride * sizeof(float), nullptr};
+    args.h = encoded != nullptr ? Operand{args.h_encoded, args.h_encoded_stride, nullptr}
+                                : Operand{args.h_out, course.stride * sizeof(float), nullptr};
   }
-  return {course.out, course.stride, in.steps, layer.width};
+  Rows rows{course.out, course.stride, in.steps, layer.width};
+  if (encoded == nullptr || given_up) return rows;
+  rows.encoded = {encoded, args.h_encoded_stride, nullptr};
+  // A state that is NaN stays so to the last step.
+  if (scales_of_states(*kernels, args.h_out, course.stride, batch, layer.width, work.encoded_scale) != nullptr)
+    rows.encoded.scale =
+        scales_of_states(*kernels, course.out, course.stride, in.steps * batch, layer.width, work.encoded_scale);
+  return rows;
 }
 
 /// Runs the LSTM that has others behind it, and those on the helper. Puts the rows of what has run last in place of `rows`.
@@ -106,9 +128,9 @@ RecurrenceArgs Network::Impl::recurrence_args(const Layer& layer, std::size_t ba
   args.cell_limit = layer.cell_limit;
   args.products = work.products;
   args.products_stride = layer.products;
-  args.encoded = work.hidden[0];
+  args.encoded = work.state;
   args.encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
-  args.encoded_scale = work.hidden_scale;
+  args.encoded_scale = work.state_scale;
   return args;
 }
 
@@ -180,27 +202,31 @@ Rows Network::Impl::step_lstm(const Layer& layer, const Rows& in, std::size_t ba
   args.recurrent = layer.recurrent;
   args.cell_limit = layer.cell_limit;
   args.input = layer.dense.matrix;
-  args.x = operand(in, batch, layer.inputs);
+  args.x = lstm_input(layer, in, batch);
   args.gates = layer.dense.bias;
   args.as_one_of_many = true;
   args.c = h + half;
   args.c_stride = state_size;
   args.h_out = other(in.data);
   args.h_out_stride = layer.padded;
-  args.h_encoded = work.hidden[1];
+  args.h_encoded = kernels->encoded ? encoded_states(in) : nullptr;
   args.h_encoded_stride = kernels->encoded ? round_up(kernels->encoded_bytes(layer.padded), alignment) : 0;
   args.h = {h, state_size * sizeof(float), nullptr};
   if (kernels->encoded) {
     // The scale of a hidden state is fixed (it lies in -1..1), so the encoder's own is not used. To keep the encoded row in
     // the state would save 1 % of a step in int8, and a state of zeros would not be the start any more.
-    kernels->encode(h, state_size, batch, layer.width, work.hidden[0], args.h_encoded_stride, nullptr);
-    args.h = {work.hidden[0], args.h_encoded_stride, nullptr};
+    kernels->encode(h, state_size, batch, layer.width, work.state, args.h_encoded_stride, nullptr);
+    args.h = {work.state, args.h_encoded_stride, nullptr};
   }
   kernels->lstm_step(args);
   for (std::size_t b = 0; b < batch; ++b) {
     std::memcpy(h + b * state_size, args.h_out + b * layer.padded, layer.padded * sizeof(float));
   }
-  return {args.h_out, layer.padded, 1, layer.width};
+  Rows rows{args.h_out, layer.padded, 1, layer.width};
+  if (kernels->encoded)
+    rows.encoded = {args.h_encoded, args.h_encoded_stride,
+                    scales_of_states(*kernels, args.h_out, layer.padded, batch, layer.width, work.encoded_scale)};
+  return rows;
 }
 
 Rows Network::Impl::step_recurrence(const Layer& layer, const Rows& in, std::size_t batch, float* states) {

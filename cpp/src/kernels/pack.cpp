@@ -115,7 +115,7 @@ PackedMatrix Packer::matrix(const LinearMap& map, std::size_t vectors, OutputOrd
   if (int8) {
     packed.scale = append(std::vector<float>(step.begin(), step.end()));
     std::vector<std::int32_t> offset;
-    for (const double sum : sums) offset.push_back(static_cast<std::int32_t>(128.0 * sum));
+    for (const double sum : sums) offset.push_back(static_cast<std::int32_t>(-128.0 * sum));
     packed.offset = append(offset);
   }
   return packed;

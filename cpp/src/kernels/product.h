@@ -11,12 +11,20 @@ namespace {
 /// k.
 constexpr int split_of(int sums) { return sums >= 8 ? 1 : sums >= 4 ? 2 : sums >= 2 ? 4 : 8; }
 
-/// One group of k: R rows by P vectors of outputs. `w` and `rows` are offset by whole groups.
-template <class Ops, int R, int P>
+/// One group of k: R rows by P vectors of outputs. `w` and `rows` are offset by whole groups. One row reads its weights in
+/// the direction of k: a load for each of them, which prefetchers follow.
+template <class Ops, int R, int P, bool Reverse>
 LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, std::ptrdiff_t panel_bytes,
                                     const char* const (&rows)[R], std::ptrdiff_t row_offset) {
   if constexpr (requires { Ops::template multiply_group<R, P>(sum, w, panel_bytes, rows, row_offset); }) {
     Ops::template multiply_group<R, P>(sum, w, panel_bytes, rows, row_offset);
+  } else if constexpr (R == 1) {
+    const typename Ops::Input x = Ops::load_input(rows[0] + row_offset);
+    LINKCAST_UNROLL
+    for (int i = 0; i < P; ++i) {
+      const int v = Reverse ? P - 1 - i : i;
+      Ops::multiply_add(sum[0][v], Ops::load_weight(w + v / 4 * panel_bytes + v % 4 * Ops::vector_bytes), x);
+    }
   } else if constexpr (requires { Ops::inputs_first; }) {
     // Where the weights of a group would take more registers than that.
     typename Ops::Input inputs[R];
@@ -42,7 +50,7 @@ LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* 
 }
 
 /// The inner loop of every kernel. `Ops` says how a vector of weights and a row's inputs are read and multiplied.
-/// P is the width of one panel, or 8 for two whole panels beside each other.
+/// P is the width of one panel, or 8 or 16 for two or four whole panels beside each other.
 /// @param w        the panel's weights, (groups, P, vector)
 /// @param x, row   the first of R rows
 /// @tparam S       sums that k is split into; how many decides the last bits
@@ -73,13 +81,14 @@ LINKCAST_INLINE void accumulate(typename Ops::Sum (&sum)[R][P], const char* w, s
   std::size_t g = 0;
   for (; g + S <= groups; g += S) {
     LINKCAST_UNROLL
-    for (int s = 0; s < S; ++s) multiply_group<Ops, R, P>(split[s], w + s * w_step, panel_bytes, rows, s * x_step);
+    for (int s = 0; s < S; ++s)
+      multiply_group<Ops, R, P, Reverse>(split[s], w + s * w_step, panel_bytes, rows, s * x_step);
     w += S * w_step;
     LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) rows[r] += S * x_step;
   }
   for (; g < groups; ++g) {
-    multiply_group<Ops, R, P>(split[0], w, panel_bytes, rows, 0);
+    multiply_group<Ops, R, P, Reverse>(split[0], w, panel_bytes, rows, 0);
     w += w_step;
     LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) rows[r] += x_step;
@@ -176,6 +185,13 @@ struct Product {
     }
   }
 };
+
+/// See Kernels::state_scale.
+template <class Product>
+constexpr float fixed_scale() {
+  if constexpr (requires { Product::largest; }) return 1.0f / Product::largest;
+  return 0.0f;
+}
 
 /// Calls body.template operator()<R>(row) for blocks of rows, as even as they come, none larger than MaxRows.
 template <int MaxRows, class Body>

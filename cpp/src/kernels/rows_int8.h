@@ -63,14 +63,19 @@ struct RowsInt8 {
     store_bytes(_mm512_cvtps_epi32(_mm512_mul_ps(h, _mm512_set1_ps(largest))), row, stride, block * 16);
   }
 
-  /// sum + step * scale * (256 * (high - 128) + low), from the sums of products with a row's two halves.
+  /// What the sums of products with high bytes start from: 128 each of the inputs has too much.
+  static LINKCAST_INLINE __m512i first_of_high(const Matrix& matrix, std::size_t panel, int v) {
+    return _mm512_loadu_si512(matrix.offset + (panel * 4 + static_cast<std::size_t>(v)) * 16);
+  }
+
+  /// sum + step * scale * (256 * high + low), from the sums of products with a row's two halves, those of the high bytes
+  /// from first_of_high() on.
   /// @param first  of sixteen outputs
   /// @param step   the row's scale
   static LINKCAST_INLINE __m512 add_integers(__m512 sum, __m512i high_bytes, __m512i low_bytes, const Matrix& matrix,
                                              std::size_t first, float step) {
-    const __m512i offset = _mm512_loadu_si512(matrix.offset + first);
     const __m512 scale = _mm512_loadu_ps(matrix.scale + first);
-    const __m512 high = _mm512_cvtepi32_ps(_mm512_sub_epi32(high_bytes, offset));
+    const __m512 high = _mm512_cvtepi32_ps(high_bytes);
     const __m512 total = _mm512_fmadd_ps(high, _mm512_set1_ps(256.0f), _mm512_cvtepi32_ps(low_bytes));
     return _mm512_fmadd_ps(total, _mm512_mul_ps(scale, _mm512_set1_ps(step)), sum);
   }

@@ -22,6 +22,7 @@ constexpr Kernels make_kernels(Isa isa, const char* name) {
   if constexpr (Product::encoded) {
     table.encoded_bytes = Product::encoded_bytes;
     table.encode = Product::encode;
+    table.state_scale = fixed_scale<Product>();
   }
   table.dense = dense<Product>;
   table.lstm_step = lstm_step<Product>;

@@ -58,7 +58,6 @@ Tail::Tail(std::span<const Layer> layers, const Kernels& kernels, std::shared_pt
   };
   const std::size_t inbox = place(steps_ * inbox_stride_ * sizeof(float));
   const std::size_t taken = place(steps_ * inbox_stride_ * sizeof(float));
-  const std::size_t scale = place(rows_at_once * sizeof(float));
   std::size_t encoded_bytes = 0;
   std::vector<Places> places;
   for (std::size_t k = first_ + 1; k <= last_; ++k) {
@@ -81,7 +80,6 @@ Tail::Tail(std::span<const Layer> layers, const Kernels& kernels, std::shared_pt
   inbox_ = floats(inbox);
   taken_ = floats(taken);
   encoded_ = base + encoded;
-  encoded_scale_ = floats(scale);
   const float* input = taken_;
   std::size_t input_stride = inbox_stride_;
   for (std::size_t k = 0; k < places.size(); ++k) {
@@ -211,13 +209,13 @@ void Tail::help() noexcept {
   }
 }
 
-/// Rows of a stage's input as the products read them, `stride` floats apart.
+/// Rows of a stage's input as the products read them, `stride` floats apart: an LSTM's states, of the fixed scale.
 Operand Tail::operand(const Stage& stage, std::size_t step, std::size_t rows, std::size_t stride) noexcept {
   const float* first = stage.input + step * stage.input_stride;
   if (!kernels_.encoded) return {first, stride * sizeof(float), nullptr};
   const std::size_t bytes = round_up(kernels_.encoded_bytes(stage.layer->inputs), alignment);
-  kernels_.encode(first, stride, rows, stage.layer->inputs, encoded_, bytes, encoded_scale_);
-  return {encoded_, bytes, encoded_scale_};
+  kernels_.encode(first, stride, rows, stage.layer->inputs, encoded_, bytes, nullptr);
+  return {encoded_, bytes, scales_of_states(kernels_, first, stride, rows, stage.layer->inputs, encoded_scale_)};
 }
 
 /// Gates of the input's next steps, unless run_step() makes them on its way. One core takes all steps at once: no row of

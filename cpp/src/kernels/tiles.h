@@ -250,9 +250,10 @@ struct TileInt8 : Rows {
       const Matrix& matrix = *call.products[p].matrix;
       const Operand& x = *call.products[p].x;
       const std::size_t first = (panel * 4 + static_cast<std::size_t>(v)) * 16;
-      sum = Rows::add_integers(sum, _mm512_load_si512(sums.values[p][2 * r][v]),
-                               _mm512_load_si512(sums.values[p][2 * r + 1][v]), matrix, first,
-                               x.scale == nullptr ? 1.0f / Rows::largest : x.scale[row + r]);
+      sum = Rows::add_integers(
+          sum, _mm512_add_epi32(_mm512_load_si512(sums.values[p][2 * r][v]), Rows::first_of_high(matrix, panel, v)),
+          _mm512_load_si512(sums.values[p][2 * r + 1][v]), matrix, first,
+          x.scale == nullptr ? 1.0f / Rows::largest : x.scale[row + r]);
     }
     return sum;
   }
@@ -370,6 +371,7 @@ constexpr Kernels make_tile_kernels(const char* name) {
   table.rows_apart = true;
   table.encoded_bytes = Product::encoded_bytes;
   table.encode = Product::encode;
+  table.state_scale = fixed_scale<Product>();
   table.dense = tile_dense<Product>;
   table.lstm_step = tile_lstm_step<Product>;
   table.recurrence_step = recurrence_step<Product, tile_multiply<Product>>;
