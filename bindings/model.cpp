@@ -141,7 +141,7 @@ py::dict run_by_name(BoundModel& bound, const py::object& tensors) {
   Model& model = *bound.model;
   std::vector<std::pair<const tflite::EdgeTensor*, py::array_t<float>>> written;
   for (const auto& [key, value] : py::dict(tensors)) {
-    const auto name = key.cast<std::string>();
+    const std::string name = key_text(key, "inputs");
     const tflite::EdgeTensor& input = model.input(name);
     auto array = py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(value);
     if (!array) throw std::invalid_argument(name + ": expected numbers");

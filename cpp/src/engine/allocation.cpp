@@ -39,6 +39,7 @@ Allocation::Allocation(const ModelSpec& spec, Model& model)
 }
 
 void Allocation::prepare() {
+  const Model::Kept kept(model_, kRows);
   std::int32_t action = 0;
   decide(rehearsed_.data(), 1, &action);
 }

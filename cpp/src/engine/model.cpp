@@ -223,24 +223,36 @@ tflite::Interpreter::Options Model::interpreter_options(const tflite::NativeDele
   return options;
 }
 
+Model::Kept::Kept(Model& model, std::size_t rows) : model_(model) {
+  if (const Batch* batch = model.batch_.get(); batch && !batch->interpreter) {
+    batch_input_ = batch->input;
+    batch_output_ = batch->output;
+    rows_ = std::min(rows, batch->capacity);
+  }
+  model.kept_.clear();  // keeps its memory
+  each(
+      [&](const float* memory, std::size_t floats) { model.kept_.insert(model.kept_.end(), memory, memory + floats); });
+}
+
+Model::Kept::~Kept() {
+  const float* from = model_.kept_.data();
+  each([&](float* memory, std::size_t floats) {
+    std::copy_n(from, floats, memory);
+    from += floats;
+  });
+}
+
+template <class Visit>
+void Model::Kept::each(Visit visit) const {
+  for (const auto* edge : {&model_.inputs(), &model_.outputs()})
+    for (const auto& tensor : *edge) visit(tensor.memory.get(), tensor.size);
+  if (rows_ == 0) return;
+  visit(batch_input_.get(), rows_ * model_.row_inputs_);
+  visit(batch_output_.get(), rows_ * model_.row_outputs_);
+}
+
 void Model::prepare() {
-  /// Puts the tensors back, also when the invoke fails.
-  struct Kept {
-    const std::vector<float>& values;
-    const tflite::Interpreter& interpreter;
-    ~Kept() {
-      auto from = values.begin();
-      for (const auto* edge : {&interpreter.inputs(), &interpreter.outputs()})
-        for (const auto& tensor : *edge) {
-          std::copy_n(from, tensor.size, tensor.memory.get());
-          from += static_cast<std::ptrdiff_t>(tensor.size);
-        }
-    }
-  };
-  kept_.clear();  // keeps its memory
-  for (const auto* edge : {&inputs(), &outputs()})
-    for (const auto& tensor : *edge) kept_.insert(kept_.end(), tensor.memory.get(), tensor.memory.get() + tensor.size);
-  const Kept kept{kept_, *interpreter_};
+  const Kept kept(*this);
   interpreter_->invoke();
 }
 
