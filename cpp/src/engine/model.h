@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,8 @@ class Model {
     std::uint64_t file_bytes = std::uint64_t{256} << 20;
     std::uint64_t tensor_bytes = std::uint64_t{128} << 20;  ///< of all that the graph computes at its own batch
     int threads = 64;
-    double load_seconds = 10.0;  ///< also bounds the work of one run: 1e8 multiplications for each second
+    /// Also bounds the work of one run: 1e8 multiplications for each second. Absent: LINKCAST_LOAD_SECONDS, or else 10.
+    std::optional<double> load_seconds;
   };
 
   struct Options {
