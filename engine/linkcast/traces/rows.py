@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.features import NEUTRAL, TELEMETRY
+from linkcast.features import EPOCH_UNITS, NEUTRAL, TELEMETRY, epoch_unit
 from linkcast.traces import clock as clocks
 from linkcast.traces.counter import rates, rises
 from linkcast.traces.gaps import Rows, build
@@ -44,6 +44,8 @@ RATE_WORDS = (
     *("rx", "recv", "receive", "dl", "traffic", "bytes", "octets", "in", "value"),
 )
 """What a column of rates is called elsewhere, the likeliest first."""
+
+THIS_CENTURY_S = (946_684_800, 4_102_444_800)  # POSIX seconds of 2000 and 2100
 
 OWN_UNIT = {"bandwidth_mbps": "Mbit/s", "latency_ms": "ms"}
 
@@ -132,7 +134,7 @@ def _rows_where(file: str, table: Table, where: Mapping[str, Sequence[str]]) -> 
     for column, patterns in where.items():
         name = _lookup(table.column_names, column)
         if name is None:
-            raise ValueError(f"{file}: expected the columns {column}, found {', '.join(table.column_names)}")
+            raise ValueError(f"{file}: expected the column {column}, found {', '.join(table.column_names)}")
         codes, labels = table.codes(name)
         fits = np.array([any(fnmatchcase(label, pattern) for pattern in patterns) for label in labels], np.bool_)
         if not fits.any():
@@ -171,7 +173,8 @@ def _choose_columns(file: str, table: Table, layout: Layout, found: Found) -> di
             missing.append(feature)
     if missing:
         hint = _suggestion(table, chosen, missing[0]) if "bandwidth_mbps" not in chosen else ""
-        raise ValueError(f"{file}: expected the columns {', '.join(missing)}, found {', '.join(names)}{hint}")
+        columns = "column" if len(missing) == 1 else "columns"
+        raise ValueError(f"{file}: expected the {columns} {', '.join(missing)}, found {', '.join(names)}{hint}")
     if "timestamp" not in chosen and "timestamp" not in layout.columns:
         looks = [name for name, column in table.columns.items() if _is_time(column) and name not in chosen.values()]
         if looks:
@@ -183,7 +186,18 @@ def _choose_columns(file: str, table: Table, layout: Layout, found: Found) -> di
 def _is_time(column: Any) -> bool:
     if isinstance(column, ZonedTimes) or column.dtype.kind == "M":
         return True
-    return column.dtype == object and clocks.any_time(column)
+    return (column.dtype == object and clocks.any_time(column)) or _counts_from_1970(column)
+
+
+def _counts_from_1970(column: Any) -> bool:
+    """Whether a column's numbers rise in even steps, as no counter does, and are times of this century."""
+    numbers = numbers_of(column[:1000], "timestamp").values
+    numbers = numbers[np.isfinite(numbers)]
+    steps = np.diff(numbers)
+    if len(steps) < 2 or not (steps > 0).all() or 2 * np.count_nonzero(steps == np.median(steps)) < len(steps):
+        return False
+    first_s, last_s = (float(n) * EPOCH_UNITS[epoch_unit(n)] * 1e-6 for n in (numbers[0], numbers[-1]))
+    return THIS_CENTURY_S[0] < first_s and last_s < THIS_CENTURY_S[1]
 
 
 def _with_unit(names: list[str], feature: str) -> str | None:
