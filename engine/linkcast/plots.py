@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from linkcast import metrics
 from linkcast.evaluation import Evaluation, ScoredTrace, baseline_label
+from linkcast.extras import install
 from linkcast.files import write_file
 from linkcast.replay import Replay
 from linkcast.reserving import LINKCAST, RISK, Reservations
@@ -43,7 +44,7 @@ def _figure(width: float, height: float, arranged: bool = True) -> Figure:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'linkcast[plot]'") from error
+        raise ImportError(f"plots need matplotlib: {install('plot')}") from error
     figure = Figure(figsize=(width, height), facecolor="white", layout="constrained" if arranged else None)
     FigureCanvasAgg(figure)
     return figure
