@@ -127,5 +127,5 @@ def test_a_png_is_an_image(evening, tmp_path):
 
 def test_without_matplotlib_the_error_says_what_to_install(evening, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match="pip install 'matplotlib>=3.8'"):
+    with pytest.raises(ImportError, match=r"pip install 'matplotlib>=3\.8'"):
         plot_walk(evening, tmp_path / "replay.png")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linkcast import metrics
-from linkcast.evaluation import Evaluation, ScoredTrace, baseline_label
+from linkcast.evaluation import Evaluation, ScoredTrace, baseline_label, digits
 from linkcast.extras import install
 from linkcast.files import write_file
 from linkcast.replay import Replay
@@ -169,10 +169,10 @@ def _skill(axes: Axes, scored: ScoredTrace, evaluation: Evaluation) -> None:
     reach = np.nan_to_num(np.abs(spans[order].T - skills[order]))
     axes.barh(rows, values, xerr=reach, color=colours, height=0.62, error_kw={"ecolor": "0.25", "capsize": 3, "lw": 1})
     axes.axvline(0.0, color="0.2", linewidth=1.0)
-    labels = [f"{baseline_label(names[i])}  {maes[1 + i]:.3g}" for i in order]
+    labels = [f"{baseline_label(names[i])}  {digits(maes[1 + i], 3)}" for i in order]
     axes.set_yticks(rows, labels, fontsize=9)
     axes.set_xlabel("skill of the stream [%], with 95 % interval")
-    axes.set_title(f"1 - MAE of the stream ({maes[0]:.3g} Mbit/s) / MAE of another", fontsize=10)
+    axes.set_title(f"1 - MAE of the stream ({digits(maes[0], 3)} Mbit/s) / MAE of another", fontsize=10)
     axes.grid(alpha=0.25, axis="x")
     axes.margins(x=0.12)
 
