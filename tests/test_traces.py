@@ -101,6 +101,37 @@ def test_a_column_that_counts_from_1970_under_another_name_is_asked_about(tmp_pa
     assert any("if 'ts' is their time, add -c timestamp=ts" in notice for notice in trace.notices) == asked
 
 
+@pytest.mark.parametrize("name", ["Timestamp (UTC)", "time [Europe/Berlin]", "Date (CET)", "DateTime (+02:00)"])
+def test_a_time_may_say_its_clock_in_brackets(tmp_path, name):
+    trace = read_trace(write(tmp_path, f"{name},dl_mbps\n2026-01-05 00:00:00,1\n2026-01-05 00:00:05,2\n"))
+    assert trace.step_s == 5.0
+
+
+def test_a_time_with_a_unit_in_brackets_is_asked_about(tmp_path):
+    rows = "".join(f"{1767571200000 + 5000 * k},{k}\n" for k in range(9))
+    trace = read_trace(write(tmp_path, "time (ms),dl_mbps\n" + rows))
+    assert any("add -c 'timestamp=time (ms)'" in notice for notice in trace.notices)
+
+
+def test_what_is_said_of_a_frame_is_said_in_python():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"ts": range(1767571200, 1767571290, 5), "Ingress (bps)": np.arange(18) * 1e6})
+    with pytest.raises(ValueError, match=r'say columns=\{"bandwidth_mbps": "Ingress \(bps\)"\}$'):
+        read_trace(frame)
+    trace = read_trace(frame, {"bandwidth_mbps": "Ingress (bps)"})
+    said = " ".join((*trace.notices, *trace.warnings))
+    assert 'say columns={"timestamp": "ts"}' in said
+    assert 'units={"bandwidth_mbps": "UNIT"} says another' in said
+    assert " -c " not in said
+    assert " -u " not in said
+
+
+def test_a_trace_is_shown_in_a_line(tmp_path):
+    trace = read_trace(write(tmp_path, "time,dl_mbps\n2026-01-05 00:00:00,1\n2026-01-05 00:00:05,2\n"))
+    assert repr(trace).startswith("Trace(")
+    assert "trace.csv: 2 rows in 1 segment; A row every 5 s; latency_ms: not in the file, taken as 50" in repr(trace)
+
+
 def test_a_counter_is_not_taken_for_a_time(tmp_path):
     counter = 1_500_000_000 + np.cumsum(np.random.default_rng(1).integers(10_000, 2_000_000, 50))
     rows = "".join(f"{value},{20 + k}\n" for k, value in enumerate(counter))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,9 @@ RATE_WORDS = (
     *("rx", "recv", "receive", "dl", "traffic", "bytes", "octets", "in", "value"),
 )
 """What a column of rates is called elsewhere, the likeliest first."""
+
+ZONE = r"^(UTC|GMT|Z|local( time)?|[A-Z]{3,4}|[A-Z][a-z]+/\w+|(UTC|GMT)?[+-]\d\d?(:?\d\d)?)$"
+"""What stands in brackets behind the name of a column of times."""
 
 THIS_CENTURY_S = (946_684_800, 4_102_444_800)  # POSIX seconds of 2000 and 2100
 
@@ -94,9 +98,25 @@ def read_trace(source: str | os.PathLike[str] | Any, columns: Columns | Layout |
             raise ValueError(
                 f"trace: expected a file, or a pandas, polars or pyarrow frame, got {type(source).__name__}"
             )
-        return trace_from_table("frame", table_of_frame(source), layout)
+        try:
+            trace = trace_from_table("frame", table_of_frame(source), layout)
+        except ValueError as error:
+            raise ValueError(_for_python(str(error))) from error
+        notices, warnings = (tuple(map(_for_python, said)) for said in (trace.notices, trace.warnings))
+        return replace(trace, notices=notices, warnings=warnings)
     path = Path(source)
     return trace_from_table(name_of(path), read_table(path, layout.separator), layout)
+
+
+def _for_python(text: str) -> str:
+    """A hint with the command line's options as Python says it: "-u latency_ms=s" -> 'units={"latency_ms": "s"}'."""
+
+    def said(option: re.Match[str]) -> str:
+        name, _, value = shlex.split(option[3])[0].partition("=")
+        asked = "columns" if option[2] == "c" else "units"
+        return f'{"say " if option[1] else ""}{asked}={{"{name}": "{value}"}}'
+
+    return re.sub(r"(add )?-([cu]) ('[^']*'|[^\s,;]+)", said, text)
 
 
 def trace_from_table(name: str, table: Table, layout: Layout) -> Trace:
@@ -162,7 +182,7 @@ def _choose_columns(file: str, table: Table, layout: Layout, found: Found) -> di
         else:
             known = table.known.get(feature)
             source = known or next((name for alias in aliases if (name := _lookup(names, alias)) is not None), None)
-            source = source or _with_unit(names, feature)
+            source = source or (_zoned_time(names) if feature == "timestamp" else _with_unit(names, feature))
             if source is None and feature == "bandwidth_mbps":
                 source = _only_rates(table, found)
         if isinstance(asked, str) and source is None:
@@ -198,6 +218,15 @@ def _counts_from_1970(column: Any) -> bool:
         return False
     first_s, last_s = (float(n) * EPOCH_UNITS[epoch_unit(n)] * 1e-6 for n in (numbers[0], numbers[-1]))
     return THIS_CENTURY_S[0] < first_s and last_s < THIS_CENTURY_S[1]
+
+
+def _zoned_time(names: list[str]) -> str | None:
+    """A column that is called as a time, with what its clock is: "Timestamp (UTC)"; but no unit, which would count."""
+    for name in names:
+        bracket = re.fullmatch(r"(.+?)\s*[\[(]\s*([^\[\]()]*?)\s*[\])]\s*", name)
+        if bracket is not None and plain(bracket[1]) in ALIASES["timestamp"] and re.search(ZONE, bracket[2]):
+            return name
+    return None
 
 
 def _with_unit(names: list[str], feature: str) -> str | None:
