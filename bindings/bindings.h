@@ -148,6 +148,9 @@ struct Answers {
   std::uint64_t latency_ns = 0;
 };
 
+/// A dict's key. @param what  the dict  @throws py::type_error  no str
+std::string key_text(const py::handle& key, const std::string& what);
+
 /// @throws std::invalid_argument  not above 0
 Deadline deadline_in(const std::optional<double>& deadline_ms);
 
@@ -209,6 +212,10 @@ void bind_controller(py::module_& module);       // as above
 void bind_profile_forecaster(py::module_& module);
 void bind_route(py::module_& module);
 void bind_compression(py::module_& module);
+
+/// Makes what a call with arguments of the wrong number, name or type is told: "rows: expected a whole number, got 'a'
+/// (str)". To be called when all has been bound.
+void explain_refused_arguments(const py::module_& module);
 
 /// A clock's time, or now of the monotonic clock. @throws std::invalid_argument  below 0, or not finite
 std::uint64_t nanoseconds(const std::optional<double>& now_s);

@@ -22,9 +22,10 @@ void log_models(const BoundEngine& bound, double seconds) {
 std::unique_ptr<BoundEngine> open_engine(const py::object& path, const std::string& backend, int threads,
                                          const std::string& precision, const std::optional<std::string>& kernels,
                                          const py::object& second_core, std::uint64_t helper_spin_us,
-                                         const py::object& public_key) {
-  const Model::Options options =
+                                         const std::optional<double>& load_seconds, const py::object& public_key) {
+  Model::Options options =
       model_options(backend, threads, precision, kernels, second_core_text(second_core), helper_spin_us);
+  options.limits.load_seconds = load_seconds;
   const std::string folder = path_bytes(path);
   const std::string key = public_key.is_none() ? std::string() : path_bytes(public_key);
   auto bound = std::make_unique<BoundEngine>();
@@ -225,7 +226,7 @@ void bind_engine(py::module_& module) {
       .def(py::init(&open_engine), py::arg("folder"), py::arg("backend") = "auto", py::arg("threads") = 1,
            py::arg("precision") = "float32", py::kw_only(), py::arg("kernels") = py::none(),
            py::arg("second_core") = py::none(), py::arg("helper_spin_us") = SecondCore().spin_us,
-           py::arg("public_key") = py::none(),
+           py::arg("load_seconds") = py::none(), py::arg("public_key") = py::none(),
            R"(Reads metadata/ and models/ of a folder, and checks each file; with a public key the signature, too.
 
 Raises:

@@ -149,7 +149,7 @@ py::dict forecast_many(BoundPool& bound, const py::dict& windows, const std::opt
   std::vector<ForecastRequest> requests;
   PoolLease lease(bound);
   for (const auto& [key, value] : windows) {
-    const auto name = py::cast<std::string>(key);
+    const std::string name = key_text(key, "windows");
     const std::size_t model = bound.engine->find(name, Role::forecaster);
     rows.push_back(checked_windows(bound.engine->spec(model), py::reinterpret_borrow<py::object>(value), name + ": "));
     if (rows.back().count == 0) throw std::invalid_argument(name + ": window: expected at least 1, got 0");

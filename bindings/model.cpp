@@ -48,7 +48,7 @@ std::shared_ptr<BoundModel> open_model(const py::object& model, const std::strin
                                        const std::string& precision, const std::optional<std::string>& kernels,
                                        const py::object& second_core, std::uint64_t helper_spin_us,
                                        std::uint64_t max_file_bytes, std::uint64_t max_tensor_bytes, int max_threads,
-                                       double load_seconds) {
+                                       const std::optional<double>& load_seconds) {
   Model::Options options =
       model_options(backend, threads, precision, kernels, second_core_text(second_core), helper_spin_us);
   options.limits = {max_file_bytes, max_tensor_bytes, max_threads, load_seconds};
@@ -81,7 +81,7 @@ std::shared_ptr<BoundModel> open_state(const py::tuple& state) {
   const auto limits = state[5].cast<py::tuple>();
   if (limits.size() != 4) throw std::invalid_argument("Model: expected what pickling a Model has made");
   options.limits = {limits[0].cast<std::uint64_t>(), limits[1].cast<std::uint64_t>(), limits[2].cast<int>(),
-                    limits[3].cast<double>()};
+                    limits[3].cast<std::optional<double>>()};
   const auto golden = state[6].cast<std::string>();
   options.golden.resize(golden.size() / sizeof(float));
   std::memcpy(options.golden.data(), golden.data(), options.golden.size() * sizeof(float));
@@ -141,7 +141,7 @@ py::dict run_by_name(BoundModel& bound, const py::object& tensors) {
   Model& model = *bound.model;
   std::vector<std::pair<const tflite::EdgeTensor*, py::array_t<float>>> written;
   for (const auto& [key, value] : py::dict(tensors)) {
-    const auto name = key.cast<std::string>();
+    const std::string name = key_text(key, "inputs");
     const tflite::EdgeTensor& input = model.input(name);
     auto array = py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(value);
     if (!array) throw std::invalid_argument(name + ": expected numbers");
@@ -288,7 +288,7 @@ caller. One thread at a time: a second one gets a RuntimeError.)")
            py::arg("second_core") = py::none(), py::arg("helper_spin_us") = SecondCore().spin_us,
            py::arg("max_file_bytes") = Model::Limits().file_bytes,
            py::arg("max_tensor_bytes") = Model::Limits().tensor_bytes, py::arg("max_threads") = Model::Limits().threads,
-           py::arg("load_seconds") = Model::Limits().load_seconds,
+           py::arg("load_seconds") = py::none(),
            R"(Loads a model and allocates its tensors.
 
 Args:
@@ -307,7 +307,8 @@ Args:
     max_file_bytes: of the file.
     max_tensor_bytes: of all tensors that the graph computes, for the batch that it was converted with.
     max_threads: a bound for `threads`.
-    load_seconds: that loading may take; 1e8 multiplications of one run are taken for a second.
+    load_seconds: that loading may take, above 0 and up to 1e6; 1e8 multiplications of one run are taken for a second.
+        None is what LINKCAST_LOAD_SECONDS says, or else 10: more for a large model, or on a slow board.
 Raises:
     LoadError: the file is missing, damaged, or nothing that TensorFlow Lite can be trusted with; it is over a limit; it
         has an input or output that neither is nor stands for float32; or it does not run as asked for (backend "native",

@@ -23,6 +23,12 @@ std::string path_bytes(const py::object& path) {
   return py::cast<std::string>(text);
 }
 
+std::string key_text(const py::handle& key, const std::string& what) {
+  if (!py::isinstance<py::str>(key))
+    throw py::type_error(what + ": expected a dict whose keys are names, got the key " + std::string(py::repr(key)));
+  return py::cast<std::string>(key);
+}
+
 Deadline deadline_in(const std::optional<double>& deadline_ms) {
   if (!deadline_ms) return {};
   if (!(*deadline_ms > 0))
@@ -112,6 +118,7 @@ PYBIND11_MODULE(_native, module) {
   linkcast::bindings::bind_route(module);
   linkcast::bindings::bind_compression(module);
   linkcast::bindings::refuse_unconstructed(module);
+  linkcast::bindings::explain_refused_arguments(module);
 }
 #undef PyInit__native
 

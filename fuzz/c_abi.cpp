@@ -574,6 +574,7 @@ class Calls {
     given.kernels = some(text(from_, {"f32_scalar", "f32_avx2", "f32_avx512", "bf16_avx512", "i8_scalar", "none"}));
     given.second_core = some(text(from_, {"any", "any", "0", "1", "9999", "-1", "one", ""}));
     given.helper_spin_us = from_.PickValueInArray(spins);
+    given.load_seconds = number(from_, 0.0);
     return given;
   }
 

@@ -9,7 +9,7 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,122 @@ def test_an_object_whose_init_has_not_run_is_refused(bound: type) -> None:
 def test_a_stream_of_an_engine_that_is_not_open_is_refused() -> None:
     with pytest.raises(TypeError, match="__init__ has not"):
         _native.Engine.stream(_native.Engine.__new__(_native.Engine), "internet")
+
+
+def _refusals(engine: linkcast.Engine) -> list[tuple[Callable[[], object], type, str]]:
+    """Calls that fit no function's arguments, what is raised and the text, to the letter."""
+    open_engine: Any = linkcast.Engine  # the stub would let none of these through
+    scaler: Any = linkcast.Scaler
+    call: Any = engine
+    stream: Any = engine.stream("internet")
+    chooser: Any = linkcast.RouteChooser
+    model: Any = engine.model("internet_lstm")
+    return [
+        # another type, of every kind of argument that there is
+        (
+            lambda: open_engine(helper_spin_us="a"),
+            TypeError,
+            "helper_spin_us: expected a whole number, got 'a' (str)",
+        ),
+        (
+            lambda: open_engine(threads=1.5),
+            TypeError,
+            "threads: expected a whole number, got 1.5",
+        ),
+        (lambda: call.stream(7), TypeError, "name: expected a str, got 7"),
+        (
+            lambda: call.stream("internet", level="high"),
+            TypeError,
+            "level: expected a number, got 'high' (str)",
+        ),
+        (
+            lambda: call.stream("internet", mixture="no"),
+            TypeError,
+            "mixture: expected True or False, got 'no' (str)",
+        ),
+        (
+            lambda: stream.push(WINDOW[0], deadline_ms="3"),
+            TypeError,
+            "deadline_ms: expected a number or None, got '3' (str)",
+        ),
+        (lambda: stream.restore("words"), TypeError, "snapshot: expected bytes, got 'words' (str)"),
+        (lambda: stream.restore([0] * 100), TypeError, "snapshot: expected bytes, got a list"),
+        (
+            lambda: call.forecaster_pool(cpus=[1.5]),
+            TypeError,
+            "cpus: expected a list, each element a whole number, got [1.5] (list)",
+        ),
+        (
+            lambda: call.forecaster_pool(cpus=3),
+            TypeError,
+            "cpus: expected a list, each element a whole number, got 3",
+        ),
+        (
+            lambda: scaler([0], [1], relative_to="last"),
+            TypeError,
+            "relative_to: expected a list, each element a str or None, got 'last' (str)",
+        ),
+        (lambda: call.forecast_many([WINDOW]), TypeError, "windows: expected a dict, got a list"),
+        (
+            lambda: call.forecast_many({3: WINDOW}),
+            TypeError,
+            "windows: expected a dict whose keys are names, got the key 3",
+        ),
+        (lambda: model.run({3: WINDOW}), TypeError, "inputs: expected a dict whose keys are names, got the key 3"),
+        (lambda: type(stream).push(3, WINDOW), TypeError, "self: expected a Stream, got 3"),
+        # the right type, and more than it holds
+        (
+            lambda: open_engine(helper_spin_us=-1),
+            ValueError,
+            "helper_spin_us: expected a whole number, 0 or more, got -1",
+        ),
+        (
+            lambda: call.stream("internet", rows=2**70),
+            ValueError,
+            f"rows: expected a whole number that is not so large, got {2**70}",
+        ),
+        # the wrong arguments
+        (lambda: call.controller("internet"), TypeError, "controller(): expected the argument capacity_mbps, got none"),
+        (
+            lambda: stream.push(WINDOW[0], deadline=3),
+            TypeError,
+            "push(): expected arguments among samples, present, deadline_ms, got deadline",
+        ),
+        (
+            lambda: chooser(2, 0.1),
+            TypeError,
+            "RouteChooser(): expected at most 1 argument without a name (paths), got 2; "
+            "by name: margin, stay_s, gone_s",
+        ),
+        (
+            lambda: stream.reset(0, row=0),
+            TypeError,
+            "reset(): expected row once, got it by position and by name",
+        ),
+    ]
+
+
+def test_arguments_that_fit_no_function_are_told_apart_in_a_line(engine: linkcast.Engine) -> None:
+    for call, kind, text in _refusals(engine):
+        with pytest.raises(kind) as refused:
+            call()
+        assert str(refused.value) == text
+
+
+def test_every_bound_function_says_what_it_takes_in_place_of_c_types(engine: linkcast.Engine) -> None:
+    nothing_like_it = object()
+    asked = 0
+    for bound in CLASSES:
+        for name in vars(bound):
+            function = getattr(bound, name)
+            if not callable(function) or (name.startswith("_") and name != "__init__"):
+                continue
+            with pytest.raises(TypeError) as refused:
+                function(*[nothing_like_it] * 40)
+            assert "C++" not in str(refused.value), f"{bound.__name__}.{name}"
+            assert "argument types" not in str(refused.value), f"{bound.__name__}.{name}"
+            asked += 1
+    assert asked > 60
 
 
 def test_reprs_are_a_line_that_tells_what_it_is(engine: linkcast.Engine, path: str) -> None:

@@ -186,11 +186,11 @@ def test_evaluate_puts_lightgbm_beside_the_model(run, long_trace_file):
     assert set(json.loads(out)[0]["reference"]) == {"within_2_percent", "within_10_percent", "mae", "mse", "mape", "r2"}
 
 
-def test_without_lightgbm_the_reference_names_the_extra(run, long_trace_file, monkeypatch):
+def test_without_lightgbm_the_reference_says_what_to_install(run, long_trace_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     status, _, err = run("evaluate", long_trace_file, "--last", "0.25", "--reference")
     assert status == 1
-    assert "pip install 'linkcast[reference]'" in err
+    assert "pip install 'lightgbm>=4'" in err
 
 
 def test_evaluate_plots_to_a_file(run, long_trace_file, tmp_path):

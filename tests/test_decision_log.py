@@ -337,7 +337,7 @@ def test_explain_tells_what_the_record_says(short: Path) -> None:
     assert f"weigh most: {heaviest} {100 * tick.experts[heaviest]:.0f} %" in told
     assert f"{tick.forecast.reserve:.2f} Mbit/s for a risk of 5 %" in told
     assert "The shadow expected" in told
-    assert "Nothing was applied: the loop was dry run." in told
+    assert "Nothing was applied: the loop was in a dry run." in told
 
 
 def test_explain_tells_missing_and_refused_samples(short: Path) -> None:
@@ -355,6 +355,8 @@ def test_a_tick_is_found_by_its_time_in_whichever_file_it_is(hour: Path) -> None
     assert find_tick(hour, str(START_NS / 1e9 + 99.4))[1].index == 99
     with pytest.raises(ValueError, match="or later, got '12'"):
         find_tick(hour, "12")
+    with pytest.raises(ValueError, match=f"got #{HOUR}; before it stands #{HOUR - 1}"):
+        find_tick(hour, f"#{HOUR}")
     with pytest.raises(ValueError, match="expected a time such as"):
         find_tick(hour, "soon")
 

@@ -352,3 +352,28 @@ def test_a_prepared_model_answers_as_before_and_nothing_is_counted(engine: linkc
     assert np.array_equal(engine.forecast("internet", windows).mbps, expected.mbps)
     with pytest.raises(ValueError, match='got "nobody"'):
         engine.prepare("nobody")
+
+
+@pytest.mark.parametrize("backend", ["native", "tflite"])
+def test_what_is_prepared_leaves_every_view_as_it_was(backend: str) -> None:
+    engine = linkcast.Engine(backend=backend)
+    controller = engine.controller("internet", capacity_mbps=100)
+    streams = [engine.stream(name, rows=3) for name in ("internet", "streaming")]
+    for stream in streams:
+        stream.push([[20.0, 12.0, 0.001, 0.99, *[0.5] * (stream.features - 4)]] * 3)
+    controller.tick([20.0, 12.0, 0.001, 0.99], now_s=0)
+    views = {}
+    for k, name in enumerate(engine.names):
+        model = engine.model(name)
+        model.batch_input(20)[...] = k + 0.25
+        views[name] = (model.input, model.output, model.batch_input(20), model.invoke_batch(20))
+        model.input[...] = k + 0.5
+        model.output[...] = k + 0.75
+    before = {name: [view.copy() for view in of] for name, of in views.items()}
+    prepared = [*(lambda name=name: engine.prepare(name) for name in engine.names), controller.prepare]
+    for prepare in [*prepared, *(stream.prepare for stream in streams)]:
+        for _ in range(2):  # the first makes what the others use
+            prepare()
+        for name, of in views.items():
+            for view, kept in zip(of, before[name], strict=True):
+                assert np.array_equal(view, kept), (name, view.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import linkcast
+from conftest import ROOT
+from linkcast.extras import install
 
 # Everything but NumPy, the standard library and linkcast itself is hidden, whatever this environment has.
 HIDE = """
@@ -50,22 +54,39 @@ def test_numpy_alone_runs_engine_stream_controller_predictor_and_replay(folder):
             assert light[name] == pytest.approx(value, rel=1e-5), name
 
 
-def test_without_typer_the_command_line_names_the_extra(folder):
+def test_without_typer_the_command_line_says_what_to_install(folder):
     done = hidden("from linkcast.__main__ import main; sys.argv = ['linkcast', 'groups']; main()", folder)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "linkcast: the command line needs typer: pip install 'linkcast[cli]'\n"
+    assert done.stderr == "linkcast: the command line needs typer: pip install 'rich>=13' 'typer>=0.12'\n"
 
 
-def test_without_pyarrow_a_parquet_file_names_the_extra(folder):
+def test_without_pyarrow_a_parquet_file_says_what_to_install(folder):
     (folder / "trace.parquet").write_bytes(b"PAR1")
     done = hidden("import linkcast; linkcast.read_trace('trace.parquet')", folder)
     assert done.stderr.splitlines()[-1] == (
-        "ImportError: trace.parquet: Parquet needs pyarrow: pip install 'linkcast[traces]'"
+        "ImportError: trace.parquet: Parquet needs pyarrow: pip install 'pyarrow>=15'"
     )
 
 
 def test_the_extras_that_messages_name_are_declared():
     from importlib.metadata import metadata
 
-    assert {"cli", "traces", "plot", "reference", "train"} <= set(metadata("linkcast").get_all("Provides-Extra") or [])
+    named = {
+        extra
+        for module in Path(linkcast.__file__).parent.rglob("*.py")
+        for extra in re.findall(r"\{install\(['\"](\w+)['\"]\)\}", module.read_text(encoding="utf-8"))
+    }
+    assert {"cli", "traces", "plot", "reference", "train"} <= named
+    assert named <= set(metadata("linkcast").get_all("Provides-Extra") or [])
     assert linkcast.__version__
+
+
+def test_what_to_install_is_an_extra_s_packages_and_not_linkcast_which_an_index_may_not_have():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads TOML")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for extra in ("plot", "sign", "otel", "metrics", "reference"):
+        assert shlex.split(install(extra)) == ["pip", "install", *extras[extra]]
+    train = shlex.split(install("train"))
+    assert {*extras["plot"], "gymnasium>=1.0"} <= set(train)
+    assert sum(package.startswith("tensorflow") for package in train) == 1  # this machine's
+    assert not any("linkcast" in package for package in train)

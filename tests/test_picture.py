@@ -125,7 +125,7 @@ def test_a_png_is_an_image(evening, tmp_path):
     assert (tmp_path / "replay.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_without_matplotlib_the_error_names_the_extra(evening, tmp_path, monkeypatch):
+def test_without_matplotlib_the_error_says_what_to_install(evening, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"pip install 'linkcast\[plot\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'matplotlib>=3\.8'"):
         plot_walk(evening, tmp_path / "replay.png")

@@ -50,6 +50,8 @@ ELSEWHERE = ("linkcast train", "linkcast evaluate", "linkcast convert", "linkcas
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(ELSEWHERE)])
 def test_command_line_runs(command: str, tmp_path: Path) -> None:
+    rows = "".join(f"2026-01-05T20:00:{k:02},{30_000 + 500 * k},20\n" for k in range(20))
+    (tmp_path / "link.csv").write_text("time,rx,rtt_ms\n" + rows, encoding="utf-8")
     arguments = [sys.executable, "-m", *shlex.split(command)]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -198,5 +198,5 @@ def test_a_plot_is_an_image_file(replayed, tmp_path, kind):
 def test_without_matplotlib_the_error_names_the_extra(replayed, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
-    with pytest.raises(ImportError, match=r"pip install 'linkcast\[plot\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'matplotlib>=3\.8'"):
         plot_replay(replayed[1], tmp_path / "replay.png")

@@ -65,13 +65,82 @@ def test_columns_may_be_named_or_stated_as_constants(tmp_path):
 
 def test_a_bandwidth_is_never_made_up(tmp_path):
     path = write(tmp_path, "rtt_ms,throughput\n1,2\n")
-    with pytest.raises(ValueError, match=r"trace.csv: expected the columns bandwidth_mbps, found rtt_ms, throughput"):
+    with pytest.raises(ValueError, match=r"trace.csv: expected the column bandwidth_mbps, found rtt_ms, throughput"):
         read_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("feature", "written", "unit"),
+    [
+        ("bandwidth_mbps", "bps", "bit/s"),
+        ("bandwidth_mbps", "Kbps", "kbit/s"),
+        ("bandwidth_mbps", "mbit/s", "Mbit/s"),
+        ("bandwidth_mbps", "MB/sec", "MB/s"),
+        ("latency_ms", "msec", "ms"),
+        ("packet_loss", "pct", "percent"),
+        ("timestamp", "milliseconds", "ms"),
+    ],
+)
+def test_a_unit_may_be_written_as_people_write_it(feature, written, unit):
+    assert Layout(units={feature: written}) == Layout(units={feature: unit})
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "asked"),
+    [
+        (1767571200, 5, True),
+        (1767571200000, 5000, True),
+        (1767571200.25, 0.5, True),
+        (1000, 1, False),  # a count of rows
+        (50_000_000_000, 1, False),  # the year 3554
+    ],
+)
+def test_a_column_that_counts_from_1970_under_another_name_is_asked_about(tmp_path, first, step, asked):
+    rows = "".join(f"{first + step * k},{20 + k}\n" for k in range(9))
+    trace = read_trace(write(tmp_path, "ts,dl_mbps\n" + rows))
+    assert any("if 'ts' is their time, add -c timestamp=ts" in notice for notice in trace.notices) == asked
+
+
+@pytest.mark.parametrize("name", ["Timestamp (UTC)", "time [Europe/Berlin]", "Date (CET)", "DateTime (+02:00)"])
+def test_a_time_may_say_its_clock_in_brackets(tmp_path, name):
+    trace = read_trace(write(tmp_path, f"{name},dl_mbps\n2026-01-05 00:00:00,1\n2026-01-05 00:00:05,2\n"))
+    assert trace.step_s == 5.0
+
+
+def test_a_time_with_a_unit_in_brackets_is_asked_about(tmp_path):
+    rows = "".join(f"{1767571200000 + 5000 * k},{k}\n" for k in range(9))
+    trace = read_trace(write(tmp_path, "time (ms),dl_mbps\n" + rows))
+    assert any("add -c 'timestamp=time (ms)'" in notice for notice in trace.notices)
+
+
+def test_what_is_said_of_a_frame_is_said_in_python():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"ts": range(1767571200, 1767571290, 5), "Ingress (bps)": np.arange(18) * 1e6})
+    with pytest.raises(ValueError, match=r'say columns=\{"bandwidth_mbps": "Ingress \(bps\)"\}$'):
+        read_trace(frame)
+    trace = read_trace(frame, {"bandwidth_mbps": "Ingress (bps)"})
+    said = " ".join((*trace.notices, *trace.warnings))
+    assert 'say columns={"timestamp": "ts"}' in said
+    assert 'units={"bandwidth_mbps": "UNIT"} says another' in said
+    assert " -c " not in said
+    assert " -u " not in said
+
+
+def test_a_trace_is_shown_in_a_line(tmp_path):
+    trace = read_trace(write(tmp_path, "time,dl_mbps\n2026-01-05 00:00:00,1\n2026-01-05 00:00:05,2\n"))
+    assert repr(trace).startswith("Trace(")
+    assert "trace.csv: 2 rows in 1 segment; A row every 5 s; latency_ms: not in the file, taken as 50" in repr(trace)
+
+
+def test_a_counter_is_not_taken_for_a_time(tmp_path):
+    counter = 1_500_000_000 + np.cumsum(np.random.default_rng(1).integers(10_000, 2_000_000, 50))
+    rows = "".join(f"{value},{20 + k}\n" for k, value in enumerate(counter))
+    assert not any("time" in notice for notice in read_trace(write(tmp_path, "sent,dl_mbps\n" + rows)).notices)
 
 
 def test_a_column_that_is_asked_for_has_to_be_there(tmp_path):
     path = write(tmp_path, "bandwidth_mbps\n1\n")
-    with pytest.raises(ValueError, match=r"trace.csv: expected the columns loss, found bandwidth_mbps"):
+    with pytest.raises(ValueError, match=r"trace.csv: expected the column loss, found bandwidth_mbps"):
         read_trace(path, {"packet_loss": "loss"})
 
 
@@ -146,7 +215,7 @@ def test_rows_are_chosen_by_patterns(tmp_path):
     assert read_trace(path, Layout(where={"modem": ["5g-*", "lte-b"]})).features[:, 1].tolist() == [0, 2, 3]
     with pytest.raises(ValueError, match="modem: expected rows with dsl, found 5g-a, lte-a"):
         read_trace(path, Layout(where={"modem": ["dsl"]}))
-    with pytest.raises(ValueError, match="expected the columns line, found modem"):
+    with pytest.raises(ValueError, match="expected the column line, found modem"):
         read_trace(path, Layout(where={"line": ["a"]}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -338,6 +339,30 @@ def test_limits_are_options_and_say_what_was_met() -> None:
         linkcast.Model(path, threads=3, max_threads=2)
     with pytest.raises(ValueError, match="load_seconds: expected a number above 0"):
         linkcast.Model(path, load_seconds=0)
+
+
+def test_what_loading_may_take_is_read_from_the_environment_where_no_option_says_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = built("fused")
+    monkeypatch.setenv("LINKCAST_LOAD_SECONDS", "1e-6")
+    assert "multiplications or more, over the limit" in refusal(path, "tflite")
+    for load in (linkcast.Engine, lambda: linkcast.Engine.load(load_seconds=1e-6)):
+        with pytest.raises(linkcast.LoadError, match="over the limit"):
+            load()
+    assert linkcast.Model(path, load_seconds=60).backend == "native"
+    assert len(linkcast.Engine(load_seconds=60).names) > 1
+    for word in ("soon", "10 s", "0", "-1", "nan", "1e7"):
+        monkeypatch.setenv("LINKCAST_LOAD_SECONDS", word)
+        with pytest.raises(ValueError, match=f'LINKCAST_LOAD_SECONDS: expected a number above 0.*got "{word}"'):
+            linkcast.Model(path)
+    monkeypatch.setenv("LINKCAST_LOAD_SECONDS", "1000")
+    opened = linkcast.Engine()
+    assert linkcast.Model(path).backend == "native"
+    monkeypatch.setenv("LINKCAST_LOAD_SECONDS", "1e-6")
+    pickle.loads(pickle.dumps(linkcast.Model(path, load_seconds=60)))  # takes its own limit along
+    with pytest.raises(linkcast.LoadError, match="over the limit"):
+        pickle.loads(pickle.dumps(opened))  # opens as a new one does
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,9 @@ type Options struct {
 	// HelperSpin is how long the helper keeps its CPU busy after a window; a later window finds it asleep and runs on
 	// one core. 0 is a millisecond; at most a minute.
 	HelperSpin time.Duration
+	// LoadTime is what loading each model may take; more for a large one, or on a slow board. 0 is what
+	// LINKCAST_LOAD_SECONDS says, or else 10 seconds.
+	LoadTime time.Duration
 }
 
 // Open loads the models of a folder that holds models/ and metadata/; "" takes those installed with the library.
@@ -207,26 +210,36 @@ func OpenWith(folder string, given Options) (*Engine, error) {
 	defer C.free(unsafe.Pointer(name))
 	engine := &Engine{}
 	options := C.engine_options()
-	options.public_key = cString(given.PublicKey)
-	defer C.free(unsafe.Pointer(options.public_key))
-	options.precision = cString(given.Precision)
-	defer C.free(unsafe.Pointer(options.precision))
-	options.kernels = cString(given.Kernels)
-	defer C.free(unsafe.Pointer(options.kernels))
-	options.second_core = cString(given.SecondCore)
-	defer C.free(unsafe.Pointer(options.second_core))
-	if given.HelperSpin != 0 {
-		us := given.HelperSpin.Microseconds()
-		if us < 1 || us > 60000000 {
-			return nil, fmt.Errorf("HelperSpin: expected 1us to 1m, got %v", given.HelperSpin)
-		}
-		options.helper_spin_us = C.uint64_t(us)
+	free, err := given.fill(&options)
+	defer free()
+	if err != nil {
+		return nil, err
 	}
 	if _, err := call(func() C.linkcast_status { return C.linkcast_engine_open(name, &options, &engine.handle) }); err != nil {
 		return nil, err
 	}
 	runtime.SetFinalizer(engine, func(e *Engine) { e.Close() })
 	return engine, nil
+}
+
+// fill writes the options into C's. What free frees has to live as long as they are read.
+func (given Options) fill(options *C.linkcast_engine_options) (free func(), err error) {
+	texts := []*C.char{cString(given.PublicKey), cString(given.Precision), cString(given.Kernels), cString(given.SecondCore)}
+	options.public_key, options.precision, options.kernels, options.second_core = texts[0], texts[1], texts[2], texts[3]
+	free = func() {
+		for _, text := range texts {
+			C.free(unsafe.Pointer(text))
+		}
+	}
+	if given.HelperSpin != 0 {
+		us := given.HelperSpin.Microseconds()
+		if us < 1 || us > 60000000 {
+			return free, fmt.Errorf("HelperSpin: expected 1us to 1m, got %v", given.HelperSpin)
+		}
+		options.helper_spin_us = C.uint64_t(us)
+	}
+	options.load_seconds = C.double(given.LoadTime.Seconds())
+	return free, nil
 }
 
 // cString is nil for "".

@@ -97,6 +97,19 @@ func TestSecondCore(t *testing.T) {
 	}
 }
 
+func TestLoadTime(t *testing.T) {
+	for _, given := range []time.Duration{time.Nanosecond, -time.Second} {
+		if _, err := OpenWith("", Options{LoadTime: given}); err == nil || !strings.Contains(err.Error(), "load") {
+			t.Errorf("%v: %v", given, err)
+		}
+	}
+	engine, err := OpenWith("", Options{LoadTime: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine.Close()
+}
+
 func predictor(t *testing.T, engine *Engine) *Predictor {
 	t.Helper()
 	p, err := NewPredictor(engine, "internet")

@@ -53,10 +53,11 @@ func OpenNetwork(path string, given Options) (*Network, error) {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
 	options := C.network_options()
-	options.precision = cString(given.Precision)
-	defer C.free(unsafe.Pointer(options.precision))
-	options.kernels = cString(given.Kernels)
-	defer C.free(unsafe.Pointer(options.kernels))
+	free, err := given.fill(&options)
+	defer free()
+	if err != nil {
+		return nil, err
+	}
 	network := &Network{}
 	if _, err := call(func() C.linkcast_status {
 		return C.linkcast_network_open(name, &options, &network.handle)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // modelsFolder is that of the models beside the library.
@@ -17,6 +18,15 @@ func modelsFolder(t *testing.T) string {
 	}
 	t.Skip("no models here")
 	return ""
+}
+
+func TestANetworkTakesTheOptionsOfAModel(t *testing.T) {
+	path := filepath.Join(modelsFolder(t), "internet_lstm.tflite")
+	for _, given := range []Options{{LoadTime: time.Nanosecond}, {SecondCore: "4096"}, {Precision: "int4"}} {
+		if _, err := OpenNetwork(path, given); err == nil {
+			t.Errorf("%+v was not looked at", given)
+		}
+	}
 }
 
 func TestANetworkIsWrittenAndReadByName(t *testing.T) {

@@ -19,7 +19,6 @@ inline linkcast::Engine open_bundle(linkcast::Backend backend = linkcast::Backen
   if (!folder) throw std::runtime_error("LINKCAST_BUNDLE is not set");
   linkcast::Model::Options options;
   options.backend = backend;
-  options.limits.load_seconds = 600.0;  // under valgrind, beside other tests
   return linkcast::Engine(folder, options);
 }
 

@@ -134,6 +134,23 @@ TEST(a_window_on_two_cores_has_the_answer_of_one_and_a_reload_keeps_the_helper) 
   }
 }
 
+TEST(what_loading_may_take_is_an_option_and_no_other_number_than_seconds) {
+  linkcast_engine_options options = linkcast::Engine::default_options();
+  linkcast_engine* opened = nullptr;
+  options.load_seconds = 1e-9;
+  CHECK_EQ(linkcast_engine_open(bundle().c_str(), &options, &opened), LINKCAST_ERROR_LOAD);
+  CHECK(error_has("over the limit of"));
+  for (const double none : {-1.0, 1e7, std::nan("")}) {
+    options.load_seconds = none;
+    CHECK_EQ(linkcast_engine_open(bundle().c_str(), &options, &opened), LINKCAST_ERROR_ARGUMENT);
+    CHECK(error_has("load_seconds: expected a number above 0 and up to 1e6"));
+  }
+  CHECK(opened == nullptr);
+  options.load_seconds = 1000.0;
+  linkcast::Engine slow(bundle(), options);
+  CHECK(std::string(slow.describe(internet()).backend).size() > 0);
+}
+
 TEST(a_second_core_that_is_none_is_refused_with_those_that_there_are) {
   linkcast_engine_options options = linkcast::Engine::default_options();
   linkcast_engine* opened = nullptr;

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Stream,
         __version__,
     )
+    from linkcast.ahead import LinkAhead, forecast_ahead
     from linkcast.compression import Codec, CompressionChoice, choose_compression, measure_codecs, read_codecs
     from linkcast.engine import Allocation, Engine
     from linkcast.predictor import BandwidthPredictor
@@ -38,6 +39,7 @@ __all__ = [
     "Decision",
     "Engine",
     "Layout",
+    "LinkAhead",
     "LoadError",
     "Model",
     "RouteChoice",
@@ -47,6 +49,7 @@ __all__ = [
     "Trace",
     "__version__",
     "choose_compression",
+    "forecast_ahead",
     "measure_codecs",
     "read_codecs",
     "read_trace",
@@ -63,6 +66,7 @@ _HOME = {
     "Decision": "linkcast._native",
     "Engine": "linkcast.engine",
     "Layout": "linkcast.traces",
+    "LinkAhead": "linkcast.ahead",
     "LoadError": "linkcast._native",
     "Model": "linkcast._native",
     "RouteChoice": "linkcast._native",
@@ -72,6 +76,7 @@ _HOME = {
     "Trace": "linkcast.traces",
     "__version__": "linkcast._native",
     "choose_compression": "linkcast.compression",
+    "forecast_ahead": "linkcast.ahead",
     "measure_codecs": "linkcast.compression",
     "read_codecs": "linkcast.compression",
     "read_trace": "linkcast.traces",

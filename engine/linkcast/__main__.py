@@ -21,7 +21,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("typer", "rich", "click"):
             raise
-        print(f"linkcast: the command line needs {error.name}: pip install 'linkcast[cli]'", file=sys.stderr)
+        from linkcast.extras import install
+
+        print(f"linkcast: the command line needs {error.name}: {install('cli')}", file=sys.stderr)
         sys.exit(1)
     run_command_line()
 

@@ -68,7 +68,7 @@ class Model:
         max_file_bytes: int = ...,
         max_tensor_bytes: int = ...,
         max_threads: int = ...,
-        load_seconds: float = ...,
+        load_seconds: float | None = None,
     ) -> None: ...
     @property
     def path(self) -> str: ...
@@ -155,6 +155,7 @@ class Engine:
         kernels: str | None = None,
         second_core: int | str | None = None,
         helper_spin_us: int = 1000,
+        load_seconds: float | None = None,
         public_key: str | os.PathLike[str] | None = None,
     ) -> None: ...
     @staticmethod

@@ -40,6 +40,8 @@ class Engine(_native.Engine):
         second_core: one window of a forecaster on two cores where that gains: the CPU of a helper thread, or "any"; see
             `Model`.
         helper_spin_us: how long the helper keeps that CPU busy after a window.
+        load_seconds: that loading each model may take; None is what LINKCAST_LOAD_SECONDS says, or else 10: more for
+            a large model, or on a slow board.
         public_key: a PEM file with Ed25519 public keys: the folder has to be signed with one of them (`linkcast sign`).
             None is what LINKCAST_PUBLIC_KEY names, or else no signature is asked for.
     Raises:
@@ -59,6 +61,7 @@ class Engine(_native.Engine):
         kernels: str | None = None,
         second_core: int | str | None = None,
         helper_spin_us: int = 1000,
+        load_seconds: float | None = None,
         public_key: str | os.PathLike[str] | None = None,
     ) -> None:
         bundle = _native.Engine.default_folder() if folder is None else os.fspath(folder)
@@ -66,6 +69,7 @@ class Engine(_native.Engine):
             "kernels": kernels,
             "second_core": second_core,
             "helper_spin_us": helper_spin_us,
+            "load_seconds": load_seconds,
         }
         super().__init__(bundle, backend, threads, precision, **options, public_key=public_key)
         key = None if public_key is None else os.path.abspath(public_key)
@@ -84,6 +88,7 @@ class Engine(_native.Engine):
         kernels: str | None = None,
         second_core: int | str | None = None,
         helper_spin_us: int = 1000,
+        load_seconds: float | None = None,
         public_key: str | os.PathLike[str] | None = None,
     ) -> Engine:
         """Another name of the constructor."""
@@ -95,6 +100,7 @@ class Engine(_native.Engine):
             kernels=kernels,
             second_core=second_core,
             helper_spin_us=helper_spin_us,
+            load_seconds=load_seconds,
             public_key=public_key,
         )
 

@@ -237,6 +237,11 @@ def verdict(
     )
 
 
+def digits(value: float, count: int = 4) -> str:
+    """A number with so many digits that count, a zero at the end too: "43.80", "1234"."""
+    return f"{value:#.{count}g}".rstrip(".")
+
+
 def baseline_label(name: str, article: bool = False) -> str:
     """The name of a baseline as people read it: "moving_average" -> "moving average", or "the moving average"."""
     label = "AR(10)" if name == AR else name.replace("ewma", "EWMA").replace("_", " ")

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from linkcast import metrics
-from linkcast.evaluation import Evaluation, ScoredTrace, baseline_label
+from linkcast.evaluation import Evaluation, ScoredTrace, baseline_label, digits
+from linkcast.extras import install
 from linkcast.files import write_file
 from linkcast.replay import Replay
 from linkcast.reserving import LINKCAST, RISK, Reservations
@@ -43,7 +44,7 @@ def _figure(width: float, height: float, arranged: bool = True) -> Figure:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'linkcast[plot]'") from error
+        raise ImportError(f"plots need matplotlib: {install('plot')}") from error
     figure = Figure(figsize=(width, height), facecolor="white", layout="constrained" if arranged else None)
     FigureCanvasAgg(figure)
     return figure
@@ -168,10 +169,10 @@ def _skill(axes: Axes, scored: ScoredTrace, evaluation: Evaluation) -> None:
     reach = np.nan_to_num(np.abs(spans[order].T - skills[order]))
     axes.barh(rows, values, xerr=reach, color=colours, height=0.62, error_kw={"ecolor": "0.25", "capsize": 3, "lw": 1})
     axes.axvline(0.0, color="0.2", linewidth=1.0)
-    labels = [f"{baseline_label(names[i])}  {maes[1 + i]:.3g}" for i in order]
+    labels = [f"{baseline_label(names[i])}  {digits(maes[1 + i], 3)}" for i in order]
     axes.set_yticks(rows, labels, fontsize=9)
     axes.set_xlabel("skill of the stream [%], with 95 % interval")
-    axes.set_title(f"1 - MAE of the stream ({maes[0]:.3g} Mbit/s) / MAE of another", fontsize=10)
+    axes.set_title(f"1 - MAE of the stream ({digits(maes[0], 3)} Mbit/s) / MAE of another", fontsize=10)
     axes.grid(alpha=0.25, axis="x")
     axes.margins(x=0.12)
 

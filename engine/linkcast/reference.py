@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from linkcast.extras import install
+
 FloatArray = npt.NDArray[np.float64]
 
 SETTINGS: dict[str, Any] = {
@@ -76,7 +78,7 @@ def _boosted(
     try:
         import lightgbm
     except ImportError as error:
-        raise ImportError("the reference needs LightGBM: pip install 'linkcast[reference]'") from error
+        raise ImportError(f"the reference needs LightGBM: {install('reference')}") from error
     before, targets = (np.asarray(part, dtype=np.float64) for part in earlier)
     chosen = np.unique(np.linspace(0, len(before) - 1, min(most, len(before))).astype(np.int64))
     before, targets = before[chosen], targets[chosen]

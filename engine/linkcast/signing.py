@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from linkcast.extras import install
 from linkcast.files import naming, sha256, write_whole
 
 if TYPE_CHECKING:
@@ -154,5 +155,5 @@ def _serialization() -> Any:
     try:
         from cryptography.hazmat.primitives import serialization
     except ModuleNotFoundError as error:
-        raise ImportError("keys and signatures need cryptography: pip install 'linkcast[sign]'") from error
+        raise ImportError(f"keys and signatures need cryptography: {install('sign')}") from error
     return serialization

@@ -73,7 +73,7 @@ def stream_answers(
     """
     window = engine.spec(engine.resolve(name, "forecaster"))["window"] or 1
     ticks = sum(max(0, len(rows) - window + 1) for rows in segments)
-    came = [_came(len(rows), None if held is None else held[index]) for index, rows in enumerate(segments)]
+    came = [samples_came(len(rows), None if held is None else held[index]) for index, rows in enumerate(segments)]
 
     def run(steps: int, level: float) -> Iterator[tuple[slice, dict[str, Any]]]:
         """Every segment's ticks with a full window, a batch at a time, and where they belong."""
@@ -113,7 +113,7 @@ def stream_answers(
     return StreamScores(mbps, sources, p10, p50, p90, horizon, horizon_p90, peak_p90, reserve)
 
 
-def _came(rows: int, held: Mask | None) -> Mask:
+def samples_came(rows: int, held: Mask | None) -> Mask:
     """(rows,) True where a sample came. The first row of a segment stands for one: there is nothing to hold."""
     came = np.ones(rows, np.bool_) if held is None else ~held
     came[:1] = True

@@ -358,6 +358,8 @@ struct linkcast_engine_options {
                               linkcast_model_info.second_core */
   uint64_t helper_spin_us; /* how long the helper keeps its CPU busy after a window, 1 to 60000000; a later window finds
                               it asleep and runs on one core */
+  double load_seconds;     /* that loading each model may take, up to 1e6; more for a large one, or on a slow board.
+                              0: $LINKCAST_LOAD_SECONDS, or else 10 */
 };
 #define LINKCAST_ENGINE_OPTIONS_INIT \
   {sizeof(linkcast_engine_options),  \
@@ -375,7 +377,8 @@ struct linkcast_engine_options {
    NULL,                             \
    NULL,                             \
    NULL,                             \
-   1000}
+   1000,                             \
+   0}
 
 struct linkcast_stream_options {
   size_t size;
@@ -785,8 +788,8 @@ typedef struct linkcast_tensor {
  * needs no engine, and is used by one thread at a time.
  *
  * path:     of a .tflite file
- * options:  of it what is a model's: backend, tflite_library, threads, precision, kernels, second_core and
- *           helper_spin_us; NULL: all defaults
+ * options:  of it what is a model's: backend, tflite_library, threads, precision, kernels, second_core,
+ *           helper_spin_us and load_seconds; NULL: all defaults
  * network:  out; NULL after an error
  *
  * Any thread. LOAD, ARGUMENT, STRUCT_SIZE, MEMORY. Since 0.1.0. */

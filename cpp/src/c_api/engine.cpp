@@ -178,6 +178,7 @@ Model::Options model_options(const linkcast_engine_options& given) {
   if (given.precision) options.precision = precision_from_name(given.precision);
   if (given.kernels) options.kernels = given.kernels;
   options.second_core = SecondCore::from(given.second_core ? given.second_core : "", given.helper_spin_us);
+  if (given.load_seconds != 0) options.limits.load_seconds = given.load_seconds;
   if (given.tflite_library) options.tflite_library = given.tflite_library;
   return options;
 }

@@ -39,6 +39,7 @@ Allocation::Allocation(const ModelSpec& spec, Model& model)
 }
 
 void Allocation::prepare() {
+  const Model::Kept kept(model_, kRows);
   std::int32_t action = 0;
   decide(rehearsed_.data(), 1, &action);
 }
@@ -86,8 +87,8 @@ std::size_t Allocation::choose(std::size_t cell, const float* q, Cause* cause) c
   const std::size_t lowest = holds > 0 ? holds - 1 : 0;
   const std::size_t highest = std::min(holds + kHeadroom - 1, actions_ - 1);
   float sum = 0;  // NaN when one of them is not finite
-  for (std::size_t a = lowest; a <= highest; ++a) sum += q[a] * 0.0F;
-  if (sum == 0.0F) return static_cast<std::size_t>(std::max_element(q + lowest, q + highest + 1) - q);
+  for (std::size_t a = lowest; a <= highest; ++a) sum += q[a] * 0.0f;
+  if (sum == 0.0f) return static_cast<std::size_t>(std::max_element(q + lowest, q + highest + 1) - q);
   *cause = Cause::not_finite;
   return highest;
 }

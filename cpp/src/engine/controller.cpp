@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/finite.h"
 #include "base/sha256.h"
+#include "engine/allocation.h"
 
 namespace linkcast {
 namespace {
@@ -261,6 +262,8 @@ void Controller::apply(double asked, std::uint64_t now_ns) noexcept {
 
 void Controller::prepare() {
   const ModelSpec& forecaster = engine_.spec(stream_.model());
+  const Forecaster::Kept forecast(stream_.forecaster(), 1);
+  const Model::Kept decision(engine_.model(allocator_), Allocation::kRows);
   if (!rehearsal_) rehearsal_ = std::make_unique<Rehearsal>(engine_, engine_.spec(allocator_).serves, options_);
   if (!has_telemetry_) return;
   Rehearsal& rehearsal = *rehearsal_;

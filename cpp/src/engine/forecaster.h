@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -44,6 +45,18 @@ class Forecaster {
   const ModelSpec& spec() const noexcept { return spec_; }
   Model& model() const noexcept { return model_; }
   std::size_t rows() const noexcept { return safeguard_.rows(); }
+
+  /// Model::Kept for the model and its fallback: around a forecast that is nobody's.
+  class Kept {
+   public:
+    Kept(const Forecaster& forecaster, std::size_t rows) : model_(forecaster.model_, rows) {
+      if (Model* fallback = forecaster.safeguard_.fallback()) fallback_.emplace(*fallback);
+    }
+
+   private:
+    Model::Kept model_;
+    std::optional<Model::Kept> fallback_;
+  };
 
   /// Grows to `rows`; earlier rows keep what they know. Off the hot path.
   void reserve(std::size_t rows);

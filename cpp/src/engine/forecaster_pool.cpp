@@ -50,6 +50,7 @@ void ForecasterPool::reserve(std::size_t model, std::size_t batch) {
 
 void ForecasterPool::prepare(std::size_t model) {
   static_cast<void>(forecaster(model));
+  const Forecaster::Kept kept(*forecasters_[model], 1);
   auto& rehearsal = rehearsals_[model];
   if (!rehearsal) rehearsal = std::make_unique<Rehearsal>(engine_, model, options_.safeguard);
   Forecaster& run = rehearsal->forecaster;

@@ -18,11 +18,23 @@ namespace linkcast {
 namespace {
 
 constexpr double kWorkPerSecond = 1e8;  // multiplications that TensorFlow Lite's slowest kernels do at least
+constexpr double kLoadSeconds = 10.0;   // where nobody says
 constexpr double kMostLoadSeconds = 1e6;
 constexpr std::size_t kProofBatch = 7;  // odd, so that the batch kernels and their remainders are both met
 
 constexpr const char* kBackendNames[] = {"auto", "native", "tflite"};
 constexpr const char* kPrecisionNames[] = {"float32", "bfloat16", "int8"};
+
+/// What loading may take, s. @throws std::invalid_argument  no number, or one out of range
+double load_seconds(const std::optional<double>& given) {
+  const char* text = given ? nullptr : environment("LINKCAST_LOAD_SECONDS");
+  char* end = nullptr;
+  const double seconds = text ? std::strtod(text, &end) : given.value_or(kLoadSeconds);
+  if (seconds > 0 && seconds <= kMostLoadSeconds && !(text && *end)) return seconds;
+  throw std::invalid_argument(
+      (text ? "LINKCAST_LOAD_SECONDS: expected a number above 0 and up to 1e6, got \"" + std::string(text) + "\""
+            : "load_seconds: expected a number above 0 and up to 1e6, got " + std::to_string(seconds)));
+}
 
 }  // namespace
 
@@ -58,10 +70,8 @@ Model::Model(const std::string& path, std::vector<std::byte>* bytes, const Optio
   if (options.backend == Backend::tflite && options.second_core.wanted())
     throw std::invalid_argument("second_core: expected none with backend \"tflite\", got \"" +
                                 options.second_core.text() + "\"");
-  if (!(limits.load_seconds > 0 && limits.load_seconds <= kMostLoadSeconds))
-    throw std::invalid_argument("load_seconds: expected a number above 0 and up to 1e6, got " +
-                                std::to_string(limits.load_seconds));
-  const auto work = static_cast<std::uint64_t>(limits.load_seconds * kWorkPerSecond);
+  options_.limits.load_seconds = load_seconds(limits.load_seconds);
+  const auto work = static_cast<std::uint64_t>(*options_.limits.load_seconds * kWorkPerSecond);
   const tflite::ModelFile::Limits file_limits{limits.file_bytes, {limits.tensor_bytes, work}};
   auto runtime = tflite::Runtime::open(options.tflite_library);
   file_ = bytes ? std::make_shared<const tflite::ModelFile>(std::move(runtime), std::move(*bytes), path, options.sha256,
@@ -131,9 +141,11 @@ const tflite::EdgeTensor& Model::output(const std::string& name) const { return 
 
 void Model::check_time() const {
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - opened_;
-  if (spent.count() <= options_.limits.load_seconds) return;
-  char text[64];
-  std::snprintf(text, sizeof text, "%.1f s, over the limit of %g s", spent.count(), options_.limits.load_seconds);
+  const double limit = *options_.limits.load_seconds;
+  if (spent.count() <= limit) return;
+  char text[96];
+  std::snprintf(text, sizeof text, "%.1f s, over the limit of %g s (load_seconds, LINKCAST_LOAD_SECONDS)",
+                spent.count(), limit);
   throw LoadError(path() + ": loading takes more than " + text);
 }
 
@@ -223,24 +235,36 @@ tflite::Interpreter::Options Model::interpreter_options(const tflite::NativeDele
   return options;
 }
 
+Model::Kept::Kept(Model& model, std::size_t rows) : model_(model) {
+  if (const Batch* batch = model.batch_.get(); batch && !batch->interpreter) {
+    batch_input_ = batch->input;
+    batch_output_ = batch->output;
+    rows_ = std::min(rows, batch->capacity);
+  }
+  model.kept_.clear();  // keeps its memory
+  each(
+      [&](const float* memory, std::size_t floats) { model.kept_.insert(model.kept_.end(), memory, memory + floats); });
+}
+
+Model::Kept::~Kept() {
+  const float* from = model_.kept_.data();
+  each([&](float* memory, std::size_t floats) {
+    std::copy_n(from, floats, memory);
+    from += floats;
+  });
+}
+
+template <class Visit>
+void Model::Kept::each(Visit visit) const {
+  for (const auto* edge : {&model_.inputs(), &model_.outputs()})
+    for (const auto& tensor : *edge) visit(tensor.memory.get(), tensor.size);
+  if (rows_ == 0) return;
+  visit(batch_input_.get(), rows_ * model_.row_inputs_);
+  visit(batch_output_.get(), rows_ * model_.row_outputs_);
+}
+
 void Model::prepare() {
-  /// Puts the tensors back, also when the invoke fails.
-  struct Kept {
-    const std::vector<float>& values;
-    const tflite::Interpreter& interpreter;
-    ~Kept() {
-      auto from = values.begin();
-      for (const auto* edge : {&interpreter.inputs(), &interpreter.outputs()})
-        for (const auto& tensor : *edge) {
-          std::copy_n(from, tensor.size, tensor.memory.get());
-          from += static_cast<std::ptrdiff_t>(tensor.size);
-        }
-    }
-  };
-  kept_.clear();  // keeps its memory
-  for (const auto* edge : {&inputs(), &outputs()})
-    for (const auto& tensor : *edge) kept_.insert(kept_.end(), tensor.memory.get(), tensor.memory.get() + tensor.size);
-  const Kept kept{kept_, *interpreter_};
+  const Kept kept(*this);
   interpreter_->invoke();
 }
 

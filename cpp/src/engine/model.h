@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,8 @@ class Model {
     std::uint64_t file_bytes = std::uint64_t{256} << 20;
     std::uint64_t tensor_bytes = std::uint64_t{128} << 20;  ///< of all that the graph computes at its own batch
     int threads = 64;
-    double load_seconds = 10.0;  ///< also bounds the work of one run: 1e8 multiplications for each second
+    /// Also bounds the work of one run: 1e8 multiplications for each second. Absent: LINKCAST_LOAD_SECONDS, or else 10.
+    std::optional<double> load_seconds;
   };
 
   struct Options {
@@ -98,6 +100,26 @@ class Model {
   /// Reads the inputs, writes the outputs, from zero LSTM state. A state that the graph takes as an input and gives as an
   /// output is the caller's to carry over. @throws InvokeError
   void invoke() { interpreter_->invoke(); }
+
+  /// Puts back, at its end, what inputs(), outputs() and the first `rows` of the batch memory held at its start: around
+  /// what runs the model for nobody's sake. One at a time; the first of a model allocates.
+  class Kept {
+   public:
+    explicit Kept(Model& model, std::size_t rows = 0);
+    ~Kept();
+    Kept(const Kept&) = delete;
+    Kept& operator=(const Kept&) = delete;
+
+   private:
+    /// Calls visit(memory, floats) for each piece of memory that is kept.
+    template <class Visit>
+    void each(Visit visit) const;
+
+    Model& model_;
+    std::shared_ptr<float[]> batch_input_;  // null: no batch has come yet, or invokes do not touch its memory
+    std::shared_ptr<float[]> batch_output_;
+    std::size_t rows_ = 0;  // of the batch memory
+  };
 
   /// Brings weights and code into the caches, shortly before the next invoke(): see ForecasterPool::prepare(). input() and
   /// output() keep their content. The first call allocates. @throws InvokeError
@@ -175,7 +197,7 @@ class Model {
   std::size_t row_inputs_ = 0;
   std::size_t row_outputs_ = 0;
   std::unique_ptr<Batch> batch_;  // made when the first batch comes
-  std::vector<float> kept_;       // input() and output() while prepare() runs
+  std::vector<float> kept_;       // what Kept puts back
   std::string backend_reason_;
   double proof_error_ = 0.0;
 };

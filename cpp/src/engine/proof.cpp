@@ -12,8 +12,8 @@ namespace {
 constexpr std::size_t kRandomWindows = 12;  // of each distribution
 constexpr std::size_t kSpecialWindows = 10;
 constexpr std::size_t kMaskedWindows = 10;  // where there is a mask; of the first random ones
-constexpr float kLarge = 100.0F;            // scaled features are 0..1
-constexpr float kDenormal = 1e-40F;
+constexpr float kLarge = 100.0f;            // scaled features are 0..1
+constexpr float kDenormal = 1e-40f;
 
 std::string number(double value) {
   char text[32];
@@ -36,7 +36,7 @@ std::vector<float> answers_of_all(tflite::Interpreter& interpreter, const ProofW
     for (const auto& output : interpreter.outputs())
       result.insert(result.end(), output.memory.get(), output.memory.get() + output.size);
   }
-  for (const auto& input : interpreter.inputs()) std::fill_n(input.memory.get(), input.size, 0.0F);
+  for (const auto& input : interpreter.inputs()) std::fill_n(input.memory.get(), input.size, 0.0f);
   return result;
 }
 
@@ -51,13 +51,13 @@ std::vector<float> answers(tflite::Interpreter& interpreter, const ProofWindows&
   std::vector<float> result(windows.count * row_outputs);
   for (std::size_t row = 0; row < windows.count; row += batch) {
     const std::size_t rows = std::min(batch, windows.count - row);
-    std::fill_n(interpreter.input(), interpreter.input_size(), 0.0F);
+    std::fill_n(interpreter.input(), interpreter.input_size(), 0.0f);
     std::copy_n(&windows.values[row * row_inputs], rows * row_inputs, interpreter.input());
     between();
     interpreter.invoke();
     std::copy_n(interpreter.output(), rows * row_outputs, &result[row * row_outputs]);
   }
-  std::fill_n(interpreter.input(), interpreter.input_size(), 0.0F);
+  std::fill_n(interpreter.input(), interpreter.input_size(), 0.0f);
   return result;
 }
 
@@ -70,15 +70,15 @@ ProofWindows::ProofWindows(std::size_t row_inputs, const std::vector<float>& gol
     for (std::size_t n = 0; n < row_inputs; ++n) values.push_back(value_of(n));
   };
   std::mt19937 random(20240);
-  std::uniform_real_distribution<float> uniform(0.0F, 1.0F);
+  std::uniform_real_distribution<float> uniform(0.0f, 1.0f);
   std::normal_distribution<float> normal;
   for (std::size_t k = 0; k < kRandomWindows; ++k) add([&](std::size_t) { return uniform(random); });
   for (std::size_t k = 0; k < kRandomWindows; ++k) add([&](std::size_t) { return normal(random); });
-  for (const float value : {0.0F, 1.0F, kLarge, -kLarge, kDenormal, -kDenormal})
+  for (const float value : {0.0f, 1.0f, kLarge, -kLarge, kDenormal, -kDenormal})
     add([&](std::size_t) { return value; });
   add([](std::size_t n) { return n % 2 == 0 ? kLarge : -kLarge; });
-  add([](std::size_t n) { return n % 2 == 0 ? kDenormal : 1.0F; });
-  add([](std::size_t n) { return n == 0 ? 1.0F : 0.0F; });
+  add([](std::size_t n) { return n % 2 == 0 ? kDenormal : 1.0f; });
+  add([](std::size_t n) { return n == 0 ? 1.0f : 0.0f; });
   add([&](std::size_t n) { return static_cast<float>(n) / static_cast<float>(row_inputs); });
   count = row_inputs > 0 ? values.size() / row_inputs : 0;
 }
@@ -132,7 +132,7 @@ double largest_row(const std::vector<float>& weights, std::size_t width) noexcep
 }
 
 double largest(const std::vector<float>& values) noexcept {
-  float most = 0.0F;
+  float most = 0.0f;
   for (const float v : values) most = std::max(most, std::fabs(v));
   return static_cast<double>(most);
 }

@@ -66,6 +66,9 @@ class Safeguard {
     float last, mean;
   };
   Earlier earlier(std::size_t row) const noexcept { return {last_[row], mean_[row]}; }
+  /// The model that stands in; null without one.
+  Model* fallback() const noexcept { return fallback_ ? &engine_.model(*fallback_) : nullptr; }
+
   void remember(std::size_t row, Earlier earlier) noexcept { last_[row] = earlier.last, mean_[row] = earlier.mean; }
 
  private:

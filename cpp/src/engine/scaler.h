@@ -15,6 +15,7 @@ const char* reference_name(Reference reference) noexcept;
 /// log_offset, else x itself; then
 ///     scaled = (level - share * reference level - offset) * scale, cut to -bound..bound where there is a bound,
 /// with the level of the window's first (oldest) sample or of a given value as the reference's, or 0 without one.
+/// Ready to compute with; as a file has it, with min and max, it is linkcast.training.ranges.Range.
 struct Range {
   double offset = 0;      ///< the minimum of what is scaled
   double scale = 1;       ///< 1 / (maximum - minimum); finite and not zero

@@ -291,8 +291,8 @@ bool Stream::newest(std::size_t row, double* sample) noexcept {
 
 void Stream::prepare() {
   const std::size_t rows = std::min(rows_, Rehearsal::kMostRows);
-  const bool first = !rehearsal_;
-  if (first) rehearsal_ = std::make_unique<Rehearsal>(*this, rows);
+  const Forecaster::Kept kept(forecaster_, rows);
+  if (!rehearsal_) rehearsal_ = std::make_unique<Rehearsal>(*this, rows);
   Rehearsal& rehearsal = *rehearsal_;
   double* const samples = rehearsal.samples.data();
   if (!newest(0, samples)) return;  // nothing is forecast in the next ticks

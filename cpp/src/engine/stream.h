@@ -93,6 +93,8 @@ class Stream {
   /// mixture have Source::none. `steps` runs from 1 to Options::outlook.horizon.
   Answer horizon(std::size_t row, std::size_t steps) noexcept;
   Answer peak(std::size_t row, std::size_t steps) noexcept;
+  const Forecaster& forecaster() const noexcept { return forecaster_; }
+
   /// What the rows have learnt; null without one.
   const Mixture* mixture() const noexcept { return mixture_.get(); }
 

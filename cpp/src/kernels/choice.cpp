@@ -242,7 +242,7 @@ const Kernels& kernels_from_name(const std::string& name, Isa isa, Precision pre
 
 ChosenNetwork::ChosenNetwork(const NetworkSpec& spec, Isa isa, Precision precision, const Options& options)
     : precision_(precision), forced_(!options.kernels.empty()) {
-  isa_from_name(isa_name(isa));  // refuses what this machine does not run
+  require_supported(isa);
   std::vector<const Kernels*> tables;
   if (forced_) {
     tables = {&kernels_from_name(options.kernels, isa, precision)};

@@ -160,12 +160,17 @@ std::vector<Isa> supported_isas() {
   return isas;
 }
 
+void require_supported(Isa isa) {
+  if (!supported(isa)) {
+    throw std::invalid_argument("ISA: '" + std::string(isa_name(isa)) +
+                                "' does not run on this machine; supported: " + supported_names());
+  }
+}
+
 Isa isa_from_name(const std::string& name) {
   for (const Isa isa : all_isas) {
     if (name != isa_name(isa)) continue;
-    if (!supported(isa)) {
-      throw std::invalid_argument("ISA: '" + name + "' does not run on this machine; supported: " + supported_names());
-    }
+    require_supported(isa);
     return isa;
   }
   throw std::invalid_argument("ISA: unknown name '" + name + "'; supported: " + supported_names());

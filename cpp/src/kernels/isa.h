@@ -40,6 +40,9 @@ std::vector<Isa> supported_isas();
 /// @throws std::invalid_argument  the name is unknown, or this machine does not run it; the text lists what is there
 Isa isa_from_name(const std::string& name);
 
+/// @throws std::invalid_argument  this machine does not run it; the text lists what is there
+void require_supported(Isa isa);
+
 /// The ISA named by the environment variable LINKCAST_ISA, else the fastest one supported.
 /// @throws std::invalid_argument  as isa_from_name
 Isa default_isa();

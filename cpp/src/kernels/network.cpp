@@ -25,7 +25,7 @@ constexpr std::size_t largest_part = 48;
 }  // namespace
 
 Network::Network(const NetworkSpec& spec, Isa isa, Precision precision) {
-  isa_from_name(isa_name(isa));  // refuses what this machine does not run
+  require_supported(isa);
   const auto& chosen = kernels::select_kernels(isa, precision);
   impl_ = std::make_unique<Impl>(spec, chosen);
   impl_->reserve(1);
@@ -214,7 +214,7 @@ void Network::Impl::run_masked(const float* window, std::size_t kept, float* out
   std::size_t i = 0;
   while (layers[i].kind != LayerKind::last_step && layers[i].kind != LayerKind::bidirectional) ++i;
   const Layer& layer = layers[i];
-  std::fill_n(work.rows[0], layer.padded, 0.0F);
+  std::fill_n(work.rows[0], layer.padded, 0.0f);
   finish({work.rows[0], layer.padded, 1, layer.width}, i + (layer.kind == LayerKind::bidirectional ? 3 : 1), 1, output);
 }
 

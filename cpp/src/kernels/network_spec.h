@@ -24,7 +24,7 @@ struct LstmSpec {
   std::vector<float> input_weights;      // (4, units, inputs), gates in the order i, f, c, o
   std::vector<float> recurrent_weights;  // (4, units, units)
   std::vector<float> bias;               // (4, units)
-  float cell_clip = 0.0F;  // |c| is limited to it after each step; 0: no limit. A fused LSTM from Keras has 10.
+  float cell_clip = 0.0f;  // |c| is limited to it after each step; 0: no limit. A fused LSTM from Keras has 10.
   Activation activation = Activation::tanh;          // of candidate and output
   Activation gate_activation = Activation::sigmoid;  // of i, f and o
 };
@@ -85,13 +85,13 @@ struct FlattenSpec {};
 
 /// y = exp(beta x) / sum of exp(beta x), over the features.
 struct SoftmaxSpec {
-  float beta = 1.0F;  // above 0
+  float beta = 1.0f;  // above 0
 };
 
 /// y = (x - mean) / sqrt(variance + epsilon), over the features: layer normalisation without its scale and offset, which
 /// are an AffineSpec.
 struct NormaliseSpec {
-  float epsilon = 1e-3F;  // above 0
+  float epsilon = 1e-3f;  // above 0
 };
 
 /// (batch, features) -> (batch, steps, features), each step the same.

@@ -198,12 +198,12 @@ class Builder {
   }
 
   void add(const SoftmaxSpec& spec) {
-    require(spec.beta > 0.0F, index_, "a softmax whose beta is not above 0");
+    require(spec.beta > 0.0f, index_, "a softmax whose beta is not above 0");
     add_row_kernel(LayerKind::softmax, spec.beta);
   }
 
   void add(const NormaliseSpec& spec) {
-    require(spec.epsilon > 0.0F, index_, "a normalisation whose epsilon is not above 0");
+    require(spec.epsilon > 0.0f, index_, "a normalisation whose epsilon is not above 0");
     add_row_kernel(LayerKind::normalise, spec.epsilon);
   }
 

@@ -41,7 +41,7 @@ struct Layer {
   const float* scale = nullptr;   // affine: (padded)
   const float* offset = nullptr;  // affine: (padded)
   Activation activation = Activation::none;
-  float parameter = 0.0F;                                // softmax: beta; normalise: epsilon
+  float parameter = 0.0f;                                // softmax: beta; normalise: epsilon
   float cell_limit = std::numeric_limits<float>::max();  // lstm
   std::size_t state = 0;  // lstm, recurrence: where its h, then its c, stand in a caller's state
   std::size_t gates = 0;  // lstm, recurrence: floats of a row's pre-activations

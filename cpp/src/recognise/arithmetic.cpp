@@ -7,15 +7,18 @@
 namespace linkcast::tflite::evaluate {
 namespace {
 
+/// ActivationFunctionType of TensorFlow Lite's schema; of what it also has, nothing has a native kernel.
+enum class FusedActivation { none = 0, relu = 1, relu6 = 3, tanh = 4 };
+
 Activation fused_activation(int code) {
-  switch (code) {
-    case 0:
+  switch (static_cast<FusedActivation>(code)) {
+    case FusedActivation::none:
       return Activation::none;
-    case 1:
+    case FusedActivation::relu:
       return Activation::relu;
-    case 3:
+    case FusedActivation::relu6:
       return Activation::relu6;
-    case 4:
+    case FusedActivation::tanh:
       return Activation::tanh;
     default:
       misfit("has a fused activation without a native kernel");
@@ -69,25 +72,25 @@ void combine(EvaluateCall& call, Activation fused, const Element* x, const Eleme
   if (!x_constant && !y_constant) {
     const auto left = evaluator.vector_of(x, width);
     auto right = evaluator.vector_of(y, width);
-    if (code == kSub) right = expressions.affine(std::vector<float>(width, -1.0F), std::vector<float>(width), right);
+    if (code == kSub) right = expressions.affine(std::vector<float>(width, -1.0f), std::vector<float>(width), right);
     if (code == kDiv) right = one_over(expressions, right);
     combined = code == kAdd || code == kSub ? expressions.add(left, right) : expressions.multiply(left, right);
   } else {
     const auto operand = evaluator.vector_of(x_constant ? y : x, width);
-    auto scale = std::vector<float>(width, code == kSub && x_constant ? -1.0F : 1.0F);
+    auto scale = std::vector<float>(width, code == kSub && x_constant ? -1.0f : 1.0f);
     auto offset = constants_from(x_constant ? x : y, width);
     if (code == kSub && !x_constant)
       for (auto& o : offset) o = -o;
     require(code != kDiv || y_constant, "divides by activations, which no native kernel does");
     if (code == kDiv)
-      for (auto& o : offset) o = 1.0F / o;
+      for (auto& o : offset) o = 1.0f / o;
     if (code == kMul || code == kDiv) {
       scale = std::move(offset);
-      offset.assign(width, 0.0F);
+      offset.assign(width, 0.0f);
       // A bounded vector times zeros is zero: the forget gate of a first step meets the zero cell state like that.
-      if (bounded(expressions, operand) && std::all_of(scale.begin(), scale.end(), [](float s) { return s == 0.0F; })) {
+      if (bounded(expressions, operand) && std::all_of(scale.begin(), scale.end(), [](float s) { return s == 0.0f; })) {
         std::fill_n(result, width, Element{});
-        for (std::size_t n = 0; n < width; ++n) result[n].constant = apply(fused, 0.0F);
+        for (std::size_t n = 0; n < width; ++n) result[n].constant = apply(fused, 0.0f);
         return;
       }
     }
@@ -165,7 +168,7 @@ void minimum(EvaluateCall& call) {
   const auto& from = call.floats(first ? 0 : 1);
   const auto& limit = call.floats(first ? 1 : 0);
   require(!limit.symbolic() && broadcast(from.shape, limit.shape) == from.shape &&
-              std::all_of(limit.floats.begin(), limit.floats.end(), [](float v) { return v == 1.0F; }),
+              std::all_of(limit.floats.begin(), limit.floats.end(), [](float v) { return v == 1.0f; }),
           "limits an activation to something else than 1");
   activate(call, Activation::most_one, from);
 }
@@ -207,7 +210,7 @@ void fully_connected(EvaluateCall& call) {
     evaluator.note_weights(w);
     auto& expressions = evaluator.expressions;
     auto sum = expressions.linear(evaluator.matrix(call.input(1)), evaluator.vector_of(from, inputs));
-    if (bias) sum = expressions.affine(std::vector<float>(units, 1.0F), bias->floats, sum);
+    if (bias) sum = expressions.affine(std::vector<float>(units, 1.0f), bias->floats, sum);
     evaluator.put(expressions.activation(fused, sum), to);
   }
   call.give(std::move(value));

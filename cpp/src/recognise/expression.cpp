@@ -94,11 +94,11 @@ ExpressionId Expressions::linear(ConstantId weights, ExpressionId x) {
 }
 
 ExpressionId Expressions::affine(std::vector<float> scale, std::vector<float> offset, ExpressionId x) {
-  const bool keeps_scale = all_equal(scale, 1.0F);
-  if (keeps_scale && all_equal(offset, 0.0F)) return x;
+  const bool keeps_scale = all_equal(scale, 1.0f);
+  if (keeps_scale && all_equal(offset, 0.0f)) return x;
   const Expression inner = at(x);
   // (x * s + 0) * 1 + o is one affine without a rounding of ours in between.
-  if (inner.kind == Kind::affine && keeps_scale && all_equal(constant(inner.second), 0.0F)) {
+  if (inner.kind == Kind::affine && keeps_scale && all_equal(constant(inner.second), 0.0f)) {
     scale = constant(inner.first);
     x = inner.x;
   }

@@ -74,7 +74,7 @@ struct Expression {
 struct Rows {
   ConstantId matrix = kNone;
   std::size_t start = 0;
-  float scale = 1.0F;
+  float scale = 1.0f;
   auto operator<=>(const Rows&) const = default;
 };
 
@@ -91,7 +91,7 @@ struct Cell {
   std::size_t inputs = 0;
   std::size_t units = 0;
   Gate gates[4];  // of an LSTM i, f, c, o; of a GRU z, r, g
-  float cell_clip = 0.0F;
+  float cell_clip = 0.0f;
   Activation activation = Activation::tanh;
   Activation gate_activation = Activation::sigmoid;
   ConstantId recurrent_bias = kNone;  // of a GRU's candidate, when the reset gate stands behind its matrix

@@ -169,7 +169,7 @@ class Folder {
     const auto& e = at(id);
     if (e.kind != Kind::linear || e.size != 1 || e.x != x) return false;
     const auto& weights = expressions_.constant(e.first);
-    const float share = 1.0F / static_cast<float>(weights.size());
+    const float share = 1.0f / static_cast<float>(weights.size());
     return std::all_of(weights.begin(), weights.end(), [share](float w) { return w == share; });
   }
 
@@ -187,7 +187,7 @@ class Folder {
   struct Normalisation {
     ExpressionId x = kNone;     // the row
     ExpressionId mean = kNone;  // one element
-    float epsilon = 0.0F;
+    float epsilon = 0.0f;
   };
 
   /// What `root` normalises, where it is 1 / sqrt(mean((x - mean)^2) + epsilon) of a row of `size`.
@@ -197,7 +197,7 @@ class Folder {
       return std::nullopt;
     const auto& variance = at(sum->terms[0].base);
     const auto epsilon = static_cast<float>(sum->offset[0]);
-    if (variance.kind != Kind::linear || !is_mean(sum->terms[0].base, variance.x) || !(epsilon > 0.0F))
+    if (variance.kind != Kind::linear || !is_mean(sum->terms[0].base, variance.x) || !(epsilon > 0.0f))
       return std::nullopt;
     const auto& squares = at(variance.x);
     if (squares.kind != Kind::multiply || squares.x != squares.y || squares.size != size) return std::nullopt;
@@ -348,7 +348,7 @@ class Folder {
 
   ExpressionId write(const Linear& map) {
     const auto product = expressions_.linear(expressions_.number_constant(floats(map.weights)), map.x);
-    return expressions_.affine(std::vector<float>(map.units, 1.0F), floats(map.offset), product);
+    return expressions_.affine(std::vector<float>(map.units, 1.0f), floats(map.offset), product);
   }
 
   Expressions& expressions_;

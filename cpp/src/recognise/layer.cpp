@@ -52,7 +52,7 @@ class Writer {
         dense.inputs = layer.inputs;
         dense.weights = finite(layer.first);
         dense.units = dense.weights.size() / dense.inputs;
-        dense.bias.assign(dense.units, 0.0F);
+        dense.bias.assign(dense.units, 0.0f);
         result_.push_back(std::move(dense));
         break;
       }
@@ -94,7 +94,7 @@ class Writer {
     const auto all = [](const std::vector<float>& values, float wanted) {
       return std::all_of(values.begin(), values.end(), [wanted](float v) { return v == wanted; });
     };
-    if (dense && all(scale, 1.0F) && all(dense->bias, 0.0F))
+    if (dense && all(scale, 1.0f) && all(dense->bias, 0.0f))
       dense->bias = std::move(offset);
     else
       result_.push_back(AffineSpec{std::move(scale), std::move(offset)});
@@ -117,9 +117,9 @@ class Writer {
     spec.units = cell.units;
     spec.activation = cell.activation;
     spec.gate_activation = cell.gate_activation;
-    spec.input_weights.assign(gates * cell.units * cell.inputs, 0.0F);
-    spec.recurrent_weights.assign(gates * cell.units * cell.units, 0.0F);
-    spec.bias.assign(gates * cell.units, 0.0F);
+    spec.input_weights.assign(gates * cell.units * cell.inputs, 0.0f);
+    spec.recurrent_weights.assign(gates * cell.units * cell.units, 0.0f);
+    spec.bias.assign(gates * cell.units, 0.0f);
     for (std::size_t g = 0; g < gates; ++g) {
       const auto& gate = cell.gates[g];
       copy_rows(gate.input, cell.units, cell.inputs, &spec.input_weights[g * cell.units * cell.inputs]);
@@ -138,7 +138,7 @@ class Writer {
     auto gru = written<GruSpec>(cell, 3);
     gru.reset_after = !cell.reset_before;
     if (gru.reset_after) {
-      gru.recurrent_bias.assign(cell.units, 0.0F);
+      gru.recurrent_bias.assign(cell.units, 0.0f);
       copy_rows({cell.recurrent_bias, 0}, cell.units, 1, gru.recurrent_bias.data());
     }
     return gru;

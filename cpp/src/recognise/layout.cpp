@@ -206,7 +206,7 @@ void softmax(LayoutCall& call) {
   call.work = times(elements_of(call.shape(0)), 8);
   const auto& from = *call.in[0];
   check_activations(call);
-  const float beta = call.option<float>(0, 0.0F);
+  const float beta = call.option<float>(0, 0.0f);
   require(call.rule.options == 0 || std::isfinite(beta), "has a beta that is not finite");
   if (quantised(from.type)) {
     const double exponent = static_cast<double>(beta) * static_cast<double>(from.scale);

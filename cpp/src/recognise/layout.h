@@ -24,10 +24,10 @@ struct TensorFacts {
   bool constant = false;
   std::size_t scales = 0;  ///< of a quantised tensor: 1, or one per slice along `quantized_dimension`
   int quantized_dimension = 0;
-  float scale = 0.0F;    ///< the first one
+  float scale = 0.0f;    ///< the first one
   bool centred = true;   ///< every zero point is 0
   bool nan = false;      ///< a float constant with a value that is no number
-  float largest = 0.0F;  ///< magnitude of a float constant
+  float largest = 0.0f;  ///< magnitude of a float constant
 };
 
 /// One operator as its rule sees it: inputs and options in, outputs laid out. What does not fit throws Misfit.

@@ -233,7 +233,7 @@ void lstm(LayoutCall& call) {
   expect(19, {batch, units}, true);
   check_activation_function(call.option<std::int8_t>(0, 0));
   for (const int clip : {1, 2})
-    require(std::isfinite(call.option<float>(clip, 0.0F)) && call.option<float>(clip, 0.0F) >= 0.0F,
+    require(std::isfinite(call.option<float>(clip, 0.0f)) && call.option<float>(clip, 0.0f) >= 0.0f,
             "has a limit that is no number of at least 0");
   const int weights = call.in[2]->type;
   for (const std::size_t input : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16})

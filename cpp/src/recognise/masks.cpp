@@ -82,7 +82,7 @@ void select(EvaluateCall& call) {
     require(none_constant(&x[row], width), "chooses a constant where a mask holds");
     const bool zeros = all_constant(&y[row], width);
     for (std::size_t n = 0; zeros && n < width; ++n)
-      require(y[row + n].constant == 0.0F, "chooses a constant other than zero where a mask does not hold");
+      require(y[row + n].constant == 0.0f, "chooses a constant other than zero where a mask does not hold");
     require(zeros || none_constant(&y[row], width), "chooses between constants and activations");
     const auto result = evaluator.expressions.select(by, evaluator.vector_of(&x[row], width),
                                                      zeros ? kNone : evaluator.vector_of(&y[row], width));

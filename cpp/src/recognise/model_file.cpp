@@ -233,7 +233,7 @@ class Reader {
     const std::int64_t lowest = is_unsigned ? 0 : -(std::int64_t{1} << (std::min(bits, 32) - 1));
     const std::int64_t highest = is_unsigned ? 255 : (std::int64_t{1} << (std::min(bits, 32) - 1)) - 1;
     for (std::size_t n = 0; n < scales.size(); ++n) {
-      if (!(scales[n] >= 0.0F) || scales[n] > 1e10F || (scales[n] > 0.0F && scales[n] < 1e-20F))
+      if (!(scales[n] >= 0.0f) || scales[n] > 1e10f || (scales[n] > 0.0f && scales[n] < 1e-20f))
         refusal_.invalid(which + ": expected scales from 1e-20 to 1e10, got " + std::to_string(scales[n]));
       const std::int64_t zero = zero_points[zero_points.size() == 1 ? 0 : n];
       if (zero < lowest || zero > highest)
@@ -267,7 +267,7 @@ class Reader {
   static void read_magnitude(const Buffer& buffer, TensorFacts& facts) {
     const auto fractions = facts.type == kTypeFloat16 ? 10 : 23;
     for (std::uint64_t at = 0; at < buffer.size; at += facts.type == kTypeFloat16 ? 2 : 4) {
-      float value = 0.0F;
+      float value = 0.0f;
       if (fractions == 23) {
         std::memcpy(&value, buffer.data + at, 4);
       } else {

@@ -44,7 +44,7 @@ namespace {
 /// One over the number of elements, as a row of weights: a mean is a linear map.
 ExpressionId mean_of(Expressions& expressions, ExpressionId x) {
   const std::size_t size = expressions.at(x).size;
-  const auto weights = expressions.number_constant(std::vector<float>(size, 1.0F / static_cast<float>(size)));
+  const auto weights = expressions.number_constant(std::vector<float>(size, 1.0f / static_cast<float>(size)));
   return expressions.linear(weights, x);
 }
 
@@ -116,7 +116,7 @@ void by_lines(EvaluateCall& call, const Combine& combine) {
 
 void softmax(EvaluateCall& call) {
   const float beta = call.options<SoftmaxOptions>().beta;
-  require(std::isfinite(beta) && beta > 0.0F, "has a beta that is not above 0");
+  require(std::isfinite(beta) && beta > 0.0f, "has a beta that is not above 0");
   const auto& x = call.floats(0);
   require(x.size() > 0, "has no elements");
   const Lines lines{x.width(), 1, x.size() / x.width()};
@@ -184,7 +184,7 @@ void squared_difference(EvaluateCall& call) {
       return;
     }
     require(!x_constant && !y_constant, "works on a constant");
-    const auto minus = expressions.affine(std::vector<float>(width, -1.0F), std::vector<float>(width),
+    const auto minus = expressions.affine(std::vector<float>(width, -1.0f), std::vector<float>(width),
                                           call.evaluator.vector_of(y, width));
     const auto difference = expressions.add(call.evaluator.vector_of(x, width), minus);
     call.evaluator.put(expressions.multiply(difference, difference), result);
@@ -203,14 +203,14 @@ void negate(EvaluateCall& call) {
       call, [](float x) { return -x; },
       [&](ExpressionId x) {
         const std::size_t size = expressions.at(x).size;
-        return expressions.affine(std::vector<float>(size, -1.0F), std::vector<float>(size), x);
+        return expressions.affine(std::vector<float>(size, -1.0f), std::vector<float>(size), x);
       });
 }
 
 template <bool inverse>
 void root(EvaluateCall& call) {
   each_element(
-      call, [](float x) { return inverse ? 1.0F / std::sqrt(x) : std::sqrt(x); },
+      call, [](float x) { return inverse ? 1.0f / std::sqrt(x) : std::sqrt(x); },
       [&](ExpressionId x) { return call.evaluator.expressions.root(inverse, x); });
 }
 template void root<false>(EvaluateCall&);

@@ -56,8 +56,8 @@ void fused_lstm(EvaluateCall& call) {
     cell.gates[gate] = {{matrix(1 + gate), 0}, {matrix(5 + gate), 0}, matrix(12 + gate)};
   }
   // |c| grows by less than 1 a step, so that a limit of at least the number of steps is never met.
-  require(std::isfinite(options.cell_clip) && options.cell_clip >= 0.0F, "has a cell limit that is not a number");
-  if (options.cell_clip > 0.0F && static_cast<float>(steps) > options.cell_clip) cell.cell_clip = options.cell_clip;
+  require(std::isfinite(options.cell_clip) && options.cell_clip >= 0.0f, "has a cell limit that is not a number");
+  if (options.cell_clip > 0.0f && static_cast<float>(steps) > options.cell_clip) cell.cell_clip = options.cell_clip;
   const auto id = evaluator.expressions.number_cell(cell);
 
   Value value{kTypeFloat32, {x.shape[0], x.shape[1], static_cast<std::int64_t>(cell.units)}, {}, {}, {}};

@@ -10,7 +10,7 @@ namespace linkcast::tflite {
 namespace {
 
 constexpr int kDeepestSum = 32;  // W x + R h + b needs four levels; a hostile graph could nest without end
-constexpr float kSixthTolerance = 1e-6F;
+constexpr float kSixthTolerance = 1e-6f;
 
 bool all_equal(const std::vector<float>& values, float wanted) {
   return std::all_of(values.begin(), values.end(), [wanted](float value) { return value == wanted; });
@@ -82,12 +82,12 @@ std::optional<Expressions::Sum> Expressions::sum_of(ExpressionId id, float scale
 /// A sigmoid, or a hard one: that of the legacy Keras, min(max(x / 5 + 1/2, 0), 1), or of Keras 3, relu6(x + 3) / 6.
 std::optional<Expressions::Activated> Expressions::gate(ExpressionId id) const {
   const auto& e = at(id);
-  if (is(id, Activation::sigmoid)) return Activated{Activation::sigmoid, e.x, 1.0F};
-  if (is(id, Activation::unit)) return Activated{Activation::unit, e.x, 1.0F};
+  if (is(id, Activation::sigmoid)) return Activated{Activation::sigmoid, e.x, 1.0f};
+  if (is(id, Activation::unit)) return Activated{Activation::unit, e.x, 1.0f};
   if (e.kind != Kind::affine || !is(e.x, Activation::relu6)) return std::nullopt;
   const auto& scale = constant(e.first);
-  if (!all_equal(scale, scale[0]) || !all_equal(constant(e.second), 0.0F) ||
-      !(std::fabs(6.0F * scale[0] - 1.0F) <= kSixthTolerance))
+  if (!all_equal(scale, scale[0]) || !all_equal(constant(e.second), 0.0f) ||
+      !(std::fabs(6.0f * scale[0] - 1.0f) <= kSixthTolerance))
     return std::nullopt;
   return Activated{Activation::unit, at(e.x).x, scale[0]};
 }
@@ -96,15 +96,15 @@ std::optional<Expressions::Activated> Expressions::gate(ExpressionId id) const {
 Expressions::Activated Expressions::activated(ExpressionId id) const {
   if (const auto as_gate = gate(id)) return *as_gate;
   const auto& e = at(id);
-  if (e.kind == Kind::activation) return {static_cast<Activation>(e.first), e.x, 1.0F};
-  return {Activation::none, id, 1.0F};
+  if (e.kind == Kind::activation) return {static_cast<Activation>(e.first), e.x, 1.0f};
+  return {Activation::none, id, 1.0f};
 }
 
 /// 1 - x
 bool Expressions::is_complement(ExpressionId id, ExpressionId of) const {
   const auto& e = at(id);
-  return e.kind == Kind::affine && e.x == of && all_equal(constant(e.first), -1.0F) &&
-         all_equal(constant(e.second), 1.0F);
+  return e.kind == Kind::affine && e.x == of && all_equal(constant(e.first), -1.0f) &&
+         all_equal(constant(e.second), 1.0f);
 }
 
 /// Reads gate(W x + R h + b); R h is absent at the first step.
@@ -137,7 +137,7 @@ ExpressionId Expressions::match_lstm_step(ExpressionId output_gate, ExpressionId
   const auto output = gate(output_gate);
   if (!output) return kNone;
   const auto squashed = activated(squashed_cell);
-  if (squashed.scale != 1.0F) return kNone;
+  if (squashed.scale != 1.0f) return kNone;
   const ExpressionId cell_state = squashed.before;
   std::vector<std::pair<ExpressionId, ExpressionId>> splits;  // (f * c', i * g)
   const Expression c = at(cell_state);
@@ -276,7 +276,7 @@ bool Expressions::read_gru_candidate(StepMatch& match, ExpressionId candidate) {
   for (const auto& [r, inner] : either_way(product)) {
     const auto found = gate(r);
     if (match.first || !is_gate(found)) continue;
-    auto state = sum_of(inner, 1.0F, false);
+    auto state = sum_of(inner, 1.0f, false);
     if (!state || state->terms.size() != 1 || state->terms[0].operand != match.previous) continue;
     cell.gates[2].recurrent = state->terms[0].rows;
     cell.recurrent_bias = number_constant({state->offset.begin(), state->offset.end()});

@@ -269,7 +269,7 @@ class Unwinder {
 
   bool no_bias(ConstantId id) const {
     return id == kNone || std::all_of(expressions_.constant(id).begin(), expressions_.constant(id).end(),
-                                      [](float v) { return v == 0.0F; });
+                                      [](float v) { return v == 0.0f; });
   }
 
   /// The time step of the model's input that is read first on the way to a state's own input.

@@ -17,7 +17,7 @@ bool native(int type) {
 float from_float16(std::uint16_t half) {
   const int exponent = (half >> 10) & 0x1F;
   const int fraction = half & 0x3FF;
-  const float sign = (half & 0x8000) != 0 ? -1.0F : 1.0F;
+  const float sign = (half & 0x8000) != 0 ? -1.0f : 1.0f;
   if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), -24);
   if (exponent == 31)
     return fraction != 0 ? std::numeric_limits<float>::quiet_NaN() : sign * std::numeric_limits<float>::infinity();
@@ -113,17 +113,17 @@ std::vector<float> constants_from(const Element* elements, std::size_t count) {
 float apply(Activation function, float x) {
   switch (function) {
     case Activation::relu:
-      return std::max(x, 0.0F);
+      return std::max(x, 0.0f);
     case Activation::relu6:
-      return std::min(std::max(x, 0.0F), 6.0F);
+      return std::min(std::max(x, 0.0f), 6.0f);
     case Activation::tanh:
       return std::tanh(x);
     case Activation::sigmoid:
-      return 1.0F / (1.0F + std::exp(-x));
+      return 1.0f / (1.0f + std::exp(-x));
     case Activation::unit:
-      return std::min(std::max(x, 0.0F), 1.0F);
+      return std::min(std::max(x, 0.0f), 1.0f);
     case Activation::most_one:
-      return std::min(x, 1.0F);
+      return std::min(x, 1.0f);
     case Activation::none:
       break;
   }

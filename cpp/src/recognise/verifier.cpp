@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint64_t kMostSteps = 2'000'000;  // tensors and operators that are laid out, loops unrolled
 constexpr std::uint64_t kMostTurns = 65'536;     // of one loop
 constexpr std::size_t kDeepestCall = 4;
-constexpr float kLargestWeight = 1e15F;  // two of them, multiplied, are far from the largest float32
+constexpr float kLargestWeight = 1e15f;  // two of them, multiplied, are far from the largest float32
 
 class Verifier : Refusal {
  public:
@@ -122,7 +122,7 @@ class Verifier : Refusal {
       for (const int t : *list) {
         const auto& facts = tensor(graph, t).facts;
         if (facts.type != kTypeInt8 && facts.type != kTypeUint8 && facts.type != kTypeInt16) continue;
-        if (facts.scales == 1 && facts.scale > 0.0F) continue;
+        if (facts.scales == 1 && facts.scale > 0.0f) continue;
         invalid(std::string(which) + " tensor " + std::to_string(t) + ": expected " + element_type_name(facts.type) +
                 " with one scale above 0, got " +
                 (facts.scales == 1 ? "the scale 0" : std::to_string(facts.scales) + " scales"));

@@ -14,7 +14,7 @@ namespace linkcast::tflite {
 namespace {
 
 constexpr const char* kName = "linkcast";
-constexpr float kWrongOnPurpose = 1.0F;  // above every tolerance of the proof
+constexpr float kWrongOnPurpose = 1.0f;  // above every tolerance of the proof
 
 bool test_hook_set() {
 #ifdef LINKCAST_TEST_HOOKS
@@ -178,7 +178,7 @@ Status NativeDelegate::run_steps(OpaqueContext* context) noexcept {
       return kError;
     }
   }
-  std::fill(graph.states.begin(), graph.states.end(), 0.0F);
+  std::fill(graph.states.begin(), graph.states.end(), 0.0f);
   const auto copy = [&](const StateEdge& edge, float* outside, bool in) {
     const StatePart& part = network.state_parts()[edge.layer];
     for (std::size_t row = 0; row < batch; ++row) {

@@ -13,7 +13,7 @@ namespace linkcast::tflite {
 /// How an input or output tensor stores its values: as float32, or as real = scale * (stored - zero_point).
 struct EdgeFormat {
   DataType type = kFloat32;
-  float scale = 0.0F;
+  float scale = 0.0f;
   std::int32_t zero_point = 0;
 
   bool quantised() const noexcept { return type != kFloat32; }

@@ -1,4 +1,4 @@
-"""`linkcast forecast`: every service group over a range of times."""
+"""`linkcast forecast`: a link from the end of its file on, or every service group over a range of times."""
 
 from __future__ import annotations
 
@@ -6,20 +6,30 @@ import csv
 import io
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from linkcast.cli.options import Device, Json, Models, Usage, complete_group
-from linkcast.console import print_json, rounded, show, table
+from linkcast.cli.options import Device, Json, Models, Profile, Usage, complete_group, group_of, reads_traces
+from linkcast.console import note, notes_of, print_json, progress, rounded, show, table
 from linkcast.files import write_text
 
+if TYPE_CHECKING:
+    from linkcast.ahead import LinkAhead
+    from linkcast.traces import Layout
 
+
+@reads_traces
 def forecast(
-    group: Annotated[
+    what: Annotated[
         list[str] | None,
-        typer.Argument(help="Service groups; default: all.", autocompletion=complete_group),
+        typer.Argument(
+            metavar="FILE | GROUP",
+            help="A link's telemetry: CSV, JSON, iperf3, Parquet, ... or - for standard input; or service groups; "
+            "default: all groups.",
+            autocompletion=complete_group,
+        ),
     ] = None,
     start: Annotated[
         str | None,
@@ -29,30 +39,121 @@ def forecast(
         str | None,
         typer.Option("--to", metavar="ISO_TIME", help="Last time, included; default: 23 hours after the first."),
     ] = None,
-    every: Annotated[float, typer.Option("--every", metavar="HOURS", help="Hours between times.")] = 1.0,
+    every: Annotated[
+        float | None, typer.Option("--every", metavar="HOURS", help="Hours between times; default: 1.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write to a .json or .csv file."),
     ] = None,
     usage: Usage = None,
     device: Device = None,
+    profile: Profile = "internet",
+    risk: Annotated[
+        float | None, typer.Option("--risk", help="Of a FILE: share of ticks in which the reserve may be short.")
+    ] = None,
+    *,
+    reading: Layout,
     models: Models = None,
     as_json: Json = False,
 ) -> None:
-    """Forecast the service groups over a range of times, to a table, JSON or CSV."""
-    from linkcast.features import to_datetime64
-    from linkcast.predictor import BandwidthPredictor
+    """Forecast a link's next ten ticks from its telemetry in a FILE, with their band and what to reserve.
+
+    Without a FILE: the service groups over a range of times, from --from to --to.
+    """
+    from linkcast.traces import Layout
 
     if output is not None and output.suffix not in (".json", ".csv"):
         raise typer.BadParameter(
             f"expected a file that ends in .json or .csv, got {output.name}", param_hint="--output"
         )
+    of_groups = {"--from": start, "--to": end, "--every": every, "--usage": usage, "--device": device}
+    if what and any(map(_is_file, what)):
+        if len(what) > 1:
+            raise typer.BadParameter(f"expected one FILE, got {' '.join(what)}", param_hint="FILE")
+        if given := [option for option, value in of_groups.items() if value is not None]:
+            raise typer.BadParameter(
+                "is of service groups; a link is forecast from its FILE's end on", param_hint=given
+            )
+        _forecast_link(what[0], reading, models, profile, 0.05 if risk is None else risk, output, as_json)
+        return
+    if reading != Layout() or risk is not None:
+        raise typer.BadParameter("needs a FILE", param_hint="--risk, --column and what else says how to read it")
+    _forecast_groups(what or [], start, end, every, usage, device, models, output, as_json)
+
+
+def _is_file(word: str) -> bool:
+    """Whether a word means a file, be there one or not: no service group is called so."""
+    return word == "-" or Path(word).exists() or "/" in word or Path(word).suffix != ""
+
+
+def _forecast_link(
+    file: str, reading: Layout, models: Path | None, profile: str, risk: float, output: Path | None, as_json: bool
+) -> None:
+    """The next ticks of the link, or of each of the links, in a file."""
+    from linkcast.ahead import forecast_ahead
+    from linkcast.engine import Engine
+    from linkcast.traces import read_trace
+
+    if not 0.0 < risk < 1.0:
+        raise typer.BadParameter(f"expected above 0 and below 1, got {risk:g}", param_hint="--risk")
+    engine = Engine(models)
+    trace = read_trace(file, reading)
+    with progress(f"Reading {trace.name}", len(trace)) as advance:
+        links = forecast_ahead(engine, profile, trace, 1.0 - risk, advance)
+    questions = notes_of(trace, engine, links[0].model)
+    reports = [link.report() for link in links]
+    if output is not None:
+        if output.suffix == ".json":
+            from linkcast.predictor import BandwidthPredictor
+
+            BandwidthPredictor.save_predictions_to_json(rounded(reports), output)
+        else:
+            rows = [{"link": one["link"] or trace.name, **rounded(row)} for one in reports for row in one["ahead"]]
+            write_text(output, _csv_of(rows))
+        note(f"wrote {output}")
+    if as_json:
+        print_json({"trace": trace.name, "links": reports, "notices": trace.notices, "warnings": questions})
+    elif output is None:
+        legend = (
+            "What comes lies between P10 and P90 four times in five, and is above the reserve in "
+            f"{100.0 * risk:g} % of the ticks. Peak: the highest value up to then, below it nine times in ten."
+        )
+        show("\n".join(trace.describe()), *(_link_table(link, trace.name) for link in links), legend)
+
+
+def _link_table(link: LinkAhead, file: str) -> Any:
+    timed = link.time(1) is not None
+    title = f"{link.link or file}: the next {len(link.answers)} ticks [Mbit/s]"
+    rows = table(title, "Time" if timed else "Tick", "Forecast", "P10", "P90", "Reserve", "Peak P90")
+    for steps, (answer, peak) in enumerate(zip(link.answers, link.peaks, strict=True), 1):
+        values = (answer.mbps, answer.p10, answer.p90, answer.reserve, peak.p90)
+        first = str(link.time(steps)).replace("T", " ").removesuffix(".000000") if timed else f"+{steps}"
+        rows.add_row(first, *(f"{value:.2f}" for value in values))
+    return rows
+
+
+def _forecast_groups(
+    names: list[str],
+    start: str | None,
+    end: str | None,
+    every: float | None,
+    usage: float | None,
+    device: str | None,
+    models: Path | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """The service groups, or those named, at each of the times."""
+    from linkcast.features import to_datetime64
+    from linkcast.predictor import BandwidthPredictor
+
     predictor = BandwidthPredictor(models)
-    wanted = [predictor.engine.group(name).name for name in group or []]
+    wanted = [group_of(predictor.engine, name).name for name in names]
     first = to_datetime64(start) if start is not None else to_datetime64(_next_hour())
     last = to_datetime64(end) if end is not None else first + np.timedelta64(23, "h")
     predictions = predictor.generate_time_series_predictions(
-        first, last, every, usage_percentage=usage, device_group=device, as_numbers=True
+        first, last, 1.0 if every is None else every, usage_percentage=usage, device_group=device, as_numbers=True
     )
     if wanted:
         for entry in predictions:
@@ -77,12 +178,17 @@ def _next_hour() -> datetime:
 
 def _to_csv(predictions: list[dict[str, Any]]) -> str:
     """A line for each time and group, with the keys of `predict`; the allocation in percent."""
+    return _csv_of(
+        [
+            {"timestamp": entry["timestamp"], **rounded(values)}
+            for entry in predictions
+            for values in entry["predictions"].values()
+        ]
+    )
+
+
+def _csv_of(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    rows = [
-        {"timestamp": entry["timestamp"], **rounded(values)}
-        for entry in predictions
-        for values in entry["predictions"].values()
-    ]
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
+    from linkcast.engine import Engine
+    from linkcast.groups import ServiceGroup
     from linkcast.traces import Layout
 
 
@@ -43,6 +45,19 @@ def complete_group(begun: str) -> list[str]:
     mappings = Path(_native.Engine.default_folder()) / "metadata" / "service_mappings.json"
     names = [entry["name"] for entry in json.loads(mappings.read_text(encoding="utf-8"))["groups"].values()]
     return [name for name in names if name.lower().startswith(begun.lower())]
+
+
+def group_of(engine: Engine, name: str) -> ServiceGroup:
+    """The service group of that name. ValueError names the known ones, and where a link's forecast comes from."""
+    try:
+        return engine.group(name)
+    except ValueError as error:
+        links = {engine.spec(model)["serves"] for model in engine.names if engine.spec(model)["role"] == "allocator"}
+        if name not in links:
+            raise
+        raise ValueError(
+            f"{error}: that is a link, whose forecast needs its telemetry: linkcast forecast FILE"
+        ) from None
 
 
 def complete_profile(begun: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from linkcast.cli.groups import source_note
-from linkcast.cli.options import Device, Json, Models, Usage, complete_group
+from linkcast.cli.options import Device, Json, Models, Usage, complete_group, group_of
 from linkcast.console import print_json, show, table
 
 
@@ -38,6 +38,7 @@ def predict(
     if group is None:
         predictions = predictor.predict_all_groups(when, usage, device, as_numbers=True)
     else:
+        group = group_of(predictor.engine, group).name
         prediction = predictor.predict(when, group, usage, device, as_numbers=True)
         predictions = {str(prediction["service_group"]): prediction}
     if as_json:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from linkcast.console import table
-from linkcast.evaluation import baseline_label
+from linkcast.evaluation import baseline_label, digits
 
 if TYPE_CHECKING:
     from linkcast.evaluation import Evaluation
@@ -30,7 +30,7 @@ def accuracy_table(forecaster: str, evaluation: Evaluation, last: float | None =
             f"{100.0 * scores['within_2_percent']:.1f} %",
             f"{100.0 * scores['within_10_percent']:.1f} %",
             f"{scores['mae']:.3f}",
-            f"{scores['mse']:.4g}",
+            digits(scores["mse"]),
             number(scores["mape"], ".1f", " %"),
             number(scores["r2"], ".3f"),
             style="bold" if name == best else "",
@@ -94,7 +94,7 @@ def band_table(outlook: Outlook) -> Any:
             percent(band["below_p10_worst_tenth"]),
             percent(band["coverage"]),
             f"{band['width']:.3f}",
-            f"{band['pinball_p90']:.4g}",
+            digits(band["pinball_p90"]),
         )
     return rows
 

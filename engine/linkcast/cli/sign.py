@@ -17,7 +17,7 @@ def keygen(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The private key; the public one is FILE.pub.")],
     as_json: Json = False,
 ) -> None:
-    """Make a key pair to sign bundles with: Ed25519, in PEM. Needs linkcast[sign]."""
+    """Make a key pair to sign bundles with: Ed25519, in PEM. Needs the package cryptography."""
     from linkcast import signing
 
     public = signing.new_key(file)
@@ -34,7 +34,7 @@ def sign(
     key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The private key, as `linkcast keygen` wrote it.")],
     as_json: Json = False,
 ) -> None:
-    """Sign a bundle, once it has loaded without a fault: metadata/manifest.json.sig. Needs linkcast[sign]."""
+    """Sign a bundle, once it has loaded without a fault: metadata/manifest.json.sig. Needs the package cryptography."""
     from linkcast import signing
 
     fingerprint = signing.sign(folder, key)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from linkcast.extras import install
 from linkcast.fleet.crew import Work
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class RayCrew:
             import ray
             import ray.data
         except ImportError as error:
-            raise ImportError(f"--ray needs Ray: pip install 'linkcast[fleet]' ({error})") from error
+            raise ImportError(f"--ray needs Ray: {install('fleet')} ({error})") from error
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         if not ray.is_initialized():
             ray.init(

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from linkcast.extras import install
 from linkcast.fleet import source, states
 from linkcast.fleet.crew import Crew, InProcess, LocalCrew
 from linkcast.fleet.settings import Settings, digest, read_json, shard_count, write_json
@@ -254,4 +255,4 @@ def _needs_arrow() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"linkcast fleet needs pyarrow: pip install 'linkcast[fleet]' ({error})") from error
+        raise ImportError(f"linkcast fleet needs pyarrow: {install('fleet')} ({error})") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from linkcast.engine import Engine
+from linkcast.extras import install
 from linkcast.live.config import Config
 from linkcast.live.log import DecisionLog
 from linkcast.live.rate import RateOptions, RateRule
@@ -107,7 +108,7 @@ def _prometheus(session: Session, port: int, address: str) -> Sink:
     try:
         from linkcast.live.exporters.prometheus import PrometheusSink
     except ImportError:
-        raise ImportError("metrics.port needs prometheus-client: pip install 'linkcast[metrics]'") from None
+        raise ImportError(f"metrics.port needs prometheus-client: {install('metrics')}") from None
     sink = PrometheusSink(session.header())
     try:
         sink.serve(port, address)
@@ -120,5 +121,5 @@ def _otel(session: Session) -> Sink:
     try:
         from linkcast.live.exporters.otel import OpenTelemetrySink
     except ImportError:
-        raise ImportError("metrics.otel needs OpenTelemetry: pip install 'linkcast[otel]'") from None
+        raise ImportError(f"metrics.otel needs OpenTelemetry: {install('otel')}") from None
     return OpenTelemetrySink(session.header())

@@ -37,14 +37,14 @@ _BLOCKED = {
 
 
 def find_tick(path: str | os.PathLike[str], at: str) -> tuple[Header, Tick]:
-    """The last tick that is not after a time.
+    """The last tick that is not after a time, or the one of a number.
 
     Args:
         path: a file of a log, or its present one, for which all of its files are looked at.
         at: "2026-01-09T20:03:05" (of this machine's time zone unless it says one), "20:03:05" (of the first tick's day
             or the next), seconds since 1970, or a tick's number as "#185".
     Raises:
-        ValueError: not such a time, no tick in the log, or the time lies before the first.
+        ValueError: not such a time, no tick in the log or none of that number, or the time lies before the first.
         OSError: a file can't be read.
     """
     name = os.path.basename(path)
@@ -72,7 +72,10 @@ def find_tick(path: str | os.PathLike[str], at: str) -> tuple[Header, Tick]:
         first = known[0][1]
         raise ValueError(f"--at: expected {_clock(first.time_ns)} (#{first.index}) or later, got {at!r}")
     header, ticks = read_log(before[-1])
-    return header, max((tick for tick in ticks if position(tick) <= wanted), key=position)
+    found = max((tick for tick in ticks if position(tick) <= wanted), key=position)
+    if at.startswith("#") and found.index != wanted:
+        raise ValueError(f"--at: expected the number of a tick in the log, got {at}; before it stands #{found.index}")
+    return header, found
 
 
 def _wanted_ns(at: str, first_ns: int) -> int:
@@ -167,7 +170,7 @@ def _decided(header: Header, tick: Tick) -> str:
 
 
 def _applied(tick: Tick) -> str:
-    state = tick.health.replace("_", " ")
+    state = {"dry_run": "in a dry run"}.get(tick.health, tick.health.replace("_", " "))
     why = f" ({tick.health_reason})" if tick.health_reason else ""
     if tick.applied_mbps is None:
         return f"Nothing was applied: the loop was {state}{why}."

@@ -83,6 +83,20 @@ def unit_factor(feature: str, text: str) -> float | None:
     return None if unit is None else UNITS[feature][unit]
 
 
+def _unit(feature: str, text: str) -> str:
+    """The unit, among UNITS and COUNTERS, that a text says: "kbps" -> "kbit/s"."""
+    if feature not in UNITS:
+        raise ValueError(f"units: expected names among {', '.join(UNITS)}, got {feature}")
+    words = [*UNITS[feature], *(COUNTERS if feature == "bandwidth_mbps" else ())]
+    if text in words:
+        return text
+    factor = unit_factor(feature, text)
+    unit = next((unit for unit, its_factor in UNITS[feature].items() if its_factor == factor), None)
+    if unit is None:
+        raise ValueError(f"units: {feature}: expected one of {', '.join(words)}, got {text!r}")
+    return unit
+
+
 def plain(name: str) -> str:
     """A column's name without what does not matter in it: "Packet Loss" -> "packet_loss"."""
     return re.sub(r"[\s_\-.]+", "_", name.strip().casefold()).strip("_")
@@ -117,8 +131,8 @@ class Layout:
             instead of the one of that name; or for a feature a number that every row takes:
             {"bandwidth_mbps": "ul_mbps", "packet_loss": 0.0}.
         units: the unit of a feature's column where it is not that of the feature: {"bandwidth_mbps": "kbit/s",
-            "packet_loss": "percent"}; see UNITS. A number in `columns` is in the feature's own unit. "bytes" or "bits"
-            of the bandwidth: the column is a counter (see COUNTERS).
+            "packet_loss": "percent"}; see UNITS, or as people write them ("kbps", "msec"). A number in `columns` is in
+            the feature's own unit. "bytes" or "bits" of the bandwidth: the column is a counter (see COUNTERS).
         where: for a column of the file, patterns (as in a shell: * and ?) of which its value has to match one:
             {"modem": ["*-WAVELAB"]}.
         step_s: seconds between rows, if rows are to be brought to an even step (see `resample`).
@@ -147,12 +161,7 @@ class Layout:
         unknown = [name for name in self.columns if name not in known]
         if unknown:
             raise ValueError(f"columns: expected names among {', '.join(known)}, got {', '.join(unknown)}")
-        for name, unit in self.units.items():
-            if name not in UNITS:
-                raise ValueError(f"units: expected names among {', '.join(UNITS)}, got {name}")
-            words = [*UNITS[name], *(COUNTERS if name == "bandwidth_mbps" else ())]
-            if unit not in words:
-                raise ValueError(f"units: {name}: expected one of {', '.join(words)}, got {unit!r}")
+        object.__setattr__(self, "units", {name: _unit(name, unit) for name, unit in self.units.items()})
         if self.step_s is not None and not 0.0 < self.step_s < np.inf:
             raise ValueError(f"step_s: expected a number above 0, got {self.step_s!r}")
         if self.separator is not None and (len(self.separator) != 1 or self.separator in '\r\n"'):

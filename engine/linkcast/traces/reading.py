@@ -15,6 +15,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from linkcast.extras import install
 from linkcast.traces import tools, volumes
 from linkcast.traces.delimited import read_delimited
 from linkcast.traces.table import Column, Table, ZonedTimes, text_column
@@ -151,7 +152,7 @@ def _columnar(file: str, data: bytes) -> Table:
         import pyarrow as pa
         from pyarrow import feather, parquet
     except ImportError as error:
-        raise ImportError(f"{file}: Parquet needs pyarrow: pip install 'linkcast[traces]'") from error
+        raise ImportError(f"{file}: Parquet needs pyarrow: {install('traces')}") from error
     try:
         source = pa.BufferReader(data)
         return table_of_frame(feather.read_table(source) if data[:6] == b"ARROW1" else parquet.read_table(source))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linkcast.features import NEUTRAL, TELEMETRY
+from linkcast.features import EPOCH_UNITS, NEUTRAL, TELEMETRY, epoch_unit
 from linkcast.traces import clock as clocks
 from linkcast.traces.counter import rates, rises
 from linkcast.traces.gaps import Rows, build
@@ -44,6 +45,11 @@ RATE_WORDS = (
     *("rx", "recv", "receive", "dl", "traffic", "bytes", "octets", "in", "value"),
 )
 """What a column of rates is called elsewhere, the likeliest first."""
+
+ZONE = r"^(UTC|GMT|Z|local( time)?|[A-Z]{3,4}|[A-Z][a-z]+/\w+|(UTC|GMT)?[+-]\d\d?(:?\d\d)?)$"
+"""What stands in brackets behind the name of a column of times."""
+
+THIS_CENTURY_S = (946_684_800, 4_102_444_800)  # POSIX seconds of 2000 and 2100
 
 OWN_UNIT = {"bandwidth_mbps": "Mbit/s", "latency_ms": "ms"}
 
@@ -92,9 +98,25 @@ def read_trace(source: str | os.PathLike[str] | Any, columns: Columns | Layout |
             raise ValueError(
                 f"trace: expected a file, or a pandas, polars or pyarrow frame, got {type(source).__name__}"
             )
-        return trace_from_table("frame", table_of_frame(source), layout)
+        try:
+            trace = trace_from_table("frame", table_of_frame(source), layout)
+        except ValueError as error:
+            raise ValueError(_for_python(str(error))) from error
+        notices, warnings = (tuple(map(_for_python, said)) for said in (trace.notices, trace.warnings))
+        return replace(trace, notices=notices, warnings=warnings)
     path = Path(source)
     return trace_from_table(name_of(path), read_table(path, layout.separator), layout)
+
+
+def _for_python(text: str) -> str:
+    """A hint with the command line's options as Python says it: "-u latency_ms=s" -> 'units={"latency_ms": "s"}'."""
+
+    def said(option: re.Match[str]) -> str:
+        name, _, value = shlex.split(option[3])[0].partition("=")
+        asked = "columns" if option[2] == "c" else "units"
+        return f'{"say " if option[1] else ""}{asked}={{"{name}": "{value}"}}'
+
+    return re.sub(r"(add )?-([cu]) ('[^']*'|[^\s,;]+)", said, text)
 
 
 def trace_from_table(name: str, table: Table, layout: Layout) -> Trace:
@@ -132,7 +154,7 @@ def _rows_where(file: str, table: Table, where: Mapping[str, Sequence[str]]) -> 
     for column, patterns in where.items():
         name = _lookup(table.column_names, column)
         if name is None:
-            raise ValueError(f"{file}: expected the columns {column}, found {', '.join(table.column_names)}")
+            raise ValueError(f"{file}: expected the column {column}, found {', '.join(table.column_names)}")
         codes, labels = table.codes(name)
         fits = np.array([any(fnmatchcase(label, pattern) for pattern in patterns) for label in labels], np.bool_)
         if not fits.any():
@@ -160,7 +182,7 @@ def _choose_columns(file: str, table: Table, layout: Layout, found: Found) -> di
         else:
             known = table.known.get(feature)
             source = known or next((name for alias in aliases if (name := _lookup(names, alias)) is not None), None)
-            source = source or _with_unit(names, feature)
+            source = source or (_zoned_time(names) if feature == "timestamp" else _with_unit(names, feature))
             if source is None and feature == "bandwidth_mbps":
                 source = _only_rates(table, found)
         if isinstance(asked, str) and source is None:
@@ -171,7 +193,8 @@ def _choose_columns(file: str, table: Table, layout: Layout, found: Found) -> di
             missing.append(feature)
     if missing:
         hint = _suggestion(table, chosen, missing[0]) if "bandwidth_mbps" not in chosen else ""
-        raise ValueError(f"{file}: expected the columns {', '.join(missing)}, found {', '.join(names)}{hint}")
+        columns = "column" if len(missing) == 1 else "columns"
+        raise ValueError(f"{file}: expected the {columns} {', '.join(missing)}, found {', '.join(names)}{hint}")
     if "timestamp" not in chosen and "timestamp" not in layout.columns:
         looks = [name for name, column in table.columns.items() if _is_time(column) and name not in chosen.values()]
         if looks:
@@ -183,7 +206,27 @@ def _choose_columns(file: str, table: Table, layout: Layout, found: Found) -> di
 def _is_time(column: Any) -> bool:
     if isinstance(column, ZonedTimes) or column.dtype.kind == "M":
         return True
-    return column.dtype == object and clocks.any_time(column)
+    return (column.dtype == object and clocks.any_time(column)) or _counts_from_1970(column)
+
+
+def _counts_from_1970(column: Any) -> bool:
+    """Whether a column's numbers rise in even steps, as no counter does, and are times of this century."""
+    numbers = numbers_of(column[:1000], "timestamp").values
+    numbers = numbers[np.isfinite(numbers)]
+    steps = np.diff(numbers)
+    if len(steps) < 2 or not (steps > 0).all() or 2 * np.count_nonzero(steps == np.median(steps)) < len(steps):
+        return False
+    first_s, last_s = (float(n) * EPOCH_UNITS[epoch_unit(n)] * 1e-6 for n in (numbers[0], numbers[-1]))
+    return THIS_CENTURY_S[0] < first_s and last_s < THIS_CENTURY_S[1]
+
+
+def _zoned_time(names: list[str]) -> str | None:
+    """A column that is called as a time, with what its clock is: "Timestamp (UTC)"; but no unit, which would count."""
+    for name in names:
+        bracket = re.fullmatch(r"(.+?)\s*[\[(]\s*([^\[\]()]*?)\s*[\])]\s*", name)
+        if bracket is not None and plain(bracket[1]) in ALIASES["timestamp"] and re.search(ZONE, bracket[2]):
+            return name
+    return None
 
 
 def _with_unit(names: list[str], feature: str) -> str | None:

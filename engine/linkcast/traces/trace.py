@@ -44,6 +44,9 @@ class Trace:
     def __len__(self) -> int:
         return len(self.features)
 
+    def __repr__(self) -> str:
+        return f"Trace({'; '.join(self.describe())})"
+
     def describe(self) -> list[str]:
         """What was read, in lines: rows, gaps and dropped rows, the step and its jitter, what was not measured."""
         segments = len(self.segment_starts)

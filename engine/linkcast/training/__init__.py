@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from linkcast.extras import install
+
 if TYPE_CHECKING:
     from linkcast.training.pipeline import TrainingResult, run
 
@@ -21,5 +23,5 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("linkcast"):
             raise
-        raise ImportError(f"training needs {error.name}: pip install 'linkcast[train]'") from error
+        raise ImportError(f"training needs {error.name}: {install('train')}") from error
     return getattr(pipeline, name)

@@ -22,7 +22,8 @@ class Range:
     -bound..bound where there is a bound.
 
     The level of a value x is ln(x + log_offset), or x without a log_offset. The reference is a sample of the same
-    window: a feature's is the "first" one, a target's the "last" one of the feature that it continues; or none.
+    window: a feature's is the "first" one, a target's the "last" one of the feature that it continues; or none. As
+    scalers.json has it; the engine's (scaler.h) has an offset and a scale instead, ready to compute with.
     """
 
     min: float

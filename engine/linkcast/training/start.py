@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from linkcast.extras import install
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -48,7 +50,7 @@ def check_installed(*packages: str) -> None:
     """
     for name in packages or NEEDED:
         if find_spec(name) is None:
-            raise ImportError(f"training needs {name}: pip install 'linkcast[train]'")
+            raise ImportError(f"training needs {name}: {install('train')}")
 
 
 @contextmanager

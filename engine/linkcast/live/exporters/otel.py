@@ -1,4 +1,4 @@
-"""Metrics for OpenTelemetry, through its API (pip install 'linkcast[otel]'): the same table as for Prometheus.
+"""Metrics for OpenTelemetry, through its API (the extra otel): the same table as for Prometheus.
 
 Names are those of Prometheus with a dot behind "linkcast" and without "_total": "linkcast.ticks". Where they go to is
 the meter provider's business: OTLP, the console, a reader in memory.

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, through `prometheus-client` (pip install 'linkcast[metrics]')."""
+"""Metrics for Prometheus, through `prometheus-client` (the extra metrics)."""
 
 from __future__ import annotations
 
