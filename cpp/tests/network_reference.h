@@ -297,4 +297,47 @@ inline linkcast::NetworkSpec allocator(unsigned seed) {
   return spec;
 }
 
+/// One to three recurrent layers of any kind and direction, of 1 to 40 units, with or without normalisation between them,
+/// over 1 to 16 steps of 1 to 12 features; behind the last step dense layers, or a softmax.
+/// @param both_ways  bidirectional ones, too: then it can't step
+inline linkcast::NetworkSpec any_recurrence(unsigned seed, bool both_ways) {
+  using Merge = linkcast::BidirectionalSpec::Merge;
+  Random random(seed);
+  linkcast::NetworkSpec spec{random.integer(1, 16), random.integer(1, 12), true, {}};
+  std::size_t width = spec.features;
+  const auto lstm = [&](std::size_t units) {
+    linkcast::LstmSpec made = random.lstm(width, units);
+    constexpr Activation functions[] = {Activation::tanh, Activation::relu, Activation::sigmoid, Activation::none};
+    made.activation = functions[random.integer(0, 3)];
+    made.gate_activation = random.integer(0, 2) == 0 ? Activation::unit : Activation::sigmoid;
+    return made;
+  };
+  const std::size_t count = random.integer(1, 3);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t units = random.integer(1, 40);
+    const bool last = i + 1 == count;
+    const std::size_t kind = random.integer(0, both_ways ? 4 : 2);
+    if (kind == 0) {
+      spec.layers.push_back(lstm(units));
+    } else if (kind <= 2) {
+      spec.layers.push_back(random.gru(width, units, kind == 1));
+    } else {
+      const auto merge = static_cast<Merge>(random.integer(0, 2));
+      linkcast::BidirectionalSpec both{random.lstm(width, units), random.gru(width, units, true), merge, !last};
+      if (kind == 4) both.backward = random.lstm(width, units);
+      spec.layers.push_back(both);
+    }
+    width = kind >= 3 && std::get<linkcast::BidirectionalSpec>(spec.layers.back()).merge == Merge::concatenate
+                ? 2 * units
+                : units;
+    if (last && kind < 3) spec.layers.push_back(linkcast::LastStepSpec{});
+    if (random.integer(0, 1) == 1) spec.layers.push_back(random.affine(width));
+    if (random.integer(0, 3) == 0) spec.layers.push_back(linkcast::NormaliseSpec{0.1f});
+  }
+  spec.layers.push_back(random.dense(width, 7, Activation::relu));
+  spec.layers.push_back(random.dense(7, 4, Activation::none));
+  if (random.integer(0, 1) == 1) spec.layers.push_back(linkcast::SoftmaxSpec{});
+  return spec;
+}
+
 }  // namespace reference

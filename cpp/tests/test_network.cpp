@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <initializer_list>
 #include <limits>
 
 #include "check.h"
+#include "kernel_tables.h"
 #include "network_reference.h"
 
 using linkcast::Activation;
@@ -23,15 +23,6 @@ namespace {
 // Against double precision on the same float weights. Float sums of up to a few hundred terms of size one lose some
 // 1e-7 and the activations 2e-7; outputs lie within about one, and the bound is the one promised against TensorFlow.
 constexpr double float_tolerance = 1e-6;
-
-/// Every table of these precisions that this CPU runs, chosen by measurement or not.
-std::vector<const Kernels*> tables(Isa isa, std::initializer_list<Precision> precisions) {
-  std::vector<const Kernels*> all;
-  for (const Precision precision : precisions) {
-    for (const Kernels* table : linkcast::kernels::candidates(isa, precision)) all.push_back(table);
-  }
-  return all;
-}
 
 std::size_t input_size(const NetworkSpec& spec) { return (spec.sequence_input ? spec.steps : 1) * spec.features; }
 
