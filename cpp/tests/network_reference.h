@@ -2,6 +2,7 @@
 // shared with the kernels.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <random>
@@ -134,7 +135,7 @@ inline Sequence apply(const linkcast::BidirectionalSpec& both, const Sequence& i
         out.values.push_back(both.merge == Merge::sum ? a[u] + b[u] : a[u] * b[u]);
     }
   }
-  out.width = out.values.size() / out.steps;
+  out.width = both.merge == Merge::concatenate ? forward.width + backward.width : forward.width;
   return out;
 }
 
@@ -211,12 +212,45 @@ inline Sequence apply(const linkcast::RepeatSpec& repeat, const Sequence& in) {
   return out;
 }
 
-/// One window through the network.
+/// Without a mask; see run().
+inline Sequence apply(const linkcast::UnmaskSpec&, const Sequence& in) { return in; }
+
+/// Steps that a mask leaves out, put back.
+inline Sequence apply(const linkcast::UnmaskSpec& unmask, const Sequence& in, const std::vector<bool>& left_in) {
+  Sequence out{left_in.size(), in.width, {}};
+  std::vector<double> row(in.width, 0.0);
+  std::size_t next = 0;
+  for (const bool is_in : left_in) {
+    if (is_in) {
+      const auto from = in.values.begin() + static_cast<std::ptrdiff_t>(next++ * in.width);
+      row.assign(from, from + static_cast<std::ptrdiff_t>(in.width));
+    } else if (unmask.zeros) {
+      row.assign(in.width, 0.0);
+    }
+    out.values.insert(out.values.end(), row.begin(), row.end());
+  }
+  return out;
+}
+
+/// One window through the network. Where a mask leaves out all of its steps, an UnmaskSpec has to stand before anything
+/// that needs one.
 /// @param input  (steps, features)
 inline std::vector<double> run(const linkcast::NetworkSpec& spec, const float* input) {
-  Sequence now{spec.sequence_input ? spec.steps : 1, spec.features, {}};
-  now.values.assign(input, input + now.steps * now.width);
-  for (const auto& layer : spec.layers) now = std::visit([&](const auto& typed) { return apply(typed, now); }, layer);
+  Sequence now{0, spec.features, {}};
+  std::vector<bool> left_in;
+  for (std::size_t t = 0; t < (spec.sequence_input ? spec.steps : 1); ++t) {
+    const float* step = input + t * spec.features;
+    left_in.push_back(!spec.mask_value ||
+                      std::any_of(step, step + spec.features, [&](float value) { return value != *spec.mask_value; }));
+    if (!left_in.back()) continue;
+    now.values.insert(now.values.end(), step, step + spec.features);
+    ++now.steps;
+  }
+  for (const auto& layer : spec.layers) {
+    const auto* unmask = std::get_if<linkcast::UnmaskSpec>(&layer);
+    now =
+        unmask ? apply(*unmask, now, left_in) : std::visit([&](const auto& typed) { return apply(typed, now); }, layer);
+  }
   return now.values;
 }
 
