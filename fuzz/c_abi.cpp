@@ -704,6 +704,7 @@ class Calls {
       if (linkcast_network_tensor(of, LINKCAST_EDGE_INPUT, k, &in) == LINKCAST_OK && in.values == read.size())
         std::copy(read.begin(), read.end(), in.data);
     }
+    return_status(linkcast_network_prepare(handle(of)));
     return linkcast_network_run(handle(of));
   }
 

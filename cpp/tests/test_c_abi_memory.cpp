@@ -202,6 +202,7 @@ linkcast_status use_network() {
   calls.then([&] { return linkcast_network_describe(the_network(), &info); })
       .then([&] { return linkcast_network_tensor(the_network(), LINKCAST_EDGE_INPUT, 0, &tensor); })
       .then([&] { return linkcast_network_run(the_network()); })
+      .then([&] { return linkcast_network_prepare(the_network()); })
       .then([&] {
         const auto none = linkcast_network_find(the_network(), LINKCAST_EDGE_INPUT, "nonesuch", &tensor);
         return none == LINKCAST_ERROR_NOT_FOUND ? LINKCAST_OK : none;

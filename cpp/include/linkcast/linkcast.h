@@ -832,6 +832,10 @@ LINKCAST_API linkcast_status linkcast_network_find(linkcast_network* network, li
  * Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_network_run(linkcast_network* network);
 
+/* As linkcast_model_prepare: to be called shortly before the next run. What stands in the inputs and outputs stays. The
+ * first call allocates, later ones are hot. HANDLE, INVOKE, BUSY, MEMORY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_network_prepare(linkcast_network* network);
+
 typedef enum linkcast_log_level {
   LINKCAST_LOG_ERROR = 1,
   LINKCAST_LOG_WARNING = 2,

@@ -443,6 +443,7 @@ class Network {
   }
 
   void run() { check(linkcast_network_run(get())); }
+  void prepare() { check(linkcast_network_prepare(get())); }  ///< shortly before the next run
 
  private:
   linkcast_tensor find(linkcast_edge edge, const std::string& name) const {

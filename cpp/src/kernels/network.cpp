@@ -82,7 +82,9 @@ std::string Network::shape() const {
   std::string text = std::to_string(impl_->steps) + 'x' + std::to_string(impl_->features);
   for (const Layer& layer : impl_->layers)
     text += ' ' + std::to_string(static_cast<int>(layer.kind)) + ':' + std::to_string(layer.steps) + 'x' +
-            std::to_string(layer.inputs) + '-' + std::to_string(layer.width);
+            std::to_string(layer.inputs) + '-' + std::to_string(layer.width) + '/' +
+            std::to_string(static_cast<int>(layer.cell)) + ',' + std::to_string(static_cast<int>(layer.activation)) +
+            ',' + std::to_string(static_cast<int>(layer.gate_activation));
   return text;
 }
 
