@@ -116,6 +116,13 @@ TEST(a_precision_or_kernels_that_are_none_are_refused_by_name) {
   CHECK_EQ(linkcast_engine_open(bundle().c_str(), &options, &opened), LINKCAST_ERROR_ARGUMENT);
   CHECK(error_has("kernels: expected one of those that run here"));
   CHECK(error_has("got \"f32_amz\""));
+  const char* const before = std::getenv("LINKCAST_ISA");
+  const std::string kept = before ? before : "";
+  CHECK_EQ(setenv("LINKCAST_ISA", "mmx", 1), 0);
+  const linkcast_status by_environment = linkcast_engine_open(bundle().c_str(), nullptr, &opened);
+  CHECK_EQ(before ? setenv("LINKCAST_ISA", kept.c_str(), 1) : unsetenv("LINKCAST_ISA"), 0);
+  CHECK_EQ(by_environment, LINKCAST_ERROR_ARGUMENT);
+  CHECK(error_has("ISA: unknown name 'mmx'; supported: scalar"));
   CHECK(opened == nullptr);
 }
 
