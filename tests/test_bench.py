@@ -381,6 +381,24 @@ def test_tables_hold_the_figures(bench, measured, tmp_path):
         assert re.search(rf"{measured.title(verdict['workload'])}\s+{verdict['verdict']}", out)
 
 
+def test_calls_that_were_measured_in_two_ways_stand_beside_each_other(bench, data, tmp_path):
+    for cell in [cell for cell in data["cells"] if cell["workload"] == "push" and cell["contender"] == "linkcast"]:
+        for workload, factor in (("push_prepared", 0.25), ("push_ordinary_pages", 1.5)):
+            made = copy.deepcopy(cell) | {"workload": workload}
+            made["call_us"]["p50"] = factor * cell["call_us"]["p50"]
+            data["cells"].append(made)
+    data["models"]["internet_lstm"]["second_core"] = "two cores: a window takes 15.9 us, and 19.2 us on one"
+    jsonschema.validate(data, SCHEMA)
+    out = bench("--from", write(tmp_path, "board.json", data))[1]
+    for by, factor in (("without / with prepare", "0.25"), ("huge / ordinary pages", "1.50")):
+        rows = [line for line in out.split(by)[1].split("[µs]")[0].splitlines() if line.startswith("stream, push, ")]
+        assert [line.split()[2:4] for line in rows if "hogs" not in line] == [["500", "Hz"], ["50", "Hz"]]
+        assert all(line.split()[-1] == factor for line in rows)
+    assert "internet_lstm: two cores: a window takes 15.9 us" in out
+    old = {key: value for key, value in data.items() if key != "variants"}  # a certificate of before
+    assert "huge / ordinary" not in bench("--from", write(tmp_path, "old.json", old))[1]
+
+
 def test_json_is_the_certificate(bench, measured, tmp_path):
     file = write(tmp_path, "board.json", measured.data)
     shown = json.loads(bench("--from", file, "--json")[1])

@@ -287,6 +287,14 @@ std::string to_json(const Certificate& certificate) {
       for (const WorkloadInfo& info : workload_infos()) json.member(info.name, info.title);
       json.member("empty", "empty loop");
     });
+    json.object("variants", [&] {
+      for (const WorkloadInfo& info : workload_infos())
+        if (info.plain)
+          json.object(info.name, [&] {
+            json.member("of", info.plain);
+            json.member("by", info.differs);
+          });
+    });
     json.array("verdicts", [&] {
       for (const BudgetVerdict& verdict : judge(certificate.cells)) json.object([&] { write_verdict(json, verdict); });
     });
