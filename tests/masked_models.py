@@ -121,6 +121,24 @@ def masking_both_sequence(path: Path) -> Any:
     return model
 
 
+def masking_zeros(path: Path) -> Any:
+    """Zeros in the place of what is left out, which a second layer leaves out, too, and gives as the step before."""
+    k = tf_keras.layers
+    layers = [k.Masking(), k.LSTM(6, return_sequences=True, zero_output_for_mask=True), k.BatchNormalization()]
+    model = small(tf_keras, *layers, k.LSTM(3, return_sequences=True), k.Dense(2))
+    convert(model, path)
+    return model
+
+
+def masking_zeros_last(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(
+        tf_keras, k.Masking(), k.GRU(6, return_sequences=True, zero_output_for_mask=True), k.Dense(2, "softmax")
+    )
+    convert(model, path)
+    return model
+
+
 def masking_both_then_lstm(path: Path) -> Any:
     k = tf_keras.layers
     model = small(tf_keras, k.Masking(), k.Bidirectional(k.LSTM(4, return_sequences=True)), k.LSTM(3), k.Dense(1))
@@ -157,6 +175,8 @@ MASKED: dict[str, Callable[[Path], Any]] = {
         masking_dense,
         masking_both_sequence,
         masking_both_then_lstm,
+        masking_zeros,
+        masking_zeros_last,
         masking_both_sum,
     )
 }

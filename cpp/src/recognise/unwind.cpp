@@ -86,7 +86,7 @@ class Unwinder {
       return is_state(chosen) && chosen.mask == kNone ? expressions_.select(by, part.x, chosen.y) : part.x;
     };
     ExpressionId result = kNone;
-    if (e.kind == Kind::select) {
+    if (e.kind == Kind::select || is_state(e)) {
       result = take(row);
     } else if (e.kind == Kind::add || e.kind == Kind::multiply) {
       const ExpressionId x = take(e.x);
