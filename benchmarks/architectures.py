@@ -135,6 +135,12 @@ def masked_lstm(path: Path, batch: int) -> None:
     convert(sequential(layers.Masking(), layers.LSTM(64), layers.Dense(1)), path, batch=batch)
 
 
+def masked_sequence(path: Path, batch: int) -> None:
+    """An answer for each step of a window of any length."""
+    parts = [layers.Masking(), layers.LSTM(64, return_sequences=True), layers.TimeDistributed(layers.Dense(3))]
+    convert(sequential(*parts), path, batch=batch)
+
+
 def step_lstm(path: Path, batch: int) -> None:
     """One sample and the states in, the answer and the states out."""
     x, h, c = (tf_keras.Input((size,)) for size in (FEATURES, 64, 64))
@@ -154,6 +160,7 @@ BUILDERS: list[Callable[[Path, int], None]] = [
     bidirectional_gru,
     relu_lstm,
     masked_lstm,
+    masked_sequence,
     step_lstm,
     dense_int8,
     lstm_int8,

@@ -290,6 +290,9 @@ class Calls {
         linkcast_model_find(engine(), text(from_, {"internet", "streaming", "internet_lstm"}), role, place(&found)));
     Sized info(from_, linkcast_model_info LINKCAST_MODEL_INFO_INIT);
     return_status(linkcast_model_describe(engine(), model(), info.get_or_null(from_)));
+    Sized time(from_, linkcast_kernel_time LINKCAST_KERNEL_TIME_INIT);
+    return_status(linkcast_model_kernel_time(engine(), model(), from_.ConsumeIntegralInRange<std::size_t>(0, 16),
+                                             time.get_or_null(from_)));
     Sized stats(from_, linkcast_model_stats LINKCAST_MODEL_STATS_INIT);
     return linkcast_model_read_stats(engine(), model(), stats.get_or_null(from_));
   }
@@ -702,6 +705,7 @@ class Calls {
       if (linkcast_network_tensor(of, LINKCAST_EDGE_INPUT, k, &in) == LINKCAST_OK && in.values == read.size())
         std::copy(read.begin(), read.end(), in.data);
     }
+    return_status(linkcast_network_prepare(handle(of)));
     return linkcast_network_run(handle(of));
   }
 

@@ -149,7 +149,7 @@ def convert(
 
     With a representative data set all of it is whole numbers, and its input and output are of the type `edge`.
     """
-    signature = [tf.TensorSpec((batch, *tensor.shape[1:]), tf.float32) for tensor in model.inputs]
+    signature = [tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
     function = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

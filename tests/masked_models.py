@@ -88,7 +88,73 @@ def masking_dynamic_range(path: Path) -> Any:
     return model
 
 
-MASK_VALUES = {"masking_stack": -1.0, "masking_while": 0.5}
+def masking_sequence(path: Path) -> Any:
+    """Every step of a masked LSTM is given, the ones that are left out as the one before them."""
+    k = tf_keras.layers
+    model = small(tf_keras, k.Masking(), k.LSTM(6, return_sequences=True), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def masking_sequence_while(path: Path) -> Any:
+    """By Keras 3: two layers, normalised steps, and all of them read by what follows."""
+    k = keras.layers
+    layers = [k.Masking(-0.5), k.LSTM(7, return_sequences=True), k.GRU(5, return_sequences=True)]
+    model = small(keras, *layers, k.LayerNormalization(), k.Flatten(), k.Dense(3, "softmax"))
+    convert(model, path)
+    return model
+
+
+def masking_dense(path: Path) -> Any:
+    """No recurrence: what is left out is zeros."""
+    k = tf_keras.layers
+    model = small(tf_keras, k.Masking(), k.Flatten(), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def masking_both_sequence(path: Path) -> Any:
+    """Both directions step by step: what is left out is zeros, and not the one before."""
+    k = tf_keras.layers
+    model = small(tf_keras, k.Masking(), k.Bidirectional(k.LSTM(4, return_sequences=True)), k.Dense(2))
+    convert(model, path)
+    return model
+
+
+def masking_zeros(path: Path) -> Any:
+    """Zeros in the place of what is left out, which a second layer leaves out, too, and gives as the step before."""
+    k = tf_keras.layers
+    layers = [k.Masking(), k.LSTM(6, return_sequences=True, zero_output_for_mask=True), k.BatchNormalization()]
+    model = small(tf_keras, *layers, k.LSTM(3, return_sequences=True), k.Dense(2))
+    convert(model, path)
+    return model
+
+
+def masking_zeros_last(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(
+        tf_keras, k.Masking(), k.GRU(6, return_sequences=True, zero_output_for_mask=True), k.Dense(2, "softmax")
+    )
+    convert(model, path)
+    return model
+
+
+def masking_both_then_lstm(path: Path) -> Any:
+    k = tf_keras.layers
+    model = small(tf_keras, k.Masking(), k.Bidirectional(k.LSTM(4, return_sequences=True)), k.LSTM(3), k.Dense(1))
+    convert(model, path)
+    return model
+
+
+def masking_both_sum(path: Path) -> Any:
+    k = tf_keras.layers
+    both = k.Bidirectional(k.GRU(4, return_sequences=True), merge_mode="sum")
+    model = small(tf_keras, k.Masking(), both, k.TimeDistributed(k.Dense(2, "tanh")))
+    convert(model, path)
+    return model
+
+
+MASK_VALUES = {"masking_stack": -1.0, "masking_while": 0.5, "masking_sequence_while": -0.5}
 """By name; of the others it is 0."""
 
 MASKED: dict[str, Callable[[Path], Any]] = {
@@ -104,6 +170,14 @@ MASKED: dict[str, Callable[[Path], Any]] = {
         masking_backwards,
         masking_one_feature,
         masking_dynamic_range,
+        masking_sequence,
+        masking_sequence_while,
+        masking_dense,
+        masking_both_sequence,
+        masking_both_then_lstm,
+        masking_zeros,
+        masking_zeros_last,
+        masking_both_sum,
     )
 }
 """By name."""

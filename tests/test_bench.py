@@ -158,6 +158,7 @@ def judged(times, percentile: str) -> float:
 def test_a_board_without_python_gets_a_table_and_the_same_json(tmp_path):
     file = tmp_path / "board.json"
     command = [program(), "--seconds", "1", "--rounds", "2", "--only", "ddqn", "--no-hogs", "--json", file]
+    command += ["--second-core", "any"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     certificate = read_certificate(file)
     assert done.returncode == certificate.exit_status
@@ -165,6 +166,10 @@ def test_a_board_without_python_gets_a_table_and_the_same_json(tmp_path):
     assert "DDQN, one state" in done.stdout and "from the tick" in done.stdout
     assert f"{certificate.verdicts[0]['verdict']:4}  DDQN, one state" in done.stdout
     assert not any(key.hogs for key in certificate.cells)
+    said = {name: model["second_core"] for name, model in certificate.data["models"].items()}
+    assert re.match("(one|two) cores?: ", said["internet_lstm"])
+    assert said["internet_ddqn"] == ""  # an allocator has nothing to share
+    assert f"internet_lstm: {said['internet_lstm']}" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -175,6 +180,8 @@ def test_a_board_without_python_gets_a_table_and_the_same_json(tmp_path):
         (["--hog-cpus", "1"], "expected two CPUs"),
         (["--guess"], "unknown option"),
         (["--batch", "3"], "no model given"),
+        (["--second-core", "none"], 'expected "any" or a CPU that this process may run on'),
+        (["--helper-spin", "0"], "expected a positive number"),
         (["--quick", "a.tflite"], "has no meaning with models"),
     ],
 )
@@ -189,6 +196,25 @@ def test_models_run_beside_tensorflow_lite():
     command = [str(program()), "--iterations", "20", str(model)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "tflite" in done.stdout and "float32" in done.stdout and "multiply-adds" in done.stdout
+
+
+def test_what_reduced_precision_gets_wrong_is_said_and_the_rest_is_timed():
+    # 100 states in 0..1: Q-values of internet_ddqn lie 3e-2 apart in bfloat16 where the proof at load allows 2e-2.
+    model = Path(linkcast.Engine.load().folder) / "models" / "internet_ddqn.tflite"
+    command = [str(program()), "--iterations", "20", "--batch", "100", "--precision", "bfloat16,float32", str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    names = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert names[:2] == ["us", "tflite"] and names[-1] == "float32"
+    refused = re.findall(r"^bfloat16: (?:refused|0\.\d+ from TensorFlow Lite, tolerance 0\.02)", done.stdout, re.M)
+    assert ("bfloat16" in names) == (not refused)
+
+
+def test_two_cores_stand_beside_one():
+    model = Path(linkcast.Engine.load().folder) / "models" / "internet_lstm.tflite"
+    command = [str(program()), "--iterations", "20", "--second-core", "any", str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(r"^float32: (one|two) cores?: ", done.stdout, re.M)
+    assert [line[:17].strip() for line in done.stdout.splitlines()[-2:]] == ["float32", "float32 2 cores"]
 
 
 # The comparison.
@@ -353,6 +379,24 @@ def test_tables_hold_the_figures(bench, measured, tmp_path):
     assert float(words[4]) == pytest.approx(cell["call_us"]["p50"], rel=0.01)
     for verdict in measured.verdicts:
         assert re.search(rf"{measured.title(verdict['workload'])}\s+{verdict['verdict']}", out)
+
+
+def test_calls_that_were_measured_in_two_ways_stand_beside_each_other(bench, data, tmp_path):
+    for cell in [cell for cell in data["cells"] if cell["workload"] == "push" and cell["contender"] == "linkcast"]:
+        for workload, factor in (("push_prepared", 0.25), ("push_ordinary_pages", 1.5)):
+            made = copy.deepcopy(cell) | {"workload": workload}
+            made["call_us"]["p50"] = factor * cell["call_us"]["p50"]
+            data["cells"].append(made)
+    data["models"]["internet_lstm"]["second_core"] = "two cores: a window takes 15.9 us, and 19.2 us on one"
+    jsonschema.validate(data, SCHEMA)
+    out = bench("--from", write(tmp_path, "board.json", data))[1]
+    for by, factor in (("without / with prepare", "0.25"), ("huge / ordinary pages", "1.50")):
+        rows = [line for line in out.split(by)[1].split("[µs]")[0].splitlines() if line.startswith("stream, push, ")]
+        assert [line.split()[2:4] for line in rows if "hogs" not in line] == [["500", "Hz"], ["50", "Hz"]]
+        assert all(line.split()[-1] == factor for line in rows)
+    assert "internet_lstm: two cores: a window takes 15.9 us" in out
+    old = {key: value for key, value in data.items() if key != "variants"}  # a certificate of before
+    assert "huge / ordinary" not in bench("--from", write(tmp_path, "old.json", old))[1]
 
 
 def test_json_is_the_certificate(bench, measured, tmp_path):

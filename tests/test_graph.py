@@ -54,7 +54,7 @@ def test_operators_of_a_while_loop_are_those_of_the_primary_graph() -> None:
         ("convolution", "PAD (node 0) has no native kernel"),
         ("softmax_over_steps", "SOFTMAX (node 2) runs over another dimension than the features"),
         ("mean_over_steps", "MEAN (node 1) averages over more than the features"),
-        ("masked_dense", "chooses by a mask, which no native layer does"),
+        ("masked_last_step", "chooses by a mask, which no native layer does"),
         ("full_int8", "QUANTIZE (node 0) has no native kernel"),
         ("residual", "ADD (node 1) adds two activations"),
         ("cell_state", "ADD (node 15 of the loop in node 1) adds two activations"),

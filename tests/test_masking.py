@@ -71,12 +71,11 @@ def test_a_window_without_a_gap_between_others_is_the_same_bit_for_bit() -> None
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("masked_sequence", "gives the steps that its mask leaves out to what follows"),
-        ("masked_dense", "chooses by a mask"),
-        ("masked_both_sequence", "at each time step that a mask has set to zero"),
+        ("masked_backwards_sequence", "read newest step first under a mask, and given with the steps that it leaves"),
+        ("masked_other_steps", "leaves out other steps by its mask"),
     ],
 )
-def test_where_a_mask_is_seen_in_the_answer_the_runtime_runs_it_and_says_why(name: str, said: str) -> None:
+def test_where_a_mask_is_another_one_the_runtime_runs_it_and_says_why(name: str, said: str) -> None:
     model = linkcast.Model(built(name))
     assert (model.backend, said in model.backend_reason) == ("tflite", True), model.backend_reason
     given = gappy(name, 12)

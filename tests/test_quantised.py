@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +18,11 @@ import linkcast
 pytest.importorskip("tensorflow", reason="TensorFlow is needed to build the models")
 import flatbuffers
 import tensorflow as tf
+import tf_keras
 from tensorflow.lite.python import schema_py_generated as schema
 
 from built_models import built
+from keras_models import convert, randomise
 from quantised_models import QUANTISED
 
 Floats = npt.NDArray[np.float32]
@@ -213,5 +216,52 @@ def test_whole_numbers_without_a_meaning_are_refused(tmp_path: Path) -> None:
         tensor.type = schema.TensorType.INT32
 
     path = damaged(built("dense_int8"), tmp_path / "indices.tflite", "input", indices)
-    with pytest.raises(linkcast.LoadError, match="INT32"):
+    with pytest.raises(linkcast.LoadError, match="expected FLOAT32, got INT32"):
         linkcast.Model(path)
+    window = tf_keras.Input((4,), dtype="int32")
+    picked = tf_keras.layers.Lambda(lambda x: tf.gather(tf.constant([[0.5], [1.0], [2.0]]), x))(window)
+    convert(tf_keras.Model(window, tf_keras.layers.Flatten()(picked)), tmp_path / "picked.tflite")
+    with pytest.raises(linkcast.LoadError, match=r"INT32 .* at once, got a reader of it in GATHER \(node 0\)"):
+        linkcast.Model(tmp_path / "picked.tflite")
+
+
+@functools.cache
+def counts() -> tuple[Any, Path]:
+    """A forecaster of counts: int32 windows, made float32 by the graph; and its file."""
+    k = tf_keras.layers
+    window = tf_keras.Input((10, 4), dtype="int32")
+    hidden = k.LSTM(6)(k.Lambda(lambda x: tf.cast(x, tf.float32) / 1000.0)(window))
+    model = randomise(tf_keras.Model(window, k.Dense(2)(hidden)))
+    return model, convert(model, built("dense_int8").with_name("counts.tflite"))
+
+
+def test_whole_numbers_that_are_cast_at_once_are_taken_as_they_are() -> None:
+    keras_model, path = counts()
+    model = linkcast.Model(path)
+    assert (model.input.dtype, model.backend) == (np.float32, "tflite")
+    assert "INT32" in model.backend_reason
+    assert model.details()["input_quantisation"] == "int32, whole numbers"
+    windows = np.random.default_rng(12).integers(-3000, 3000, size=(20, 10, 4))
+    windows[0, 0] = (2**24, -(2**24), 0, 1)
+    expected = np.asarray(keras_model(tf.constant(windows, tf.int32)))
+    assert len(np.unique(expected)) > 20
+    for batch in (1, 7, 20):
+        answers = [model.predict(windows[row : row + batch].astype(np.float32)) for row in range(0, 20, batch)]
+        np.testing.assert_allclose(np.concatenate(answers), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(2.5, "2.5"), (np.nan, "NaN"), (np.inf, "inf"), (2.0**24 + 2, "16777218"), (-3e9, "-3e\\+09")],
+)
+def test_what_is_no_whole_number_is_refused_by_its_place(value: float, told: str) -> None:
+    model = linkcast.Model(counts()[1])
+    model.input[...] = 7.0
+    model.invoke()
+    before = model.output.copy()
+    model.input[0, 1, 2] = value
+    with pytest.raises(RuntimeError, match=f"expected whole numbers from -16777216 to 16777216, got {told} at 6$"):
+        model.invoke()
+    model.input[...] = 7.0
+    model.invoke()
+    np.testing.assert_array_equal(model.output, before)

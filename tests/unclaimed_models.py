@@ -130,25 +130,28 @@ def normalised_window(path: Path) -> Any:
     return model
 
 
-def masked_sequence(path: Path) -> Any:
-    """Every step of a masked LSTM is given, the ones that are left out as the one before them."""
+def masked_backwards_sequence(path: Path) -> Any:
+    """Newest step first, and every step given: what is left out is the step after it."""
     k = tf_keras.layers
-    model = small(tf_keras, k.Masking(), k.LSTM(6, return_sequences=True), k.Dense(1))
+    model = small(tf_keras, k.Masking(), k.LSTM(6, return_sequences=True, go_backwards=True), k.Dense(1))
     convert(model, path)
     return model
 
 
-def masked_dense(path: Path) -> Any:
+def masked_other_steps(path: Path) -> Any:
+    """Two masks, one of zeros and one of ones."""
     k = tf_keras.layers
-    model = small(tf_keras, k.Masking(), k.Flatten(), k.Dense(1))
+    window = tf_keras.Input((10, 4))
+    first = k.LSTM(5, return_sequences=True)(window, mask=tf.reduce_any(window != 0.0, axis=-1))
+    model = randomise(tf_keras.Model(window, k.Dense(1)(k.LSTM(3)(first, mask=tf.reduce_any(window != 1.0, axis=-1)))))
     convert(model, path)
     return model
 
 
-def masked_both_sequence(path: Path) -> Any:
-    """Both directions step by step: what is left out is zero there, and not the one before."""
+def masked_last_step(path: Path) -> Any:
+    """One step alone, zeros if it is left out."""
     k = tf_keras.layers
-    model = small(tf_keras, k.Masking(), k.Bidirectional(k.LSTM(4, return_sequences=True)), k.LSTM(3), k.Dense(1))
+    model = small(tf_keras, k.Masking(), k.Lambda(lambda x: x[:, -1, :]), k.Dense(1))
     convert(model, path)
     return model
 
@@ -193,9 +196,9 @@ NOT_CLAIMED: dict[str, Callable[[Path], Any]] = {
         softmax_over_steps,
         mean_over_steps,
         normalised_window,
-        masked_sequence,
-        masked_dense,
-        masked_both_sequence,
+        masked_backwards_sequence,
+        masked_other_steps,
+        masked_last_step,
         two_outputs,
         two_inputs,
         full_int8,

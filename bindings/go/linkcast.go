@@ -39,6 +39,10 @@ static linkcast_expert empty_expert(void) {
   linkcast_expert expert = LINKCAST_EXPERT_INIT;
   return expert;
 }
+static linkcast_kernel_time empty_kernel_time(void) {
+  linkcast_kernel_time time = LINKCAST_KERNEL_TIME_INIT;
+  return time;
+}
 static linkcast_model_info empty_model_info(void) {
   linkcast_model_info info = LINKCAST_MODEL_INFO_INIT;
   return info;
@@ -320,6 +324,37 @@ func (e *Engine) Describe(model Model) (ModelInfo, error) {
 		Precision: C.GoString(info.precision), Kernels: C.GoString(info.kernels), ProofError: float64(info.proof_error),
 		SecondCore: C.GoString(info.second_core),
 	}, nil
+}
+
+// KernelTime is a candidate for one kind of call, and what it took when the kernels were chosen.
+type KernelTime struct {
+	Call    string  // "step" of a stream, "window", "few" (2 to 7 windows) or "many"
+	Kernels string  // "bf16_avx512_dot", say
+	Us      float64 // microseconds: a step of one state and of nine; 1, 4 or 16 windows. NaN where nothing was measured
+	Runs    bool    // it was chosen
+}
+
+// KernelTimes are the native kernels that a model's choice was made from, call by call; none on TensorFlow Lite.
+func (e *Engine) KernelTimes(model Model) ([]KernelTime, error) {
+	info := C.empty_model_info()
+	err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
+		return C.linkcast_model_describe(handle, C.linkcast_model(model), &info)
+	})
+	if err != nil {
+		return nil, err
+	}
+	times := make([]KernelTime, int(info.kernel_times))
+	for index := range times {
+		time := C.empty_kernel_time()
+		err := e.do(func(handle *C.linkcast_engine) C.linkcast_status {
+			return C.linkcast_model_kernel_time(handle, C.linkcast_model(model), C.size_t(index), &time)
+		})
+		if err != nil {
+			return nil, err
+		}
+		times[index] = KernelTime{C.GoString(time.call), C.GoString(time.kernels), float64(time.us), time.runs != 0}
+	}
+	return times, nil
 }
 
 // Forecast runs one window: time steps times features, oldest first, in physical units. A deadline of 0 is none.

@@ -32,6 +32,19 @@ func TestReducedPrecisionAndPrepare(t *testing.T) {
 	if err != nil || info.Precision != "bfloat16" || info.Kernels == "" || info.ProofError > 2e-2 {
 		t.Errorf("%+v, %v", info, err)
 	}
+	times, err := engine.KernelTimes(p.forecaster)
+	runs := map[string]string{}
+	for _, time := range times {
+		if !(time.Us > 0) {
+			t.Errorf("not measured: %+v", time)
+		}
+		if time.Runs {
+			runs[time.Call] = time.Kernels
+		}
+	}
+	if err != nil || len(runs) != 4 || len(times) <= len(runs) || !strings.Contains(info.Kernels, runs["step"]) {
+		t.Errorf("%+v of %+v, %v", runs, times, err)
+	}
 	prepared, err := engine.Stream(p.forecaster)
 	if err != nil {
 		t.Fatal(err)

@@ -177,6 +177,17 @@ func (n *Network) Run() error {
 	return err
 }
 
+// Prepare brings weights and code into the caches, shortly before the next Run. Inputs and outputs stay as they are.
+func (n *Network) Prepare() error {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	if n.handle == nil {
+		return ErrClosed
+	}
+	_, err := call(func() C.linkcast_status { return C.linkcast_network_prepare(n.handle) })
+	return err
+}
+
 // Get copies an output.
 func (n *Network) Get(output string) ([]float32, error) {
 	n.mutex.Lock()

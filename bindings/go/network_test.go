@@ -60,6 +60,12 @@ func TestANetworkIsWrittenAndReadByName(t *testing.T) {
 		return values[0]
 	}
 	zeros := answer(0)
+	if err := network.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if values, err := network.Get(output); err != nil || values[0] != zeros {
+		t.Errorf("the output is %v after Prepare, was %v: %v", values, zeros, err)
+	}
 	if answer(0.5) == zeros || answer(0) != zeros {
 		t.Error("the answers do not follow the windows alone")
 	}

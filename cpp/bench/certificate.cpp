@@ -224,15 +224,24 @@ class Run {
     Model::Options how;
     how.tflite_library = options_.tflite_library;
     how.precision = options_.precision;
+    how.second_core = options_.second_core;
     ours_.reset();
     theirs_.reset();
     ours_ = std::make_unique<Workloads>(options_.folder, options_.profile, how);
     certificate_.load_ms.push_back(ours_->load_ms());
-    if (!options_.reference) return;
-    how.backend = Backend::tflite;
-    how.precision = Precision::float32;
-    theirs_ = std::make_unique<Workloads>(options_.folder, options_.profile, how);
-    certificate_.reference_load_ms.push_back(theirs_->load_ms());
+    if (options_.reference) {
+      Model::Options theirs = how;
+      theirs.backend = Backend::tflite;
+      theirs.precision = Precision::float32;
+      theirs.second_core = {};
+      theirs_ = std::make_unique<Workloads>(options_.folder, options_.profile, theirs);
+      certificate_.reference_load_ms.push_back(theirs_->load_ms());
+    }
+    for (const std::size_t w : chosen_) {
+      if (!workload_infos()[w].ordinary_pages) continue;
+      ours_->add_on_ordinary_pages(options_.folder, how);
+      break;
+    }
   }
 
   void cold_call(std::size_t workload, bool reference, std::size_t slot) {
@@ -353,7 +362,8 @@ class Run {
       const ModelSpec& spec = engine.spec(i);
       const Model& model = engine.model(i);
       certificate_.models.push_back({spec.name, spec.file, spec.sha256, model.backend(), model.backend_reason(),
-                                     model.isa(), precision_name(model.precision()), model.proof_error()});
+                                     model.isa(), precision_name(model.precision()), model.proof_error(),
+                                     model.second_core()});
     }
     const tflite::Runtime& runtime = engine.model(0).runtime();
     certificate_.tflite_version = runtime.version();

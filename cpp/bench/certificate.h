@@ -29,6 +29,7 @@ struct CertificateOptions {
   std::optional<int> cpu;       ///< of the measuring thread
   std::optional<int> priority;  ///< of the measuring thread, SCHED_FIFO
   Precision precision = Precision::float32;
+  SecondCore second_core;  ///< of one window of a forecaster
   std::string tflite_library;
 };
 
@@ -86,6 +87,7 @@ struct BudgetVerdict {
 struct ModelFacts {
   std::string name, file, sha256, backend, backend_reason, isa, precision;
   double proof_error = 0;
+  std::string second_core;  // what came of it; "": not asked for
 };
 
 struct Certificate {

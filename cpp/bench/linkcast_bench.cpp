@@ -1,6 +1,7 @@
 // linkcast-bench: the latency certificate of this machine, or, given .tflite files, each beside TensorFlow Lite.
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -25,6 +26,9 @@ constexpr const char* kUsage =
     "       linkcast-bench [options] model.tflite...   models beside TensorFlow Lite and the core's limit\n"
     "  --isa NAME        scalar, neon, avx2 or avx512 (LINKCAST_ISA, or the fastest there is)\n"
     "  --precision P     float32, bfloat16 or int8 (float32); a list of them with models\n"
+    "  --second-core CPU one window of a forecaster on two cores where that gains: the helper's CPU, or any\n"
+    "  --helper-spin US  how long the helper stays awake after a window (1000): more than a tick, where calls are "
+    "paced\n"
     "  --tflite PATH     the TensorFlow Lite C library\n"
     "certificate:\n"
     "  --models FOLDER   holds models/ and metadata/ (beside the program, or in ../share/linkcast, or here)\n"
@@ -32,7 +36,8 @@ constexpr const char* kUsage =
     "  --seconds N       the whole run, about (600)\n"
     "  --rounds N        that it is spread over (10)\n"
     "  --only LIST       of lstm,ddqn,batch100,groups,push,advance,\n"
-    "                    push_prepared,lstm_prepared (all)\n"
+    "                    push_prepared,lstm_prepared,push_ordinary_pages,\n"
+    "                    lstm_ordinary_pages (all)\n"
     "  --rates LIST      ticks per second (1000,100,10)\n"
     "  --profile NAME    whose link (internet)\n"
     "  --no-reference    without TensorFlow Lite beside\n"
@@ -109,6 +114,8 @@ Options parse(int argc, char** argv) {
   std::string only_certificate;  // the last option that only one of the two modes knows
   std::string only_models;
   std::size_t precisions = 1;
+  std::string second_core;
+  std::uint64_t helper_spin_us = SecondCore().spin_us;
   int i = 1;
   std::string option;
   const auto value = [&]() -> std::string {
@@ -125,6 +132,8 @@ Options parse(int argc, char** argv) {
          certificate.precision = models.precisions.front();
          precisions = models.precisions.size();
        }},
+      {"--second-core", [&] { second_core = value(); }},
+      {"--helper-spin", [&] { helper_spin_us = count_of(option, value()); }},
       {"--tflite", [&] { certificate.tflite_library = models.tflite_library = value(); }},
       {"--machine", [&] { options.machine = true; }},
   };
@@ -176,6 +185,7 @@ Options parse(int argc, char** argv) {
       models.models.push_back(option);
     }
   }
+  certificate.second_core = models.second_core = SecondCore::from(second_core, helper_spin_us);
   if (models.models.empty() && !only_models.empty()) throw std::invalid_argument(only_models + ": no model given");
   if (models.models.empty() && precisions > 1) throw std::invalid_argument("--precision: expected one, got a list");
   if (!models.models.empty() && !only_certificate.empty())

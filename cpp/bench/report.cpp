@@ -201,26 +201,27 @@ void print_cells(std::FILE* out, const Certificate& certificate) {
                "memory hog. -: too few samples.\n");
 }
 
-const Cell* unprepared_of(const Cell& cell, const std::vector<Cell>& cells) {
-  if (!cell.workload || !cell.workload->unprepared || cell.reference || !cell.rate_hz) return nullptr;
+const Cell* plain_of(const Cell& cell, const std::vector<Cell>& cells) {
+  if (!cell.workload || !cell.workload->plain || cell.reference || !cell.rate_hz) return nullptr;
   for (const Cell& other : cells)
-    if (other.workload && other.workload->name == std::string_view(cell.workload->unprepared) && !other.reference &&
+    if (other.workload && other.workload->name == std::string_view(cell.workload->plain) && !other.reference &&
         other.rate_hz == cell.rate_hz && other.hogs == cell.hogs)
       return &other;
   return nullptr;
 }
 
-/// What prepare saves of a call, where calls are paced.
-void print_prepared(std::FILE* out, const std::vector<Cell>& cells) {
-  bool titled = false;
+/// What prepare and huge pages do for a call, where calls are paced.
+void print_differences(std::FILE* out, const std::vector<Cell>& cells) {
+  std::string_view titled;
   for (const Cell& cell : cells) {
-    const Cell* plain = unprepared_of(cell, cells);
+    const Cell* plain = plain_of(cell, cells);
     if (!plain) continue;
-    if (!titled)
-      std::fprintf(out, "\n%-28s %14s %14s %14s %6s\n", "us a call without / with prepare", "p50", "p90", "p99",
-                   "of p50");
-    titled = true;
-    std::fprintf(out, "%s, %-22s", plain->workload->name, scenario_of(cell).c_str());
+    if (titled != cell.workload->differs) {
+      titled = cell.workload->differs;
+      const std::string title = "us a call " + std::string(titled);
+      std::fprintf(out, "\n%-34s %14s %14s %14s %6s\n", title.c_str(), "p50", "p90", "p99", "of p50");
+    }
+    std::fprintf(out, "%s, %-28s", plain->workload->name, scenario_of(cell).c_str());
     for (const double percent : {50.0, 90.0, 99.0})
       std::fprintf(out, " %6s /%6s", microseconds(supported_percentile_us(plain->call, percent)).c_str(),
                    microseconds(supported_percentile_us(cell.call, percent)).c_str());
@@ -278,12 +279,21 @@ std::string to_json(const Certificate& certificate) {
           json.member("isa", model.isa);
           json.member("precision", model.precision);
           json.member("proof_error", model.proof_error);
+          json.member("second_core", model.second_core);
         });
       }
     });
     json.object("workloads", [&] {
       for (const WorkloadInfo& info : workload_infos()) json.member(info.name, info.title);
       json.member("empty", "empty loop");
+    });
+    json.object("variants", [&] {
+      for (const WorkloadInfo& info : workload_infos())
+        if (info.plain)
+          json.object(info.name, [&] {
+            json.member("of", info.plain);
+            json.member("by", info.differs);
+          });
     });
     json.array("verdicts", [&] {
       for (const BudgetVerdict& verdict : judge(certificate.cells)) json.object([&] { write_verdict(json, verdict); });
@@ -325,8 +335,10 @@ void print(const Certificate& certificate, std::FILE* out) {
   std::fprintf(out, "linkcast %s, TensorFlow Lite %s, %zu rounds in %.0f s, load average %s\n\n", LINKCAST_VERSION,
                certificate.tflite_version.c_str(), certificate.options.rounds, certificate.elapsed_s,
                microseconds(certificate.end.load_average).c_str());
+  for (const ModelFacts& model : certificate.models)
+    if (!model.second_core.empty()) std::fprintf(out, "%s: %s\n", model.name.c_str(), model.second_core.c_str());
   print_cells(out, certificate);
-  print_prepared(out, certificate.cells);
+  print_differences(out, certificate.cells);
   std::fprintf(out, "\nfirst call of a fresh engine, us: median and longest of %zu, and TensorFlow Lite's\n",
                certificate.options.rounds);
   for (const ColdCall& call : certificate.cold) {

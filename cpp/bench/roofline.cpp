@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <iterator>
 #include <limits>
+#include <map>
+#include <string_view>
 
 #include "base/aligned.h"
 
@@ -107,6 +109,41 @@ __attribute__((target("avx512f"))) void read_avx512(const float* values, std::si
   for (std::size_t v = 0; v < vectors_at_once; ++v) LINKCAST_KEEP(sum[v], "v");
 }
 
+/// vdpbf16ps: two products of bfloat16 in each of 16 lanes.
+__attribute__((target("avx512f,avx512bf16"))) void multiply_adds_avx512_bf16() {
+  __m512 sum[sums];
+#pragma GCC unroll 16
+  for (int s = 0; s < sums; ++s) {
+    sum[s] = _mm512_set1_ps(1.0f);
+    LINKCAST_KEEP(sum[s], "v");
+  }
+  const auto factor = (__m512bh)_mm512_set1_epi16(0x3e80);  // 0.25
+  for (int i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (int s = 0; s < sums; ++s) sum[s] = _mm512_dpbf16_ps(sum[s], factor, factor);
+  }
+#pragma GCC unroll 16
+  for (int s = 0; s < sums; ++s) LINKCAST_KEEP(sum[s], "v");
+}
+
+/// vpdpbusd: four products of bytes in each of 16 lanes.
+__attribute__((target("avx512f,avx512vnni"))) void multiply_adds_avx512_vnni() {
+  __m512i sum[sums];
+#pragma GCC unroll 16
+  for (int s = 0; s < sums; ++s) {
+    sum[s] = _mm512_set1_epi32(1);
+    LINKCAST_KEEP(sum[s], "v");
+  }
+  __m512i factor = _mm512_set1_epi8(3);
+  LINKCAST_KEEP(factor, "v");
+  for (int i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (int s = 0; s < sums; ++s) sum[s] = _mm512_dpbusd_epi32(sum[s], factor, factor);
+  }
+#pragma GCC unroll 16
+  for (int s = 0; s < sums; ++s) LINKCAST_KEEP(sum[s], "v");
+}
+
 __attribute__((target("avx2,fma"))) void multiply_adds_avx2() {
   __m256 sum[sums];
 #pragma GCC unroll 16
@@ -198,6 +235,21 @@ Probe probe_of(Isa isa) {
   }
 }
 
+/// What an instruction of reduced precision does.
+struct DotProbe {
+  const char* kernels;   // that use it
+  double multiply_adds;  // of the network in one instruction
+  void (*run)();         // rounds * sums of them
+};
+
+constexpr DotProbe dot_probes[] = {
+#if defined(__x86_64__)
+    {"bf16_avx512_dot", 32, multiply_adds_avx512_bf16},
+    {"int8_avx512_vnni", 32, multiply_adds_avx512_vnni},  // activations of 16 bits are two bytes, each multiplied
+#endif
+    {"", 0, nullptr},
+};
+
 template <class Body>
 double best_seconds(int runs, const Body& body) {
   double best = std::numeric_limits<double>::infinity();
@@ -231,6 +283,21 @@ Roofline measure_roofline(Isa isa, std::size_t weight_bytes) {
                   })});
   }
   return roofline;
+}
+
+double measure_multiply_adds(const kernels::Kernels& table) {
+  static std::map<std::string_view, double> measured;
+  const auto [found, is_new] = measured.try_emplace(table.name, 0.0);
+  if (!is_new) return found->second;
+  constexpr int runs = 2000;
+  if (!table.encoded) {  // weights become float32 before they are multiplied
+    const Probe probe = probe_of(table.isa);
+    found->second = static_cast<double>(probe.lanes) * rounds * sums / best_seconds(runs, probe.multiply_adds);
+  }
+  for (const DotProbe& probe : dot_probes)
+    if (table.name == std::string_view(probe.kernels))
+      found->second = probe.multiply_adds * rounds * sums / best_seconds(runs, probe.run);
+  return found->second;
 }
 
 }  // namespace linkcast::bench

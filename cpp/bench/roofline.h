@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "kernels/isa.h"
+#include "kernels/kernels.h"
 
 namespace linkcast::bench {
 
@@ -16,5 +17,9 @@ struct Roofline {
 /// second.
 /// @param weight_bytes  how many lie there to be read: those of a network
 Roofline measure_roofline(Isa isa, std::size_t weight_bytes);
+
+/// Multiply-adds a second of the instruction that these kernels multiply with, independent ones in registers; 0 where that
+/// is not known (matrix tiles, Arm's dot products). Measured once in a process.
+double measure_multiply_adds(const kernels::Kernels& table);
 
 }  // namespace linkcast::bench

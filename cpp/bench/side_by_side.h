@@ -19,6 +19,7 @@ struct SideBySideOptions {
   double paced_hz = 0.0;       // 0: back to back
   std::size_t iterations = 0;  // samples of each contender; 0: 2000, or 300 when paced
   bool kernels = false;        // also without the interpreter around them
+  SecondCore second_core;      // if wanted, also on two cores
   std::string tflite_library;
 };
 

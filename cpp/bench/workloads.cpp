@@ -1,9 +1,13 @@
 #include "workloads.h"
 
+#include <sys/prctl.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <random>
 #include <stdexcept>
+#include <system_error>
 
 #include "base/clock.h"
 
@@ -46,8 +50,10 @@ const std::vector<WorkloadInfo>& workload_infos() {
       {"groups", "all service groups in one call", {}},
       {"push", "stream, push", {}},
       {"advance", "stream, advance", {}},
-      {"push_prepared", "stream, push after prepare", {}, "push"},
-      {"lstm_prepared", "LSTM, one window after prepare", {}, "lstm"},
+      {"push_prepared", "stream, push after prepare", {}, "push", "without / with prepare"},
+      {"lstm_prepared", "LSTM, one window after prepare", {}, "lstm", "without / with prepare"},
+      {"push_ordinary_pages", "stream, push, weights on ordinary pages", {}, "push", "huge / ordinary pages", true},
+      {"lstm_ordinary_pages", "LSTM, one window, weights on ordinary pages", {}, "lstm", "huge / ordinary pages", true},
   };
   return infos;
 }
@@ -58,26 +64,40 @@ Workloads::Workloads(const std::string& folder, const std::string& profile, cons
       forecaster_(engine_.find(profile, Role::forecaster)),
       allocator_(engine_.find(profile, Role::allocator)) {
   load_ms_ = now_ms() - load_ms_;
-  const auto& infos = workload_infos();
-  add_forecast(infos[0], 1);
-  add_q_values(infos[1]);
-  add_forecast(infos[2], kBatch);
-  add_groups(infos[3]);
-  add_stream(infos[4], Timed::push);
-  add_stream(infos[5], Timed::advance);
-  add_stream(infos[6], Timed::prepared_push);
-  add_forecast(infos[7], 1);
-  all_.back().prepare = [this] { engine_.prepare(forecaster_); };
+  all_ = {forecast(engine_, 1), q_values(), forecast(engine_, kBatch), groups(), stream(engine_, Timed::push),
+          stream(engine_, Timed::advance), stream(engine_, Timed::prepared_push), forecast(engine_, 1),
+          // On the same engine until another is asked for: TensorFlow Lite puts its weights where it likes.
+          stream(engine_, Timed::push), forecast(engine_, 1)};
+  all_[7].prepare = [this] { engine_.prepare(forecaster_); };
+  name_all();
 }
 
-void Workloads::add_forecast(const WorkloadInfo& info, std::size_t batch) {
+Workloads::~Workloads() {
+  if (on_ordinary_pages_) static_cast<void>(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0));
+}
+
+void Workloads::name_all() {
+  for (std::size_t i = 0; i < all_.size(); ++i) all_[i].info = &workload_infos()[i];
+}
+
+void Workloads::add_on_ordinary_pages(const std::string& folder, const Model::Options& options) {
+  // Until the end: the system would gather what lies there into huge pages meanwhile.
+  if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0)
+    throw std::system_error(errno, std::generic_category(), "ordinary pages: can't be asked for");
+  on_ordinary_pages_ = std::make_unique<Engine>(folder, options);
+  all_[8] = stream(*on_ordinary_pages_, Timed::push);
+  all_[9] = forecast(*on_ordinary_pages_, 1);
+  name_all();
+}
+
+Workload Workloads::forecast(Engine& engine, std::size_t batch) {
   struct State {
     std::vector<double> samples;  // (ticks, features)
     std::vector<double> windows;  // (batch, window, features), when batch > 1
     std::vector<float> mbps;      // (batch)
     std::size_t tick = 0;
   };
-  const ModelSpec& spec = engine_.spec(forecaster_);
+  const ModelSpec& spec = engine.spec(forecaster_);
   const std::size_t features = spec.features.size();
   const auto state = std::make_shared<State>();
   state->samples = telemetry(spec, kTicks + spec.window);
@@ -87,22 +107,23 @@ void Workloads::add_forecast(const WorkloadInfo& info, std::size_t batch) {
     state->windows.insert(state->windows.end(), begin, begin + static_cast<std::ptrdiff_t>(spec.window * features));
   }
   Workload workload;
-  workload.info = &info;
   State* const s = state.get();
   if (batch == 1) {
-    workload.call = [this, s, features] {
-      engine_.forecast_raw(forecaster_, s->samples.data() + s->tick % kTicks * features, 1, s->mbps.data());
+    workload.call = [this, &engine, s, features] {
+      engine.forecast_raw(forecaster_, s->samples.data() + s->tick % kTicks * features, 1, s->mbps.data());
       ++s->tick;
     };
   } else {
-    workload.call = [this, s, batch] { engine_.forecast_raw(forecaster_, s->windows.data(), batch, s->mbps.data()); };
+    workload.call = [this, &engine, s, batch] {
+      engine.forecast_raw(forecaster_, s->windows.data(), batch, s->mbps.data());
+    };
   }
   workload.result = [s] { return std::vector<double>(s->mbps.begin(), s->mbps.end()); };
   owned_.push_back(state);
-  all_.push_back(std::move(workload));
+  return workload;
 }
 
-void Workloads::add_q_values(const WorkloadInfo& info) {
+Workload Workloads::q_values() {
   struct State {
     std::vector<double> samples;  // (ticks, features)
     std::vector<float> q_values;  // of the last call
@@ -115,7 +136,6 @@ void Workloads::add_q_values(const WorkloadInfo& info) {
   state->q_values.resize(spec.actions);
   State* const s = state.get();
   Workload workload;
-  workload.info = &info;
   // The network, which is what TensorFlow Lite runs beside it; a decision asks it about Allocation::kRows rows.
   workload.call = [this, s, features] {
     engine_.q_values(allocator_, s->samples.data() + s->tick % kTicks * features, 1, s->q_values.data());
@@ -123,10 +143,10 @@ void Workloads::add_q_values(const WorkloadInfo& info) {
   };
   workload.result = [s] { return std::vector<double>(s->q_values.begin(), s->q_values.end()); };
   owned_.push_back(state);
-  all_.push_back(std::move(workload));
+  return workload;
 }
 
-void Workloads::add_groups(const WorkloadInfo& info) {
+Workload Workloads::groups() {
   struct State {
     std::vector<std::vector<double>> windows;  // (groups) (window, features)
     std::vector<ForecastRequest> requests;
@@ -145,7 +165,6 @@ void Workloads::add_groups(const WorkloadInfo& info) {
   state->forecaster = std::make_unique<ForecasterPool>(engine_, ForecasterPool::Options{});
   State* const s = state.get();
   Workload workload;
-  workload.info = &info;
   workload.call = [s] { s->forecaster->forecast(s->requests, s->results); };
   workload.result = [s] {
     std::vector<double> mbps;
@@ -156,11 +175,11 @@ void Workloads::add_groups(const WorkloadInfo& info) {
     return mbps;
   };
   owned_.push_back(state);
-  all_.push_back(std::move(workload));
+  return workload;
 }
 
-void Workloads::add_stream(const WorkloadInfo& info, Timed timed) {
-  const ModelSpec& spec = engine_.spec(forecaster_);
+Workload Workloads::stream(Engine& engine, Timed timed) {
+  const ModelSpec& spec = engine.spec(forecaster_);
   const std::size_t features = spec.features.size();
   struct State {
     std::vector<double> samples;  // (ticks, features)
@@ -170,7 +189,7 @@ void Workloads::add_stream(const WorkloadInfo& info, Timed timed) {
   };
   const auto state = std::make_shared<State>();
   state->samples = telemetry(spec, kTicks);
-  state->stream = std::make_unique<Stream>(engine_, forecaster_, Stream::Options{});
+  state->stream = std::make_unique<Stream>(engine, forecaster_, Stream::Options{});
   State* const s = state.get();
   const auto push = [s, features] {
     s->stream->push(s->samples.data() + s->tick % kTicks * features, nullptr, &s->answer);
@@ -179,7 +198,6 @@ void Workloads::add_stream(const WorkloadInfo& info, Timed timed) {
   for (std::size_t k = 0; k + 1 < spec.window; ++k) push();  // the next one gives a forecast
   s->stream->advance();
   Workload workload;
-  workload.info = &info;
   const bool incremental = std::string(s->stream->mode()) == "incremental";
   if (timed == Timed::advance && incremental) {
     workload.lead_in = push;
@@ -194,7 +212,7 @@ void Workloads::add_stream(const WorkloadInfo& info, Timed timed) {
   }
   workload.result = [s] { return std::vector<double>{s->answer.mbps}; };
   owned_.push_back(state);
-  all_.push_back(std::move(workload));
+  return workload;
 }
 
 void check_same_result(const Workload& ours, const Workload& reference, double tolerance) {

@@ -23,8 +23,10 @@ struct Budget {
 struct WorkloadInfo {
   const char* name;
   const char* title;
-  Budget budget;                     // 0 us: none
-  const char* unprepared = nullptr;  // the name of the same workload without prepare; null: it has none
+  Budget budget;                  // 0 us: none
+  const char* plain = nullptr;    // the name of the workload that this one is to be set beside; null: it has none
+  const char* differs = nullptr;  // by what: "without / with prepare"
+  bool ordinary_pages = false;    // its weights lie on pages of the usual size
 };
 
 /// In the order in which they are measured and shown.
@@ -48,22 +50,30 @@ class Workloads {
   /// @param profile  whose link is forecast and decided on, "internet"
   /// @throws LoadError, std::invalid_argument
   Workloads(const std::string& folder, const std::string& profile, const Model::Options& options);
+  ~Workloads();
   Workloads(const Workloads&) = delete;
   Workloads& operator=(const Workloads&) = delete;
+
+  /// Adds what wants ordinary pages: loads the engine once more without huge ones, which this process is not given from
+  /// then on, as long as this lives. What has been loaded before keeps its own.
+  /// @throws std::system_error  the system can't be asked for that
+  void add_on_ordinary_pages(const std::string& folder, const Model::Options& options);
 
   Workload& at(std::size_t index) { return all_[index]; }  ///< as workload_infos()
   Engine& engine() noexcept { return engine_; }
   double load_ms() const noexcept { return load_ms_; }  ///< what opening the engine took
 
  private:
-  void add_forecast(const WorkloadInfo& info, std::size_t batch);
-  void add_q_values(const WorkloadInfo& info);
-  void add_groups(const WorkloadInfo& info);
+  void name_all();
+  Workload forecast(Engine& engine, std::size_t batch);
+  Workload q_values();
+  Workload groups();
   enum class Timed { push, prepared_push, advance };
-  void add_stream(const WorkloadInfo& info, Timed timed);
+  Workload stream(Engine& engine, Timed timed);
 
   double load_ms_;  // before engine_: the clock's reading until that is open
   Engine engine_;
+  std::unique_ptr<Engine> on_ordinary_pages_;
   std::size_t forecaster_;
   std::size_t allocator_;
   std::vector<std::shared_ptr<void>> owned_;  // what the calls refer to

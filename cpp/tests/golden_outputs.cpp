@@ -95,6 +95,7 @@ class Archive {
   void field(SoftmaxSpec& softmax) { field(softmax.beta); }
   void field(NormaliseSpec& normalise) { field(normalise.epsilon); }
   void field(RepeatSpec& repeat) { field(repeat.steps); }
+  void field(UnmaskSpec& unmask) { field(unmask.zeros); }
   void field(LayerSpec& layer) {
     std::size_t kind = layer.index();
     number(kind);
@@ -103,6 +104,10 @@ class Archive {
   }
   void field(NetworkSpec& network) {
     fields(network.steps, network.features, network.sequence_input);
+    bool masked = network.mask_value.has_value();
+    field(masked);
+    if (masked && !network.mask_value) network.mask_value = 0.0F;
+    if (masked) field(*network.mask_value);
     list(network.layers);
   }
   void field(Golden& golden) { fields(golden.model, golden.network, golden.inputs, golden.outputs, golden.rounding); }
@@ -127,9 +132,9 @@ class Archive {
     }
   }
   static LayerSpec empty_layer(std::size_t kind) {
-    const LayerSpec kinds[] = {LstmSpec{},     DenseSpec{},   AffineSpec{},  ActivationSpec{},
-                               LastStepSpec{}, FlattenSpec{}, SoftmaxSpec{}, NormaliseSpec{},
-                               RepeatSpec{},   GruSpec{},     ReverseSpec{}, BidirectionalSpec{}};
+    const LayerSpec kinds[] = {LstmSpec{},    DenseSpec{},         AffineSpec{},    ActivationSpec{}, LastStepSpec{},
+                               FlattenSpec{}, SoftmaxSpec{},       NormaliseSpec{}, RepeatSpec{},     GruSpec{},
+                               ReverseSpec{}, BidirectionalSpec{}, UnmaskSpec{}};
     static_assert(std::size(kinds) == std::variant_size_v<LayerSpec>);
     if (kind >= std::size(kinds)) throw std::runtime_error("unknown layer in the file");
     return kinds[kind];

@@ -2,6 +2,7 @@
 // shared with the kernels.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <random>
@@ -134,7 +135,7 @@ inline Sequence apply(const linkcast::BidirectionalSpec& both, const Sequence& i
         out.values.push_back(both.merge == Merge::sum ? a[u] + b[u] : a[u] * b[u]);
     }
   }
-  out.width = out.values.size() / out.steps;
+  out.width = both.merge == Merge::concatenate ? forward.width + backward.width : forward.width;
   return out;
 }
 
@@ -211,12 +212,45 @@ inline Sequence apply(const linkcast::RepeatSpec& repeat, const Sequence& in) {
   return out;
 }
 
-/// One window through the network.
+/// Without a mask; see run().
+inline Sequence apply(const linkcast::UnmaskSpec&, const Sequence& in) { return in; }
+
+/// Steps that a mask leaves out, put back.
+inline Sequence apply(const linkcast::UnmaskSpec& unmask, const Sequence& in, const std::vector<bool>& left_in) {
+  Sequence out{left_in.size(), in.width, {}};
+  std::vector<double> row(in.width, 0.0);
+  std::size_t next = 0;
+  for (const bool is_in : left_in) {
+    if (is_in) {
+      const auto from = in.values.begin() + static_cast<std::ptrdiff_t>(next++ * in.width);
+      row.assign(from, from + static_cast<std::ptrdiff_t>(in.width));
+    } else if (unmask.zeros) {
+      row.assign(in.width, 0.0);
+    }
+    out.values.insert(out.values.end(), row.begin(), row.end());
+  }
+  return out;
+}
+
+/// One window through the network. Where a mask leaves out all of its steps, an UnmaskSpec has to stand before anything
+/// that needs one.
 /// @param input  (steps, features)
 inline std::vector<double> run(const linkcast::NetworkSpec& spec, const float* input) {
-  Sequence now{spec.sequence_input ? spec.steps : 1, spec.features, {}};
-  now.values.assign(input, input + now.steps * now.width);
-  for (const auto& layer : spec.layers) now = std::visit([&](const auto& typed) { return apply(typed, now); }, layer);
+  Sequence now{0, spec.features, {}};
+  std::vector<bool> left_in;
+  for (std::size_t t = 0; t < (spec.sequence_input ? spec.steps : 1); ++t) {
+    const float* step = input + t * spec.features;
+    left_in.push_back(!spec.mask_value ||
+                      std::any_of(step, step + spec.features, [&](float value) { return value != *spec.mask_value; }));
+    if (!left_in.back()) continue;
+    now.values.insert(now.values.end(), step, step + spec.features);
+    ++now.steps;
+  }
+  for (const auto& layer : spec.layers) {
+    const auto* unmask = std::get_if<linkcast::UnmaskSpec>(&layer);
+    now =
+        unmask ? apply(*unmask, now, left_in) : std::visit([&](const auto& typed) { return apply(typed, now); }, layer);
+  }
   return now.values;
 }
 
@@ -294,6 +328,49 @@ inline linkcast::NetworkSpec allocator(unsigned seed) {
     width = units;
   }
   spec.layers.push_back(random.dense(width, 10, Activation::none));
+  return spec;
+}
+
+/// One to three recurrent layers of any kind and direction, of 1 to 40 units, with or without normalisation between them,
+/// over 1 to 16 steps of 1 to 12 features; behind the last step dense layers, or a softmax.
+/// @param both_ways  bidirectional ones, too: then it can't step
+inline linkcast::NetworkSpec any_recurrence(unsigned seed, bool both_ways) {
+  using Merge = linkcast::BidirectionalSpec::Merge;
+  Random random(seed);
+  linkcast::NetworkSpec spec{random.integer(1, 16), random.integer(1, 12), true, {}};
+  std::size_t width = spec.features;
+  const auto lstm = [&](std::size_t units) {
+    linkcast::LstmSpec made = random.lstm(width, units);
+    constexpr Activation functions[] = {Activation::tanh, Activation::relu, Activation::sigmoid, Activation::none};
+    made.activation = functions[random.integer(0, 3)];
+    made.gate_activation = random.integer(0, 2) == 0 ? Activation::unit : Activation::sigmoid;
+    return made;
+  };
+  const std::size_t count = random.integer(1, 3);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t units = random.integer(1, 40);
+    const bool last = i + 1 == count;
+    const std::size_t kind = random.integer(0, both_ways ? 4 : 2);
+    if (kind == 0) {
+      spec.layers.push_back(lstm(units));
+    } else if (kind <= 2) {
+      spec.layers.push_back(random.gru(width, units, kind == 1));
+    } else {
+      const auto merge = static_cast<Merge>(random.integer(0, 2));
+      linkcast::BidirectionalSpec both{random.lstm(width, units), random.gru(width, units, true), merge, !last};
+      if (kind == 4) both.backward = random.lstm(width, units);
+      spec.layers.push_back(both);
+    }
+    width = kind >= 3 && std::get<linkcast::BidirectionalSpec>(spec.layers.back()).merge == Merge::concatenate
+                ? 2 * units
+                : units;
+    if (last && kind < 3) spec.layers.push_back(linkcast::LastStepSpec{});
+    if (random.integer(0, 1) == 1) spec.layers.push_back(random.affine(width));
+    if (random.integer(0, 3) == 0) spec.layers.push_back(linkcast::NormaliseSpec{0.1f});
+  }
+  spec.layers.push_back(random.dense(width, 7, Activation::relu));
+  spec.layers.push_back(random.dense(7, 4, Activation::none));
+  if (random.integer(0, 1) == 1) spec.layers.push_back(linkcast::SoftmaxSpec{});
   return spec;
 }
 

@@ -132,9 +132,9 @@ TEST(a_paced_call_stands_beside_the_same_one_after_prepare) {
   std::string text(static_cast<std::size_t>(std::ftell(out.get())), ' ');
   std::rewind(out.get());
   CHECK_EQ(std::fread(text.data(), 1, text.size(), out.get()), text.size());
-  const std::size_t table = text.find("without / with prepare");
+  const std::size_t table = text.find("us a call without / with prepare");
   CHECK(table != std::string::npos);
-  const std::string line = text.substr(text.find("push, 100 Hz", table), 84);
+  const std::string line = text.substr(text.find("push, 100 Hz", table), text.find('\n', table));
   CHECK(line.find("40.0 /  10.0") != std::string::npos);
   CHECK(line.find("0.25") != std::string::npos);
   CHECK(text.find("push, back", table) == std::string::npos);
@@ -145,7 +145,7 @@ TEST(json_reads_back) {
   certificate.options.rounds = 1;
   certificate.created = "2026-01-02T03:04:05Z";
   certificate.models.push_back(
-      {"quote \" and \\", "models/a.tflite", "00", "native", "line\nbreak", "scalar", "float32", 0});
+      {"quote \" and \\", "models/a.tflite", "00", "native", "line\nbreak", "scalar", "float32", 0, ""});
   certificate.cells.push_back(cell(1000, 1, 0, 100.0));
   const auto json = linkcast::Json::parse(to_json(certificate), "certificate");
   CHECK_EQ(json.at("created").string(), "2026-01-02T03:04:05Z");

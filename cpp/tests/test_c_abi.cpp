@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -115,6 +116,13 @@ TEST(a_precision_or_kernels_that_are_none_are_refused_by_name) {
   CHECK_EQ(linkcast_engine_open(bundle().c_str(), &options, &opened), LINKCAST_ERROR_ARGUMENT);
   CHECK(error_has("kernels: expected one of those that run here"));
   CHECK(error_has("got \"f32_amz\""));
+  const char* const before = std::getenv("LINKCAST_ISA");
+  const std::string kept = before ? before : "";
+  CHECK_EQ(setenv("LINKCAST_ISA", "mmx", 1), 0);
+  const linkcast_status by_environment = linkcast_engine_open(bundle().c_str(), nullptr, &opened);
+  CHECK_EQ(before ? setenv("LINKCAST_ISA", kept.c_str(), 1) : unsetenv("LINKCAST_ISA"), 0);
+  CHECK_EQ(by_environment, LINKCAST_ERROR_ARGUMENT);
+  CHECK(error_has("ISA: unknown name 'mmx'; supported: scalar"));
   CHECK(opened == nullptr);
 }
 
@@ -207,6 +215,41 @@ TEST(a_model_is_prepared_without_a_trace_in_answers_or_statistics) {
   CHECK_EQ(linkcast_model_prepare(engine().get(), 99), LINKCAST_ERROR_ARGUMENT);
   CHECK(error_has("model: expected 0 to 13, got 99"));
   CHECK_EQ(linkcast_model_prepare(nullptr, 0), LINKCAST_ERROR_HANDLE);
+}
+
+TEST(what_the_kernels_were_chosen_from_can_be_read_with_its_times) {
+  linkcast_engine_options options = LINKCAST_ENGINE_OPTIONS_INIT;
+  options.precision = "int8";
+  const linkcast::Engine reduced("", options);
+  const linkcast_model model = reduced.find("internet", LINKCAST_ROLE_FORECASTER);
+  const std::string kernels = reduced.describe(model).kernels;
+  std::map<std::string, std::size_t> candidates;  // by call
+  std::map<std::string, double> chosen, float32;  // us
+  for (const linkcast_kernel_time& time : reduced.kernel_times(model)) {
+    ++candidates[time.call];
+    CHECK(time.us > 0);
+    if (std::string(time.kernels).starts_with("f32")) float32.try_emplace(time.call, time.us);
+    if (!time.runs) continue;
+    CHECK(kernels.find(time.kernels) != std::string::npos);
+    CHECK(chosen.try_emplace(time.call, time.us).second);
+  }
+  CHECK_EQ(candidates.size(), 4U);
+  for (const char* call : {"step", "window", "few", "many"}) {
+    CHECK(candidates[call] >= 2);
+    CHECK(chosen.at(call) <= float32.at(call));  // an opt-in is never slower than the default
+  }
+
+  // Of float32 kernels that were asked for nothing is measured.
+  options.precision = "float32";
+  const std::string plain = std::string("f32_") + reduced.describe(model).isa;
+  options.kernels = plain.c_str();
+  const linkcast::Engine forced("", options);
+  const auto times = forced.kernel_times(model);
+  CHECK_EQ(times.size(), 4U);
+  for (const linkcast_kernel_time& time : times) CHECK(time.runs == 1 && std::isnan(time.us) && time.kernels == plain);
+  linkcast_kernel_time beyond = LINKCAST_KERNEL_TIME_INIT;
+  CHECK_EQ(linkcast_model_kernel_time(forced.get(), model, 4, &beyond), LINKCAST_ERROR_ARGUMENT);
+  CHECK(error_has("index: expected below 4, got 4"));
 }
 
 linkcast_stream_options model_alone() {

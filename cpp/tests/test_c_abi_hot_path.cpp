@@ -239,7 +239,7 @@ struct Loop {
     input.data[0] += 0.01F;
     linkcast_tensor found = LINKCAST_TENSOR_INIT;
     return linkcast_network_tensor(network.get(), LINKCAST_EDGE_OUTPUT, 0, &found) == LINKCAST_OK &&
-           linkcast_network_run(network.get()) == LINKCAST_OK;
+           linkcast_network_prepare(network.get()) == LINKCAST_OK && linkcast_network_run(network.get()) == LINKCAST_OK;
   }
   bool choose_compression() {
     return linkcast_compression_choose(codecs.data(), codecs.size(), 1'000'000, &answer, nullptr, &compression) ==

@@ -125,6 +125,7 @@ linkcast_status use_engine() {
   std::array<float, most> mbps{};
   std::array<std::int32_t, most> actions{};
   linkcast_model_info info = LINKCAST_MODEL_INFO_INIT;
+  linkcast_kernel_time time = LINKCAST_KERNEL_TIME_INIT;
   linkcast_model_stats stats = LINKCAST_MODEL_STATS_INIT;
   std::size_t count = 0;
   std::array<linkcast_request, 2> requests{};
@@ -137,6 +138,7 @@ linkcast_status use_engine() {
       .then([&] { return find("internet", LINKCAST_ROLE_ALLOCATOR, allocator); })
       .then([&] { return linkcast_model_count(the_engine(), &count); })
       .then([&] { return linkcast_model_describe(the_engine(), allocator, &info); })
+      .then([&] { return linkcast_model_kernel_time(the_engine(), allocator, 0, &time); })
       .then([&] { return linkcast_model_prepare(the_engine(), forecasters[0]); })
       .then([&] { return linkcast_model_prepare(the_engine(), allocator); });
   for (const std::size_t batch : {std::size_t{1}, most})
@@ -200,6 +202,7 @@ linkcast_status use_network() {
   calls.then([&] { return linkcast_network_describe(the_network(), &info); })
       .then([&] { return linkcast_network_tensor(the_network(), LINKCAST_EDGE_INPUT, 0, &tensor); })
       .then([&] { return linkcast_network_run(the_network()); })
+      .then([&] { return linkcast_network_prepare(the_network()); })
       .then([&] {
         const auto none = linkcast_network_find(the_network(), LINKCAST_EDGE_INPUT, "nonesuch", &tensor);
         return none == LINKCAST_ERROR_NOT_FOUND ? LINKCAST_OK : none;

@@ -59,6 +59,7 @@ TEST(null_pointers_give_a_status) {
   CHECK_EQ(linkcast_model_find(handle, nullptr, LINKCAST_ROLE_ANY, &model), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_model_find(handle, "internet", LINKCAST_ROLE_FORECASTER, nullptr), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_model_describe(handle, 0, nullptr), LINKCAST_ERROR_ARGUMENT);
+  CHECK_EQ(linkcast_model_kernel_time(handle, 0, 0, nullptr), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_model_read_stats(handle, 0, nullptr), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_forecast(handle, internet(), nullptr, 40, 0, &answer, 1, nullptr), LINKCAST_ERROR_ARGUMENT);
   CHECK_EQ(linkcast_forecast(handle, internet(), values.data(), 40, 0, nullptr, 1, nullptr), LINKCAST_ERROR_ARGUMENT);
@@ -228,6 +229,8 @@ TEST(structs_of_another_size_give_a_status_or_their_part) {
            LINKCAST_ERROR_STRUCT_SIZE);
   linkcast_model_info info{};
   CHECK_EQ(linkcast_model_describe(engine().get(), 0, &info), LINKCAST_ERROR_STRUCT_SIZE);
+  linkcast_kernel_time time{};
+  CHECK_EQ(linkcast_model_kernel_time(engine().get(), 0, 0, &time), LINKCAST_ERROR_STRUCT_SIZE);
   linkcast_decision decision{};
   linkcast::Controller controller(engine(), "internet", linkcast::Controller::default_options(10.0));
   CHECK_EQ(linkcast_controller_tick(controller.get(), kSample.data(), 4, 1, &decision), LINKCAST_ERROR_STRUCT_SIZE);

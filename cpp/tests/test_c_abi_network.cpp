@@ -43,6 +43,11 @@ TEST(a_network_gives_what_the_engine_gives_in_scaled_numbers) {
   std::fill_n(x.data, x.values, 0.0F);
   network.run();
   CHECK_EQ(y.data[0], zeros);
+  // To be prepared leaves both edges as they are.
+  std::fill_n(x.data, x.values, 0.25F);
+  network.prepare();
+  CHECK_EQ(y.data[0], zeros);
+  CHECK(std::all_of(x.data, x.data + x.values, [](float value) { return value == 0.25F; }));
 }
 
 TEST(wrong_calls_of_a_network_give_a_status) {
@@ -59,6 +64,7 @@ TEST(wrong_calls_of_a_network_give_a_status) {
   CHECK_EQ(linkcast_network_open(path.c_str(), &options, &opened), LINKCAST_ERROR_STRUCT_SIZE);
   CHECK(opened == nullptr);
   CHECK_EQ(linkcast_network_run(opened), LINKCAST_ERROR_HANDLE);
+  CHECK_EQ(linkcast_network_prepare(opened), LINKCAST_ERROR_HANDLE);
   CHECK_EQ(linkcast_network_close(opened), LINKCAST_OK);
 
   CHECK_EQ(linkcast_network_open(path.c_str(), nullptr, &opened), LINKCAST_OK);

@@ -108,6 +108,29 @@ TEST(a_choice_is_measured_once_for_a_shape) {
   CHECK(slower.asked > 0);
 }
 
+TEST(networks_of_the_same_sizes_and_other_cells_are_measured_apart) {
+  // The kind of cell and the functions are part of what a step takes.
+  reference::Random random(26);
+  linkcast::LstmSpec relu = random.lstm(4, 26);
+  relu.activation = linkcast::Activation::relu;
+  linkcast::LstmSpec hard = random.lstm(4, 26);
+  hard.gate_activation = linkcast::Activation::unit;
+  linkcast::DenseSpec squashed = random.dense(26, 26, linkcast::Activation::tanh);
+  linkcast::DenseSpec plain = random.dense(26, 26, linkcast::Activation::none);
+  const auto measures = [](linkcast::LayerSpec layer, linkcast::LayerSpec last) {
+    Told told{{{CallClass::step, 5.0}, {CallClass::window, 5.0}, {CallClass::few, 5.0}, {CallClass::many, 5.0}}};
+    const linkcast::NetworkSpec spec{10, 4, true, {std::move(layer), linkcast::LastStepSpec{}, std::move(last)}};
+    const ChosenNetwork network(spec, default_isa(), Precision::int8, told.options());
+    return told.asked > 0;
+  };
+  CHECK(measures(random.gru(4, 26, true), plain));
+  CHECK(measures(random.gru(4, 26, false), plain));
+  CHECK(measures(relu, plain));
+  CHECK(measures(hard, plain));
+  CHECK(measures(hard, squashed));
+  CHECK(!measures(hard, squashed));
+}
+
 TEST(an_interrupted_reading_is_read_again) {
   // The first reading of float32 takes a thousand times what it takes: the next two say so.
   int plain_readings = 0;

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <initializer_list>
 #include <limits>
 
 #include "check.h"
+#include "kernel_tables.h"
 #include "network_reference.h"
 
 using linkcast::Activation;
@@ -23,15 +23,6 @@ namespace {
 // Against double precision on the same float weights. Float sums of up to a few hundred terms of size one lose some
 // 1e-7 and the activations 2e-7; outputs lie within about one, and the bound is the one promised against TensorFlow.
 constexpr double float_tolerance = 1e-6;
-
-/// Every table of these precisions that this CPU runs, chosen by measurement or not.
-std::vector<const Kernels*> tables(Isa isa, std::initializer_list<Precision> precisions) {
-  std::vector<const Kernels*> all;
-  for (const Precision precision : precisions) {
-    for (const Kernels* table : linkcast::kernels::candidates(isa, precision)) all.push_back(table);
-  }
-  return all;
-}
 
 std::size_t input_size(const NetworkSpec& spec) { return (spec.sequence_input ? spec.steps : 1) * spec.features; }
 
@@ -214,6 +205,61 @@ TEST(a_window_under_a_mask_is_the_one_without_its_masked_steps) {
     network.reserve(kept.size());
     CHECK_NEAR(error_of(network, windows, kept.size(), expected), 0.0, float_tolerance);
   }
+}
+
+TEST(masked_steps_that_come_back_are_zeros_or_the_step_before) {
+  constexpr std::size_t steps = 7, features = 3, count = 6;
+  for (const bool zeros : {false, true}) {
+    reference::Random random(zeros ? 81 : 82);
+    NetworkSpec spec{steps, features, true, {random.affine(features), random.lstm(features, 19)}};
+    if (zeros)
+      spec.layers.push_back(linkcast::BidirectionalSpec{random.lstm(19, 5), random.gru(19, 5, true),
+                                                        linkcast::BidirectionalSpec::Merge::sum, true});
+    else
+      spec.layers.push_back(random.gru(19, 5, true));
+    spec.layers.push_back(random.affine(5));  // of what is left in alone
+    spec.layers.push_back(linkcast::UnmaskSpec{zeros});
+    spec.layers.push_back(random.affine(5));
+    spec.layers.push_back(random.lstm(5, 4));  // goes over all steps
+    spec.layers.push_back(linkcast::FlattenSpec{});
+    spec.layers.push_back(random.dense(steps * 4, 3, Activation::none));
+    for (const bool last : {false, true}) {
+      NetworkSpec cut = spec;
+      if (last) cut.layers.resize(5);  // the sequence itself is the answer
+      cut.mask_value = 0.25F;
+      std::vector<float> windows = random.floats(count * steps * features, 0.5F, 1.0F);
+      const std::size_t gaps[count][steps] = {
+          {}, {1, 1, 1, 1, 1, 1, 1}, {1, 1}, {0, 0, 0, 0, 0, 1, 1}, {0, 1, 0, 1, 1}, {1, 0, 0, 1}};
+      for (std::size_t b = 0; b < count; ++b)
+        for (std::size_t t = 0; t < steps; ++t)
+          if (gaps[b][t] == 1) std::fill_n(&windows[(b * steps + t) * features], features, 0.25F);
+      const auto expected = reference_of(cut, windows, count);
+      for (const Isa isa : supported_isas()) {
+        Network network(cut, isa);
+        CHECK(!network.can_step());
+        CHECK_EQ(network.output_steps(), last ? steps : 1);
+        network.reserve(count);
+        CHECK_NEAR(error_of(network, windows, count, expected), 0.0, float_tolerance);
+      }
+    }
+  }
+}
+
+TEST(masked_steps_come_back_once_and_in_their_order_or_are_refused) {
+  reference::Random random(83);
+  const auto lstm = random.lstm(3, 3);
+  const linkcast::UnmaskSpec unmask;
+  const auto network = [&](std::vector<linkcast::LayerSpec> layers, bool masked) {
+    NetworkSpec spec{4, 3, true, std::move(layers)};
+    if (masked) spec.mask_value = 0.0F;
+    return Network(spec, Isa::scalar);
+  };
+  CHECK_EQ(network({lstm, unmask}, true).output_steps(), 4U);
+  CHECK_THROWS(network({lstm, unmask}, false), "gives back masked steps, and has none");
+  CHECK_THROWS(network({lstm, unmask, unmask}, true), "gives back masked steps, and has none");
+  CHECK_THROWS(network({lstm, linkcast::LastStepSpec{}, unmask}, true), "gives back masked steps, and has none");
+  CHECK_THROWS(network({linkcast::ReverseSpec{}, lstm, unmask}, true), "or the newest first");
+  CHECK_THROWS(network({lstm, linkcast::FlattenSpec{}}, true), "a mask and without a last step");
 }
 
 TEST(a_mask_without_a_last_step_is_refused) {

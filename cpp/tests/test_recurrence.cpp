@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "check.h"
+#include "kernel_tables.h"
 #include "kernels/network.h"
 #include "network_reference.h"
 
@@ -18,6 +19,7 @@ using linkcast::Network;
 using linkcast::NetworkSpec;
 using linkcast::Precision;
 using linkcast::supported_isas;
+using linkcast::kernels::WeightFormat;
 using Merge = BidirectionalSpec::Merge;
 
 namespace {
@@ -85,12 +87,36 @@ double error_of(Network& network, const NetworkSpec& spec, const std::vector<flo
 void check_whole(const NetworkSpec& spec, unsigned seed) {
   const auto input = reference::Random(seed).floats(kBatch * spec.steps * spec.features, -1.0f, 1.0f);
   for (const Isa isa : supported_isas()) {
-    for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
-      Network network(spec, isa, precision);
-      const double tolerance = precision == Precision::float32 ? kFloatTolerance : kReducedTolerance;
+    for (const auto* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
+      Network network(spec, *table);
+      const double tolerance = table->format == WeightFormat::float32 ? kFloatTolerance : kReducedTolerance;
       for (const std::size_t batch : {std::size_t{1}, std::size_t{2}, std::size_t{5}, kBatch}) {
         network.reserve(batch);
         CHECK_NEAR(error_of(network, spec, input, batch), 0.0, tolerance);
+      }
+    }
+  }
+}
+
+/// Windows step by step, as a stream takes them, on every instruction set and precision.
+void check_steps(const NetworkSpec& spec, const std::vector<float>& input, double reduced_tolerance) {
+  const std::size_t window = spec.steps * spec.features;
+  for (const Isa isa : supported_isas()) {
+    for (const auto* table : tables(isa, {Precision::float32, Precision::bfloat16, Precision::int8})) {
+      Network network(spec, *table);
+      CHECK(network.can_step());
+      network.reserve(5);
+      const std::size_t outputs = network.outputs();
+      std::vector<float> whole(kBatch * outputs), stepped(kBatch * outputs);
+      std::vector<float> states(kBatch * network.state_size(), 0.0f);
+      network.run(input.data(), kBatch, whole.data());
+      for (std::size_t t = 0; t < spec.steps; ++t)
+        network.step(input.data() + t * spec.features, window, kBatch, states.data(),
+                     t + 1 == spec.steps ? stepped.data() : nullptr);
+      const bool plain = table->format == WeightFormat::float32;
+      for (std::size_t k = 0; k < whole.size(); ++k) {
+        const double unit = std::max(1.0, std::fabs(static_cast<double>(whole[k])));
+        CHECK_NEAR(whole[k] / unit, stepped[k] / unit, plain ? kFloatTolerance : reduced_tolerance);
       }
     }
   }
@@ -157,20 +183,22 @@ TEST(one_step_of_any_recurrence_at_a_time_gives_the_whole_windows_answer) {
     spec.layers.insert(spec.layers.begin() + 1, random.gru(units, 6, true));
     spec.layers.push_back(random.dense(6, 2, Activation::none));
     const auto input = random.floats(kBatch * steps * inputs, -1.0f, 1.0f);
-    for (const Isa isa : supported_isas()) {
-      for (const Precision precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
-        Network network(spec, isa, precision);
-        CHECK(network.can_step());
-        network.reserve(5);
-        std::vector<float> whole(kBatch * 2), stepped(kBatch * 2), states(kBatch * network.state_size(), 0.0f);
-        network.run(input.data(), kBatch, whole.data());
-        for (std::size_t t = 0; t < steps; ++t)
-          network.step(input.data() + t * inputs, steps * inputs, kBatch, states.data(),
-                       t + 1 == steps ? stepped.data() : nullptr);
-        for (std::size_t k = 0; k < whole.size(); ++k)
-          CHECK_NEAR(whole[k], stepped[k], precision == Precision::float32 ? kFloatTolerance : 5e-3);
-      }
-    }
+    check_steps(spec, input, 5e-3);
+  }
+}
+
+TEST(random_networks_of_every_kind_of_recurrence_match_double_precision) {
+  for (unsigned seed = 200; seed < 230; ++seed) {
+    const NetworkSpec spec = reference::any_recurrence(seed, true);
+    check_whole(spec, seed);
+  }
+}
+
+TEST(random_networks_stepped_through_give_the_whole_windows_answer) {
+  for (unsigned seed = 300; seed < 330; ++seed) {
+    const NetworkSpec spec = reference::any_recurrence(seed, false);
+    const auto input = reference::Random(seed).floats(kBatch * spec.steps * spec.features, -1.0f, 1.0f);
+    check_steps(spec, input, kReducedTolerance);
   }
 }
 

@@ -259,6 +259,19 @@ TEST(odd_sizes_on_tiles_stay_within_their_rounding) {
   }
 }
 
+TEST(random_networks_of_every_kind_on_tiles_stay_within_their_rounding) {
+  skip_without_avx512();
+  for (unsigned seed = 200; seed < 230; ++seed) {
+    const NetworkSpec spec = reference::any_recurrence(seed, true);
+    const auto input = reference::Random(seed).floats(19 * input_size(spec), -1.0f, 1.0f);
+    for (const Kernels* table : emulated()) {
+      Network network(spec, *table);
+      network.reserve(19);
+      CHECK_NEAR(error_of(spec, input, run(network, input, 19)), 0.0, 2e-2);
+    }
+  }
+}
+
 TEST(a_row_on_tiles_has_the_same_bits_in_every_batch) {
   skip_without_avx512();
   std::vector<NetworkSpec> specs = awkward_networks();

@@ -19,3 +19,21 @@ TEST(a_wrong_kernel_is_caught_at_load_and_tensorflow_lite_runs_instead) {
   }
   unsetenv("LINKCAST_TEST_WRONG_KERNEL");
 }
+
+TEST(wrong_steps_are_caught_at_load_before_a_stream_takes_them) {
+  setenv("LINKCAST_TEST_WRONG_KERNEL", "steps", 1);
+  const auto open = [](const char* name, linkcast::Precision precision, linkcast::Backend backend) {
+    linkcast::Model::Options options;
+    options.precision = precision;
+    options.backend = backend;
+    return linkcast::Model(std::string(std::getenv("LINKCAST_BUNDLE")) + "/models/" + name + ".tflite", options);
+  };
+  const linkcast::Model model = open("internet_lstm", linkcast::Precision::float32, linkcast::Backend::automatic);
+  CHECK_EQ(std::string(model.backend()), std::string("tflite"));
+  CHECK(model.backend_reason().find("on proof window 0 stepped through, 9 rows at once") != std::string::npos);
+  CHECK_THROWS(open("internet_lstm", linkcast::Precision::int8, linkcast::Backend::native), "stepped through");
+  // What has no steps has none to prove.
+  const linkcast::Model allocator = open("internet_ddqn", linkcast::Precision::float32, linkcast::Backend::automatic);
+  CHECK_EQ(std::string(allocator.backend()), std::string("native"));
+  unsetenv("LINKCAST_TEST_WRONG_KERNEL");
+}

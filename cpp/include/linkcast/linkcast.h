@@ -473,13 +473,31 @@ typedef struct linkcast_model_info {
   double proof_error;    /* largest difference from TensorFlow Lite on the golden windows at load, of scaled outputs */
   const char* second_core; /* whether one window runs on two cores, with what was measured at load, or what is in the
                               way: "two cores: a window takes 15.9 us, and 19.2 us on one"; "" when it was not asked for */
+  uint64_t kernel_times;   /* that linkcast_model_kernel_time has of this model; 0 on TensorFlow Lite */
 } linkcast_model_info;
 #define LINKCAST_MODEL_INFO_INIT \
-  {sizeof(linkcast_model_info), NULL, NULL, NULL, NULL, NULL, LINKCAST_ROLE_ANY, 0, 0, 0, 0.0, NULL, NULL, 0.0, NULL}
+  {sizeof(linkcast_model_info), NULL, NULL, NULL, NULL, NULL, LINKCAST_ROLE_ANY, 0, 0, 0, 0.0, NULL, NULL, 0.0, NULL, 0}
 
 /* Any thread. HANDLE, ARGUMENT, STRUCT_SIZE. Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_model_describe(linkcast_engine* engine, linkcast_model model,
                                                      linkcast_model_info* info);
+
+typedef struct linkcast_kernel_time {
+  size_t size;
+  const char*
+      call; /* "step" of a stream, "window", "few" (2 to 7 windows) or "many"; this and the next: valid for ever */
+  const char* kernels; /* a candidate for that call: "bf16_avx512_dot", say */
+  double us;           /* that it took at load: a step of one state and of nine; 1, 4 or 16 windows. NaN where there was
+                          nothing to choose from, or the kernels were asked for */
+  int32_t runs;        /* 1: it was chosen, and runs the call */
+} linkcast_kernel_time;
+#define LINKCAST_KERNEL_TIME_INIT {sizeof(linkcast_kernel_time), NULL, NULL, 0.0, 0}
+
+/* One of the native kernels that a model's choice was made from, call by call, with what it took then: a network of the
+ * same shape and precision is measured once in a process. index: below linkcast_model_info.kernel_times.
+ * Any thread. HANDLE, ARGUMENT, STRUCT_SIZE. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_model_kernel_time(linkcast_engine* engine, linkcast_model model, size_t index,
+                                                        linkcast_kernel_time* time);
 
 typedef struct linkcast_stream_info {
   size_t size;
@@ -816,6 +834,10 @@ LINKCAST_API linkcast_status linkcast_network_find(linkcast_network* network, li
  * taken as it is, a NaN too, but where the file stores whole numbers: INVOKE then. Hot. HANDLE, INVOKE, BUSY.
  * Since 0.1.0. */
 LINKCAST_API linkcast_status linkcast_network_run(linkcast_network* network);
+
+/* As linkcast_model_prepare: to be called shortly before the next run. What stands in the inputs and outputs stays. The
+ * first call allocates, later ones are hot. HANDLE, INVOKE, BUSY, MEMORY. Since 0.1.0. */
+LINKCAST_API linkcast_status linkcast_network_prepare(linkcast_network* network);
 
 typedef enum linkcast_log_level {
   LINKCAST_LOG_ERROR = 1,

@@ -139,6 +139,15 @@ class Engine {
     return info;
   }
 
+  /// The native kernels that a model's choice was made from, call by call, with what each took.
+  std::vector<linkcast_kernel_time> kernel_times(linkcast_model model) const {
+    std::vector<linkcast_kernel_time> times(describe(model).kernel_times,
+                                            linkcast_kernel_time LINKCAST_KERNEL_TIME_INIT);
+    for (std::size_t index = 0; index < times.size(); ++index)
+      check(linkcast_model_kernel_time(get(), model, index, &times[index]));
+    return times;
+  }
+
   /// One window. @param window (time steps, features), physical units  @param deadline_ns 0: none
   Answer forecast(linkcast_model model, Floats window, std::uint64_t deadline_ns = 0) {
     linkcast_result result = LINKCAST_RESULT_INIT;
@@ -434,6 +443,7 @@ class Network {
   }
 
   void run() { check(linkcast_network_run(get())); }
+  void prepare() { check(linkcast_network_prepare(get())); }  ///< shortly before the next run
 
  private:
   linkcast_tensor find(linkcast_edge edge, const std::string& name) const {

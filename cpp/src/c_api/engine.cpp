@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <iterator>
+#include <limits>
 #include <sstream>
 
 #include "base/clock.h"
@@ -18,6 +19,7 @@ namespace {
 // Sizes of the structs in the first version that had them.
 constexpr std::size_t kFirstEngineOptions = offsetof(linkcast_engine_options, public_key);
 constexpr std::size_t kFirstModelInfo = offsetof(linkcast_model_info, precision);
+constexpr std::size_t kFirstKernelTime = sizeof(linkcast_kernel_time);
 constexpr std::size_t kFirstRequest = sizeof(linkcast_request);
 constexpr std::size_t kFirstModelStats = sizeof(linkcast_model_stats);
 
@@ -254,6 +256,24 @@ linkcast_status in_call(linkcast_engine* handle, Run run) {
   LINKCAST_CATCH
 }
 
+/// Of each call every candidate; where nothing was measured, what runs it.
+std::vector<linkcast_kernel_time> kernel_times(const Model& model) {
+  std::vector<linkcast_kernel_time> times;
+  if (!model.network()) return times;
+  const KernelChoices& choices = model.network()->choices();
+  for (std::size_t of = 0; of < choices.size(); ++of) {
+    const KernelChoice& choice = choices[of];
+    if (!choice.kernels) continue;
+    const char* call = call_class_name(static_cast<CallClass>(of));
+    const auto add = [&](const kernels::Kernels& candidate, double us) {
+      times.push_back({sizeof(linkcast_kernel_time), call, candidate.name, us, &candidate == choice.kernels ? 1 : 0});
+    };
+    for (const KernelChoice::Time& measured : choice.times) add(*measured.kernels, measured.us);
+    if (choice.times.empty()) add(*choice.kernels, std::numeric_limits<double>::quiet_NaN());
+  }
+  return times;
+}
+
 /// Fills `*out`, which errors call `what`, for a model that there is: `run(engine, models)` writes it.
 template <class Out, class Run>
 linkcast_status of_model(linkcast_engine* handle, linkcast_model model, const char* what, Out* out,
@@ -376,7 +396,19 @@ linkcast_status linkcast_model_describe(linkcast_engine* handle, linkcast_model 
     own.kernels = engine.keep(loaded.kernels());
     own.proof_error = loaded.proof_error();
     own.second_core = engine.keep(loaded.second_core());
+    own.kernel_times = kernel_times(loaded).size();
     write_struct(own, info);
+  });
+}
+
+linkcast_status linkcast_model_kernel_time(linkcast_engine* handle, linkcast_model model, size_t index,
+                                           linkcast_kernel_time* time) {
+  return of_model(handle, model, "time", time, kFirstKernelTime, [&](EngineHandle&, ModelSet& models) {
+    const auto times = kernel_times(models.engine().model(models.index(static_cast<std::size_t>(model))));
+    if (index >= times.size())
+      throw Error(LINKCAST_ERROR_ARGUMENT,
+                  "index: expected below " + std::to_string(times.size()) + ", got " + std::to_string(index));
+    write_struct(times[index], time);
   });
 }
 

@@ -141,4 +141,11 @@ linkcast_status linkcast_network_run(linkcast_network* handle) {
   });
 }
 
+linkcast_status linkcast_network_prepare(linkcast_network* handle) {
+  return in_network(handle, [](NetworkHandle& network) {
+    network.model.prepare();
+    return LINKCAST_OK;
+  });
+}
+
 }  // extern "C"

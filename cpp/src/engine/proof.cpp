@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kRandomWindows = 12;  // of each distribution
 constexpr std::size_t kSpecialWindows = 10;
+constexpr std::size_t kStepRows = 9;        // of an advance of a window of ten steps
 constexpr std::size_t kMaskedWindows = 10;  // where there is a mask; of the first random ones
 constexpr float kLarge = 100.0f;            // scaled features are 0..1
 constexpr float kDenormal = 1e-40f;
@@ -212,6 +213,38 @@ struct Noise {
   }
 };
 
+/// Whether answers lie within the tolerance of what was expected; else `proof` says where not.
+bool compare(const std::vector<float>& got, const ProofWindows& windows, double tolerance, const std::string& where,
+             Proof& proof) {
+  if (got.size() != proof.expected.size()) {
+    proof.failure = "the native network gives an answer of another size than TensorFlow Lite";
+    return false;
+  }
+  const std::size_t row_inputs = windows.values.size() / windows.count;
+  const std::size_t row_outputs = proof.expected.size() / windows.count;
+  const std::size_t ordinary = windows.golden > 0 ? windows.golden : kRandomWindows;
+  for (std::size_t window = 0; window < windows.count; ++window) {
+    double largest = 1.0;
+    for (std::size_t n = window * row_inputs; n < (window + 1) * row_inputs; ++n)
+      largest = std::max(largest, std::fabs(static_cast<double>(windows.values[n])));
+    for (std::size_t n = window * row_outputs; n < (window + 1) * row_outputs; ++n) {
+      const double wanted = static_cast<double>(proof.expected[n]);
+      const double seen = static_cast<double>(got[n]);
+      if (!std::isfinite(wanted) && !std::isfinite(seen)) continue;  // both overflow
+      const double unit = std::max(largest, std::fabs(wanted));
+      const double difference = std::fabs(seen - wanted);
+      if (!(difference <= tolerance * unit)) {  // also when one of them is NaN
+        proof.failure = "the native network differs from TensorFlow Lite by " + number(difference) +
+                        " on proof window " + std::to_string(window) + " " + where +
+                        " (allowed: " + number(tolerance * unit) + ")";
+        return false;
+      }
+      if (window < ordinary) proof.error = std::max(proof.error, difference);
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 double rounding_tolerance(const NetworkSpec& network) noexcept {
@@ -233,36 +266,35 @@ double rounding_tolerance(const NetworkSpec& network) noexcept {
 Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interpreter& reference,
             const ProofWindows& windows, double tolerance, const std::function<void()>& between) {
   Proof proof;
-  const auto expected = answers(reference, windows, between);
-  const std::size_t row_inputs = windows.values.size() / windows.count;
-  const std::size_t row_outputs = expected.size() / windows.count;
-  const std::size_t ordinary = windows.golden > 0 ? windows.golden : kRandomWindows;
-  std::vector<double> unit_of(windows.count, 1.0);  // the largest input of each window, at least 1
-  for (std::size_t n = 0; n < windows.count * row_inputs; ++n) {
-    double& unit = unit_of[n / row_inputs];
-    unit = std::max(unit, std::fabs(static_cast<double>(windows.values[n])));
-  }
+  proof.expected = answers(reference, windows, between);
   for (auto* native : natives) {
-    const auto got = answers(*native, windows, between);
-    if (got.size() != expected.size()) {
-      proof.failure = "the native network gives an answer of another size than TensorFlow Lite";
-      return proof;
+    const std::string where = "at batch " + std::to_string(native->input_shape()[0]);
+    if (!compare(answers(*native, windows, between), windows, tolerance, where, proof)) return proof;
+  }
+  proof.holds = true;
+  return proof;
+}
+
+Proof prove_steps(ChosenNetwork& network, const ProofWindows& windows, const std::vector<float>& expected,
+                  double tolerance, const std::function<void()>& between) {
+  Proof proof;
+  proof.expected = expected;
+  const std::size_t features = network.features();
+  const std::size_t row_inputs = network.steps() * features;
+  const std::size_t row_outputs = network.outputs();
+  for (const std::size_t rows : {kStepRows, std::size_t{1}}) {
+    std::vector<float> got(windows.count * row_outputs);
+    std::vector<float> states(rows * network.state_size());
+    for (std::size_t row = 0; row < windows.count; row += rows) {
+      const std::size_t count = std::min(rows, windows.count - row);
+      std::fill(states.begin(), states.end(), 0.0f);
+      between();
+      for (std::size_t t = 0; t < network.steps(); ++t)
+        network.step(&windows.values[row * row_inputs + t * features], row_inputs, count, states.data(),
+                     t + 1 == network.steps() ? &got[row * row_outputs] : nullptr);
     }
-    for (std::size_t n = 0; n < got.size(); ++n) {
-      const std::size_t window = n / row_outputs;
-      const double wanted = static_cast<double>(expected[n]);
-      const double seen = static_cast<double>(got[n]);
-      if (!std::isfinite(wanted) && !std::isfinite(seen)) continue;  // both overflow
-      const double unit = std::max(unit_of[window], std::fabs(wanted));
-      const double difference = std::fabs(seen - wanted);
-      if (!(difference <= tolerance * unit)) {  // also when one of them is NaN
-        proof.failure = "the native network differs from TensorFlow Lite by " + number(difference) +
-                        " on proof window " + std::to_string(window) + " at batch " +
-                        std::to_string(native->input_shape()[0]) + " (allowed: " + number(tolerance * unit) + ")";
-        return proof;
-      }
-      if (window < ordinary) proof.error = std::max(proof.error, difference);
-    }
+    const std::string where = "stepped through, " + std::to_string(rows) + (rows == 1 ? " row" : " rows") + " at once";
+    if (!compare(got, windows, tolerance, where, proof)) return proof;
   }
   proof.holds = true;
   return proof;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/network.h"
+#include "kernels/choice.h"
 #include "kernels/network_spec.h"
 #include "tflite/interpreter.h"
 
@@ -48,7 +48,8 @@ struct Proof {
   bool holds = false;
   double error =
       0.0;  ///< largest absolute difference over the golden windows; without any, over the uniform random ones
-  std::string failure;  ///< what was seen when it does not hold
+  std::string failure;          ///< what was seen when it does not hold
+  std::vector<float> expected;  ///< (windows, answer): what the reference gave
 };
 
 /// Runs every window through each interpreter, in its own batch, and compares `reference` with the others.
@@ -58,5 +59,11 @@ struct Proof {
 /// @throws InvokeError
 Proof prove(const std::vector<tflite::Interpreter*>& natives, tflite::Interpreter& reference,
             const ProofWindows& windows, double tolerance, const std::function<void()>& between);
+
+/// Steps through every window, as streams do: alone, and as many rows at once as an advance has; and compares the answers
+/// behind the last steps. Leaves `network` as it is.
+/// @param expected  what the reference gave for the windows
+Proof prove_steps(ChosenNetwork& network, const ProofWindows& windows, const std::vector<float>& expected,
+                  double tolerance, const std::function<void()>& between);
 
 }  // namespace linkcast

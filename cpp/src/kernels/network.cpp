@@ -82,7 +82,9 @@ std::string Network::shape() const {
   std::string text = std::to_string(impl_->steps) + 'x' + std::to_string(impl_->features);
   for (const Layer& layer : impl_->layers)
     text += ' ' + std::to_string(static_cast<int>(layer.kind)) + ':' + std::to_string(layer.steps) + 'x' +
-            std::to_string(layer.inputs) + '-' + std::to_string(layer.width);
+            std::to_string(layer.inputs) + '-' + std::to_string(layer.width) + '/' +
+            std::to_string(static_cast<int>(layer.cell)) + ',' + std::to_string(static_cast<int>(layer.activation)) +
+            ',' + std::to_string(static_cast<int>(layer.gate_activation));
   return text;
 }
 
@@ -165,6 +167,7 @@ void Network::Impl::reserve(std::size_t batch) {
   const std::size_t rows0 = place(widest * batch * sizeof(float));
   const std::size_t rows1 = place(widest * batch * sizeof(float));
   const std::size_t unmasked_at = place(mask_value ? steps * features * sizeof(float) : 0);
+  const std::size_t taken_at = place(mask_value ? steps * sizeof(std::uint32_t) : 0);
   const std::size_t gates_at = place(std::max(gates * at_once, step_gates * batch) * sizeof(float));
   const std::size_t cell_at = place(cell * batch * sizeof(float));
   const std::size_t products_at = place(products * batch * sizeof(float));
@@ -183,6 +186,7 @@ void Network::Impl::reserve(std::size_t batch) {
   next.rows[0] = floats(rows0);
   next.rows[1] = floats(rows1);
   next.unmasked = floats(unmasked_at);
+  next.taken = reinterpret_cast<std::uint32_t*>(base + taken_at);
   next.gates = floats(gates_at);
   next.cell = floats(cell_at);
   next.products = floats(products_at);
@@ -200,8 +204,9 @@ std::size_t Network::Impl::take_unmasked(const float* window) {
   std::size_t kept = 0;
   for (std::size_t t = 0; t < steps; ++t) {
     const float* step = window + t * features;
-    if (std::all_of(step, step + features, [&](float value) { return value == *mask_value; })) continue;
-    std::copy_n(step, features, work.unmasked + kept++ * features);
+    if (!std::all_of(step, step + features, [&](float value) { return value == *mask_value; }))
+      std::copy_n(step, features, work.unmasked + kept++ * features);
+    work.taken[t] = static_cast<std::uint32_t>(kept);
   }
   return kept;
 }
@@ -210,10 +215,17 @@ std::size_t Network::Impl::take_unmasked(const float* window) {
 void Network::Impl::run_masked(const float* window, std::size_t kept, float* output) {
   if (kept == steps) return finish({window, features, steps, features}, 0, 1, output);
   if (kept > 0) return finish({work.unmasked, features, kept, features}, 0, 1, output);
-  // No step was taken: the last one has the states at the start.
-  std::size_t i = 0;
-  while (layers[i].kind != LayerKind::last_step && layers[i].kind != LayerKind::bidirectional) ++i;
+  // No step was taken: the last one, or each, has the states at the start.
+  const auto ends_mask = [](const Layer& layer) {
+    return layer.kind == LayerKind::last_step || layer.kind == LayerKind::unmask ||
+           (layer.kind == LayerKind::bidirectional && !layer.sequence);
+  };
+  const auto i = static_cast<std::size_t>(std::find_if(layers.begin(), layers.end(), ends_mask) - layers.begin());
   const Layer& layer = layers[i];
+  if (layer.kind == LayerKind::unmask) {
+    std::fill_n(work.rows[0], steps * layer.padded, 0.0f);
+    return finish({work.rows[0], layer.padded, steps, layer.width}, i + 1, 1, output);
+  }
   std::fill_n(work.rows[0], layer.padded, 0.0f);
   finish({work.rows[0], layer.padded, 1, layer.width}, i + (layer.kind == LayerKind::bidirectional ? 3 : 1), 1, output);
 }
@@ -324,6 +336,8 @@ Rows Network::Impl::run_layer(const Layer& layer, const Rows& in, std::size_t ba
       return run_by_row(layer, in, batch, other(in.data), layer.padded);
     case LayerKind::repeat:
       return run_repeat(layer, in, batch);
+    case LayerKind::unmask:
+      return run_unmask(layer, in, batch);
   }
   return in;
 }
@@ -369,6 +383,23 @@ Rows Network::Impl::run_by_row(const Layer& layer, const Rows& in, std::size_t b
   const auto kernel = layer.kind == LayerKind::softmax ? kernels->softmax : kernels->normalise;
   kernel(in.data, in.stride, in.steps * batch, layer.width, layer.parameter, y, y_stride);
   return {y, y_stride, in.steps, layer.width};
+}
+
+/// Windows with gaps come one by one.
+Rows Network::Impl::run_unmask(const Layer& layer, const Rows& in, std::size_t batch) {
+  if (batch > 1 || in.steps == steps) return in;
+  float* out = other(in.data);
+  std::uint32_t before = 0;  // steps taken
+  for (std::size_t t = 0; t < steps; ++t) {
+    const std::uint32_t taken = work.taken[t];
+    float* to = out + t * layer.padded;
+    if (taken == 0 || (layer.zeros && taken == before))
+      std::fill_n(to, layer.width, 0.0f);
+    else
+      std::memcpy(to, in.data + (taken - 1) * in.stride, layer.width * sizeof(float));
+    before = taken;
+  }
+  return {out, layer.padded, steps, layer.width};
 }
 
 Rows Network::Impl::run_repeat(const Layer& layer, const Rows& in, std::size_t batch) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -36,6 +37,7 @@ struct Workspace {
   std::size_t batch = 0;
   float* rows[2] = {nullptr, nullptr};  // (steps * batch, padded) of the largest layer
   float* unmasked = nullptr;            // (steps, features) of one window; null without a mask
+  std::uint32_t* taken = nullptr;       // (steps) how many of its steps there are in `unmasked`, up to each; likewise
   float* gates = nullptr;               // (steps * batch, blocks, 4, lanes) of the largest LSTM that projects at once
   float* cell = nullptr;                // (batch, padded) of the largest LSTM
   float* products = nullptr;            // (batch, products) of the largest recurrence
@@ -125,6 +127,7 @@ struct Network::Impl : kernels::PackedNetwork {
   std::size_t run_tail(const kernels::Layer& layer, kernels::Rows& rows);
   kernels::Rows run_by_row(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch, float* y,
                            std::size_t y_stride);
+  kernels::Rows run_unmask(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);
   kernels::Rows run_repeat(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);
   kernels::Rows step_lstm(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch, float* states);
   kernels::Rows step_recurrence(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch, float* states);

@@ -99,17 +99,23 @@ struct RepeatSpec {
   std::size_t steps = 1;
 };
 
+/// (batch, steps that the network's mask leaves in, features) -> (batch, steps, features): a step that it leaves out is
+/// zeros, or the one before it, which at the start is zeros, too. (Keras' two ways to give a sequence under a mask.)
+struct UnmaskSpec {
+  bool zeros = false;
+};
+
 using LayerSpec = std::variant<LstmSpec, DenseSpec, AffineSpec, ActivationSpec, LastStepSpec, FlattenSpec, SoftmaxSpec,
-                               NormaliseSpec, RepeatSpec, GruSpec, ReverseSpec, BidirectionalSpec>;
+                               NormaliseSpec, RepeatSpec, GruSpec, ReverseSpec, BidirectionalSpec, UnmaskSpec>;
 
 struct NetworkSpec {
   std::size_t steps = 1;  // 1 and !sequence_input: the input is (batch, features)
   std::size_t features = 0;
   bool sequence_input = false;
   std::vector<LayerSpec> layers;
-  /// Steps whose features are all this value are left out of the window: every recurrence up to the last step goes over
-  /// them with its state as it is (Keras' Masking). None: no step is. Up to there each step is treated by itself; where all
-  /// steps are left out, the last one's states are zero.
+  /// Steps whose features are all this value are left out of the window, up to the last step or an UnmaskSpec: every
+  /// recurrence goes over them with its state as it is (Keras' Masking). None: no step is. Up to there each step is treated
+  /// by itself; where all steps are left out, the last one's states are zero.
   std::optional<float> mask_value = {};
 };
 

@@ -145,6 +145,13 @@ class Builder {
     steps_ = spec.sequence ? steps : 1;
   }
 
+  void add(const UnmaskSpec& spec) {
+    flush(Activation::none);  // what is left out is not mapped
+    PackedLayer packed = make(LayerKind::unmask, width_);
+    packed.layer.zeros = spec.zeros;
+    push(packed, steps_, width_);
+  }
+
   void add(const DenseSpec& spec) {
     require(spec.units > 0 && spec.inputs == width_, index_, "a dense layer whose inputs do not match");
     require(spec.weights.size() == spec.units * width_ && spec.bias.size() == spec.units, index_,
@@ -302,6 +309,23 @@ class Builder {
   std::size_t multiply_adds_ = 0;
 };
 
+/// Steps that a mask leaves out come back, or end, before anything counts them.
+void check_mask(const PackedNetwork& network) {
+  bool masked = network.mask_value.has_value();
+  bool reversed = false;
+  for (const Layer& layer : network.layers) {
+    if (layer.kind == LayerKind::unmask && (!masked || reversed))
+      throw std::invalid_argument("a network that gives back masked steps, and has none, or the newest first");
+    reversed = reversed || layer.kind == LayerKind::reverse;
+    if (layer.kind == LayerKind::unmask || layer.kind == LayerKind::last_step ||
+        (layer.kind == LayerKind::bidirectional && !layer.sequence))
+      masked = false;
+    if (masked && (layer.kind == LayerKind::flatten || layer.kind == LayerKind::repeat)) break;
+  }
+  if (masked)
+    throw std::invalid_argument("a network with a mask and without a last step, or the masked ones, behind it");
+}
+
 }  // namespace
 
 PackedNetwork pack_network(const NetworkSpec& spec, const Kernels& kernels) {
@@ -359,11 +383,7 @@ PackedNetwork pack_network(const NetworkSpec& spec, const Kernels& kernels) {
     if (layer.kind == LayerKind::repeat || (joins && !network.can_step)) each_step_by_itself = false;
     network.layers.push_back(layer);
   }
-  const auto ends_steps = [](const Layer& layer) {
-    return layer.kind == LayerKind::last_step || (layer.kind == LayerKind::bidirectional && !layer.sequence);
-  };
-  if (spec.mask_value && std::none_of(network.layers.begin(), network.layers.end(), ends_steps))
-    throw std::invalid_argument("a network with a mask and without a last step");
+  check_mask(network);
   network.can_step = network.can_step && each_step_by_itself && !network.mask_value;
   return network;
 }

@@ -25,7 +25,8 @@ enum class LayerKind {
   repeat,
   recurrence,
   reverse,
-  bidirectional
+  bidirectional,
+  unmask
 };
 
 /// A layer ready to run. `width`, the outputs, is padded to whole vectors where rows of it stand in the workspace.
@@ -54,6 +55,7 @@ struct Layer {
 
   BidirectionalSpec::Merge merge = BidirectionalSpec::Merge::concatenate;  // bidirectional
   bool sequence = false;                                                   // bidirectional
+  bool zeros = false;                                                      // unmask
 };
 
 struct PackedNetwork {

@@ -65,6 +65,9 @@ class Writer {
       case Layer::Kind::repeat:
         result_.push_back(RepeatSpec{layer.first});
         break;
+      case Layer::Kind::unmask:
+        result_.push_back(UnmaskSpec{layer.first == 1});
+        break;
       case Layer::Kind::reverse:
         result_.push_back(ReverseSpec{});
         break;

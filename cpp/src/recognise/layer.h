@@ -24,12 +24,13 @@ struct Layer {
     normalise,
     repeat,
     reverse,
-    bidirectional
+    bidirectional,
+    unmask
   };
   Kind kind;
   std::uint32_t first =
       kNone;  // lstm, gru: cell of the later steps; linear: weights; affine: scale; activation: the function;
-              // softmax: beta; normalise: epsilon; repeat: how often
+              // softmax: beta; normalise: epsilon; repeat: how often; unmask: 1 with zeros, 0 with the step before
   std::uint32_t second = kNone;  // affine: offset; bidirectional: the backward cell, `first` is the forward one
   std::size_t inputs = 0;
   // bidirectional

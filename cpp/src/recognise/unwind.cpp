@@ -18,6 +18,12 @@ class Unwinder {
     rows_ = std::move(rows);
     for (take_together(); !at_input(); take_together()) back_one_layer();
     std::reverse(layers_.begin(), layers_.end());
+    for (bool reversed = false; const Layer& layer : layers_) {
+      reversed = reversed || layer.kind == Layer::Kind::reverse;
+      if (reversed && layer.kind == Layer::Kind::unmask)
+        throw NotNative(
+            "a sequence is read newest step first under a mask, and given with the steps that it leaves out");
+    }
     std::reverse(last_steps_.begin(), last_steps_.end());
     return {std::move(layers_), std::move(last_steps_), mask_value_};
   }
@@ -41,12 +47,72 @@ class Unwinder {
 
   /// What a step holds that its mask leaves out is not looked at by the layer behind.
   void take_off_masks() {
-    if (masks_.size() != rows_.size()) return;
-    for (std::size_t n = 0; n < rows_.size(); ++n) {
-      const Expression& e = expressions_.at(rows_[n]);
-      if (e.kind != Kind::select || e.first != masks_[n] || e.y != kNone) return;
+    if (masks_.empty() || masks_.size() != rows_.size()) return;
+    std::vector<ExpressionId> masks;
+    if (auto rows = without_zeros(masks); masks == masks_) rows_ = std::move(rows);
+  }
+
+  /// The rows as they are where their masks hold, if elsewhere they are zeros.
+  /// @param masks  out: of each row; empty when any has none
+  std::vector<ExpressionId> without_zeros(std::vector<ExpressionId>& masks) {
+    std::vector<ExpressionId> rows;
+    for (const auto row : rows_) {
+      ExpressionId mask = kNone;
+      rows.push_back(without_zeros(row, mask));
+      if (mask == kNone) {
+        masks.clear();
+        return rows;
+      }
+      masks.push_back(mask);
     }
-    for (auto& row : rows_) row = expressions_.at(row).x;
+    return rows;
+  }
+
+  /// A vector, or two that meet, chosen by one mask.
+  ExpressionId without_zeros(ExpressionId row, ExpressionId& mask) {
+    const Expression e = expressions_.at(row);
+    bool whole = true;
+    const auto take = [&](ExpressionId id) {
+      const Expression part = expressions_.at(id);
+      // Where the state before a step is zeros, to hold it and to give zeros are the same.
+      const bool first = is_state(part) && part.mask != kNone && part.y == kNone;
+      const ExpressionId by = first ? part.mask : part.kind == Kind::select && part.y == kNone ? part.first : kNone;
+      whole = whole && by != kNone && (mask == kNone || mask == by);
+      if (!whole) return kNone;
+      mask = by;
+      if (first) return id;
+      // A step gives zeros where its state is held.
+      const Expression chosen = expressions_.at(part.x);
+      return is_state(chosen) && chosen.mask == kNone ? expressions_.select(by, part.x, chosen.y) : part.x;
+    };
+    ExpressionId result = kNone;
+    if (e.kind == Kind::select || is_state(e)) {
+      result = take(row);
+    } else if (e.kind == Kind::add || e.kind == Kind::multiply) {
+      const ExpressionId x = take(e.x);
+      const ExpressionId y = take(e.y);
+      if (whole) result = e.kind == Kind::add ? expressions_.add(x, y) : expressions_.multiply(x, y);
+    } else if (e.kind == Kind::gather) {
+      auto pieces = e.pieces;
+      for (auto& piece : pieces) piece.source = take(piece.source);
+      if (whole) result = expressions_.gather(std::move(pieces));
+    } else {
+      whole = false;
+    }
+    if (!whole) mask = kNone;
+    return whole ? result : row;
+  }
+
+  /// A sequence whose steps are zeros where a mask leaves them out. False: it is none.
+  bool zeros_under_a_mask() {
+    if (!masks_.empty() || rows_.size() != steps_ || steps_ < 2) return false;
+    std::vector<ExpressionId> masks;
+    auto rows = without_zeros(masks);
+    if (masks.empty()) return false;
+    layers_.push_back({.kind = Layer::Kind::unmask, .first = 1});
+    rows_ = std::move(rows);
+    masks_ = std::move(masks);
+    return true;
   }
 
   bool is_step(ExpressionId row, std::size_t step) const {
@@ -94,6 +160,7 @@ class Unwinder {
   }
 
   void back_one_layer() {
+    if (zeros_under_a_mask()) return;
     const Expression e = front();
     switch (e.kind) {
       case Kind::activation:
@@ -192,11 +259,15 @@ class Unwinder {
     return masks;
   }
 
-  /// A window is computed without the steps that its mask leaves out: so all recurrences up to the last step leave out the
-  /// same ones, and nothing else sees them.
-  void take_masks(std::vector<ExpressionId> masks, bool last_alone, ExpressionId at) {
+  /// A window is computed without the steps that its mask leaves out: so all recurrences up to where these come back, or to
+  /// the last step, leave out the same ones, and nothing else sees them.
+  /// @param held  of a sequence: what follows sees the steps that are left out as the one before
+  void take_masks(std::vector<ExpressionId> masks, bool last_alone, bool held, ExpressionId at) {
     if (masks.empty() && masks_.empty()) return;
-    if (masks_.empty() && !last_alone) fail(at, "gives the steps that its mask leaves out to what follows");
+    if (masks_.empty() && !last_alone) {
+      if (!held || masks.size() != steps_) fail(at, "gives the steps that its mask leaves out to what follows");
+      layers_.push_back({.kind = Layer::Kind::unmask, .first = 0});
+    }
     if (masks_.empty() && masks.size() < 2) fail(at, "has a mask of one step");
     if (!masks_.empty() && masks != masks_)
       fail(at, "leaves out other steps by its mask than the recurrence behind it");
@@ -216,7 +287,7 @@ class Unwinder {
     Layer layer{.kind = layer_of(last), .first = last.first};
     start_from_outside(rows_.front(), layer);
     last_steps_.push_back(rows_.back());
-    take_masks(masks_of(rows_), last_alone, rows_.back());
+    take_masks(masks_of(rows_), last_alone, true, rows_.back());
     rows_ = inputs_of(rows_);
     layer.inputs = front().size;
     layers_.push_back(layer);
@@ -336,7 +407,7 @@ class Unwinder {
     std::reverse(masks.begin(), masks.end());
     if (masks != masks_of(forward))
       fail(rows_[0], "joins two recurrences of which one leaves out other steps by its mask");
-    take_masks(std::move(masks), !sequence, rows_[0]);
+    take_masks(std::move(masks), !sequence, false, rows_[0]);
     const auto inputs = inputs_of(forward);
     auto turned = inputs_of(backward);
     std::reverse(turned.begin(), turned.end());

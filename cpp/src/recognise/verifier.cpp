@@ -116,8 +116,20 @@ class Verifier : Refusal {
     }
   }
 
-  /// Whole numbers at the edge stand for float32 by one scale.
+  /// Whole numbers at the edge stand for float32 by one scale; int32 inputs for themselves, where the graph makes float32 of
+  /// them at once. What picks something by them is given no number of a caller's.
   void check_edges(const FileGraph& graph) const {
+    for (const int t : graph.inputs) {
+      const auto& facts = tensor(graph, t).facts;
+      if (facts.type != kTypeInt32) continue;
+      const std::string which =
+          "input tensor " + std::to_string(t) + ": expected INT32 that is cast to FLOAT32 at once, ";
+      if (facts.scales > 0) invalid(which + "got a scale");
+      for (const auto& op : graph.operators)
+        if (std::count(op.inputs.begin(), op.inputs.end(), t) > 0 &&
+            (op.code != kCast || tensor(graph, op.outputs[0]).facts.type != kTypeFloat32))
+          invalid(which + "got a reader of it in " + op.label);
+    }
     for (const auto& [list, which] : {std::pair(&graph.inputs, "input"), std::pair(&graph.outputs, "output")})
       for (const int t : *list) {
         const auto& facts = tensor(graph, t).facts;

@@ -26,7 +26,7 @@ inline constexpr Status kError = 1;
 const char* status_name(Status status) noexcept;
 
 using DataType = int;
-inline constexpr DataType kFloat32 = 1, kUint8 = 3, kInt16 = 7, kInt8 = 9;
+inline constexpr DataType kFloat32 = 1, kInt32 = 2, kUint8 = 3, kInt16 = 7, kInt8 = 9;
 
 inline constexpr int kBuiltinDelegate = 51;  // the builtin code of a node that a delegate has replaced
 

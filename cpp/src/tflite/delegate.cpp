@@ -16,10 +16,10 @@ namespace {
 constexpr const char* kName = "linkcast";
 constexpr float kWrongOnPurpose = 1.0f;  // above every tolerance of the proof
 
-bool test_hook_set() {
+bool test_hook_is([[maybe_unused]] const char* wanted) {
 #ifdef LINKCAST_TEST_HOOKS
   const char* value = environment("LINKCAST_TEST_WRONG_KERNEL");
-  return value && std::strcmp(value, "1") == 0;
+  return value && std::strcmp(value, wanted) == 0;
 #else
   return false;
 #endif
@@ -44,7 +44,8 @@ NativeDelegate::NativeDelegate(const Runtime& runtime, const NativeDelegate& oth
 }
 
 void NativeDelegate::create() {
-  wrong_on_purpose_ = test_hook_set();
+  wrong_on_purpose_ = test_hook_is("1");
+  steps_wrong_on_purpose_ = test_hook_is("steps");
   const OpaqueDelegateBuilder builder{this,    &NativeDelegate::on_prepare,  nullptr, nullptr,
                                       nullptr, kDelegateAllowsDynamicTensors};
   delegate_ = api_.OpaqueDelegateCreate(&builder);

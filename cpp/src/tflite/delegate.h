@@ -19,8 +19,8 @@ class Runtime;
 /// allocate, invoke.
 ///
 /// The environment variable LINKCAST_TEST_WRONG_KERNEL=1 is a test hook: it adds an error to the output, so that a test
-/// can see that the proof at load catches a wrong kernel. Only a build with LINKCAST_TEST_HOOKS has it: that of the C++
-/// tests.
+/// can see that the proof at load catches a wrong kernel; "steps" adds one to what is expected of steps. Only a build with
+/// LINKCAST_TEST_HOOKS has it: that of the C++ tests.
 class NativeDelegate {
  public:
   /// @param kernels  forces some by name; "" takes those that measure best (see ChosenNetwork)
@@ -52,6 +52,8 @@ class NativeDelegate {
   /// Whether the file's weights are int8 that TFLite itself multiplies with activations rounded to int8, which the
   /// native network does not round: the two then differ by that rounding.
   bool quantised_weights() const noexcept { return claimed_ && graph_->recognised.quantised_weights; }
+  /// A test asks for steps that are wrong.
+  bool steps_wrong_on_purpose() const noexcept { return steps_wrong_on_purpose_; }
 
  private:
   struct NativeGraph {
@@ -83,6 +85,7 @@ class NativeDelegate {
   Precision precision_;
   std::string kernels_;
   SecondCore second_core_;
+  bool steps_wrong_on_purpose_ = false;
   bool wrong_on_purpose_ = false;
   OpaqueDelegate* delegate_ = nullptr;
   OpaqueContext* primary_ = nullptr;

@@ -28,9 +28,19 @@ void dequantise_as(const Stored* stored, std::size_t count, const EdgeFormat& fo
     real[n] = format.scale * static_cast<float>(static_cast<std::int32_t>(stored[n]) - format.zero_point);
 }
 
+/// Whole numbers that stand for themselves, as far as float32 has each.
+std::size_t whole(const float* real, std::size_t count, std::int32_t* stored) noexcept {
+  for (std::size_t n = 0; n < count; ++n) {
+    if (!(std::fabs(real[n]) <= EdgeFormat::most_whole) || real[n] != std::round(real[n])) return n;
+    stored[n] = static_cast<std::int32_t>(real[n]);
+  }
+  return count;
+}
+
 }  // namespace
 
 std::string EdgeFormat::text() const {
+  if (type == kInt32) return "int32, whole numbers";
   if (!quantised()) return "float32";
   char text[64];
   std::snprintf(text, sizeof text, "%s, scale %.4g, zero point %d",
@@ -41,18 +51,24 @@ std::string EdgeFormat::text() const {
   return text;
 }
 
-bool has_edge_format(DataType type) noexcept {
-  return type == kFloat32 || type == kInt8 || type == kUint8 || type == kInt16;
+bool has_edge_format(DataType type, bool input) noexcept {
+  return type == kFloat32 || (input && type == kInt32) || type == kInt8 || type == kUint8 || type == kInt16;
 }
 
 EdgeFormat edge_format(const Api& api, const Tensor* tensor) noexcept {
   const DataType type = api.TensorType(tensor);
   if (type == kFloat32) return {};
+  if (type == kInt32) return {type, 1.0f, 0};
   const QuantizationParams given = api.TensorQuantizationParams(tensor);
   return {type, given.scale, given.zero_point};
 }
 
+std::string EdgeFormat::expected() const {
+  return type == kInt32 ? "whole numbers from -16777216 to 16777216" : "numbers, which " + text() + " stands for";
+}
+
 std::size_t quantise(const float* real, std::size_t count, const EdgeFormat& format, void* stored) noexcept {
+  if (format.type == kInt32) return whole(real, count, static_cast<std::int32_t*>(stored));
   if (format.type == kInt8) return quantise_as(real, count, format, static_cast<std::int8_t*>(stored));
   if (format.type == kUint8) return quantise_as(real, count, format, static_cast<std::uint8_t*>(stored));
   return quantise_as(real, count, format, static_cast<std::int16_t*>(stored));

@@ -1,6 +1,8 @@
 #include "tflite/interpreter.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -162,7 +164,7 @@ void Interpreter::check_tensors() {
   for (std::size_t n = 0; n < inputs; ++n) {
     inputs_[n].name = input_names[n];
     inputs_[n].index = api_.InterpreterInputTensorIndices(interpreter_)[n];
-    check_format(inputs_[n], tensor_of(inputs_[n]), "input");
+    check_format(inputs_[n], tensor_of(inputs_[n]), true);
     inputs_[n].format = edge_format(api_, tensor_of(inputs_[n]));
     if (api_.TensorNumDims(tensor_of(inputs_[n])) < 1 && inputs == 1)
       refuse("expected an input of (batch, ...), got a scalar");
@@ -171,15 +173,16 @@ void Interpreter::check_tensors() {
     outputs_[n].name = output_names[n];
     outputs_[n].index = api_.InterpreterOutputTensorIndices(interpreter_)[n];
     outputs_[n].copied = nullptr;
-    check_format(outputs_[n], result_of(outputs_[n]), "output");
+    check_format(outputs_[n], result_of(outputs_[n]), false);
     outputs_[n].format = edge_format(api_, result_of(outputs_[n]));
   }
 }
 
-void Interpreter::check_format(const EdgeTensor& edge, const Tensor* tensor, const char* which) {
-  if (has_edge_format(api_.TensorType(tensor))) return;
-  refuse(std::string("expected an ") + which + " of float32, or quantised as int8, uint8 or int16, got " +
-         api_.TypeGetName(api_.TensorType(tensor)) + " as \"" + edge.name + "\"");
+void Interpreter::check_format(const EdgeTensor& edge, const Tensor* tensor, bool input) {
+  if (has_edge_format(api_.TensorType(tensor), input)) return;
+  refuse(std::string("expected an ") + (input ? "input" : "output") +
+         " of float32, or quantised as int8, uint8 or int16, got " + api_.TypeGetName(api_.TensorType(tensor)) +
+         " as \"" + edge.name + "\"");
 }
 
 void Interpreter::resize_batch(std::size_t batch) {
@@ -274,10 +277,12 @@ void Interpreter::place_tensors() {
 
 void Interpreter::write_input(const EdgeTensor& input) {
   const std::size_t written = quantise(input.memory.get(), input.size, input.format, api_.TensorData(tensor_of(input)));
-  if (written < input.size)
-    throw InvokeError(file_->path() + ": " + (inputs_.size() == 1 ? "input" : input.name) +
-                      ": expected numbers, which " + input.format.text() + " stands for, got NaN at " +
-                      std::to_string(written));
+  if (written == input.size) return;
+  char got[32];
+  std::snprintf(got, sizeof got, "%.9g", static_cast<double>(input.memory.get()[written]));
+  throw InvokeError(file_->path() + ": " + (inputs_.size() == 1 ? "input" : input.name) + ": expected " +
+                    input.format.expected() + ", got " + (std::isnan(input.memory.get()[written]) ? "NaN" : got) +
+                    " at " + std::to_string(written));
 }
 
 void Interpreter::read_output(const EdgeTensor& output) {

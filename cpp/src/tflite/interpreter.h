@@ -129,7 +129,7 @@ class Interpreter {
   Tensor* tensor_of(const EdgeTensor& input) const;
   const Tensor* result_of(const EdgeTensor& output) const;
   void check_tensors();
-  void check_format(const EdgeTensor& edge, const Tensor* tensor, const char* which);
+  void check_format(const EdgeTensor& edge, const Tensor* tensor, bool input);
   void place_tensors();
   void write_input(const EdgeTensor& input);
   void read_output(const EdgeTensor& output);

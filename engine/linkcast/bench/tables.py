@@ -59,6 +59,7 @@ def certificate_tables(certificate: Certificate, width: int = 130) -> list[Any]:
             columns = COUNTERS if wide else COUNTERS[:2]
             shown = rows if wide else [row[: 3 + len(columns)] for row in rows]
             items.append(latency_table(certificate.title(workload), shown, columns, wide))
+    items += _variants(certificate)
     items.append(_first_calls(certificate))
     if "python" in certificate.data:
         items.append(_python(certificate.data["python"]))
@@ -96,6 +97,28 @@ def _workload_rows(certificate: Certificate, workload: str) -> list[tuple[Any, .
             name = key.scenario if workload == EMPTY else "  from the tick"
             rows.append((name, cell["samples"], cell["tick_us"], "", "", str(cell["missed_ticks"]), "", "", ""))
     return rows
+
+
+def _variants(certificate: Certificate) -> list[Any]:
+    """A table for each pair of ways in which calls were paced: without and with prepare, on huge and ordinary pages."""
+    tables: dict[str, Any] = {}
+    for workload, variant in certificate.data.get("variants", {}).items():
+        for key, cell in certificate.cells.items():
+            plain = certificate.cells.get(Key(variant["of"], key.rate_hz, key.hogs))
+            if key.workload != workload or key.rate_hz is None or plain is None:
+                continue
+            by = variant["by"]
+            if by not in tables:
+                tables[by] = table(f"A call [µs], {by}", "", "p50", "p90", "p99", "of p50")
+            before, after = plain["call_us"], cell["call_us"]
+            tables[by].add_row(
+                f"{certificate.title(variant['of'])}, {key.scenario}",
+                *(f"{microseconds(before[name])} / {microseconds(after[name])}" for name in ("p50", "p90", "p99")),
+                f"{after['p50'] / before['p50']:.2f}",
+            )
+    said = certificate.data.get("models", {})
+    cores = [f"{name}: {model['second_core']}" for name, model in said.items() if model.get("second_core")]
+    return [*tables.values(), *(["\n".join(cores)] if cores else [])]
 
 
 def machine_line(certificate: Certificate) -> str:

@@ -25,7 +25,9 @@ def bench(
     only: Annotated[
         str | None,
         typer.Option(
-            "--only", metavar="LIST", help="Of lstm,ddqn,batch100,groups,push,advance,push_prepared,lstm_prepared."
+            "--only",
+            metavar="LIST",
+            help="Of lstm,ddqn,batch100,groups,push,advance, and push,lstm with _prepared or _ordinary_pages behind.",
         ),
     ] = None,
     rates: Annotated[
@@ -43,6 +45,13 @@ def bench(
     ] = None,
     precision: Annotated[
         str | None, typer.Option("--precision", metavar="NAME", help="Of the forecasters: float32, bfloat16 or int8.")
+    ] = None,
+    second_core: Annotated[
+        str | None,
+        typer.Option("--second-core", metavar="CPU", help="One window on two cores: the helper's CPU, or any."),
+    ] = None,
+    helper_spin: Annotated[
+        int | None, typer.Option("--helper-spin", metavar="US", min=1, help="How long the helper stays awake.")
     ] = None,
     python: Annotated[bool, typer.Option("--python/--no-python", help="Also what only Python has.")] = True,
     output: Annotated[
@@ -95,6 +104,7 @@ def bench(
         options += [] if reference else ["--no-reference"]
         options += [] if hogs else ["--no-hogs"]
         valued = {"--seconds": seconds, "--only": only, "--rates": rates, "--isa": isa, "--precision": precision}
+        valued |= {"--second-core": second_core, "--helper-spin": helper_spin}
         placed = {"--cpu": cpu, "--priority": priority, "--hog-cpus": hog_cpus}
         for name, value in {**valued, **placed}.items():
             options += [] if value is None else [name, str(value)]
