@@ -28,20 +28,27 @@ template <class Product, int R, int P>
 LINKCAST_INLINE void dense_store(const DenseLayer& layer, const typename Product::Float (&sum)[R][P],
                                  const DenseOutput& out, std::size_t panel, std::size_t row) {
   using V = typename Product::Vec;
-  LINKCAST_UNROLL
-  for (int r = 0; r < R; ++r) {
-    float* y = out.y + (row + static_cast<std::size_t>(r)) * out.stride;
+  const std::size_t begin = panel * 4 * V::lanes;
+  const bool whole = begin + P * V::lanes <= out.outputs;
+  const auto store = [&](const auto& value_of) {
     LINKCAST_UNROLL
-    for (int v = 0; v < P; ++v) {
-      const std::size_t first = (panel * 4 + static_cast<std::size_t>(v)) * V::lanes;
-      const auto value = V::max(layer.low, V::min(layer.high, sum[r][v]));
-      if (first + V::lanes <= out.outputs) {
-        V::store(y + first, value);
-      } else {
-        V::store_first(y + first, value, out.outputs - first);
+    for (int r = 0; r < R; ++r) {
+      float* y = out.y + (row + static_cast<std::size_t>(r)) * out.stride;
+      LINKCAST_UNROLL
+      for (int v = 0; v < P; ++v) {
+        const std::size_t first = begin + static_cast<std::size_t>(v) * V::lanes;
+        if (whole || first + V::lanes <= out.outputs) {
+          V::store(y + first, value_of(sum[r][v]));
+        } else {
+          V::store_first(y + first, value_of(sum[r][v]), out.outputs - first);
+        }
       }
     }
-  }
+  };
+  if (whole && !layer.bounded())
+    store([](auto value) { return value; });
+  else
+    store([&](auto value) { return V::max(layer.low, V::min(layer.high, value)); });
 }
 
 /// P vectors of outputs from `panel` on, for R rows.

@@ -45,6 +45,10 @@ struct DenseLayer {
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
   Activation activation = Activation::none;  // only tanh and sigmoid are looked at
+
+  bool bounded() const {
+    return low != -std::numeric_limits<float>::infinity() || high != std::numeric_limits<float>::infinity();
+  }
 };
 
 /// One time step of an LSTM for `rows` rows. Pre-activations carry factors from packing: -log2(e), and -2 log2(e) for
