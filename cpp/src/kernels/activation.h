@@ -7,8 +7,13 @@
 #include "network_spec.h"
 
 #define LINKCAST_INLINE inline __attribute__((always_inline))
-// Before a loop over registers: it has to be gone before the compiler decides what lives in registers.
+// Before a loop over registers: it has to be gone before the compiler decides what lives in registers. Four blocks of
+// gates are sixteen.
+#ifdef __AVX512F__
 #define LINKCAST_UNROLL _Pragma("GCC unroll 16")
+#else
+#define LINKCAST_UNROLL _Pragma("GCC unroll 8")
+#endif
 #define LINKCAST_NO_UNROLL _Pragma("GCC unroll 1")
 
 namespace linkcast::kernels {

@@ -9,8 +9,8 @@ namespace {
 
 struct ProductInt8Vnni : RowsInt8 {
   struct Nothing {};
-  static constexpr bool cells_between = true;
-  static constexpr int max_rows = 3;  // two sums each
+  static constexpr bool adds_late = true;  // has add_to
+  static constexpr int max_rows = 3;       // two sums each
 
   struct Ops {
     // The instruction's own type: as __m512i, GCC 12 copies every sum twice in each turn of the loop.

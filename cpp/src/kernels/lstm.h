@@ -23,41 +23,48 @@ LINKCAST_INLINE void lstm_state(const LstmArgs& args, std::size_t block, std::si
 }
 
 /// The pre-activations of P / 4 blocks of R rows.
-template <class Product, int R, int P, bool Reverse, int S, class... Between>
+template <class Product, int R, int P, bool Reverse, int S>
 LINKCAST_INLINE void lstm_gates(const LstmArgs& args, std::size_t block, std::size_t row,
+                                typename Product::Float (&gates)[R][P]) {
+  using V = typename Product::Vec;
+  LINKCAST_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const float* start = args.gates + (row + static_cast<std::size_t>(r)) * args.gates_stride + block * 4 * V::lanes;
+    LINKCAST_UNROLL
+    for (int v = 0; v < P; ++v) gates[r][v] = V::load(start + static_cast<std::size_t>(v) * V::lanes);
+  }
+  if (args.x.data != nullptr) Product::template add<R, P, false, S>(gates, args.input, block, args.x, row);
+  if (args.h.data != nullptr) Product::template add<R, P, Reverse, S>(gates, args.recurrent, block, args.h, row);
+}
+
+/// The same for products that read what they are added to when they are there. `between`: see their add_to.
+template <class Product, int R, int P, bool Reverse, class... Between>
+LINKCAST_INLINE void late_gates(const LstmArgs& args, std::size_t block, std::size_t row,
                                 typename Product::Float (&gates)[R][P], const Between&... between) {
   using V = typename Product::Vec;
+  alignas(64) float with_input[R][P][V::lanes];
   const float* start[R];
   LINKCAST_UNROLL
   for (int r = 0; r < R; ++r)
     start[r] = args.gates + (row + static_cast<std::size_t>(r)) * args.gates_stride + block * 4 * V::lanes;
-  const auto load = [&] {
+  if (args.x.data != nullptr) {
+    Product::template add_to<R, P, false>(start, gates, args.input, block, args.x, row);
+    if (args.h.data == nullptr) return;
+    LINKCAST_UNROLL
+    for (int r = 0; r < R; ++r) {
+      LINKCAST_UNROLL
+      for (int v = 0; v < P; ++v) V::store(with_input[r][v], gates[r][v]);
+      start[r] = with_input[r][0];
+    }
+  }
+  if (args.h.data != nullptr) {
+    Product::template add_to<R, P, Reverse>(start, gates, args.recurrent, block, args.h, row, between...);
+  } else {
     LINKCAST_UNROLL
     for (int r = 0; r < R; ++r) {
       LINKCAST_UNROLL
       for (int v = 0; v < P; ++v) gates[r][v] = V::load(start[r] + static_cast<std::size_t>(v) * V::lanes);
     }
-  };
-  if constexpr (requires { Product::template add_to<R, P, Reverse>(start, gates, args.input, block, args.x, row); }) {
-    alignas(64) float with_input[R][P][V::lanes];
-    if (args.x.data != nullptr) {
-      Product::template add_to<R, P, false>(start, gates, args.input, block, args.x, row);
-      if (args.h.data == nullptr) return;
-      LINKCAST_UNROLL
-      for (int r = 0; r < R; ++r) {
-        LINKCAST_UNROLL
-        for (int v = 0; v < P; ++v) V::store(with_input[r][v], gates[r][v]);
-        start[r] = with_input[r][0];
-      }
-    }
-    if (args.h.data != nullptr)
-      Product::template add_to<R, P, Reverse>(start, gates, args.recurrent, block, args.h, row, between...);
-    else
-      load();
-  } else {
-    load();
-    if (args.x.data != nullptr) Product::template add<R, P, false, S>(gates, args.input, block, args.x, row);
-    if (args.h.data != nullptr) Product::template add<R, P, Reverse, S>(gates, args.recurrent, block, args.h, row);
   }
 }
 
@@ -70,7 +77,10 @@ LINKCAST_INLINE void lstm_block(const LstmArgs& args, std::size_t block, std::si
   using Float = typename V::Float;
   constexpr int P = 4 * Blocks;
   Float gates[R][P];
-  lstm_gates<Product, R, P, Reverse, S>(args, block, row, gates);
+  if constexpr (requires { Product::adds_late; })
+    late_gates<Product, R, P, Reverse>(args, block, row, gates);
+  else
+    lstm_gates<Product, R, P, Reverse, S>(args, block, row, gates);
   if constexpr (R == 1) {
     LINKCAST_UNROLL
     for (int b = 0; b < Blocks; ++b) {
@@ -157,7 +167,7 @@ template <class Product, bool Reverse>
   for (std::size_t i = 0; i < pairs; ++i) {
     const std::size_t block = 2 * (Reverse ? i : pairs - 1 - i);
     typename Product::Float gates[1][8];
-    lstm_gates<Product, 1, 8, Reverse, 1>(args, block, 0, gates, cells);
+    late_gates<Product, 1, 8, Reverse>(args, block, 0, gates, cells);
     cells.wait(block, gates);
   }
   for (int part = 0; part < 3; ++part) cells(part);
@@ -181,7 +191,7 @@ void lstm_row(const LstmArgs& args) {
   const std::size_t fours = four ? blocks / 4 : 0;
   const std::size_t pairs = (blocks - 4 * fours) / 2;
   if (!Reverse && blocks % 2 == 1) lstm_last_block<Product, Reverse>(args, blocks - 1);
-  if constexpr (requires { Product::cells_between; }) {
+  if constexpr (requires { Product::adds_late; }) {
     if (args.h.data != nullptr && pairs > 1) {
       lstm_pairs<Product, Reverse>(args, pairs);
       if (Reverse && blocks % 2 == 1) lstm_last_block<Product, Reverse>(args, blocks - 1);

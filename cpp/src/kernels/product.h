@@ -11,14 +11,14 @@ namespace {
 /// k.
 constexpr int split_of(int sums) { return sums >= 8 ? 1 : sums >= 4 ? 2 : sums >= 2 ? 4 : 8; }
 
-/// One group of k: R rows by P vectors of outputs. `w` and `rows` are offset by whole groups. One row reads its weights in
-/// the direction of k: a load for each of them, which prefetchers follow.
+/// One group of k: R rows by P vectors of outputs. `w` and `rows` are offset by whole groups. One row of
+/// whole cache lines reads them in the direction of k, which prefetchers follow.
 template <class Ops, int R, int P, bool Reverse>
 LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, std::ptrdiff_t panel_bytes,
                                     const char* const (&rows)[R], std::ptrdiff_t row_offset) {
   if constexpr (requires { Ops::template multiply_group<R, P>(sum, w, panel_bytes, rows, row_offset); }) {
     Ops::template multiply_group<R, P>(sum, w, panel_bytes, rows, row_offset);
-  } else if constexpr (R == 1) {
+  } else if constexpr (R == 1 && Ops::vector_bytes == 64) {
     const typename Ops::Input x = Ops::load_input(rows[0] + row_offset);
     LINKCAST_UNROLL
     for (int i = 0; i < P; ++i) {
