@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,12 @@ def test_the_peak_of_more_steps_is_no_lower_and_no_lower_than_one_of_them(tmp_pa
         answers, peaks = link.answers[:steps], link.peaks[:steps]
         assert bound == max(one.p90 for one in (*answers, *peaks))
     assert [row["peak_p90"] for row in link.report()["ahead"]] == list(link.peak_p90)
+
+
+def test_a_file_that_was_not_read_is_no_trace(link_file):
+    unread: Any = str(link_file)
+    with pytest.raises(TypeError, match="trace: expected what read_trace returns, got str"):
+        forecast_ahead(linkcast.Engine(), "internet", unread)
 
 
 def test_a_link_without_a_forecast_is_named(run, tmp_path):

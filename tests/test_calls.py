@@ -131,6 +131,7 @@ def _refusals(engine: linkcast.Engine) -> list[tuple[Callable[[], object], type,
         ),
         (lambda: model.run({3: WINDOW}), TypeError, "inputs: expected a dict whose keys are names, got the key 3"),
         (lambda: type(stream).push(3, WINDOW), TypeError, "self: expected a Stream, got 3"),
+        (lambda: linkcast.Engine.stream(3, "internet"), TypeError, "self: expected an Engine, got 3"),
         # the right type, and more than it holds
         (
             lambda: open_engine(helper_spin_us=-1),

@@ -11,11 +11,11 @@ import numpy as np
 
 from linkcast.outlook import links_of
 from linkcast.stream_answers import BATCH, STEPS, samples_came
+from linkcast.traces import Trace
 
 if TYPE_CHECKING:
     from linkcast._native import Answer
     from linkcast.engine import Engine
-    from linkcast.traces import Trace
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,17 @@ def forecast_ahead(
     Args:
         engine: holds the model.
         name: a forecaster, as in `Engine.stream`.
-        trace: telemetry.
+        trace: telemetry, as `read_trace` returns it.
         level: of `Answer.reserve`, as in `Engine.stream`.
         progress: is called with the number of rows done since its last call.
     Returns:
         The links in the order of the file, but for those whose last rows make no window.
     Raises:
+        TypeError: the trace is none.
         ValueError: an unknown name, features that the trace does not have, or no link whose last rows make a window.
     """
+    if not isinstance(trace, Trace):
+        raise TypeError(f"trace: expected what read_trace returns, got {type(trace).__name__}")
     model = engine.resolve(name, "forecaster")
     spec = engine.spec(model)
     window = spec["window"]
