@@ -97,6 +97,11 @@ std::optional<Parameter> element_of(const Parameter& parameter) {
 
 constexpr std::string_view kModule = "linkcast._native.";
 
+/// "an Engine", "a Stream".
+std::string with_article(const std::string& type) {
+  return (type.empty() || !std::strchr("AEIOUaeiou", type[0]) ? "a " : "an ") + type;
+}
+
 /// How an error calls what an argument takes; "" for what checks itself.
 std::string wanted(const Parameter& parameter) {
   const std::string_view type = parameter.type;
@@ -106,7 +111,7 @@ std::string wanted(const Parameter& parameter) {
   if (type == "str" || type == "dict" || type == "list") words = "a " + parameter.type;
   if (type == "bytes") words = "bytes";
   if (type == "bool") words = "True or False";
-  if (type.starts_with(kModule)) words = "a " + std::string(type.substr(kModule.size()));
+  if (type.starts_with(kModule)) words = with_article(std::string(type.substr(kModule.size())));
   if (const auto element = element_of(parameter)) return "a list, each element " + wanted(*element);
   return words.empty() || !parameter.optional ? words : words + " or None";
 }
@@ -142,7 +147,7 @@ std::string got(PyObject* value) {
   const py::handle object(value);
   const std::string type = py::str(py::type::handle_of(object).attr("__name__"));
   std::string text = py::repr(object);
-  if (text.size() > kMost) return "a " + type;
+  if (text.size() > kMost) return with_article(type);
   return PyLong_CheckExact(value) || PyFloat_CheckExact(value) ? text : text + " (" + type + ")";
 }
 

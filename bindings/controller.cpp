@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include "base/text.h"
 #include "bindings.h"
 
 namespace linkcast::bindings {
@@ -222,7 +223,7 @@ Raises:
          const std::string& stand_in, double stand_in_weight, double risk, double queue_ms, double congestion_step,
          double stall_cut) {
         if (!(deadline_ms >= 0))
-          throw std::invalid_argument("deadline_ms: expected 0 or more, got " + std::to_string(deadline_ms));
+          throw std::invalid_argument("deadline_ms: expected 0 or more, got " + text_of(deadline_ms));
         Controller::Options options;
         options.capacity_mbps = capacity_mbps;
         options.least_fraction = least_fraction;

@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "bindings.h"
 #include "engine/profile_forecaster.h"
 
@@ -31,8 +32,7 @@ std::string key_text(const py::handle& key, const std::string& what) {
 
 Deadline deadline_in(const std::optional<double>& deadline_ms) {
   if (!deadline_ms) return {};
-  if (!(*deadline_ms > 0))
-    throw std::invalid_argument("deadline_ms: expected above 0, got " + std::to_string(*deadline_ms));
+  if (!(*deadline_ms > 0)) throw std::invalid_argument("deadline_ms: expected above 0, got " + text_of(*deadline_ms));
   return Deadline::in(static_cast<std::uint64_t>(*deadline_ms * 1e6));
 }
 

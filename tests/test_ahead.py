@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,61 @@ def test_each_link_of_a_file_has_a_forecast_of_its_own(tmp_path):
     assert ["a" in links[0].link, "b" in links[1].link] == [True, True]
     assert links[0].answers[0].mbps < 20
     assert links[1].answers[0].mbps > 50
+
+
+def test_the_peak_of_more_steps_is_no_lower_and_no_lower_than_one_of_them(tmp_path):
+    """By what a highest value is; the stream follows each of these quantiles by itself, and they cross."""
+    random = np.random.default_rng(7)
+    rates = np.exp(random.normal(0.0, 0.8, 400)) * np.repeat(random.choice([1.0, 20.0], 40), 10)
+    trace = read_trace({"time": np.arange(1767571200, 1767571600), "bandwidth_mbps": rates})
+    (link,) = forecast_ahead(linkcast.Engine(), "internet", trace)
+    assert any(np.diff([peak.p90 for peak in link.peaks]) < 0.0)
+    assert (np.diff(link.peak_p90) >= 0.0).all()
+    for steps, bound in enumerate(link.peak_p90, 1):
+        answers, peaks = link.answers[:steps], link.peaks[:steps]
+        assert bound == max(one.p90 for one in (*answers, *peaks))
+    assert [row["peak_p90"] for row in link.report()["ahead"]] == list(link.peak_p90)
+
+
+def test_a_file_that_was_not_read_is_no_trace(link_file):
+    unread: Any = str(link_file)
+    with pytest.raises(TypeError, match="trace: expected what read_trace returns, got str"):
+        forecast_ahead(linkcast.Engine(), "internet", unread)
+
+
+def test_a_link_without_a_forecast_is_named(run, tmp_path):
+    rows = [f"2026-01-05T20:00:{k:02},{name},10" for k in range(30) for name in ("a", "b") if name == "a" or k < 5]
+    path = tmp_path / "two.csv"
+    path.write_text("time,session,bandwidth_mbps\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    status, out, err = run("forecast", path, "--json")
+    assert status == 0
+    assert "no forecast for b: fewer than 10 rows" in err
+    assert [link["link"] for link in json.loads(out)["links"]] == ["a"]
+    assert any("no forecast for b" in notice for notice in json.loads(out)["notices"])
+
+
+@pytest.mark.parametrize(
+    ("written", "heading", "first"),
+    [
+        ("2026-01-05T20:00:{:02}", "Time  ", "2026-01-05 20:00:20 "),
+        ("2026-01-05T20:00:{:02}Z", "Time (UTC)", "2026-01-05 20:00:20 "),
+        ("2026-01-05T20:00:{:02}.25+05:30", "Time (+05:30)", "2026-01-05 20:00:20.250 "),
+    ],
+)
+def test_the_table_says_which_clock_its_times_are_of(run, tmp_path, written, heading, first):
+    path = tmp_path / "link.csv"
+    rows = [f"{written.format(k)},{10 + k % 3}" for k in range(20)]
+    path.write_text("time,bandwidth_mbps\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    _, out, _ = run("forecast", path)
+    lines = out.splitlines()
+    assert any(line.startswith(heading) for line in lines)
+    assert sum(line.startswith(first) for line in lines) == 1
+
+
+def test_a_file_of_json_holds_what_is_printed_as_json(run, link_file, tmp_path):
+    _, out, _ = run("forecast", link_file, "--json")
+    run("forecast", link_file, "-o", tmp_path / "ahead.json")
+    assert json.loads((tmp_path / "ahead.json").read_text(encoding="utf-8")) == json.loads(out)
 
 
 def test_a_file_that_ends_too_soon_after_a_gap_is_refused_in_a_line(run, link_file):

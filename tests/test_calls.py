@@ -131,6 +131,7 @@ def _refusals(engine: linkcast.Engine) -> list[tuple[Callable[[], object], type,
         ),
         (lambda: model.run({3: WINDOW}), TypeError, "inputs: expected a dict whose keys are names, got the key 3"),
         (lambda: type(stream).push(3, WINDOW), TypeError, "self: expected a Stream, got 3"),
+        (lambda: open_engine.stream(3, "internet"), TypeError, "self: expected an Engine, got 3"),
         # the right type, and more than it holds
         (
             lambda: open_engine(helper_spin_us=-1),
@@ -168,6 +169,17 @@ def test_arguments_that_fit_no_function_are_told_apart_in_a_line(engine: linkcas
         with pytest.raises(kind) as refused:
             call()
         assert str(refused.value) == text
+
+
+def test_a_number_out_of_range_is_told_as_people_write_it(engine: linkcast.Engine) -> None:
+    with pytest.raises(ValueError, match=r"^level: expected above 0 and below 1, got 2$"):
+        engine.stream("internet", level=2)
+    with pytest.raises(ValueError, match=r"^stand_in_weight: expected above 0 and at most 1, got -1e-09$"):
+        engine.stream("internet", stand_in_weight=-1e-9)
+    with pytest.raises(ValueError, match=r"^deadline_ms: expected above 0, got -0\.5$"):
+        engine.stream("internet").push(WINDOW[0], deadline_ms=-0.5)
+    with pytest.raises(ValueError, match=r"^load_seconds: expected a number above 0 and up to 1e6, got -1$"):
+        linkcast.Engine(load_seconds=-1)
 
 
 def test_every_bound_function_says_what_it_takes_in_place_of_c_types(engine: linkcast.Engine) -> None:

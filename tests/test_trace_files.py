@@ -376,6 +376,8 @@ def test_a_dash_is_standard_input_and_notices_go_to_standard_error():
     assert (result["trace"], result["samples"]) == ("standard input", 50)
     assert result["notices"] == ["rows are newest first: turned round"]
     assert done.stderr == "linkcast: standard input: rows are newest first: turned round\n"
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+    assert done.stderr == "linkcast: standard input: expected a header line and rows, got an empty file\n"
 
 
 def test_a_folder_is_no_trace(tmp_path):
@@ -433,6 +435,7 @@ def test_a_home_line_is_not_what_a_data_centre_model_knows(tmp_path, engine):
         trace_of(tmp_path, csv_text(PLAIN)), "datacenter_lstm", engine.manifest["models"]["datacenter_lstm"]
     )
     assert "far outside what datacenter_lstm was trained on" in question
+    assert "e+" not in question
 
 
 @pytest.mark.parametrize("cell", ["1.5", "-", "nan", "inf", "5,5", ""])

@@ -59,6 +59,8 @@ def test_aliases_stand_in_only_where_the_feature_itself_is_missing(tmp_path):
 
 def test_columns_may_be_named_or_stated_as_constants(tmp_path):
     path = write(tmp_path, "latency_ms,dl_mbps,ul_mbps\n30,5,2\n31,6,3\n")
+    (said,) = read_trace(path).notices
+    assert said == "bandwidth_mbps: taken from 'dl_mbps'; if 'ul_mbps' is meant, add -c bandwidth_mbps=ul_mbps"
     columns = {"bandwidth_mbps": "ul_mbps", "packet_loss": 0.0, "reliability": 1.0}
     assert read_trace(path, columns).features.tolist() == [[30, 2, 0, 1], [31, 3, 0, 1]]
 

@@ -331,7 +331,7 @@ def test_limits_are_options_and_say_what_was_met() -> None:
     size = path.stat().st_size
     assert f"expected a file of at most 1000 bytes, got {size}" in refusal(path, "auto", max_file_bytes=1000)
     assert "over the limit of 100 bytes" in refusal(path, "auto", max_tensor_bytes=100)
-    assert "multiplications or more, over the limit" in refusal(path, "tflite", load_seconds=1e-6)
+    assert "over the limit of 100 (load_seconds, LINKCAST_LOAD_SECONDS)" in refusal(path, "tflite", load_seconds=1e-6)
     assert linkcast.Model(path, max_file_bytes=size, max_tensor_bytes=10**6, load_seconds=60).backend == "native"
     with pytest.raises(ValueError, match="threads: expected at most 64, got 1024"):
         linkcast.Model(path, threads=1024)

@@ -219,13 +219,13 @@ void print_differences(std::FILE* out, const std::vector<Cell>& cells) {
     if (titled != cell.workload->differs) {
       titled = cell.workload->differs;
       const std::string title = "us a call " + std::string(titled);
-      std::fprintf(out, "\n%-34s %14s %14s %14s %6s\n", title.c_str(), "p50", "p90", "p99", "of p50");
+      std::fprintf(out, "\n%-34s %14s %14s %14s %10s\n", title.c_str(), "p50", "p90", "p99", "p50 ratio");
     }
     std::fprintf(out, "%s, %-28s", plain->workload->name, scenario_of(cell).c_str());
     for (const double percent : {50.0, 90.0, 99.0})
       std::fprintf(out, " %6s /%6s", microseconds(supported_percentile_us(plain->call, percent)).c_str(),
                    microseconds(supported_percentile_us(cell.call, percent)).c_str());
-    std::fprintf(out, " %6.2f\n", percentile_us(cell.call, 50) / percentile_us(plain->call, 50));
+    std::fprintf(out, " %10.2f\n", percentile_us(cell.call, 50) / percentile_us(plain->call, 50));
   }
 }
 

@@ -509,7 +509,7 @@ TEST(a_stream_answers_with_the_mixture_its_band_and_what_is_further_ahead) {
   Stream::Options cautious;
   cautious.outlook.level = 0.99;
   Stream another(engine, engine.find("internet", Role::forecaster), cautious);
-  CHECK_THROWS(another.restore(bytes.data(), bytes.size()), "expected a level of 0.990000, got 0.950000");
+  CHECK_THROWS(another.restore(bytes.data(), bytes.size()), "expected a level of 0.99, got 0.95");
   Stream other(engine, engine.find("internet", Role::forecaster), {});
   other.restore(bytes.data(), bytes.size());
   for (int k = 0; k < 30; ++k) {

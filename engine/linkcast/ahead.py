@@ -4,30 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from linkcast.outlook import links_of
 from linkcast.stream_answers import BATCH, STEPS, samples_came
+from linkcast.traces import Trace
 
 if TYPE_CHECKING:
     from linkcast._native import Answer
     from linkcast.engine import Engine
-    from linkcast.traces import Trace
 
 
 @dataclass(frozen=True)
 class LinkAhead:
-    """One link's forecast from the end of its rows on."""
+    """One link's forecast from the end of its rows on.
 
-    link: str  # its provider and session; "" where the file has one link
+    Args:
+        link: its provider and session; "" where the file has one link.
+        model: that the stream runs.
+        rows: that the stream has learnt from.
+        end: the last row's time, on the site's clock; None without one.
+        clock: which that is, as `Trace.clock` says it: "as written", "UTC", a zone; "" without times.
+        step_s: seconds between the file's rows, and so between the answers; None without times.
+        answers: (10,) 1 to 10 steps ahead, in Mbit/s; `reserve` is at the level that was asked for.
+        peaks: (10,) of the highest value within the next 1 to 10 steps, in Mbit/s, as the stream says it.
+    """
+
+    link: str
     model: str
-    rows: int  # that the stream has learnt from
-    end: np.datetime64 | None  # the last row's time, on the site's clock; None without one
-    step_s: float | None  # between the file's rows, and so between the answers
-    answers: tuple[Answer, ...]  # (STEPS,) 1 to STEPS steps ahead; `reserve` at the level that was asked for
-    peaks: tuple[Answer, ...]  # (STEPS,) of the highest value within the next 1 to STEPS steps
+    rows: int
+    end: np.datetime64 | None
+    clock: str
+    step_s: float | None
+    answers: tuple[Answer, ...]
+    peaks: tuple[Answer, ...]
+
+    @property
+    def peak_p90(self) -> tuple[float, ...]:
+        """(10,) Mbit/s that the highest value up to each step exceeds one time in ten.
+
+        The stream follows the quantile of each step by itself. But the highest of more values is no lower, nor is it
+        lower than one of them, so each number here is at least those before it and the P90 of its own step.
+        """
+        bounds = (max(answer.p90, peak.p90) for answer, peak in zip(self.answers, self.peaks, strict=True))
+        return tuple(accumulate(bounds, max))
 
     def time(self, steps: int) -> np.datetime64 | None:
         """The site's clock so many steps ahead."""
@@ -38,14 +61,14 @@ class LinkAhead:
     def report(self) -> dict[str, Any]:
         """As plain numbers, for JSON."""
         ahead = []
-        for steps, (answer, peak) in enumerate(zip(self.answers, self.peaks, strict=True), 1):
+        for steps, (answer, peak_p90) in enumerate(zip(self.answers, self.peak_p90, strict=True), 1):
             time = self.time(steps)
             row = {"steps": steps, "time": None if time is None else str(time)}
             row |= {name: getattr(answer, name) for name in ("mbps", "p10", "p50", "p90", "reserve")}
-            ahead.append({**row, "peak_p90": peak.p90, "source": answer.source})
+            ahead.append({**row, "peak_p90": peak_p90, "source": answer.source})
         end = None if self.end is None else str(self.end)
-        about = {"link": self.link, "model": self.model, "rows": self.rows, "end": end, "step_s": self.step_s}
-        return {**about, "ahead": ahead}
+        about = {"link": self.link, "model": self.model, "rows": self.rows, "end": end, "clock": self.clock}
+        return {**about, "step_s": self.step_s, "ahead": ahead}
 
 
 def forecast_ahead(
@@ -56,14 +79,17 @@ def forecast_ahead(
     Args:
         engine: holds the model.
         name: a forecaster, as in `Engine.stream`.
-        trace: telemetry.
+        trace: telemetry, as `read_trace` returns it.
         level: of `Answer.reserve`, as in `Engine.stream`.
         progress: is called with the number of rows done since its last call.
     Returns:
         The links in the order of the file, but for those whose last rows make no window.
     Raises:
+        TypeError: the trace is none.
         ValueError: an unknown name, features that the trace does not have, or no link whose last rows make a window.
     """
+    if not isinstance(trace, Trace):
+        raise TypeError(f"trace: expected what read_trace returns, got {type(trace).__name__}")
     model = engine.resolve(name, "forecaster")
     spec = engine.spec(model)
     window = spec["window"]
@@ -92,7 +118,7 @@ def forecast_ahead(
             continue
         end = None if trace.timestamps is None or not trace.dated else trace.timestamps[own.segments[-1].stop - 1]
         count = sum(rows.stop - rows.start for rows in own.segments)
-        found.append(LinkAhead(link, model, count, end, trace.step_s, answers, peaks))
+        found.append(LinkAhead(link, model, count, end, trace.clock, trace.step_s, answers, peaks))
     if not found:
         raise ValueError(f"{trace.name}: expected at least {window} rows without a gap at its end, got {longest}")
     return found

@@ -484,9 +484,8 @@ LINKCAST_API linkcast_status linkcast_model_describe(linkcast_engine* engine, li
 
 typedef struct linkcast_kernel_time {
   size_t size;
-  const char*
-      call; /* "step" of a stream, "window", "few" (2 to 7 windows) or "many"; this and the next: valid for ever */
-  const char* kernels; /* a candidate for that call: "bf16_avx512_dot", say */
+  const char* call;    /* "step" of a stream, "window", "few" (2 to 7 windows) or "many"; valid for ever */
+  const char* kernels; /* a candidate for that call, "bf16_avx512_dot", say; valid for ever */
   double us;           /* that it took at load: a step of one state and of nine; 1, 4 or 16 windows. NaN where there was
                           nothing to choose from, or the kernels were asked for */
   int32_t runs;        /* 1: it was chosen, and runs the call */

@@ -63,8 +63,8 @@ class Mixture {
 
   /// @param rows    links, each with weights of its own
   /// @param window  values in a window, at least kLeastWindow; the newest ten are looked at
-  /// @throws std::invalid_argument  an option out of range
   /// @param arithmetic  of whichever registers: the answers are the same
+  /// @throws std::invalid_argument  an option out of range
   Mixture(std::size_t rows, std::size_t window, const Options& options,
           const mixing::Arithmetic& arithmetic = mixing::arithmetic());
 

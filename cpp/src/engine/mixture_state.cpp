@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "base/finite.h"
+#include "base/text.h"
 #include "engine/mixture.h"
 
 namespace linkcast {
@@ -56,7 +57,7 @@ Mixture::Mixture(std::size_t rows, std::size_t window, const Options& options, c
     throw std::invalid_argument("horizon: expected 1 to " + std::to_string(kMostHorizon) + " steps, got " +
                                 std::to_string(options.horizon));
   if (!(options.level > 0 && options.level < 1))
-    throw std::invalid_argument("level: expected above 0 and below 1, got " + std::to_string(options.level));
+    throw std::invalid_argument("level: expected above 0 and below 1, got " + text_of(options.level));
   if (window < kLeastWindow)
     throw std::invalid_argument("mixture: expected a window of at least " + std::to_string(kLeastWindow) +
                                 " time steps, got " + std::to_string(window));

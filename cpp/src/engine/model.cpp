@@ -11,6 +11,7 @@
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/names.h"
+#include "base/text.h"
 #include "engine/proof.h"
 #include "recognise/operators.h"
 
@@ -33,7 +34,7 @@ double load_seconds(const std::optional<double>& given) {
   if (seconds > 0 && seconds <= kMostLoadSeconds && !(text && *end)) return seconds;
   throw std::invalid_argument(
       (text ? "LINKCAST_LOAD_SECONDS: expected a number above 0 and up to 1e6, got \"" + std::string(text) + "\""
-            : "load_seconds: expected a number above 0 and up to 1e6, got " + std::to_string(seconds)));
+            : "load_seconds: expected a number above 0 and up to 1e6, got " + text_of(seconds)));
 }
 
 }  // namespace

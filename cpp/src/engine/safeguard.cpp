@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/finite.h"
+#include "base/text.h"
 
 namespace linkcast {
 namespace {
@@ -16,13 +17,12 @@ constexpr long kMinutesOfDay = 24 * 60;
 
 void check(const Safeguard::Options& options) {
   if (!(options.plausible_margin >= 0))
-    throw std::invalid_argument("plausible_margin: expected 0 or more, got " +
-                                std::to_string(options.plausible_margin));
+    throw std::invalid_argument("plausible_margin: expected 0 or more, got " + text_of(options.plausible_margin));
   if (!(options.stand_in_weight > 0 && options.stand_in_weight <= 1))
     throw std::invalid_argument("stand_in_weight: expected above 0 and at most 1, got " +
-                                std::to_string(options.stand_in_weight));
+                                text_of(options.stand_in_weight));
   if (!(options.measured_weight >= 0 && options.measured_weight <= 1))
-    throw std::invalid_argument("measured_weight: expected 0..1, got " + std::to_string(options.measured_weight));
+    throw std::invalid_argument("measured_weight: expected 0..1, got " + text_of(options.measured_weight));
 }
 
 /// Position on a circle of `parts` of the angle with this sine and cosine, rounded to a whole one.

@@ -9,6 +9,7 @@
 #include "base/aligned.h"
 #include "base/finite.h"
 #include "base/sha256.h"
+#include "base/text.h"
 
 namespace linkcast {
 namespace {
@@ -407,8 +408,7 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
   if (same_model && !is_same_model) refuse_snapshot("it is of another model file than " + engine_.spec(model_).name);
 
   if (header.level != (mixture_ ? options_.outlook.level : 0))
-    refuse_snapshot("expected a level of " + std::to_string(options_.outlook.level) + ", got " +
-                    std::to_string(header.level));
+    refuse_snapshot("expected a level of " + text_of(options_.outlook.level) + ", got " + text_of(header.level));
 
   const std::byte* content = bytes;
   std::vector<RowRecord> records(rows_);

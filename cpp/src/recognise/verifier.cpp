@@ -242,7 +242,8 @@ class Verifier : Refusal {
     work_ += std::min(work, limits_.work + 1);
     if (work_ > limits_.work)
       refuse(op.label + ": one run takes " + std::to_string(std::max(work_, work)) +
-             " multiplications or more, over the limit of " + std::to_string(limits_.work));
+             " multiplications or more, over the limit of " + std::to_string(limits_.work) +
+             " (load_seconds, LINKCAST_LOAD_SECONDS)");
   }
 
   /// The runtime's kernels and XNNPACK's treat what is no number differently, so that none may arise.

@@ -109,7 +109,7 @@ def _variants(certificate: Certificate) -> list[Any]:
                 continue
             by = variant["by"]
             if by not in tables:
-                tables[by] = table(f"A call [µs], {by}", "", "p50", "p90", "p99", "of p50")
+                tables[by] = table(f"A call [µs], {by}", "", "p50", "p90", "p99", "p50 ratio")
             before, after = plain["call_us"], cell["call_us"]
             tables[by].add_row(
                 f"{certificate.title(variant['of'])}, {key.scenario}",

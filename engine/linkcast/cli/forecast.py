@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from linkcast.files import write_text
 
 if TYPE_CHECKING:
     from linkcast.ahead import LinkAhead
-    from linkcast.traces import Layout
+    from linkcast.traces import Layout, Trace
 
 
 @reads_traces
@@ -102,18 +103,20 @@ def _forecast_link(
     with progress(f"Reading {trace.name}", len(trace)) as advance:
         links = forecast_ahead(engine, profile, trace, 1.0 - risk, advance)
     questions = notes_of(trace, engine, links[0].model)
+    left_out = _left_out(trace, links, engine.spec(links[0].model)["window"] or 1)
+    for said in left_out:
+        note(f"{trace.name}: {said}")
     reports = [link.report() for link in links]
+    whole = {"trace": trace.name, "links": reports, "notices": [*trace.notices, *left_out], "warnings": questions}
     if output is not None:
         if output.suffix == ".json":
-            from linkcast.predictor import BandwidthPredictor
-
-            BandwidthPredictor.save_predictions_to_json(rounded(reports), output)
+            write_text(output, json.dumps(rounded(whole), indent=2, ensure_ascii=False) + "\n")
         else:
             rows = [{"link": one["link"] or trace.name, **rounded(row)} for one in reports for row in one["ahead"]]
             write_text(output, _csv_of(rows))
         note(f"wrote {output}")
     if as_json:
-        print_json({"trace": trace.name, "links": reports, "notices": trace.notices, "warnings": questions})
+        print_json(whole)
     elif output is None:
         legend = (
             "What comes lies between P10 and P90 four times in five, and is above the reserve in "
@@ -122,15 +125,31 @@ def _forecast_link(
         show("\n".join(trace.describe()), *(_link_table(link, trace.name) for link in links), legend)
 
 
+def _left_out(trace: Trace, links: list[LinkAhead], window: int) -> list[str]:
+    """A sentence on the links of a file that have no forecast, if there are any."""
+    forecast = {link.link for link in links}
+    without = [name for name in dict.fromkeys(trace.sources) if name not in forecast]
+    if not without:
+        return []
+    named = ", ".join([*without[:5], *(["..."] if len(without) > 5 else [])])
+    return [f"no forecast for {named}: fewer than {window} rows since the link's last gap or its beginning"]
+
+
 def _link_table(link: LinkAhead, file: str) -> Any:
-    timed = link.time(1) is not None
     title = f"{link.link or file}: the next {len(link.answers)} ticks [Mbit/s]"
-    rows = table(title, "Time" if timed else "Tick", "Forecast", "P10", "P90", "Reserve", "Peak P90")
-    for steps, (answer, peak) in enumerate(zip(link.answers, link.peaks, strict=True), 1):
-        values = (answer.mbps, answer.p10, answer.p90, answer.reserve, peak.p90)
-        first = str(link.time(steps)).replace("T", " ").removesuffix(".000000") if timed else f"+{steps}"
+    clock = "Time" if link.clock == "as written" else f"Time ({link.clock})"
+    rows = table(title, "Tick" if link.time(1) is None else clock, "Forecast", "P10", "P90", "Reserve", "Peak P90")
+    for steps, (answer, peak_p90) in enumerate(zip(link.answers, link.peak_p90, strict=True), 1):
+        values = (answer.mbps, answer.p10, answer.p90, answer.reserve, peak_p90)
+        time = link.time(steps)
+        first = f"+{steps}" if time is None else _clock_text(time)
         rows.add_row(first, *(f"{value:.2f}" for value in values))
     return rows
+
+
+def _clock_text(time: np.datetime64) -> str:
+    """To the millisecond, where there are any: "2026-01-05 20:08:20", "2026-01-05 20:08:20.500"."""
+    return str(np.datetime_as_string(time, unit="ms")).replace("T", " ").removesuffix(".000")
 
 
 def _forecast_groups(

@@ -29,10 +29,15 @@ def likely_unit(median: float, low: float = USUAL_MBPS[0], high: float = USUAL_M
     return min(fits, key=lambda unit: abs(np.log(fits[unit]) - middle)) if fits else None
 
 
+def _figure(value: float) -> str:
+    """Four digits, never as a power of ten: "22.4", "10,020"."""
+    return f"{float(f'{value:.4g}'):,.10f}".rstrip("0").rstrip(".")
+
+
 def question_of(median: float, unit: str) -> str:
     """ "; is it in kbit/s? add -u bandwidth_mbps=kbit/s, which makes 22.4 Mbit/s of it"."""
     made = median * UNITS["bandwidth_mbps"][unit]
-    return f"; is it in {unit}? add -u bandwidth_mbps={unit}, which makes {made:,.4g} Mbit/s of it"
+    return f"; is it in {unit}? add -u bandwidth_mbps={unit}, which makes {_figure(made)} Mbit/s of it"
 
 
 def odd_latency(values: npt.NDArray[np.float64], said: bool) -> str | None:
@@ -53,7 +58,8 @@ def odd_latency(values: npt.NDArray[np.float64], said: bool) -> str | None:
     else:
         return None
     made = median * UNITS["latency_ms"][unit]
-    return f"a median of {median:,.4g} ms; is it in {unit}? add -u latency_ms={unit}, which makes {made:,.4g} ms of it"
+    question = f"is it in {unit}? add -u latency_ms={unit}, which makes {_figure(made)} ms of it"
+    return f"a median of {_figure(median)} ms; {question}"
 
 
 def odd_loss(values: npt.NDArray[np.float64], said: bool) -> str | None:
@@ -84,8 +90,8 @@ def unlike_training(trace: Trace, model: str, entry: Mapping[str, Any]) -> str |
     if low / FAR <= median <= high * FAR:
         return None
     unit = likely_unit(median, low, high)
-    question = question_of(median, unit) if unit else "; the scores say little about either"
+    question = question_of(median, unit) if unit else "; scores and forecasts here say little about either"
     return (
-        f"{trace.name}: a median of {median:,.4g} Mbit/s is far outside what {model} was trained on "
-        f"({low:,.4g} to {high:,.4g}){question}"
+        f"{trace.name}: a median of {_figure(median)} Mbit/s is far outside what {model} was trained on "
+        f"({_figure(low)} to {_figure(high)}){question}"
     )

@@ -53,8 +53,7 @@ def read_table(path: Path, separator: str | None = None) -> Table:
         raise FileNotFoundError(f"{path}: no such file")
     else:
         data = path.read_bytes()
-    file = STANDARD_INPUT if str(path) == STANDARD_INPUT else path.name
-    return table_of_bytes(file, data, separator)
+    return table_of_bytes(path.name if str(path) != STANDARD_INPUT else name_of(path), data, separator)
 
 
 def table_of_bytes(file: str, data: bytes, separator: str | None = None) -> Table:

@@ -200,7 +200,18 @@ def _choose_columns(file: str, table: Table, layout: Layout, found: Found) -> di
         if looks:
             option = shlex.quote(f"timestamp={looks[0]}")
             found.notices.append(f"rows count as evenly spaced; if {looks[0]!r} is their time, add -c {option}")
+    if "bandwidth_mbps" not in layout.columns and "bandwidth_mbps" not in table.known:
+        found.notices += _other_rates(names, chosen["bandwidth_mbps"])
     return chosen
+
+
+def _other_rates(names: list[str], chosen: str | float) -> list[str]:
+    """Says which of several rates is read, of a downlink and an uplink, say, unless it is called bandwidth_mbps."""
+    rates_ = [name for name in names if name != chosen and name_and_unit("bandwidth_mbps", name)[1] is not None]
+    if not rates_ or plain(str(chosen)) == "bandwidth_mbps":
+        return []
+    option = shlex.quote(f"bandwidth_mbps={rates_[0]}")
+    return [f"bandwidth_mbps: taken from {chosen!r}; if {rates_[0]!r} is meant, add -c {option}"]
 
 
 def _is_time(column: Any) -> bool:
