@@ -170,6 +170,15 @@ def test_arguments_that_fit_no_function_are_told_apart_in_a_line(engine: linkcas
         assert str(refused.value) == text
 
 
+def test_a_name_that_is_no_utf8_is_refused_as_any_other(engine: linkcast.Engine) -> None:
+    # pybind11 lets its UnicodeEncodeError go into the interpreter's C code, which ends the process.
+    call: Any = engine
+    lone_surrogate: Any = {"\udc80": 1}
+    for refused in (lambda: call.stream("internet", **lone_surrogate), lambda: call.decide(**lone_surrogate)):
+        with pytest.raises((TypeError, UnicodeEncodeError)):
+            refused()
+
+
 def test_every_bound_function_says_what_it_takes_in_place_of_c_types(engine: linkcast.Engine) -> None:
     nothing_like_it = object()
     asked = 0
