@@ -141,7 +141,12 @@ std::string got(PyObject* value) {
   if (value == Py_None) return "None";
   const py::handle object(value);
   const std::string type = py::str(py::type::handle_of(object).attr("__name__"));
-  std::string text = py::repr(object);
+  std::string text;
+  try {
+    text = py::repr(object);
+  } catch (const py::error_already_set&) {  // it raises, or is an int of more digits than Python writes
+    return "a " + type;
+  }
   if (text.size() > kMost) return "a " + type;
   return PyLong_CheckExact(value) || PyFloat_CheckExact(value) ? text : text + " (" + type + ")";
 }
@@ -238,7 +243,7 @@ void replace_error(PyObject* record, const Say& given) {
         error.matches(PyExc_TypeError) && std::string(py::str(error.value())).find(kPybindsOwn) != std::string::npos;
     if (const auto explained = refused ? explain(*functions.at(record), given()) : std::nullopt)
       return PyErr_SetString(explained->type, explained->text.c_str());
-  } catch (const std::exception&) {  // a repr that raises, a name that is no UTF-8: pybind11's text will do
+  } catch (const std::exception&) {  // a name that is no UTF-8, a comparison that raises: pybind11's text will do
   }
   error.restore();
 }

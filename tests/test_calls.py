@@ -155,6 +155,12 @@ def _refusals(engine: linkcast.Engine) -> list[tuple[Callable[[], object], type,
             "RouteChooser(): expected at most 1 argument without a name (paths), got 2; "
             "by name: margin, stay_s, gone_s",
         ),
+        # what Python does not write out
+        (
+            lambda: stream.horizon(10**6000),
+            ValueError,
+            "steps: expected a whole number that is not so large, got a int",
+        ),
         (
             lambda: stream.reset(0, row=0),
             TypeError,
