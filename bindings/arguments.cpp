@@ -146,7 +146,12 @@ std::string got(PyObject* value) {
   if (value == Py_None) return "None";
   const py::handle object(value);
   const std::string type = py::str(py::type::handle_of(object).attr("__name__"));
-  std::string text = py::repr(object);
+  std::string text;
+  try {
+    text = py::repr(object);
+  } catch (const py::error_already_set&) {  // it raises, or is an int of more digits than Python writes
+    return with_article(type);
+  }
   if (text.size() > kMost) return with_article(type);
   return PyLong_CheckExact(value) || PyFloat_CheckExact(value) ? text : text + " (" + type + ")";
 }
@@ -164,9 +169,15 @@ struct Explained {
   std::string text;
 };
 
+/// What a call was given.
+struct Given {
+  std::vector<PyObject*> positional;
+  std::vector<std::pair<std::string, PyObject*>> named;
+};
+
 /// What is wrong with a call. @return  nothing where it can't be told
-std::optional<Explained> explain(const PyMethodDef& function, const std::vector<PyObject*>& positional,
-                                 const std::vector<std::pair<std::string, PyObject*>>& named) {
+std::optional<Explained> explain(const PyMethodDef& function, const Given& given) {
+  const auto& [positional, named] = given;
   const auto found = parameters_of(function.ml_doc ? function.ml_doc : "");
   if (!found) return {};
   const std::vector<Parameter>& parameters = *found;
@@ -221,54 +232,70 @@ std::optional<Explained> explain(const PyMethodDef& function, const std::vector<
   return {};
 }
 
-/// Puts our words in the place of pybind11's, where there is such an error; leaves any other.
-void replace_error(PyObject* record, const std::vector<PyObject*>& positional,
-                   const std::vector<std::pair<std::string, PyObject*>>& named);
-
 // The functions by what pybind11 hands each as its self. Written while the module is made, read alone afterwards.
 std::unordered_map<PyObject*, const PyMethodDef*> functions;
 
 // pybind11's own entry, one for all functions: it takes an array of arguments from 3.1 on, a tuple before.
 PyCFunction entry = nullptr;
 
+/// Puts our words in the place of pybind11's, where there is such an error; leaves any other.
+/// @param given  says what the call was given; it may throw
+template <class Say>
+void replace_error(PyObject* record, const Say& given) {
+  py::error_already_set error;
+  try {
+    const bool refused =
+        error.matches(PyExc_TypeError) && std::string(py::str(error.value())).find(kPybindsOwn) != std::string::npos;
+    if (const auto explained = refused ? explain(*functions.at(record), given()) : std::nullopt)
+      return PyErr_SetString(explained->type, explained->text.c_str());
+  } catch (const std::exception&) {  // a name that is no UTF-8, a comparison that raises: pybind11's text will do
+  }
+  error.restore();
+}
+
+/// Calls pybind11's own. What it throws while it writes its text of a refused call, of a name that is no UTF-8 say, it lets
+/// go, and C code would end the process of it.
+template <class Own>
+PyObject* call_own(const Own& own) {
+  try {
+    return own();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
 using TakesArray = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
 
 PyObject* call_with_array(PyObject* record, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
   const auto own = reinterpret_cast<TakesArray>(reinterpret_cast<void (*)()>(entry));
-  PyObject* result = own(record, arguments, count, names);
+  PyObject* result = call_own([&] { return own(record, arguments, count, names); });
   if (result) return result;
-  std::vector<std::pair<std::string, PyObject*>> named;
-  for (Py_ssize_t k = 0; names && k < PyTuple_GET_SIZE(names); ++k)
-    named.emplace_back(py::str(py::handle(PyTuple_GET_ITEM(names, k))), arguments[count + k]);
-  replace_error(record, {arguments, arguments + count}, named);
+  replace_error(record, [&] {
+    Given given{{arguments, arguments + count}, {}};
+    for (Py_ssize_t k = 0; names && k < PyTuple_GET_SIZE(names); ++k)
+      given.named.emplace_back(py::str(py::handle(PyTuple_GET_ITEM(names, k))), arguments[count + k]);
+    return given;
+  });
   return nullptr;
 }
 
 PyObject* call_with_tuple(PyObject* record, PyObject* arguments, PyObject* keywords) {
   const auto own = reinterpret_cast<PyCFunctionWithKeywords>(reinterpret_cast<void (*)()>(entry));
-  PyObject* result = own(record, arguments, keywords);
+  PyObject* result = call_own([&] { return own(record, arguments, keywords); });
   if (result) return result;
-  std::vector<PyObject*> positional;
-  for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(arguments); ++k) positional.push_back(PyTuple_GET_ITEM(arguments, k));
-  std::vector<std::pair<std::string, PyObject*>> named;
-  if (keywords)
-    for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(keywords))
-      named.emplace_back(py::str(name), value.ptr());
-  replace_error(record, positional, named);
+  replace_error(record, [&] {
+    Given given;
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(arguments); ++k)
+      given.positional.push_back(PyTuple_GET_ITEM(arguments, k));
+    if (keywords)
+      for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(keywords))
+        given.named.emplace_back(py::str(name), value.ptr());
+    return given;
+  });
   return nullptr;
-}
-
-void replace_error(PyObject* record, const std::vector<PyObject*>& positional,
-                   const std::vector<std::pair<std::string, PyObject*>>& named) {
-  py::error_already_set error;
-  try {
-    const bool refused =
-        error.matches(PyExc_TypeError) && std::string(py::str(error.value())).find(kPybindsOwn) != std::string::npos;
-    if (const auto explained = refused ? explain(*functions.at(record), positional, named) : std::nullopt)
-      return PyErr_SetString(explained->type, explained->text.c_str());
-  } catch (const std::exception&) {  // a repr that raises: pybind11's text will do
-  }
-  error.restore();
 }
 
 /// Enters a function through ours, if it is one of pybind11's. @param attribute  of a class or module, as it is stored

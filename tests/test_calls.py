@@ -156,6 +156,12 @@ def _refusals(engine: linkcast.Engine) -> list[tuple[Callable[[], object], type,
             "RouteChooser(): expected at most 1 argument without a name (paths), got 2; "
             "by name: margin, stay_s, gone_s",
         ),
+        # what Python does not write out
+        (
+            lambda: stream.horizon(10**6000),
+            ValueError,
+            "steps: expected a whole number that is not so large, got a int",
+        ),
         (
             lambda: stream.reset(0, row=0),
             TypeError,
@@ -180,6 +186,15 @@ def test_a_number_out_of_range_is_told_as_people_write_it(engine: linkcast.Engin
         engine.stream("internet").push(WINDOW[0], deadline_ms=-0.5)
     with pytest.raises(ValueError, match=r"^load_seconds: expected a number above 0 and up to 1e6, got -1$"):
         linkcast.Engine(load_seconds=-1)
+
+
+def test_a_name_that_is_no_utf8_is_refused_as_any_other(engine: linkcast.Engine) -> None:
+    # pybind11 lets its UnicodeEncodeError go into the interpreter's C code, which ends the process.
+    call: Any = engine
+    lone_surrogate: Any = {"\udc80": 1}
+    for refused in (lambda: call.stream("internet", **lone_surrogate), lambda: call.decide(**lone_surrogate)):
+        with pytest.raises((TypeError, UnicodeEncodeError)):
+            refused()
 
 
 def test_every_bound_function_says_what_it_takes_in_place_of_c_types(engine: linkcast.Engine) -> None:

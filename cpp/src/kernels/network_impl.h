@@ -113,7 +113,7 @@ struct Network::Impl : kernels::PackedNetwork {
   kernels::Rows run_recurrence(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch,
                                const kernels::Course& course);
   kernels::Rows run_reverse(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);
-  kernels::Rows run_bidirectional(const kernels::Layer& layer, const kernels::Rows& in, std::size_t batch);
+  kernels::Rows run_bidirectional(const kernels::Layer& layer, const kernels::Rows& states, std::size_t batch);
   kernels::RecurrenceArgs recurrence_args(const kernels::Layer& layer, std::size_t batch) const;
   void project(const kernels::Layer& layer, const kernels::Operand& x, std::size_t step, const kernels::Rows& in,
                std::size_t batch, const kernels::Course& course);

@@ -161,9 +161,11 @@ Rows Network::Impl::run_recurrence(const Layer& layer, const Rows& in, std::size
   return {course.out, course.stride, in.steps, layer.width};
 }
 
-Rows Network::Impl::run_bidirectional(const Layer& layer, const Rows& in, std::size_t batch) {
+Rows Network::Impl::run_bidirectional(const Layer& layer, const Rows& states, std::size_t batch) {
   const Layer& forward = (&layer)[1];
   const Layer& backward = (&layer)[2];
+  // Encoded anew: what a helper hands back (run_tail) is not encoded, and it must be no matter who ran the LSTM before.
+  const Rows in{states.data, states.stride, states.steps, states.width};
   float* out = other(in.data);
   // The first one's padding is overwritten by the second.
   run_recurrent(forward, in, batch, {out, layer.padded, false, layer.sequence});
