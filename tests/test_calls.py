@@ -160,7 +160,7 @@ def _refusals(engine: linkcast.Engine) -> list[tuple[Callable[[], object], type,
         (
             lambda: stream.horizon(10**6000),
             ValueError,
-            "steps: expected a whole number that is not so large, got a int",
+            "steps: expected a whole number that is not so large, got an int",
         ),
         (
             lambda: stream.reset(0, row=0),
