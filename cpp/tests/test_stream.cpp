@@ -347,10 +347,12 @@ TEST(a_snapshot_of_another_shape_or_model_or_a_damaged_one_is_refused_and_change
   damaged = snapshot;
   damaged[20] ^= std::byte{1};  // the hash
   refused(damaged, "another model file");
-  damaged = snapshot;
-  const double infinite = std::numeric_limits<double>::infinity();
-  std::memcpy(damaged.data() + damaged.size() - sizeof(infinite), &infinite, sizeof(infinite));
-  refused(damaged, "not finite");
+  // The last sample: squares of the largest that a push takes are finite, those of 1e258 are not.
+  for (const double beyond : {std::numeric_limits<double>::infinity(), 1e258, -1e39}) {
+    damaged = snapshot;
+    std::memcpy(damaged.data() + damaged.size() - sizeof(beyond), &beyond, sizeof(beyond));
+    refused(damaged, "a sample is not finite in float32");
+  }
   damaged = snapshot;
   damaged[damaged.size() - 20] ^= std::byte{1};  // a sample's last bits: what comes would be a little beside
   refused(damaged, "its content is damaged");

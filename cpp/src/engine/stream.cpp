@@ -10,6 +10,7 @@
 #include "base/finite.h"
 #include "base/sha256.h"
 #include "base/text.h"
+#include "engine/units.h"
 
 namespace linkcast {
 namespace {
@@ -422,7 +423,7 @@ void Stream::restore(const std::byte* bytes, std::size_t size, bool same_model) 
     const Safeguard::Earlier earlier = records[row].earlier;
     if (std::isinf(earlier.last) || std::isinf(earlier.mean)) refuse_snapshot("an earlier forecast is not finite");
   }
-  if (!all_finite(history.data(), history.size())) refuse_snapshot("a sample is not finite");
+  if (!std::all_of(history.begin(), history.end(), is_finite)) refuse_snapshot("a sample is not finite in float32");
   if (mixture_ && !mixture_->is_snapshot(bytes, mixture_->snapshot_size()))
     refuse_snapshot("what the mixture has learnt is damaged");
 
