@@ -11,8 +11,8 @@ namespace {
 /// k.
 constexpr int split_of(int sums) { return sums >= 8 ? 1 : sums >= 4 ? 2 : sums >= 2 ? 4 : 8; }
 
-/// One group of k: R rows by P vectors of outputs. `w` and `rows` are offset by whole groups. One row of
-/// whole cache lines reads them in the direction of k, which prefetchers follow.
+/// One group of k: R rows by P vectors of outputs. `w` and `rows` are offset by whole groups. One row of inputs reads weights
+/// of whole cache lines in the direction of k, which prefetchers follow.
 template <class Ops, int R, int P, bool Reverse>
 LINKCAST_INLINE void multiply_group(typename Ops::Sum (&sum)[R][P], const char* w, std::ptrdiff_t panel_bytes,
                                     const char* const (&rows)[R], std::ptrdiff_t row_offset) {

@@ -88,7 +88,7 @@ class Tail final : public Helper::Task {
   std::size_t inbox_stride_ = 0;
   float* taken_ = nullptr;        // (steps, inbox_stride_): what the helper has read
   std::byte* encoded_ = nullptr;  // (2 rows) of the longest encoding
-  float encoded_scale_[2] = {};
+  float encoded_scale_[2] = {};   // of these rows, where one is NaN
   std::vector<Stage> stages_;
 
   // Steps are counted on from run to run, steps + 2 in each, so that nobody has to write the other's line to begin anew.
